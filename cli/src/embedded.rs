@@ -1,0 +1,83 @@
+//! The embedded table: a DynamoDB-compatible server in this process, in a file or in memory, that only this process
+//! is told the address of. The real SDK client talks to it, so nothing here is a second way to store anything.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use aws::start;
+use aws_config::Region;
+use aws_sdk_dynamodb::{Client, config::Credentials};
+use dynoxide::{Database, server};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// A running embedded table.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Where it listens, on the loopback interface.
+    pub endpoint: String,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), String>>,
+}
+
+/// Why the embedded table could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of the file could not be made.
+    #[error("cannot create folder `{}`", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a table, or cannot be read and written.
+    #[error("cannot open table `{place}`: {reason}")]
+    Open {
+        /// The file, or `memory`.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// No port on the loopback interface.
+    #[error("cannot listen on 127.0.0.1")]
+    Listen(#[source] std::io::Error),
+}
+
+impl Embedded {
+    /// Opens the table in a file, which is made if it is not there, or in memory.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or made, or is something else.
+    pub async fn open(file: Option<PathBuf>) -> Result<Self, Error> {
+        let place = file.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+        if let Some(folder) = file.as_ref().and_then(|path| path.parent()) {
+            std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+        }
+        let database = if file.is_some() { Database::new(&place) } else { Database::memory() };
+        let database = database.map_err(|error| Error::Open { place, reason: error.to_string() })?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Listen)?;
+        let endpoint = format!("http://{}", listener.local_addr().map_err(Error::Listen)?);
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server::serve_with_shutdown(listener, database, async {
+            _ = stopped.await;
+        }));
+        Ok(Self { endpoint, stop, server })
+    }
+
+    /// A client of this table.
+    pub async fn client(&self) -> Client {
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let loader = start::loader().http_client(http).endpoint_url(&self.endpoint);
+        // DynamoDB's protocol needs credentials and a region; the embedded table looks at neither.
+        let credentials = Credentials::new("embedded", "embedded", None, None, "embedded");
+        let config = loader.credentials_provider(credentials).region(Region::from_static("us-east-1")).load().await;
+        Client::new(&config)
+    }
+
+    /// Stops the server, once its last request is answered.
+    pub async fn close(self) {
+        drop(self.stop);
+        // What was acknowledged is on disk already; there is nothing to do about a server that ended badly.
+        _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.server).await;
+    }
+}

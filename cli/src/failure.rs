@@ -1,0 +1,149 @@
+//! What went wrong, in one line, and what to do next, in another.
+
+use std::{error::Error as StdError, path::PathBuf, sync::Arc};
+
+use aws::table;
+use domain::image::{Image, RepositoryName};
+
+use crate::embedded;
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The table could not be used.
+    #[error(transparent)]
+    Table(#[from] table::Error),
+    /// The embedded table could not be opened.
+    #[error(transparent)]
+    Embedded(#[from] embedded::Error),
+    /// A file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Events could not be recorded, repeatedly.
+    #[error("cannot record the events from here on; those before are recorded")]
+    Recording(#[source] Arc<table::Error>),
+    /// Nothing is known of what was asked for.
+    #[error("no image `{asked}` is known")]
+    UnknownImage {
+        /// As it was asked for.
+        asked: String,
+        /// Its repository, if it was said.
+        repository: Option<RepositoryName>,
+    },
+    /// No image of the repository is known.
+    #[error("no image of repository `{repository}` is known")]
+    UnknownRepository {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// The tag was never seen.
+    #[error("tag `{asked}` was never seen")]
+    UnknownTag {
+        /// As it was asked for.
+        asked: String,
+        /// Its repository.
+        repository: RepositoryName,
+    },
+    /// Nothing has the tag now.
+    #[error("tag `{asked}` means no image now")]
+    PastTag {
+        /// As it was asked for.
+        asked: String,
+    },
+    /// More than one digest starts like this.
+    #[error("`{asked}` is the beginning of more than one digest: {}", list(found))]
+    Ambiguous {
+        /// As it was asked for.
+        asked: String,
+        /// Some of them.
+        found: Vec<Image>,
+    },
+    /// Standard output is gone.
+    #[error("cannot print")]
+    Output(#[from] std::io::Error),
+}
+
+fn list(images: &[Image]) -> String {
+    images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Failure {
+    /// The message for a terminal: `error:` with all causes on one line, `next:` with what to do.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let line = chain(self);
+        let (red, bold) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::Style::new().bold());
+        let next = self.next().map(|next| format!("{bold}next:{bold:#}  {next}\n")).unwrap_or_default();
+        format!("{red}error:{red:#} {line}\n{next}")
+    }
+
+    /// What to do next.
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Table(error) => return table(error),
+            Self::Recording(error) => {
+                return Some(table(error).unwrap_or_else(|| "run it again: nothing is recorded twice".into()));
+            }
+            Self::Embedded(_) => "name another file with `--table`, or `--table memory`".into(),
+            Self::UnknownImage { repository: Some(repository), .. } | Self::UnknownTag { repository, .. } => {
+                format!("`ecr-lineage images {repository}` lists what is known")
+            }
+            Self::UnknownImage { repository: None, .. } => {
+                "check the digest, or name the image by its tag: `ecr-lineage show REPO:TAG`".into()
+            }
+            Self::UnknownRepository { .. } => {
+                "check the name; `ecr-lineage ingest FILE` records events that are not recorded yet".into()
+            }
+            Self::PastTag { asked } => format!("`ecr-lineage history {asked}` shows which images it meant"),
+            Self::Ambiguous { .. } => "give more of the digest, or the repository: `REPO@sha256:…`".into(),
+            Self::Unreadable { .. } | Self::Output(_) => return None,
+        })
+    }
+}
+
+/// What to do about a table that cannot be used.
+fn table(error: &table::Error) -> Option<String> {
+    let next = match error.code() {
+        Some("ResourceNotFoundException") => {
+            "check `--table` and `--region`; an embedded table is named with a slash or `.db`"
+        }
+        Some("AccessDeniedException") => "these credentials may not use the table; try another `--profile`",
+        Some("UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException") => {
+            "sign in again, or choose another `--profile`"
+        }
+        _ if mentions(error, "credential") => {
+            "sign in (`aws sso login`), or name credentials with `--profile` or the AWS environment variables"
+        }
+        _ if mentions(error, "region") => "name the table's region with `--region`",
+        _ => return None,
+    };
+    Some(next.to_owned())
+}
+
+/// An error and all its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some libraries repeat their source in their own text.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = error.source();
+    }
+    line.replace('\n', " ")
+}
+
+/// Whether an error or its sources speak of something.
+fn mentions(error: &dyn StdError, word: &str) -> bool {
+    error.to_string().contains(word) || error.source().is_some_and(|source| mentions(source, word))
+}

@@ -1,0 +1,135 @@
+//! `ingest`: files of events into the table.
+
+use std::{
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aws::{
+    retry::Disposition,
+    table::{Stored, Table},
+};
+use domain::event::Event;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    failure::{Failure, chain},
+    input,
+};
+
+/// How many events are recorded at a time: enough to merge what belongs together, few enough to see progress.
+const BATCH: usize = 100;
+
+/// How often a batch is tried before giving up, with a pause in between. What was recorded stays recorded.
+const TRIES: u32 = 3;
+
+/// What became of the events in some files.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Everything found, as events.
+    pub read: usize,
+    /// Recorded, and new.
+    pub recorded: usize,
+    /// Recorded before.
+    pub known: usize,
+    /// CloudTrail records that say nothing about any image.
+    pub ignored: usize,
+    /// What could not be recorded.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Something in a file that could not be recorded.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// The file, `-` for standard input.
+    pub file: String,
+    /// The line on which it starts, counted from 1.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Records all events of some files.
+///
+/// # Errors
+/// When a file cannot be read or the table cannot be written. All events before are recorded then, and recording them
+/// again changes nothing.
+pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<Summary, Failure> {
+    let mut summary = Summary::default();
+    let progress = progress(files);
+    for path in files {
+        let text = read(path).map_err(|source| Failure::Unreadable { path: path.clone(), source })?;
+        let file = path.display().to_string();
+        progress.set_message(file.clone());
+        let before = progress.position();
+        let lines = text.iter().filter(|byte| **byte == b'\n').count().max(1);
+        let mut batch = Vec::new();
+        for entry in input::entries(&text) {
+            match entry.event {
+                Ok(event) => batch.push((entry.line, event)),
+                Err(why) => {
+                    summary.read += 1;
+                    summary.rejected.push(Rejected { file: file.clone(), line: entry.line, reason: chain(&why) });
+                }
+            }
+            if batch.len() >= BATCH {
+                record(table, &file, std::mem::take(&mut batch), &mut summary).await?;
+                progress.set_position(before + (text.len() * entry.line / lines) as u64);
+            }
+        }
+        record(table, &file, batch, &mut summary).await?;
+        progress.set_position(before + text.len() as u64);
+    }
+    progress.finish_and_clear();
+    Ok(summary)
+}
+
+/// Records some events of one file.
+async fn record(table: &Table, file: &str, batch: Vec<(usize, Event)>, summary: &mut Summary) -> Result<(), Failure> {
+    summary.read += batch.len();
+    let mut left = batch;
+    for tried in 1.. {
+        let (lines, events): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+        let answers = record::record(table, &events).await;
+        left = Vec::new();
+        for ((line, event), answer) in lines.into_iter().zip(events).zip(answers) {
+            match answer {
+                Ok(facts) if facts.is_empty() => summary.ignored += 1,
+                Ok(facts) if facts.contains(&Stored::New) => summary.recorded += 1,
+                Ok(_) => summary.known += 1,
+                Err(failure) if failure.disposition() == Disposition::Reject => {
+                    summary.rejected.push(Rejected { file: file.to_owned(), line, reason: chain(&failure) });
+                }
+                Err(failure) if tried >= TRIES => return Err(Failure::Recording(failure)),
+                Err(_) => left.push((line, event)),
+            }
+        }
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1) * tried).await;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(path)?;
+    }
+    input::unpack(bytes)
+}
+
+/// A bar over the bytes of all files, if somebody watches; on standard error, where it cannot mix with the answer.
+fn progress(files: &[PathBuf]) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
+    let style = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {elapsed}  {msg}");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,66 @@
+//! The `ecr-lineage` command line: events in, answers out.
+//!
+//! Every command prints a table for people or JSON for programs, from the same value.
+
+pub mod answer;
+pub mod embedded;
+pub mod failure;
+pub mod ingest;
+pub mod input;
+pub mod options;
+pub mod print;
+pub mod reference;
+pub mod target;
+
+use std::{io::Write, process::ExitCode};
+
+use failure::Failure;
+use options::{Command, Format, Options};
+use print::Print;
+use target::Target;
+
+/// Runs one command to its end and returns the exit code: 0, or 1 if anything was rejected.
+///
+/// # Errors
+/// When the command could not do what it was asked; the message says what to do next.
+pub async fn run(options: Options) -> Result<ExitCode, Failure> {
+    let target = Target::open(&options.target).await?;
+    let answered = answer(&options, &target).await;
+    target.close().await;
+    answered
+}
+
+async fn answer(options: &Options, target: &Target) -> Result<ExitCode, Failure> {
+    let table = &target.table;
+    let format = options.format;
+    match &options.command {
+        Command::Ingest { files, show } => {
+            let summary = ingest::ingest(table, files).await?;
+            let rejected = !summary.rejected.is_empty();
+            print(format, &summary)?;
+            if let Some(reference) = show {
+                print(format, &answer::show(table, reference).await?)?;
+            }
+            return Ok(if rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        Command::Show { image } => print(format, &answer::show(table, image).await?)?,
+        Command::History { tag, registry } => print(format, &answer::history(table, tag, registry.as_ref()).await?)?,
+        Command::Images { repository } => print(format, &answer::images(table, repository).await?)?,
+        Command::Orphans { registry } => print(format, &answer::orphans(table, registry.as_ref()).await?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an answer. Colour and width are those of the terminal, if it is one.
+fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    let text = match format {
+        Format::Table => answer.table(print::width()),
+        Format::Json => serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n",
+    };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `ecr-lineage … | head` has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

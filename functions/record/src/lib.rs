@@ -1,0 +1,215 @@
+//! Events from the queue into the table.
+//!
+//! A batch of messages comes in; the messages that failed go back, and only those. A message that can never succeed
+//! goes back too: after five receives the queue moves it to the dead letters, where a person finds it, and the log
+//! says why.
+
+pub mod config;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error as StdError,
+    sync::Arc,
+};
+
+use aws::{
+    retry::Disposition,
+    table::{self, Stored, Table},
+};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use domain::{
+    event::{self, Event, Reject},
+    evidence::{self, Evidence, Name},
+    fact::{Fact, Subject, What},
+    image::{Image, Registry},
+    tag,
+};
+use futures::{StreamExt, future::try_join_all, stream};
+use metrics::{counter, describe_counter, describe_histogram, histogram};
+use tracing::{error, warn};
+
+/// How many images are written at a time. A function of 128 MB gains nothing from more.
+const WRITES_AT_A_TIME: usize = 16;
+
+/// Tells CloudWatch the units of the metrics below.
+pub fn describe_metrics() {
+    describe_counter!("Events", metrics::Unit::Count, "facts that were new, by kind");
+    describe_counter!("Known", metrics::Unit::Count, "facts that were recorded before");
+    describe_counter!("Rejects", metrics::Unit::Count, "messages that can never be recorded");
+    describe_counter!("Failures", metrics::Unit::Count, "messages to be tried again");
+    describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
+}
+
+/// Records one batch of messages, each the JSON of one EventBridge event.
+pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
+    let mut events = Vec::new();
+    let mut messages = Vec::new();
+    let mut failed = Vec::new();
+    for message in batch.records {
+        // Without an id a message cannot be named in the answer; SQS always sends one.
+        let id = message.message_id.unwrap_or_default();
+        match event::read(message.body.unwrap_or_default().as_bytes()) {
+            Ok(event) => {
+                events.push(event);
+                messages.push(id);
+            }
+            Err(reject) => {
+                log_reject(&id, &reject);
+                failed.push(id);
+            }
+        }
+    }
+    for ((event, message), recorded) in events.iter().zip(messages).zip(record(table, &events).await) {
+        if let Err(failure) = recorded {
+            log_failure(&message, event, &failure);
+            failed.push(message);
+        }
+    }
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect();
+    response
+}
+
+/// The facts about one subject, each with the place of the event that told it.
+type Told<'a> = Vec<(usize, &'a Fact)>;
+
+/// Records events. Each answer stands for the event in the same place: how each of its facts was stored, or why some
+/// could not be. A failed event may be recorded in part, and mends itself when it is recorded again.
+pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<table::Error>>> {
+    // Facts about one image are merged before they are written, whatever events told them.
+    let mut subjects: BTreeMap<(&Subject, Option<&Registry>), Told<'_>> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        for fact in &event.facts {
+            let registry = (fact.subject == Subject::Registry).then_some(&fact.registry);
+            subjects.entry((&fact.subject, registry)).or_default().push((index, fact));
+        }
+    }
+    let mut answers: Vec<_> = events.iter().map(|_| Ok(Vec::new())).collect();
+    let mut recorded = stream::iter(subjects.into_values())
+        .map(|facts| async move {
+            let stored = record_subject(table, facts.iter().map(|(_, fact)| *fact).collect()).await;
+            (facts, stored.map_err(Arc::new))
+        })
+        .buffer_unordered(WRITES_AT_A_TIME);
+    while let Some((facts, stored)) = recorded.next().await {
+        for (place, (index, _)) in facts.into_iter().enumerate() {
+            let Some(answer) = answers.get_mut(index) else { continue };
+            match (&stored, &mut *answer) {
+                (Ok(stored), Ok(list)) => list.extend(stored.get(place)),
+                (Err(failure), Ok(_)) => *answer = Err(failure.clone()),
+                (_, Err(_)) => {}
+            }
+        }
+    }
+    answers
+}
+
+/// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves is.
+async fn record_subject(table: &Table, facts: Vec<&Fact>) -> Result<Vec<Stored>, table::Error> {
+    let registries: BTreeSet<_> = facts.iter().map(|fact| &fact.registry).collect();
+    try_join_all(registries.into_iter().map(|registry| table.list_registry(registry))).await?;
+
+    let marks: BTreeSet<_> = facts.iter().flat_map(|fact| tag::marks(fact)).collect();
+    try_join_all(marks.iter().map(|(name, mark)| table.put_mark(name, mark))).await?;
+
+    // Only now: see the invariant of `tag::moves`.
+    let settings = marks.iter().filter(|(_, mark)| mark.set);
+    let moves = try_join_all(settings.map(|(name, mark)| async move {
+        let (before, after) = table.neighbours(name, mark).await?;
+        Ok(tag::moves(name, mark, &before, &after))
+    }))
+    .await?;
+
+    let mut proved: BTreeMap<Name, Evidence> = BTreeMap::new();
+    for (name, evidence) in facts.iter().flat_map(|fact| evidence::of(fact)).chain(moves.into_iter().flatten()) {
+        proved.entry(name).or_default().join(&evidence);
+    }
+    let joined = try_join_all(proved.iter().map(|(name, evidence)| table.join(name, evidence))).await?;
+    let known: BTreeMap<Name, Evidence> = proved.into_keys().zip(joined).collect();
+
+    try_join_all(facts.iter().filter_map(|fact| match (&fact.subject, &fact.what) {
+        (Subject::Repository(repository), What::RepositoryDeleted { .. }) => {
+            Some(table.put_repository_deletion(repository, fact))
+        }
+        _ => None,
+    }))
+    .await?;
+
+    let stored = try_join_all(facts.iter().map(|fact| table.put_fact(fact))).await?;
+    for (fact, stored) in facts.iter().zip(&stored) {
+        match stored {
+            Stored::New => measure(table, fact, &known).await,
+            Stored::Known => counter!("Known").increment(1),
+        }
+    }
+    Ok(stored)
+}
+
+/// Counts a fact that is new, and measures the lag of a replication whose push is known.
+async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<Name, Evidence>) {
+    counter!("Events", "Kind" => fact.what.kind()).increment(1);
+    let (Subject::Image(image), What::Replicated { source, tag }) = (&fact.subject, &fact.what) else { return };
+    let name = |registry: &Registry| Name { image: Image::clone(image), registry: registry.clone(), tag: tag.clone() };
+    let Some(here) = known.get(&name(&fact.registry)) else { return };
+    let at_source = match known.get(&name(source)) {
+        Some(evidence) => Ok(evidence.clone()),
+        None => table.evidence(&name(source)).await,
+    };
+    // The event is recorded either way; a measurement that is missing is not a failure.
+    match at_source {
+        Ok(there) => {
+            if let Some(lag) = here.lag_seconds(source, &there) {
+                #[expect(clippy::cast_precision_loss, reason = "seconds, exact up to 2^53")]
+                histogram!("ReplicationLag", "Destination" => fact.registry.to_string()).record(lag as f64);
+            }
+        }
+        Err(failure) => warn!(error = chain(&failure), "cannot read the push to measure the lag of a replication"),
+    }
+}
+
+fn log_reject(message: &str, reject: &Reject) {
+    counter!("Rejects").increment(1);
+    error!(message.id = message, error = chain(reject), "not an ECR event, bound for the dead letters");
+}
+
+fn log_failure(message: &str, event: &Event, failure: &table::Error) {
+    match failure.disposition() {
+        Disposition::Retry => {
+            counter!("Failures").increment(1);
+            warn!(
+                message.id = message,
+                event.id = event.id,
+                error = chain(failure),
+                "not recorded, will be tried again"
+            );
+        }
+        Disposition::Reject => {
+            counter!("Rejects").increment(1);
+            error!(
+                message.id = message,
+                event.id = event.id,
+                error = chain(failure),
+                "cannot be recorded, bound for the dead letters"
+            );
+        }
+    }
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,22 @@
+//! The `record` Lambda function: SQS batches of EventBridge events into the table.
+
+use aws::{start, table::Table};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use record::config::Config;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref())?;
+    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    record::describe_metrics();
+    let config = Config::read(|name| std::env::var(name).ok())?;
+    let sdk = start::loader().load().await;
+    let table = Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
+    let table = &table;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        let response = record::handle(table, event.payload).await;
+        metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
+        Ok::<_, Error>(response)
+    }))
+    .await
+}

@@ -1,0 +1,5 @@
+//! Every AWS call that ecr-lineage makes, and nothing that decides.
+
+pub mod retry;
+pub mod start;
+pub mod table;

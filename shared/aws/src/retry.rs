@@ -1,0 +1,81 @@
+//! One place that says whether a failed AWS call may be tried again.
+
+use std::{error::Error as StdError, fmt};
+
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The same call may succeed later, or after somebody mends the deployment. In doubt it is this one.
+    Retry,
+    /// The same call can never succeed.
+    Reject,
+}
+
+/// A failed call to AWS.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to do about it.
+    pub disposition: Disposition,
+    /// The service's error code, such as `ValidationException`, if the service answered.
+    pub code: Option<String>,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Codes of requests that are wrong in themselves.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+const NEVER: [&str; 3] = ["ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"];
+
+impl<E, R> From<SdkError<E, R>> for Failure
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let never = match &error {
+            SdkError::ConstructionFailure(_) => true,
+            SdkError::ServiceError(context) => context.err().code().is_some_and(|code| NEVER.contains(&code)),
+            _ => false,
+        };
+        let disposition = if never { Disposition::Reject } else { Disposition::Retry };
+        if let SdkError::ServiceError(context) = &error {
+            let code = context.err().code().unwrap_or("unnamed error");
+            let message = context.err().message().unwrap_or("without a message");
+            return Self {
+                disposition,
+                code: Some(code.to_owned()),
+                message: format!("{code}: {message}"),
+                source: None,
+            };
+        }
+        Self { disposition, code: None, message: error.to_string(), source: error.into_source().ok() }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self { disposition: Disposition::Reject, code: None, message: error.to_string(), source: None }
+    }
+}
+
+impl Failure {
+    /// A batch of which the service did nothing, without calling it an error.
+    pub(crate) fn throttled() -> Self {
+        let message = "the service left the whole batch unprocessed, repeatedly".to_owned();
+        Self { disposition: Disposition::Retry, code: None, message, source: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

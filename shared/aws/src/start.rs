@@ -1,0 +1,40 @@
+//! How every process of ours starts to talk to AWS.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, ConfigLoader, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Where credentials, region and endpoint come from: the SDK's usual places, to which a caller may add.
+///
+/// One TLS stack (rustls with ring) instead of the SDK's default of two; limits that leave a function with a 30 s
+/// timeout room for a second try.
+#[must_use]
+pub fn loader() -> ConfigLoader {
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(5))
+        .operation_timeout(Duration::from_secs(12))
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .timeout_config(timeouts)
+}
+
+/// Logs as JSON lines on standard output, from a level up, such as Lambda's `AWS_LAMBDA_LOG_LEVEL` says it; `INFO` if
+/// that is not a level.
+///
+/// # Errors
+/// When this process already logs.
+pub fn logs(level: Option<&str>) -> Result<(), tracing_subscriber::util::TryInitError> {
+    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    tracing_subscriber::registry().with(lines.with_filter(level)).try_init()
+}

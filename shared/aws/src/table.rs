@@ -1,0 +1,512 @@
+//! The one table. Its shape is [`definition`]; what an item looks like is [`item`].
+//!
+//! Everything about one image is in one partition, so one Query answers "where is it and why". Every write is
+//! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
+//! lost, repeated or half done is mended by doing all of it again.
+
+pub mod definition;
+mod item;
+mod list;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{create_table::CreateTableError, put_item::PutItemError, query::builders::QueryFluentBuilder},
+    types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity},
+};
+use domain::{
+    evidence::{Evidence, Name},
+    fact::Fact,
+    image::{Image, Registry, RepositoryName},
+    lineage::Lineage,
+    tag::{self, Band, Mark, TagName},
+};
+use item::Item;
+
+use crate::retry::{Disposition, Failure};
+
+/// How often evidence is read, joined and written again when somebody else wrote it in between. Each round lost is a
+/// round won by another writer, so this is the number of writers that can meet on one tag in one registry.
+const ROUNDS: usize = 16;
+
+/// How long to wait when a batch read was throttled as a whole: twice as long each time, 6.3 s together.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(3_200);
+
+/// The table, through a DynamoDB client.
+#[derive(Debug)]
+pub struct Table {
+    client: Client,
+    name: String,
+    units: Units,
+    /// Registries that this process knows to be listed.
+    listed: Mutex<HashSet<Registry>>,
+}
+
+/// Request units consumed so far, indexes included.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
+#[derive(Debug, Default)]
+struct Units {
+    /// In halves: an eventually consistent read costs half a unit.
+    halves_read: AtomicU64,
+    written: AtomicU64,
+}
+
+/// Why the table could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The table could not be created.
+    #[error("cannot create table `{table}`")]
+    Create {
+        /// Its name.
+        table: String,
+        /// Why.
+        #[source]
+        source: Failure,
+    },
+    /// Items could not be read.
+    #[error("cannot read `{key}` from table `{table}`")]
+    Read {
+        /// The table's name.
+        table: String,
+        /// The partition.
+        key: String,
+        /// Why.
+        #[source]
+        source: Failure,
+    },
+    /// An item could not be written.
+    #[error("cannot write `{key}` to table `{table}`")]
+    Write {
+        /// The table's name.
+        table: String,
+        /// The partition.
+        key: String,
+        /// Why.
+        #[source]
+        source: Failure,
+    },
+    /// An item could not be turned into the type it should hold, or the other way round.
+    #[error("item `{key}` of table `{table}` does not hold what its key says")]
+    Item {
+        /// The table's name.
+        table: String,
+        /// The item's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: item::Unreadable,
+    },
+    /// Others kept changing the same item.
+    #[error("item `{key}` of table `{table}` was changed by others {ROUNDS} times in a row")]
+    Contended {
+        /// The table's name.
+        table: String,
+        /// The item's key.
+        key: String,
+    },
+}
+
+impl Error {
+    /// Whether the same step may succeed later.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Create { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => source.disposition,
+            Self::Contended { .. } => Disposition::Retry,
+            Self::Item { .. } => Disposition::Reject,
+        }
+    }
+
+    /// The service's error code, if it answered.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Create { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => {
+                source.code.as_deref()
+            }
+            Self::Contended { .. } | Self::Item { .. } => None,
+        }
+    }
+}
+
+/// Whether something was new to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It was written.
+    New,
+    /// It was there already.
+    Known,
+}
+
+impl Table {
+    /// The table of this name, which [`Table::create`] may have to create first.
+    #[must_use]
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into(), units: Units::default(), listed: Mutex::default() }
+    }
+
+    /// Creates the table and its indexes, unless it is there.
+    ///
+    /// # Errors
+    /// When DynamoDB refuses or cannot be reached.
+    pub async fn create(&self) -> Result<(), Error> {
+        match definition::create(&self.client, &self.name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {
+                Ok(())
+            }
+            Err(error) => Err(Error::Create { table: self.name.clone(), source: error.into() }),
+        }
+    }
+
+    /// Request units consumed through this value so far, read and written, indexes included.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 units")]
+    pub fn units(&self) -> (f64, f64) {
+        (self.units.halves_read.load(Relaxed) as f64 / 2.0, self.units.written.load(Relaxed) as f64)
+    }
+
+    // Writing
+
+    /// Stores a fact, under an identity that makes a repetition the same fact.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_fact(&self, fact: &Fact) -> Result<Stored, Error> {
+        let item = item::fact(fact).map_err(|source| self.unreadable(&fact.event_id, source))?;
+        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
+    }
+
+    /// Stores a mark in the history of a tag.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_mark(&self, name: &TagName, mark: &Mark) -> Result<(), Error> {
+        self.put(item::mark(name, mark), None, HashMap::new(), HashMap::new()).await.map(drop)
+    }
+
+    /// Stores that a repository was deleted, unless a later deletion is known.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_repository_deletion(&self, repository: &RepositoryName, fact: &Fact) -> Result<(), Error> {
+        let item =
+            item::repository_deletion(repository, fact).map_err(|source| self.unreadable(&fact.event_id, source))?;
+        let time = item.get("time").cloned().into_iter().map(|time| (":time".to_owned(), time)).collect();
+        let names = [("#time".to_owned(), "time".to_owned())].into();
+        self.put(item, Some("attribute_not_exists(pk) OR #time < :time".into()), names, time).await.map(drop)
+    }
+
+    /// Joins evidence with what is stored under the same name, and returns all of it. Nothing is written if it proves
+    /// nothing new.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or others kept writing the same name.
+    pub async fn join(&self, name: &Name, evidence: &Evidence) -> Result<Evidence, Error> {
+        for _ in 0..ROUNDS {
+            let stored = self.evidence(name).await?;
+            let mut joined = stored.clone();
+            joined.join(evidence);
+            if joined == stored {
+                return Ok(joined);
+            }
+            let unreadable = |source| self.unreadable(&item::sort_key_of_name(name), source);
+            let item = item::evidence(name, &joined).map_err(unreadable)?;
+            let condition = item::unchanged(&stored).map_err(unreadable)?;
+            let put = self.put(item, Some(condition.expression), condition.names, condition.values);
+            if put.await? == Stored::New {
+                return Ok(joined);
+            }
+        }
+        Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_name(name) })
+    }
+
+    /// Lists a registry among those that the table knows.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn list_registry(&self, registry: &Registry) -> Result<(), Error> {
+        if self.listed.lock().unwrap_or_else(PoisonError::into_inner).contains(registry) {
+            return Ok(());
+        }
+        let item = item::registry(registry);
+        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await?;
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.clone());
+        Ok(())
+    }
+
+    /// Writes an item if the condition holds; `Known` if it does not.
+    async fn put(
+        &self,
+        item: Item,
+        condition: Option<String>,
+        names: HashMap<String, String>,
+        values: HashMap<String, AttributeValue>,
+    ) -> Result<Stored, Error> {
+        let key = item::display_key(&item);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names((!names.is_empty()).then_some(names))
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match put.send().await {
+            Ok(output) => {
+                self.wrote(output.consumed_capacity());
+                Ok(Stored::New)
+            }
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                // A failed condition still costs the write of an item of this size, one unit at least.
+                self.units.written.fetch_add(1, Relaxed);
+                Ok(Stored::Known)
+            }
+            Err(error) => Err(Error::Write { table: self.name.clone(), key, source: error.into() }),
+        }
+    }
+
+    // Reading one thing
+
+    /// The evidence stored under one name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn evidence(&self, name: &Name) -> Result<Evidence, Error> {
+        let (pk, sk) = item::key_of_name(name);
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", AttributeValue::S(pk.clone()))
+            .key("sk", AttributeValue::S(sk))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| self.unread(&pk, error))?;
+        self.read(output.consumed_capacity());
+        match output.item {
+            None => Ok(Evidence::default()),
+            Some(item) => Ok(self.decode(item, item::read_evidence)?.1),
+        }
+    }
+
+    /// The settings of a tag nearest to a mark in its registry: those of the nearest earlier second and those of the
+    /// nearest later one.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn neighbours(&self, name: &TagName, mark: &Mark) -> Result<(Vec<Mark>, Vec<Mark>), Error> {
+        let (before, after) = item::around(mark);
+        futures::try_join!(self.nearest(name, before, false), self.nearest(name, after, true))
+    }
+
+    /// The marks of the first second in a range of a tag's history, read forwards or backwards.
+    async fn nearest(&self, name: &TagName, range: (String, String), forward: bool) -> Result<Vec<Mark>, Error> {
+        let pk = item::pk_of_tag(name);
+        let mut nearest: Vec<Mark> = Vec::new();
+        let mut start = None;
+        loop {
+            // Two images rarely get the same tag within a second: one page nearly always holds the whole second.
+            let query = self.between(&pk, &range).scan_index_forward(forward).limit(4).set_exclusive_start_key(start);
+            let output = query.send().await.map_err(|error| self.unread(&pk, error))?;
+            self.read(output.consumed_capacity());
+            for item in output.items.unwrap_or_default() {
+                let mark = self.decode(item, item::read_mark)?;
+                if nearest.first().is_some_and(|first| first.time != mark.time) {
+                    return Ok(nearest);
+                }
+                nearest.push(mark);
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(nearest);
+            }
+        }
+    }
+
+    /// Everything known about one image: one Query of its partition, and one BatchGetItem for deletions of its whole
+    /// repository.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn lineage(&self, image: &Image) -> Result<Lineage, Error> {
+        self.lineage_from(image, item::EVERYTHING).await
+    }
+
+    /// Where one image is: its lineage without the facts, whose number is not bounded.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn placements(&self, image: &Image) -> Result<Lineage, Error> {
+        self.lineage_from(image, item::PLACEMENTS).await
+    }
+
+    async fn lineage_from(&self, image: &Image, range: (&str, &str)) -> Result<Lineage, Error> {
+        let pk = item::pk_of_image(image);
+        let query = self.between(&pk, &(range.0.to_owned(), range.1.to_owned()));
+        let (mut evidence, mut facts) = (Vec::new(), Vec::new());
+        for item in self.all(&pk, query).await? {
+            if item::is_fact(&item) {
+                facts.push(self.decode(item, item::read_fact)?);
+            } else {
+                evidence.push(self.decode(item, item::read_evidence)?);
+            }
+        }
+        let registries: BTreeSet<_> = evidence.iter().map(|(name, _)| name.registry.clone()).collect();
+        let deletions = self.repository_deletions(&image.repository, &registries).await?;
+        Ok(Lineage::new(image.clone(), evidence, facts, deletions))
+    }
+
+    /// The newest deletion of a repository in each of some registries.
+    async fn repository_deletions(
+        &self,
+        repository: &RepositoryName,
+        registries: &BTreeSet<Registry>,
+    ) -> Result<Vec<Fact>, Error> {
+        let keys = registries.iter().map(|registry| item::key_of_repository_deletion(repository, registry)).collect();
+        self.get_all(keys).await?.into_iter().map(|item| self.decode(item, item::read_fact)).collect()
+    }
+
+    /// Every mark of a tag.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn marks(&self, name: &TagName) -> Result<Vec<Mark>, Error> {
+        let pk = item::pk_of_tag(name);
+        let query = self.between(&pk, &(String::from(" "), String::from("~")));
+        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_mark)).collect()
+    }
+
+    /// The history of a tag in every registry, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn tag_history(&self, name: &TagName) -> Result<Vec<Band>, Error> {
+        let marks = self.marks(name).await?;
+        // A deletion by digest takes all tags and names none: it is with the images.
+        let images: BTreeSet<_> = marks.iter().map(|mark| (mark.registry.clone(), mark.digest.clone())).collect();
+        let names = images.into_iter().map(|(registry, digest)| {
+            let image = Image { repository: name.repository.clone(), digest };
+            item::key_of_name(&Name { image, registry, tag: None })
+        });
+        let mut gone = BTreeMap::new();
+        for item in self.get_all(names.collect()).await? {
+            let (name, evidence) = self.decode(item, item::read_evidence)?;
+            gone.insert((name.registry, name.image.digest), evidence.removed);
+        }
+        let registries: BTreeSet<_> = marks.iter().map(|mark| mark.registry.clone()).collect();
+        let repository: BTreeMap<_, _> = self
+            .repository_deletions(&name.repository, &registries)
+            .await?
+            .into_iter()
+            .map(|fact| (fact.registry, fact.time))
+            .collect();
+        Ok(tag::bands(marks, |registry, digest| {
+            let image = gone.get(&(registry.clone(), digest.clone())).copied().flatten();
+            image.max(repository.get(registry).copied())
+        }))
+    }
+
+    // The calls
+
+    /// A consistent Query of one partition between two sort keys.
+    fn between(&self, pk: &str, (from, to): &(String, String)) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":from", AttributeValue::S(from.clone()))
+            .expression_attribute_values(":to", AttributeValue::S(to.clone()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// All pages of a query.
+    async fn all(&self, key: &str, query: QueryFluentBuilder) -> Result<Vec<Item>, Error> {
+        let mut pages = query.into_paginator().send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.unread(key, error))?;
+            self.read(page.consumed_capacity());
+            items.extend(page.items.unwrap_or_default());
+        }
+        Ok(items)
+    }
+
+    /// The items of these keys that exist, read consistently, 100 a call.
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+    async fn get_all(&self, keys: Vec<(String, String)>) -> Result<Vec<Item>, Error> {
+        let key = |(pk, sk)| [("pk".into(), AttributeValue::S(pk)), ("sk".into(), AttributeValue::S(sk))].into();
+        let mut wanted: Vec<Item> = keys.into_iter().map(key).collect();
+        let mut found = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        while let Some(first) = wanted.first() {
+            let first = item::display_key(first);
+            let rest = wanted.split_off(wanted.len().min(100));
+            let asked = wanted.len();
+            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, keys.map_err(|error| self.unread(&first, error))?)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|error| self.unread(&first, error))?;
+            output.consumed_capacity().iter().for_each(|capacity| self.read(Some(capacity)));
+            found.extend(output.responses.unwrap_or_default().into_values().flatten());
+            // What did not fit into an answer of 16 MB, or was throttled, is asked for again.
+            let left = output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys);
+            wanted = left.collect();
+            if wanted.len() == asked {
+                if pause > LAST_PAUSE {
+                    return Err(self.unread(&first, Failure::throttled()));
+                }
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            wanted.extend(rest);
+        }
+        Ok(found)
+    }
+
+    fn read(&self, consumed: Option<&ConsumedCapacity>) {
+        self.units.halves_read.fetch_add(whole(consumed, 2.0), Relaxed);
+    }
+
+    fn wrote(&self, consumed: Option<&ConsumedCapacity>) {
+        self.units.written.fetch_add(whole(consumed, 1.0), Relaxed);
+    }
+
+    fn decode<T>(&self, item: Item, read: fn(Item) -> Result<T, item::Unreadable>) -> Result<T, Error> {
+        let key = item::display_key(&item);
+        read(item).map_err(|source| self.unreadable(&key, source))
+    }
+
+    fn unread(&self, key: &str, error: impl Into<Failure>) -> Error {
+        Error::Read { table: self.name.clone(), key: key.to_owned(), source: error.into() }
+    }
+
+    fn unreadable(&self, key: &str, source: item::Unreadable) -> Error {
+        Error::Item { table: self.name.clone(), key: key.to_owned(), source }
+    }
+}
+
+/// Consumed units as a whole number of parts.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small, positive and whole by definition")]
+fn whole(consumed: Option<&ConsumedCapacity>, parts: f64) -> u64 {
+    (consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default() * parts).round() as u64
+}

@@ -1,0 +1,58 @@
+//! The shape of the table, in one place: the embedded table, the tests and the deployed table are all created from
+//! it or checked against it.
+
+use aws_sdk_dynamodb::{
+    Client,
+    operation::create_table::builders::CreateTableFluentBuilder,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+        ScalarAttributeType,
+    },
+};
+
+/// Partition and sort key of the table, both strings.
+pub const KEY: (&str, &str) = ("pk", "sk");
+
+/// The index that lists what a registry holds: only placements have its keys.
+pub const REGISTRY_INDEX: Index = Index {
+    name: "registry-index",
+    key: ("registry", "name"),
+    projected: &["pushed", "replicated", "seen", "removed", "archived"],
+};
+
+/// A sparse global secondary index with two string keys.
+#[derive(Debug)]
+pub struct Index {
+    /// Its name.
+    pub name: &'static str,
+    /// Its partition and sort key.
+    pub key: (&'static str, &'static str),
+    /// What it holds besides all keys. An attribute that is left out costs the index nothing when it changes.
+    pub projected: &'static [&'static str],
+}
+
+/// The request that creates the table under a name.
+#[expect(clippy::expect_used, reason = "every builder below is given all that it requires")]
+pub(super) fn create(client: &Client, name: &str) -> CreateTableFluentBuilder {
+    let element =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete");
+    let keys = |(hash, range): (&str, &str)| vec![element(hash, KeyType::Hash), element(range, KeyType::Range)];
+    let text = |name: &str| {
+        let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+        attribute.build().expect("complete")
+    };
+    let projection = Projection::builder()
+        .projection_type(ProjectionType::Include)
+        .set_non_key_attributes(Some(REGISTRY_INDEX.projected.iter().map(|&name| name.into()).collect()));
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(REGISTRY_INDEX.name)
+        .set_key_schema(Some(keys(REGISTRY_INDEX.key)))
+        .projection(projection.build());
+    client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_key_schema(Some(keys(KEY)))
+        .set_attribute_definitions(Some([KEY.0, KEY.1, REGISTRY_INDEX.key.0, REGISTRY_INDEX.key.1].map(text).into()))
+        .global_secondary_indexes(index.build().expect("complete"))
+}

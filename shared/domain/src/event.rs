@@ -1,0 +1,211 @@
+//! The JSON that EventBridge delivers, read into facts or rejected with the field that is wrong.
+//!
+//! Payloads: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>. Nobody orders, counts or
+//! guarantees these events (delivery is best effort, at least once, unordered), and their shape is only documented by
+//! example. So everything optional is optional here, unknown events are kept as they are, and an event is rejected only
+//! when it cannot be said what happened to what, where and when.
+
+mod cloudtrail;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    fact::{Cause, Fact, Subject, What},
+    image::{Digest, Image, Malformed, Registry, RepositoryName, Tag},
+};
+
+pub use cloudtrail::read_record;
+
+/// One event, and the facts it tells: one for almost every event, up to 100 for a batch deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// EventBridge's `id`, or CloudTrail's `eventID` where there is one: the same CloudTrail record has the same id
+    /// whether it came through EventBridge or from a log file.
+    pub id: String,
+    /// The facts, one per subject; none if the event says nothing about any image (a read, a dry run).
+    pub facts: Vec<Fact>,
+}
+
+/// Why a text is not an ECR event.
+#[derive(Debug, thiserror::Error)]
+pub enum Reject {
+    /// Not JSON at all.
+    #[error("not a JSON document")]
+    NotJson(#[source] serde_json::Error),
+    /// A field without which nothing can be recorded.
+    #[error("field `{field}` is missing")]
+    Missing {
+        /// The path of the field, from the top of the event.
+        field: &'static str,
+    },
+    /// A field that cannot be read.
+    #[error("field `{field}` cannot be read")]
+    Field {
+        /// The path of the field, from the top of the event.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Malformed,
+    },
+}
+
+/// Reads one event as EventBridge delivers it.
+///
+/// # Errors
+/// When it is not JSON, not from ECR, or a field that is needed is missing or malformed.
+pub fn read(json: &[u8]) -> Result<Event, Reject> {
+    let event: Value = serde_json::from_slice(json).map_err(Reject::NotJson)?;
+    read_value(&event)
+}
+
+/// Reads one event that is already parsed JSON.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_value(event: &Value) -> Result<Event, Reject> {
+    let source = text(event, "source")?;
+    if source != "aws.ecr" {
+        return Err(malformed("source", source, "an ECR event", "expected `aws.ecr`"));
+    }
+    let detail_type = text(event, "detail-type")?;
+    let detail = event.get("detail").ok_or(Reject::Missing { field: "detail" })?;
+    if detail_type.ends_with(" via CloudTrail") {
+        return read_record(detail);
+    }
+    let id = id(event, "id")?;
+    let time = time(event, "time")?;
+    let registry = registry(event, "account", "region")?;
+    let (subject, what) = match (detail_type, optional(detail, "detail.action-type")?) {
+        ("ECR Image Action" | "ECR Referrer Action", Some(action)) => image_action(action, detail)?,
+        ("ECR Replication Action", Some("REPLICATE")) => replication(detail)?,
+        _ => None,
+    }
+    .unwrap_or_else(|| other(detail_type, detail));
+    let fact = Fact { time, registry, event_id: id.clone(), subject, what };
+    Ok(Event { id, facts: vec![fact] })
+}
+
+/// `ECR Image Action` and `ECR Referrer Action`: the same fields. Nothing if it is not an action that succeeded.
+fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>, Reject> {
+    let what = match (action, text(detail, "detail.result")?) {
+        ("PUSH", "SUCCESS") => What::Pushed {
+            tag: tag(detail)?,
+            artifact_media_type: optional(detail, "detail.artifact-media-type")?.map(str::to_owned),
+        },
+        ("DELETE", "SUCCESS") => match tag(detail)? {
+            Some(tag) => What::TagsDeleted { tags: [tag].into(), cause: Cause::Unknown },
+            None => What::ImageDeleted { cause: Cause::Unknown },
+        },
+        ("UPDATE_STORAGE_CLASS", "SUCCESS") => match text(detail, "detail.target-storage-class")? {
+            "ARCHIVE" => What::Archived { cause: Cause::Unknown },
+            "STANDARD" => What::Restored,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    Ok(Some((Subject::Image(image(detail)?), what)))
+}
+
+/// `ECR Replication Action`, emitted in the destination. Anything but `SUCCESS` is a failure.
+fn replication(detail: &Value) -> Result<Option<(Subject, What)>, Reject> {
+    let source = registry(detail, "detail.source-account", "detail.source-region")?;
+    let tag = tag(detail)?;
+    let what = match text(detail, "detail.result")? {
+        "SUCCESS" => What::Replicated { source, tag },
+        _ => What::ReplicationFailed { source, tag },
+    };
+    Ok(Some((Subject::Image(image(detail)?), what)))
+}
+
+/// An event that changes nothing: kept under the narrowest subject that it names.
+fn other(detail_type: &str, detail: &Value) -> (Subject, What) {
+    let named = |field| optional(detail, field).ok().flatten();
+    let digest = named("detail.image-digest").and_then(|text| text.parse().ok());
+    let subject = match named("detail.repository-name").map(str::parse) {
+        Some(Ok(repository)) => Subject::narrowest(repository, digest),
+        _ => Subject::Registry,
+    };
+    let json = detail.to_string();
+    let detail = (json.len() <= Fact::DETAIL_BYTES).then_some(json);
+    (subject, What::Other { detail_type: detail_type.to_owned(), detail })
+}
+
+fn image(detail: &Value) -> Result<Image, Reject> {
+    Ok(Image {
+        repository: parse::<RepositoryName>(detail, "detail.repository-name")?,
+        digest: parse::<Digest>(detail, "detail.image-digest")?,
+    })
+}
+
+/// The tag: absent, `null` and `""` all mean that there is none.
+fn tag(detail: &Value) -> Result<Option<Tag>, Reject> {
+    parse_optional(detail, "detail.image-tag")
+}
+
+/// The name of a field within its object: the last part of its path.
+fn value<'a>(object: &'a Value, field: &'static str) -> Option<&'a Value> {
+    object.get(field.rsplit('.').next().unwrap_or(field))
+}
+
+/// A text field; absent, `null` and `""` are the same.
+fn optional<'a>(object: &'a Value, field: &'static str) -> Result<Option<&'a str>, Reject> {
+    match value(object, field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(malformed(field, &other.to_string(), "a text", "expected a JSON string")),
+    }
+}
+
+fn text<'a>(object: &'a Value, field: &'static str) -> Result<&'a str, Reject> {
+    optional(object, field)?.ok_or(Reject::Missing { field })
+}
+
+fn parse<T: std::str::FromStr<Err = Malformed>>(object: &Value, field: &'static str) -> Result<T, Reject> {
+    text(object, field)?.parse().map_err(|source| Reject::Field { field, source })
+}
+
+fn parse_optional<T>(object: &Value, field: &'static str) -> Result<Option<T>, Reject>
+where
+    T: std::str::FromStr<Err = Malformed>,
+{
+    optional(object, field)?.map(str::parse).transpose().map_err(|source| Reject::Field { field, source })
+}
+
+fn registry(object: &Value, account: &'static str, region: &'static str) -> Result<Registry, Reject> {
+    let account_text = text(object, account)?;
+    let region_text = text(object, region)?;
+    // A wrong account is the account's fault, whatever the region is.
+    let field = if Registry::new(account_text, "eu-west-1").is_err() { account } else { region };
+    Registry::new(account_text, region_text).map_err(|source| Reject::Field { field, source })
+}
+
+/// An event id is opaque (AWS's samples are not UUIDs), but it becomes part of a key.
+fn id(object: &Value, field: &'static str) -> Result<String, Reject> {
+    let id = text(object, field)?;
+    if id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(id.to_owned())
+    } else {
+        Err(malformed(field, id, "an event id", "expected 1 to 128 printable ASCII characters"))
+    }
+}
+
+/// A time in whole seconds, between 1970 and 9999, so that its text sorts as it does.
+fn time(object: &Value, field: &'static str) -> Result<Timestamp, Reject> {
+    let time = text(object, field)?;
+    let seconds = time.parse::<Timestamp>().map(Timestamp::as_second).unwrap_or(-1);
+    match Timestamp::from_second(seconds) {
+        Ok(time) if seconds >= 0 => Ok(time),
+        _ => Err(malformed(
+            field,
+            time,
+            "a time",
+            "expected an existing date and time since 1970, as in `2026-11-16T01:54:34Z`",
+        )),
+    }
+}
+
+fn malformed(field: &'static str, value: &str, what: &'static str, rule: &'static str) -> Reject {
+    Reject::Field { field, source: Malformed::new(value, what, rule) }
+}

@@ -1,0 +1,247 @@
+//! The names of things, in ECR's own words: registry, repository, digest, tag, image.
+//!
+//! Each type is parsed once, at the door, and cannot be wrong afterwards. The grammars are the loosest that cannot
+//! break a key or a command line, not the strictest that AWS documents: an event is evidence, and evidence that AWS
+//! words a little differently tomorrow must still be kept. AWS's own samples already contain digests of 60
+//! characters and digests that end in `EXAMPLE`.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A value that does not follow the grammar of its type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {what}: {rule}")]
+pub struct Malformed {
+    value: String,
+    what: &'static str,
+    rule: &'static str,
+}
+
+impl Malformed {
+    /// The value is cut to 100 characters: it may come from anywhere and ends in logs and terminals.
+    pub(crate) fn new(value: &str, what: &'static str, rule: &'static str) -> Self {
+        let value = value.chars().filter(|c| !c.is_control()).take(100).collect();
+        Self { value, what, rule }
+    }
+}
+
+/// Declares a string that follows a grammar, with the conversions every such type needs.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $follows:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text, as ECR writes it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Malformed;
+
+            fn try_from(text: String) -> Result<Self, Malformed> {
+                let follows: fn(&str) -> bool = $follows;
+                if follows(&text) { Ok(Self(text)) } else { Err(Malformed::new(&text, $what, $rule)) }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text! {
+    /// A registry: one account in one region, written `111122223333/eu-west-1`.
+    Registry, "a registry", "expected a 12-digit account, `/` and a region, as in `111122223333/eu-west-1`",
+    |text| {
+        let Some((account, region)) = text.split_once('/') else { return false };
+        let mut parts = region.split('-');
+        let number = parts.next_back().unwrap_or_default();
+        account.len() == 12
+            && account.bytes().all(|b| b.is_ascii_digit())
+            && region.len() <= 32
+            && !number.is_empty()
+            && number.bytes().all(|b| b.is_ascii_digit())
+            && parts.clone().count() >= 2
+            && parts.all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase()))
+    }
+}
+
+impl Registry {
+    /// Puts a registry together from the account and the region of an event.
+    ///
+    /// # Errors
+    /// When the account is not 12 digits or the region is not like `eu-west-1`.
+    pub fn new(account: &str, region: &str) -> Result<Self, Malformed> {
+        format!("{account}/{region}").try_into()
+    }
+
+    /// The 12-digit account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.0.split_once('/').map_or("", |(account, _)| account)
+    }
+
+    /// The region, such as `eu-west-1`.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, region)| region)
+    }
+}
+
+text! {
+    /// The name of a repository with its namespace, such as `team/app`: 2 to 256 characters.
+    ///
+    /// Grammar: `repositoryName` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html),
+    /// without its rules on where separators may stand.
+    RepositoryName, "a repository name", "expected 2 to 256 of `a-z 0-9 . _ - /`, starting with a letter or a digit",
+    |text| {
+        (2..=256).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/".contains(&b))
+    }
+}
+
+text! {
+    /// The digest of a manifest, such as `sha256:7f5b…`.
+    ///
+    /// Grammar: [OCI image spec, "Digests"](https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md#digests),
+    /// without the rule that SHA-256 has exactly 64 hexadecimal characters: AWS's own sample events break it. Whoever
+    /// acts on a digest, rather than records it, must check that first.
+    Digest, "a digest", "expected an algorithm, `:` and the encoded hash, as in `sha256:7f5b…`",
+    |text| {
+        let Some((algorithm, encoded)) = text.split_once(':') else { return false };
+        text.len() <= 256
+            && !algorithm.is_empty()
+            && algorithm.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b))
+            && !encoded.is_empty()
+            && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b))
+    }
+}
+
+impl Digest {
+    /// Enough of the digest for a person to tell it from others: the algorithm and 12 characters.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let (algorithm, encoded) = self.0.split_once(':').unwrap_or_default();
+        let encoded: String = encoded.chars().take(12).collect();
+        format!("{algorithm}:{encoded}")
+    }
+}
+
+text! {
+    /// An image tag, such as `v1.4.2`: 1 to 300 characters.
+    ///
+    /// Grammar: [OCI distribution spec, "Pulling manifests"](https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests);
+    /// length: `imageTag` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageIdentifier.html).
+    Tag, "an image tag", "expected 1 to 300 of `A-Z a-z 0-9 . _ -`",
+    |text| {
+        (1..=300).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    }
+}
+
+/// A manifest digest in a repository name. Replication keeps both, so this names the same image in every registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Image {
+    /// The repository, the same in every registry.
+    pub repository: RepositoryName,
+    /// The manifest, the same in every registry.
+    pub digest: Digest,
+}
+
+impl fmt::Display for Image {
+    /// `repository@digest`, as every container tool writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.repository, self.digest)
+    }
+}
+
+impl FromStr for Image {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (repository, digest) =
+            text.split_once('@').ok_or_else(|| Malformed::new(text, "an image", "expected `repository@digest`"))?;
+        Ok(Self { repository: repository.parse()?, digest: digest.parse()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_an_account_and_a_region() {
+        for good in ["111122223333/eu-west-1", "111122223333/us-gov-west-1", "111122223333/ap-southeast-12"] {
+            let registry: Registry = good.parse().unwrap();
+            assert_eq!(format!("{}/{}", registry.account(), registry.region()), good);
+        }
+        for bad in [
+            "",
+            "/",
+            "1/eu-west-1",
+            "111122223333",
+            "111122223333/eu",
+            "111122223333/eu-west-",
+            "11112222333x/eu-west-1",
+            "111122223333/EU-WEST-1",
+            "111122223333/eu-west-1#",
+        ] {
+            assert!(bad.parse::<Registry>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_keep_out_what_would_break_a_key() {
+        for bad in ["a", "Team/App", "team/app#x", "team app", "team@app", "/team", "team\u{0}"] {
+            assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
+        }
+        for bad in ["", "v1#2", "v1/2", "v1:2", "a b"] {
+            assert!(bad.parse::<Tag>().is_err(), "{bad}");
+        }
+        for bad in ["", "sha256", "sha256:", ":abc", "sha256:a#b", "SHA256:abc"] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digests_of_awss_own_samples_are_digests() {
+        for sample in [
+            "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234",
+            "sha256:8g6c3751gf7gc5g47603ege4511d5a80ead5g90f5893543f1489bde2345",
+            "sha256:4aa08ef415aecc80814cb42fa41b658480779d80c77ab15EXAMPLE",
+        ] {
+            assert_eq!(sample.parse::<Digest>().unwrap().as_str(), sample);
+        }
+        assert_eq!("sha256:7f5b2640fe6fb4f4".parse::<Digest>().unwrap().short(), "sha256:7f5b2640fe6f");
+    }
+
+    #[test]
+    fn a_malformed_value_is_named_and_its_control_characters_are_not_repeated() {
+        let error = "a\u{1b}[31mb".parse::<Tag>().unwrap_err();
+        assert_eq!(error.to_string(), "`a[31mb` is not an image tag: expected 1 to 300 of `A-Z a-z 0-9 . _ -`");
+    }
+}

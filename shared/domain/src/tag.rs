@@ -1,0 +1,166 @@
+//! What a tag meant, and when.
+//!
+//! Every time a tag is set on an image, and every time it is removed from one, a [`Mark`] is kept in the tag's own
+//! history. The history answers "which image was `v1.4.2` last week?", and it is the only place that knows which image
+//! lost a tag when another one got it, because ECR sends no event for that.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    evidence::{Evidence, Move, Name},
+    fact::{Fact, Subject, What},
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+};
+
+/// A tag of a repository, in whatever registries have it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagName {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+}
+
+/// A tag was set on an image or removed from it, at one time in one registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Where.
+    pub registry: Registry,
+    /// When.
+    pub time: Timestamp,
+    /// Which image.
+    pub digest: Digest,
+    /// Set, or removed.
+    pub set: bool,
+}
+
+/// The marks that one fact leaves.
+#[must_use]
+pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
+    let Subject::Image(image) = &fact.subject else { return Vec::new() };
+    let mark = |tag: &Tag, set| {
+        let name = TagName { repository: image.repository.clone(), tag: tag.clone() };
+        (name, Mark { registry: fact.registry.clone(), time: fact.time, digest: image.digest.clone(), set })
+    };
+    match &fact.what {
+        What::Pushed { tag, .. } | What::Replicated { tag, .. } => tag.iter().map(|tag| mark(tag, true)).collect(),
+        What::TagsDeleted { tags, .. } => tags.iter().map(|tag| mark(tag, false)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What setting a tag proves about the image that had it before, and what a later setting proves about this one.
+///
+/// `before` are the settings at the nearest earlier second in the same registry, `after` those at the nearest later
+/// second. A setting in the same second moves nothing: present wins.
+///
+/// INVARIANT (moves): a mark is stored before its neighbours are read, consistently. Of two marks that become
+/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of arrival.
+#[must_use]
+pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Vec<(Name, Evidence)> {
+    let earlier = before.iter().map(|earlier| (earlier, mark));
+    let later = after.iter().map(|later| (mark, later));
+    earlier
+        .chain(later)
+        .filter(|(loser, winner)| loser.digest != winner.digest)
+        .map(|(loser, winner)| {
+            let moved = Move { since: loser.time, at: winner.time, to: winner.digest.clone() };
+            let image = Image { repository: name.repository.clone(), digest: loser.digest.clone() };
+            let loser = Name { image, registry: mark.registry.clone(), tag: Some(name.tag.clone()) };
+            (loser, Evidence { moved: Some(moved), ..Evidence::default() })
+        })
+        .collect()
+}
+
+/// A tag meant one image, for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Band {
+    /// Where.
+    pub registry: Registry,
+    /// Which image.
+    pub digest: Digest,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when and why; nothing while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// The end of a [`Band`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    #[serde(flatten)]
+    pub why: End,
+}
+
+/// Why a tag stopped to mean an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum End {
+    /// The tag was set on another image.
+    Moved {
+        /// That other image.
+        to: Digest,
+    },
+    /// The tag was removed.
+    TagDeleted,
+    /// The image was deleted with all its tags.
+    ImageDeleted,
+}
+
+/// The history of one tag from its marks: for each registry, which image, from when to when, oldest first.
+///
+/// `gone` tells the newest time an image as a whole was deleted from a registry. Two images given the same tag within
+/// one second overlap: ECR's events do not tell which came last.
+#[must_use]
+pub fn bands(mut marks: Vec<Mark>, gone: impl Fn(&Registry, &Digest) -> Option<Timestamp>) -> Vec<Band> {
+    // On the same second a removal comes before a setting: present wins.
+    marks.sort_by(|a, b| (&a.registry, a.time, a.set, &a.digest).cmp(&(&b.registry, b.time, b.set, &b.digest)));
+    let mut bands: Vec<Band> = Vec::new();
+    // The open band of each registry and digest: an index into `bands`, and the newest time the tag was set.
+    let mut open: BTreeMap<(Registry, Digest), (usize, Timestamp)> = BTreeMap::new();
+    for mark in marks {
+        let Mark { registry, time, digest, set } = mark;
+        let key = (registry, digest);
+        let ended: Vec<_> = open
+            .iter()
+            .filter(|((registry, digest), (_, since))| {
+                *registry == key.0 && if set { *digest != key.1 && *since < time } else { *digest == key.1 }
+            })
+            .map(|(key, (index, since))| (key.clone(), *index, *since))
+            .collect();
+        for (ended, index, since) in ended {
+            open.remove(&ended);
+            let why = if set { End::Moved { to: key.1.clone() } } else { End::TagDeleted };
+            end(&mut bands, index, since, Ended { at: time, why }, gone(&ended.0, &ended.1));
+        }
+        if set {
+            let next = bands.len();
+            let (index, since) = open.entry(key.clone()).or_insert((next, time));
+            *since = time;
+            if *index == next {
+                bands.push(Band { registry: key.0, digest: key.1, from: time, ended: None });
+            }
+        }
+    }
+    for ((registry, digest), (index, since)) in open {
+        if let Some(at) = gone(&registry, &digest).filter(|at| *at > since) {
+            end(&mut bands, index, since, Ended { at, why: End::ImageDeleted }, None);
+        }
+    }
+    bands.sort_by(|a, b| (&a.registry, a.from, &a.digest).cmp(&(&b.registry, b.from, &b.digest)));
+    bands
+}
+
+/// Ends a band, at the deletion of its image if that came first.
+fn end(bands: &mut [Band], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
+    let Some(band) = bands.get_mut(index) else { return };
+    let gone = gone.filter(|gone| (since..ended.at).contains(gone) && *gone > since);
+    band.ended = Some(gone.map_or(ended, |at| Ended { at, why: End::ImageDeleted }));
+}
