@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     evidence::{Evidence, Name},
     fact::{Cause, Fact, Subject, What},
-    image::{Image, Registry, Tag},
+    image::{Digest, Image, Registry, Tag},
 };
 
 /// How far apart, in seconds, an ECR event and the CloudTrail record that explains it may be. Both carry the time of the
@@ -94,16 +94,23 @@ impl Placement {
         }
     }
 
-    /// When the last known tag was removed, if no tag is left, it was removed rather than moved to another image, and
-    /// nothing has proved the image since.
+    /// When the last known tag was removed, if no tag is left, the last to go was removed rather than moved to another
+    /// image, and nothing has proved the image since.
     fn last_tag_removed(&self) -> Option<Timestamp> {
-        if self.tags.values().any(|tag| self.is_set(tag)) {
-            return None;
+        let (mut removed, mut moved) = (None, None);
+        for tag in self.tags.values() {
+            if self.is_set(tag) {
+                return None;
+            }
+            let move_at = tag.moved.as_ref().map(|moved| moved.at);
+            // A tag goes once: what happens to it later on another image is not this image's loss.
+            match tag.removed.filter(|at| Some(*at) > tag.set() && move_at.is_none_or(|moved| *at < moved)) {
+                Some(at) => removed = removed.max(Some(at)),
+                None => moved = moved.max(move_at),
+            }
         }
-        let removed = self.tags.values().filter_map(|tag| tag.removed.filter(|_| tag.removed > tag.set())).max()?;
-        let moved = self.tags.values().filter_map(|tag| tag.moved.as_ref().map(|moved| moved.at)).max();
         let proved = self.image.pullable().max(self.image.archived).max(moved);
-        (Some(removed) > proved).then_some(removed)
+        removed.filter(|at| Some(*at) > proved)
     }
 
     /// Whether a tag is on the image, given that the image is here.
@@ -120,6 +127,17 @@ impl Placement {
             }
             Status::ProbablyAbsent | Status::Absent => BTreeSet::new(),
         }
+    }
+
+    /// The tags that other images took from it, unless they were removed before.
+    fn moved_tags(&self) -> Vec<MovedTag> {
+        let moved = self.tags.iter().filter_map(|(tag, evidence)| {
+            let moved = evidence.moved.as_ref()?;
+            let removed = evidence.removed.max(self.image.removed);
+            let lost_before = removed.is_some_and(|at| (moved.since..moved.at).contains(&at) && at > moved.since);
+            (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone() })
+        });
+        moved.collect()
     }
 
     /// When it went, if it is not here.
@@ -179,6 +197,9 @@ pub struct Whereabouts {
     pub replicated_from: Vec<ReplicatedFrom>,
     /// The tags it has there.
     pub tags: BTreeSet<Tag>,
+    /// The tags that other images took from it there: the newest time of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved_tags: Vec<MovedTag>,
     /// The start of its present stay, or of its last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -197,6 +218,17 @@ pub struct ReplicatedFrom {
     /// Seconds from the newest push at the source until the replica had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
+}
+
+/// A tag that another image took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MovedTag {
+    /// The tag.
+    pub tag: Tag,
+    /// When.
+    pub at: Timestamp,
+    /// The image that has it since.
+    pub to: Digest,
 }
 
 /// When and why an image went from a registry.
@@ -264,6 +296,7 @@ impl Lineage {
             pushed_at: placement.pushed(),
             replicated_from: replicated_from.collect(),
             tags: placement.current_tags().into_iter().cloned().collect(),
+            moved_tags: placement.moved_tags(),
             since: self.since(registry),
             deleted: gone_at.map(|at| Deleted { at, cause: self.cause(registry, at) }),
         }

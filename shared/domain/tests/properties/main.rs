@@ -1,0 +1,8 @@
+//! Properties of the pure crate, over random input.
+//!
+//! - `merging`: any order, repetition, batching and interleaving of the same facts gives the same table, and the table
+//!   says what a naive model of all facts says.
+//! - `parsing`: no input panics the parser; what is rejected names a field.
+
+mod merging;
+mod parsing;

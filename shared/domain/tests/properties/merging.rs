@@ -1,0 +1,293 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{
+    evidence::{self, Evidence, Name},
+    fact::{Cause, Fact, StorageClass, Subject, What},
+    image::{Image, Registry, RepositoryName, Tag},
+    lineage::{Lineage, Status},
+    tag::{self, Mark, TagName},
+};
+use jiff::Timestamp;
+use proptest::{collection::vec, prelude::*, sample::select};
+
+const REGISTRIES: [&str; 2] = ["111122223333/eu-west-1", "444455556666/us-east-1"];
+const DIGESTS: [&str; 3] = ["sha256:aa", "sha256:bb", "sha256:cc"];
+const TAGS: [&str; 2] = ["latest", "v1"];
+
+/// The table, as far as merging goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Store {
+    evidence: BTreeMap<Name, Evidence>,
+    marks: BTreeMap<TagName, BTreeSet<Mark>>,
+    facts: BTreeMap<(String, Subject), Fact>,
+}
+
+impl Store {
+    /// The first step of recording.
+    fn put_marks(&mut self, facts: &[Fact]) {
+        for (name, mark) in facts.iter().flat_map(tag::marks) {
+            self.marks.entry(name).or_default().insert(mark);
+        }
+    }
+
+    /// The second step: what the marks and their neighbours prove.
+    fn moves(&self, facts: &[Fact]) -> Vec<(Name, Evidence)> {
+        let settings = facts.iter().flat_map(tag::marks).filter(|(_, mark)| mark.set);
+        settings
+            .flat_map(|(name, mark)| {
+                let all: Vec<_> =
+                    self.marks[&name].iter().filter(|other| other.set && other.registry == mark.registry).collect();
+                let at = |time: Option<Timestamp>| {
+                    all.iter().filter(|other| Some(other.time) == time).map(|other| Mark::clone(other)).collect()
+                };
+                let before: Vec<Mark> = at(all.iter().map(|other| other.time).filter(|time| *time < mark.time).max());
+                let after: Vec<Mark> = at(all.iter().map(|other| other.time).filter(|time| *time > mark.time).min());
+                tag::moves(&name, &mark, &before, &after)
+            })
+            .collect()
+    }
+
+    /// The last step.
+    fn join(&mut self, facts: &[Fact], moves: Vec<(Name, Evidence)>) {
+        for (name, evidence) in facts.iter().flat_map(evidence::of).chain(moves) {
+            self.evidence.entry(name).or_default().join(&evidence);
+        }
+        for fact in facts {
+            self.facts.insert((fact.event_id.clone(), fact.subject.clone()), fact.clone());
+        }
+    }
+
+    fn record(&mut self, facts: &[Fact]) {
+        self.put_marks(facts);
+        let moves = self.moves(facts);
+        self.join(facts, moves);
+    }
+
+    fn lineage(&self, image: &Image) -> Lineage {
+        let evidence = self.evidence.iter().filter(|(name, _)| name.image == *image);
+        let facts = self.facts.values();
+        let (about, repository): (Vec<_>, Vec<_>) = facts
+            .filter(|fact| fact.subject == Subject::Image(image.clone()) || is_repository_deletion(fact))
+            .cloned()
+            .partition(|fact| !is_repository_deletion(fact));
+        Lineage::new(image.clone(), evidence.map(|(name, evidence)| (name.clone(), evidence.clone())), about, repository)
+    }
+}
+
+fn is_repository_deletion(fact: &Fact) -> bool {
+    matches!(fact.what, What::RepositoryDeleted { .. })
+}
+
+fn repository() -> RepositoryName {
+    "team/app".parse().unwrap()
+}
+
+fn registry() -> impl Strategy<Value = Registry> {
+    select(&REGISTRIES[..]).prop_map(|text| text.parse().unwrap())
+}
+
+fn tag() -> impl Strategy<Value = Tag> {
+    select(&TAGS[..]).prop_map(|text| text.parse().unwrap())
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let cause = || Just(Cause::Unknown);
+    let storage = select(vec![None, Some(StorageClass::Standard), Some(StorageClass::Archive)]);
+    prop_oneof![
+        6 => proptest::option::weighted(0.8, tag())
+            .prop_map(|tag| What::Pushed { tag, artifact_media_type: None }),
+        4 => (registry(), proptest::option::weighted(0.8, tag()))
+            .prop_map(|(source, tag)| What::Replicated { source, tag }),
+        1 => (registry(), proptest::option::of(tag()))
+            .prop_map(|(source, tag)| What::ReplicationFailed { source, tag }),
+        2 => cause().prop_map(|cause| What::ImageDeleted { cause }),
+        3 => (proptest::collection::btree_set(tag(), 1..=2), cause())
+            .prop_map(|(tags, cause)| What::TagsDeleted { tags, cause }),
+        1 => cause().prop_map(|cause| What::RepositoryDeleted { cause }),
+        1 => cause().prop_map(|cause| What::Archived { cause }),
+        1 => Just(What::Restored),
+        1 => storage.prop_map(|storage| What::Observed { storage }),
+        1 => Just(What::Other { detail_type: "ECR Image Scan".into(), detail: None }),
+    ]
+}
+
+/// Facts in a world small enough for everything to collide: few names, and seconds in which much happens.
+fn facts() -> impl Strategy<Value = Vec<Fact>> {
+    let fact = (0i64..10, registry(), select(&DIGESTS[..]), what()).prop_map(|(second, registry, digest, what)| {
+        let subject = match &what {
+            What::RepositoryDeleted { .. } => Subject::Repository(repository()),
+            _ => Subject::Image(Image { repository: repository(), digest: digest.parse().unwrap() }),
+        };
+        let time = Timestamp::from_second(1_700_000_000 + second).unwrap();
+        Fact { time, registry, event_id: String::new(), subject, what }
+    });
+    vec(fact, 1..14).prop_map(|mut facts| {
+        facts.iter_mut().enumerate().for_each(|(index, fact)| fact.event_id = format!("event-{index}"));
+        facts
+    })
+}
+
+/// Facts, and the same facts again in another order, some more than once.
+fn facts_and_a_shuffle() -> impl Strategy<Value = (Vec<Fact>, Vec<Fact>)> {
+    facts().prop_flat_map(|facts| {
+        let repeated = vec(select(facts.clone()), 0..6);
+        let shuffled = repeated.prop_flat_map({
+            let facts = facts.clone();
+            move |repeated| Just([facts.clone(), repeated].concat()).prop_shuffle()
+        });
+        (Just(facts), shuffled)
+    })
+}
+
+fn in_order(facts: &[Fact]) -> Store {
+    let mut facts = facts.to_vec();
+    facts.sort_by_key(|fact| fact.time);
+    let mut store = Store::default();
+    facts.iter().for_each(|fact| store.record(std::slice::from_ref(fact)));
+    store
+}
+
+/// What all facts together say about one image in one registry, found the naive way: by looking at all of them.
+fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSet<Tag>) {
+    let here: Vec<&Fact> = facts.iter().filter(|fact| fact.registry == *registry).collect();
+    let about: Vec<&Fact> = here.iter().filter(|fact| fact.subject == Subject::Image(image.clone())).copied().collect();
+    let newest = |facts: &[&Fact], wanted: &dyn Fn(&What) -> bool| {
+        facts.iter().filter(|fact| wanted(&fact.what)).map(|fact| fact.time).max()
+    };
+    let sets = |what: &What, tag: &Tag| match what {
+        What::Pushed { tag: set, .. } | What::Replicated { tag: set, .. } => set.as_ref() == Some(tag),
+        _ => false,
+    };
+    let pullable = newest(&about, &|what| {
+        matches!(what, What::Pushed { .. } | What::Replicated { .. } | What::Restored)
+            || matches!(what, What::Observed { storage: Some(StorageClass::Standard) })
+    });
+    let archived = newest(&about, &|what| {
+        matches!(what, What::Archived { .. } | What::Observed { storage: Some(StorageClass::Archive) })
+    });
+    let removed = newest(&about, &|what| matches!(what, What::ImageDeleted { .. } | What::Observed { storage: None }))
+        .max(newest(&here, &|what| matches!(what, What::RepositoryDeleted { .. })));
+    if removed > pullable.max(archived) {
+        return (Status::Absent, BTreeSet::new());
+    }
+    let mut current = BTreeSet::new();
+    let (mut last_removal, mut last_other) = (None, None);
+    for tag in TAGS.map(|tag| tag.parse::<Tag>().unwrap()) {
+        let set = newest(&about, &|what| sets(what, &tag));
+        let untagged = newest(&about, &|what| matches!(what, What::TagsDeleted { tags, .. } if tags.contains(&tag)))
+            .filter(|at| Some(*at) > set);
+        let taken = here
+            .iter()
+            .filter(|fact| fact.subject != Subject::Image(image.clone()) && sets(&fact.what, &tag))
+            .map(|fact| fact.time)
+            .filter(|at| set.is_some_and(|set| *at > set))
+            .min();
+        if set.is_some() && set >= removed && untagged.is_none() && taken.is_none() {
+            current.insert(tag);
+        } else if untagged.is_some() && (taken.is_none() || untagged < taken) {
+            last_removal = last_removal.max(untagged);
+        } else {
+            last_other = last_other.max(taken);
+        }
+    }
+    let untagged_proof = newest(&about, &|what| {
+        matches!(what, What::Pushed { tag: None, .. } | What::Replicated { tag: None, .. } | What::Restored)
+            || matches!(what, What::Archived { .. } | What::Observed { storage: Some(_) })
+    });
+    let status = if current.is_empty() && last_removal > last_other.max(untagged_proof) {
+        Status::ProbablyAbsent
+    } else if archived > pullable {
+        Status::Archived
+    } else {
+        Status::Present
+    };
+    (status, current)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_any_repetition_any_batches_give_the_same_table(
+        (facts, shuffled) in facts_and_a_shuffle(),
+        sizes in vec(1usize..5, 20),
+    ) {
+        let mut store = Store::default();
+        let mut rest = &shuffled[..];
+        for size in sizes {
+            let (batch, left) = rest.split_at(size.min(rest.len()));
+            store.record(batch);
+            rest = left;
+        }
+        prop_assert_eq!(store, in_order(&facts));
+    }
+
+    #[test]
+    fn writers_at_the_same_time_give_the_same_table(
+        (facts, shuffled) in facts_and_a_shuffle(),
+        turns in vec(any::<prop::sample::Index>(), 60),
+    ) {
+        // Every fact is recorded by a writer of its own, in three steps; whose step is next is a matter of chance.
+        let mut store = Store::default();
+        let mut writers: Vec<_> = shuffled.iter().map(|fact| (fact, 0, Vec::new())).collect();
+        let mut turns = turns.into_iter();
+        while !writers.is_empty() {
+            let next = turns.next().map_or(0, |turn| turn.index(writers.len()));
+            let (fact, step, moves) = &mut writers[next];
+            let fact = std::slice::from_ref(*fact);
+            match step {
+                0 => store.put_marks(fact),
+                1 => *moves = store.moves(fact),
+                _ => store.join(fact, std::mem::take(moves)),
+            }
+            *step += 1;
+            if *step > 2 {
+                writers.remove(next);
+            }
+        }
+        prop_assert_eq!(store, in_order(&facts));
+    }
+
+    #[test]
+    fn the_table_says_what_all_facts_together_say((facts, shuffled) in facts_and_a_shuffle()) {
+        let mut store = Store::default();
+        shuffled.iter().for_each(|fact| store.record(std::slice::from_ref(fact)));
+        for digest in DIGESTS {
+            let image = Image { repository: repository(), digest: digest.parse().unwrap() };
+            let lineage = store.lineage(&image);
+            for (registry, placement) in &lineage.placements {
+                let tags: BTreeSet<Tag> = placement.current_tags().into_iter().cloned().collect();
+                prop_assert_eq!((placement.status(), tags), model(&facts, &image, registry), "{} in {}", image, registry);
+            }
+        }
+    }
+
+    #[test]
+    fn the_history_of_a_tag_ends_in_the_tags_that_images_have_now((facts, _) in facts_and_a_shuffle()) {
+        let store = in_order(&facts);
+        for (name, marks) in &store.marks {
+            let lineages: Vec<_> = DIGESTS
+                .map(|digest| store.lineage(&Image { repository: repository(), digest: digest.parse().unwrap() }))
+                .into();
+            let bands = tag::bands(marks.iter().cloned().collect(), |registry, digest| {
+                let lineage = lineages.iter().find(|lineage| lineage.image.digest == *digest)?;
+                lineage.placements.get(registry)?.image.removed
+            });
+            let open: BTreeSet<_> = bands
+                .iter()
+                .filter(|band| band.ended.is_none())
+                .map(|band| (band.registry.clone(), band.digest.clone()))
+                .collect();
+            let set: BTreeSet<_> = lineages
+                .iter()
+                .flat_map(|lineage| lineage.placements.iter().map(move |(registry, here)| (lineage, registry, here)))
+                .filter(|(_, _, here)| here.current_tags().contains(&name.tag))
+                .map(|(lineage, registry, _)| (registry.clone(), lineage.image.digest.clone()))
+                .collect();
+            prop_assert_eq!(open, set);
+            for band in &bands {
+                prop_assert!(band.ended.as_ref().is_none_or(|ended| ended.at > band.from), "{band:?}");
+            }
+        }
+    }
+}
