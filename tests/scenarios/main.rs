@@ -1,1 +1,29 @@
-fn main() {}
+//! The whole route, one module per scenario: messages into the `record` function, the function's own table behind a
+//! real DynamoDB client, lineage out.
+//!
+//! - `samples`: every event that AWS documents, and what becomes of it.
+//! - `batches`: messages that fail, repeat or can never succeed do not hurt the others.
+//! - `orders`: any order, repetition and batching of the same events gives the same table.
+//! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
+//! - `deletions`: who deleted what, as CloudTrail tells it.
+//! - `lists`: images, orphans, short digests, tag histories.
+//! - `units`: what each kind of event costs, whatever came before it.
+//! - `measures`: the metrics of a batch.
+//! - `definition`: the table that exists is the table that is defined.
+//!
+//! All of it runs against the embedded table, or against whatever implementation of DynamoDB listens at
+//! `TEST_DYNAMODB_ENDPOINT`.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it expects by panicking")]
+
+mod batches;
+mod definition;
+mod deletions;
+mod events;
+mod faults;
+mod lists;
+mod measures;
+mod orders;
+mod samples;
+mod store;
+mod units;

@@ -68,6 +68,7 @@ pub enum What {
     /// The image itself was deleted here, with every tag it had.
     ImageDeleted {
         /// Who or what did it, if this event knows.
+        #[serde(flatten)]
         cause: Cause,
     },
     /// Tags were removed from the image here. ECR deletes an image with its last tag, and does not say so.
@@ -75,6 +76,7 @@ pub enum What {
         /// The tags.
         tags: BTreeSet<Tag>,
         /// Who or what did it, if this event knows.
+        #[serde(flatten)]
         cause: Cause,
     },
     /// A deletion was asked for and refused. Changes no placement.
@@ -82,16 +84,19 @@ pub enum What {
         /// ECR's failure code, or the error code of the whole call.
         code: String,
         /// Who or what asked.
+        #[serde(flatten)]
         cause: Cause,
     },
     /// The repository was deleted here, with every image in it.
     RepositoryDeleted {
         /// Who did it.
+        #[serde(flatten)]
         cause: Cause,
     },
     /// The image was moved to the archive storage class: kept, listed, not pullable.
     Archived {
         /// Who or what did it, if this event knows.
+        #[serde(flatten)]
         cause: Cause,
     },
     /// The image was moved back to the standard storage class.

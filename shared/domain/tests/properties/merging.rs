@@ -70,7 +70,12 @@ impl Store {
             .filter(|fact| fact.subject == Subject::Image(image.clone()) || is_repository_deletion(fact))
             .cloned()
             .partition(|fact| !is_repository_deletion(fact));
-        Lineage::new(image.clone(), evidence.map(|(name, evidence)| (name.clone(), evidence.clone())), about, repository)
+        Lineage::new(
+            image.clone(),
+            evidence.map(|(name, evidence)| (name.clone(), evidence.clone())),
+            about,
+            repository,
+        )
     }
 }
 

@@ -1,0 +1,136 @@
+use domain::{
+    image::RepositoryName,
+    tag::{End, TagName},
+};
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate},
+    store::Store,
+};
+
+pub(crate) fn tag(tag: &str) -> TagName {
+    TagName { repository: "team/app".parse().unwrap(), tag: tag.parse().unwrap() }
+}
+
+#[tokio::test]
+async fn images_of_a_repository_are_those_of_that_repository() {
+    let store = Store::new().await;
+    let mut other = push(IRELAND, 'c', Some("v1"), 0);
+    other["detail"]["repository-name"] = "team/app2".into();
+    let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'b', Some("v2"), 1), other];
+    assert!(store.deliver(&events).await.is_empty());
+    let repository: RepositoryName = "team/app".parse().unwrap();
+    let images = store.table.images(&repository).await.unwrap();
+    assert_eq!(images.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a'), image('b')]);
+    assert!(store.table.images(&"team".parse().unwrap()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
+    let store = Store::new().await;
+    let events = [
+        // a: lost by its source. b: its source still has it. c: pushed into the replica too. d: of two sources one has
+        // it. e: its source never told of it. f: only its last tag went, which is no proof.
+        push(IRELAND, 'a', Some("a"), 0),
+        replicate(IRELAND, TOKYO, 'a', Some("a"), 5),
+        delete(IRELAND, 'a', None, 60),
+        push(IRELAND, 'b', Some("b"), 0),
+        replicate(IRELAND, TOKYO, 'b', Some("b"), 5),
+        push(IRELAND, 'c', Some("c"), 0),
+        replicate(IRELAND, TOKYO, 'c', Some("c"), 5),
+        push(TOKYO, 'c', Some("mine"), 6),
+        delete(IRELAND, 'c', None, 60),
+        push(IRELAND, 'd', Some("d"), 0),
+        push(VIRGINIA, 'd', Some("d"), 0),
+        replicate(IRELAND, TOKYO, 'd', Some("d"), 5),
+        replicate(VIRGINIA, TOKYO, 'd', Some("d"), 6),
+        delete(IRELAND, 'd', None, 60),
+        replicate(IRELAND, TOKYO, 'e', Some("e"), 5),
+        push(IRELAND, 'f', Some("f"), 0),
+        replicate(IRELAND, TOKYO, 'f', Some("f"), 5),
+        delete(IRELAND, 'f', Some("f"), 60),
+    ];
+    assert!(store.deliver(&events).await.is_empty());
+    let orphans = store.table.orphans(&TOKYO.parse().unwrap()).await.unwrap();
+    assert_eq!(orphans.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a')]);
+    assert!(store.table.orphans(&IRELAND.parse().unwrap()).await.unwrap().is_empty());
+    // Pushed again, it is no orphan.
+    assert!(store.deliver(&[push(IRELAND, 'a', Some("a"), 90)]).await.is_empty());
+    assert!(store.table.orphans(&TOKYO.parse().unwrap()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_short_digest_is_found_with_and_without_its_repository() {
+    let store = Store::new().await;
+    assert!(store.deliver(&[push(IRELAND, 'a', None, 0), push(TOKYO, 'b', None, 0)]).await.is_empty());
+    let repository: RepositoryName = "team/app".parse().unwrap();
+    for asked in ["sha256:aaaa", "aaaa", &digest('a')] {
+        for repository in [None, Some(&repository)] {
+            let found = store.table.find(repository, asked).await.unwrap();
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [image('a')]);
+        }
+    }
+    assert!(store.table.find(None, "cccc").await.unwrap().is_empty());
+    assert_eq!(store.table.find(Some(&repository), "").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_history_of_a_tag_is_its_images_in_order_in_each_registry() {
+    let store = Store::new().await;
+    let events = [
+        push(IRELAND, 'a', Some("latest"), 0),
+        push(IRELAND, 'b', Some("latest"), 60),
+        push(IRELAND, 'a', Some("latest"), 120),
+        delete(IRELAND, 'a', Some("latest"), 180),
+        replicate(IRELAND, TOKYO, 'a', Some("latest"), 10),
+        delete(TOKYO, 'a', None, 200),
+    ];
+    assert!(store.deliver(&events).await.is_empty());
+    let history = store.table.tag_history(&tag("latest")).await.unwrap();
+    let told: Vec<_> = history
+        .iter()
+        .map(|band| {
+            let ended = band.ended.as_ref().unwrap();
+            (
+                band.registry.to_string(),
+                band.digest.to_string(),
+                band.from.to_string(),
+                ended.at.to_string(),
+                ended.why.clone(),
+            )
+        })
+        .collect();
+    let moved = |letter| End::Moved { to: digest(letter).parse().unwrap() };
+    let band =
+        |registry: &str, letter, from, until, why| (registry.to_owned(), digest(letter), at(from), at(until), why);
+    assert_eq!(
+        told,
+        [
+            band(IRELAND, 'a', 0, 60, moved('b')),
+            band(IRELAND, 'b', 60, 120, moved('a')),
+            band(IRELAND, 'a', 120, 180, End::TagDeleted),
+            band(TOKYO, 'a', 10, 200, End::ImageDeleted),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn lists_longer_than_a_page_are_whole() {
+    let store = Store::new().await;
+    // DynamoDB's pages end at 1 MB: 3,000 placements with long names are more than one page of the index.
+    let tag = "t".repeat(250);
+    let events: Vec<_> = (0..3_000u32)
+        .map(|n| {
+            let mut event = push(IRELAND, 'a', Some(&tag), n % 3_000);
+            event["detail"]["image-digest"] = format!("sha256:{n:064x}").into();
+            event["detail"]["image-tag"] = format!("{tag}-{n}").into();
+            event["id"] = format!("event-{n}").into();
+            event
+        })
+        .collect();
+    for batch in events.chunks(100) {
+        assert!(store.deliver(batch).await.is_empty());
+    }
+    let repository: RepositoryName = "team/app".parse().unwrap();
+    assert_eq!(store.table.images(&repository).await.unwrap().len(), 3_000);
+}

@@ -1,0 +1,137 @@
+//! A fresh table for each test, and what tests do with it.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use aws::{start, table::Table};
+use aws_config::Region;
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Credentials, retry::RetryConfig},
+    types::{AttributeValue, TableDescription},
+};
+use cli::embedded::Embedded;
+use domain::{
+    image::Image,
+    lineage::{Lineage, Whereabouts},
+};
+use serde_json::Value;
+
+/// A table, and the client behind it.
+pub(crate) struct Store {
+    pub(crate) table: Table,
+    pub(crate) client: Client,
+    name: String,
+    _embedded: Option<Embedded>,
+}
+
+impl Store {
+    /// A table that nothing else uses: embedded, or at `TEST_DYNAMODB_ENDPOINT`.
+    pub(crate) async fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("lineage-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (client, embedded) = match std::env::var("TEST_DYNAMODB_ENDPOINT") {
+            Ok(endpoint) => (client(&endpoint).await, None),
+            Err(_) => {
+                let embedded = Embedded::open(None).await.unwrap();
+                (embedded.client().await, Some(embedded))
+            }
+        };
+        let table = Table::new(client.clone(), &name);
+        table.create().await.unwrap();
+        Self { table, client, name, _embedded: embedded }
+    }
+
+    /// The same table through another client.
+    pub(crate) fn through(&self, config: aws_sdk_dynamodb::config::Builder) -> Table {
+        Table::new(Client::from_conf(config.build()), &self.name)
+    }
+
+    /// Delivers events to the function as one batch of messages, and returns the ids of those that failed: their
+    /// places in the batch.
+    pub(crate) async fn deliver(&self, events: &[Value]) -> Vec<String> {
+        deliver(&self.table, events.iter().map(Value::to_string)).await
+    }
+
+    /// Everything in the table, by key.
+    pub(crate) async fn dump(&self) -> BTreeMap<(String, String), BTreeMap<String, AttributeValueText>> {
+        let mut items = BTreeMap::new();
+        let mut pages = self.client.scan().table_name(&self.name).consistent_read(true).into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            let item = item.unwrap();
+            let key = |name: &str| item[name].as_s().unwrap().clone();
+            let rest = item.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+            items.insert((key("pk"), key("sk")), rest);
+        }
+        items
+    }
+
+    /// What DynamoDB says of the table.
+    pub(crate) async fn describe(&self) -> TableDescription {
+        self.client.describe_table().table_name(&self.name).send().await.unwrap().table.unwrap()
+    }
+
+    /// Puts an item past the table's own writers.
+    pub(crate) async fn put_raw(&self, pk: &str, sk: &str, attributes: &[(&str, &str)]) {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut put = self.client.put_item().table_name(&self.name).item("pk", text(pk)).item("sk", text(sk));
+        for (name, value) in attributes {
+            put = put.item(*name, text(value));
+        }
+        put.send().await.unwrap();
+    }
+
+    pub(crate) async fn lineage(&self, image: &str) -> Lineage {
+        self.table.lineage(&image.parse::<Image>().unwrap()).await.unwrap()
+    }
+
+    /// Where an image is, by registry.
+    pub(crate) async fn whereabouts(&self, image: &str) -> BTreeMap<String, Whereabouts> {
+        let lineage = self.lineage(image).await;
+        lineage.whereabouts().into_iter().map(|place| (place.registry.to_string(), place)).collect()
+    }
+}
+
+/// An attribute as text that can be compared: maps are unordered.
+pub(crate) type AttributeValueText = String;
+
+fn text(value: &AttributeValue) -> AttributeValueText {
+    match value {
+        AttributeValue::M(fields) => {
+            let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name, text(value))).collect();
+            format!("{fields:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// A client without retries of its own: a failure reaches the code under test.
+pub(crate) async fn client(endpoint: &str) -> Client {
+    // A 12-digit key is an account of its own for implementations that know accounts.
+    let credentials = Credentials::new("111122223333", "secret", None, None, "test");
+    let config = start::loader()
+        .endpoint_url(endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(credentials)
+        .retry_config(RetryConfig::disabled());
+    Client::new(&config.load().await)
+}
+
+/// Delivers bodies to the function as one batch, and returns the places of those that failed.
+pub(crate) async fn deliver(table: &Table, bodies: impl IntoIterator<Item = String>) -> Vec<String> {
+    let message = |(place, body): (usize, String)| {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(place.to_string());
+        message.body = Some(body);
+        message
+    };
+    let mut batch = SqsEvent::default();
+    batch.records = bodies.into_iter().enumerate().map(message).collect();
+    let response = record::handle(table, batch).await;
+    let mut failed: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    failed.sort();
+    failed
+}

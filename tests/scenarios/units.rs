@@ -1,0 +1,64 @@
+use serde_json::Value;
+
+use crate::{
+    events::{IRELAND, TOKYO, delete, lifecycle, push, replicate, scan, storage_class},
+    store::Store,
+};
+
+/// The write units of one event, indexes included.
+async fn cost(store: &Store, event: Value) -> f64 {
+    let (_, before) = store.table.units();
+    assert!(store.deliver(&[event]).await.is_empty());
+    store.table.units().1 - before
+}
+
+/// What each kind of event costs on an image of the story's usual size.
+async fn costs(store: &Store, second: u32) -> Vec<(&'static str, f64)> {
+    let v = |second: u32| format!("v{second}");
+    vec![
+        ("push of a new image", cost(store, push(IRELAND, 'd', Some(&v(second)), second)).await),
+        ("push that moves a tag", cost(store, push(IRELAND, 'e', Some(&v(second)), second + 1)).await),
+        ("push without a tag", cost(store, push(IRELAND, 'd', None, second + 2)).await),
+        ("replicate", cost(store, replicate(IRELAND, TOKYO, 'd', Some(&v(second)), second + 3)).await),
+        ("replicate that moves a tag", cost(store, replicate(IRELAND, TOKYO, 'e', Some(&v(second)), second + 4)).await),
+        ("delete of a tag", cost(store, delete(TOKYO, 'e', Some(&v(second)), second + 5)).await),
+        ("archive", cost(store, storage_class(TOKYO, 'e', "ARCHIVE", second + 6)).await),
+        ("delete of an image", cost(store, delete(TOKYO, 'd', None, second + 7)).await),
+        (
+            "lifecycle expiry",
+            cost(store, lifecycle(IRELAND, "PolicyExecutionEvent", "expire", &['d'], second + 8)).await,
+        ),
+        ("scan", cost(store, scan(IRELAND, 'd', second + 9)).await),
+    ]
+}
+
+#[tokio::test]
+async fn an_event_costs_the_same_after_a_thousand_others() {
+    let store = Store::new().await;
+    // The first event of a registry lists it, once.
+    assert!(store.deliver(&[push(IRELAND, 'a', None, 0), push(TOKYO, 'a', None, 0)]).await.is_empty());
+    let first = costs(&store, 10).await;
+    assert_eq!(
+        first,
+        [
+            ("push of a new image", 4.0),
+            ("push that moves a tag", 5.0),
+            ("push without a tag", 3.0),
+            ("replicate", 4.0),
+            ("replicate that moves a tag", 5.0),
+            ("delete of a tag", 4.0),
+            ("archive", 3.0),
+            ("delete of an image", 3.0),
+            ("lifecycle expiry", 3.0),
+            ("scan", 1.0),
+        ]
+    );
+    // A thousand pushes of the same two images, each with a tag of its own.
+    let earlier: Vec<_> = (0..1_000u32)
+        .map(|n| push(IRELAND, if n % 2 == 0 { 'd' } else { 'e' }, Some(&format!("build-{n}")), 100 + n))
+        .collect();
+    for batch in earlier.chunks(100) {
+        assert!(store.deliver(batch).await.is_empty());
+    }
+    assert_eq!(costs(&store, 2_000).await, first);
+}
