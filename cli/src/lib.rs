@@ -55,7 +55,8 @@ async fn answer(options: &Options, target: &Target) -> Result<ExitCode, Failure>
 fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     let text = match format {
-        Format::Table => answer.table(print::width()),
+        // Columns are padded; nobody wants the padding of the last one.
+        Format::Table => answer.table(print::width()).lines().map(|line| format!("{}\n", line.trim_end())).collect(),
         Format::Json => serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n",
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

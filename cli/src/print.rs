@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use domain::{
     fact::{Cause, Fact, StorageClass, What},
     lineage::{Status, Whereabouts},
@@ -77,47 +77,94 @@ impl Print for Shown {
 
 impl Print for ShownImage {
     fn table(&self, width: Option<u16>) -> String {
-        let mut places = table(width, &["REGISTRY", "STATUS", "ORIGIN", "TAGS", "SINCE", "LAG", "DELETED"]);
-        for place in &self.registries {
-            let tags: Vec<_> = place.tags.iter().map(ToString::to_string).collect();
-            places.add_row([
-                place.registry.to_string(),
-                status(place),
-                origin(place),
-                tags.join("\n"),
-                place.since.map(time).unwrap_or_default(),
-                lag(place),
-                deleted(place),
-            ]);
+        let mut text = format!("\n{}\n", styled(HEADING, &self.image));
+        if !self.registries.is_empty() {
+            let longest =
+                self.registries.iter().map(|place| place.registry.to_string().len()).max().unwrap_or_default();
+            let heading = format!("{:<longest$}  {:<15}  {:<19}  LAG", "REGISTRY", "STATUS", "SINCE (UTC)");
+            _ = writeln!(text, "\n{}", styled(HEADING, heading));
+            for place in &self.registries {
+                text.push_str(&whereabouts(place, longest, width));
+            }
         }
-        let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "WHAT HAPPENED"]);
-        for fact in &self.timeline {
-            timeline.add_row([time(fact.time), fact.registry.to_string(), happened(fact)]);
+        let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "WHAT HAPPENED"], &[0, 1]);
+        for (at, registry, what) in timeline_of(self) {
+            timeline.add_row([time(at), registry, what]);
         }
-        format!("\n{}\n\n{places}\n\n{timeline}\n", styled(HEADING, &self.image))
+        _ = writeln!(text, "\n{timeline}");
+        text
     }
 }
 
+/// One registry: a line of facts that every registry has, and indented below it those that only some have.
+fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> String {
+    let since = place.since.map(time).unwrap_or_default();
+    let lags: Vec<_> = place.replicated_from.iter().filter_map(|from| from.lag_seconds).map(duration).collect();
+    let (sign, word) = (sign(place.status), word(place.status));
+    let mut text = format!("{:<longest$}  {sign} {word:<13}  {since:<19}  {}\n", place.registry, lags.join(", "));
+    let mut detail = |line: &str| {
+        let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
+        let options = options.initial_indent("    ").subsequent_indent("      ");
+        _ = writeln!(text, "{}", textwrap::fill(line, options));
+    };
+    if place.orphan {
+        detail(&coloured(AnsiColor::Yellow, "! orphan: its source no longer has it"));
+    }
+    let tags: Vec<_> = place.tags.iter().map(ToString::to_string).collect();
+    if !tags.is_empty() {
+        detail(&format!("tagged {}", tags.join(", ")));
+    }
+    if let Some(at) = place.pushed_at {
+        detail(&format!("pushed {}", time(at)));
+    }
+    for from in &place.replicated_from {
+        detail(&format!("replicated from {} {}", from.registry, time(from.at)));
+    }
+    if let Some(deleted) = &place.deleted {
+        detail(&coloured(AnsiColor::Red, format!("deleted {} {}", time(deleted.at), deleted.cause)));
+    }
+    text
+}
+
+/// The facts, and what no event told this image: that others took its tags.
+fn timeline_of(shown: &ShownImage) -> Vec<(Timestamp, String, String)> {
+    let facts = shown.timeline.iter().map(|fact| (fact.time, fact.registry.to_string(), happened(fact)));
+    let moves = shown.registries.iter().flat_map(|place| {
+        place.moved_tags.iter().map(|moved| {
+            let what = format!("tag {} moved to {}", moved.tag, moved.to.short());
+            (moved.at, place.registry.to_string(), what)
+        })
+    });
+    let mut all: Vec<_> = facts.chain(moves).collect();
+    all.sort_by_key(|(at, ..)| *at);
+    all
+}
+
 impl Print for History {
-    fn table(&self, width: Option<u16>) -> String {
-        let mut bands = table(width, &["REGISTRY", "IMAGE", "FROM (UTC)", "UNTIL (UTC)", "THEN"]);
+    fn table(&self, _: Option<u16>) -> String {
+        let mut text = format!("\n{}\n", styled(HEADING, format!("{}:{}", self.repository, self.tag)));
+        let mut registry = None;
         for band in &self.history {
+            if registry != Some(&band.registry) {
+                _ = writeln!(text, "\n{}", styled(HEADING, &band.registry));
+                registry = Some(&band.registry);
+            }
+            let until = band.ended.as_ref().map_or_else(|| "now".to_owned(), |ended| time(ended.at));
             let then = match band.ended.as_ref().map(|ended| &ended.why) {
-                None => coloured(AnsiColor::Green, "still set"),
-                Some(End::Moved { to }) => format!("moved to {}", to.short()),
-                Some(End::TagDeleted) => coloured(AnsiColor::Red, "tag deleted"),
-                Some(End::ImageDeleted) => coloured(AnsiColor::Red, "image deleted"),
+                None => coloured(AnsiColor::Green, "● still set"),
+                Some(End::Moved { .. }) => "→ moved on".to_owned(),
+                Some(End::TagDeleted) => coloured(AnsiColor::Red, "○ tag deleted"),
+                Some(End::ImageDeleted) => coloured(AnsiColor::Red, "○ image deleted"),
             };
-            let until = band.ended.as_ref().map(|ended| time(ended.at)).unwrap_or_default();
-            bands.add_row([band.registry.to_string(), band.digest.short(), time(band.from), until, then]);
+            _ = writeln!(text, "  {} to {until:<19}  {}  {then}", time(band.from), band.digest.short());
         }
-        format!("\n{}\n\n{bands}\n", styled(HEADING, format!("{}:{}", self.repository, self.tag)))
+        text + "\n"
     }
 }
 
 impl Print for Images {
     fn table(&self, width: Option<u16>) -> String {
-        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "TAGS", "WHERE"]);
+        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "WHERE", "TAGS"], &[0, 1, 2]);
         for image in &self.images {
             let tags: Vec<_> = image.tags.iter().map(ToString::to_string).collect();
             let places: Vec<_> =
@@ -125,8 +172,8 @@ impl Print for Images {
             images.add_row([
                 image.digest.short(),
                 image.pushed_at.map(time).unwrap_or_default(),
-                tags.join("\n"),
                 places.join("\n"),
+                tags.join("\n"),
             ]);
         }
         let key = [Status::Present, Status::Archived, Status::ProbablyAbsent, Status::Absent];
@@ -136,24 +183,36 @@ impl Print for Images {
 }
 
 impl Print for Orphans {
-    fn table(&self, width: Option<u16>) -> String {
+    fn table(&self, _: Option<u16>) -> String {
         if self.orphans.is_empty() {
-            return "No orphans: every replica's source still has its image.\n".to_owned();
+            return "No orphans: of every replica, a source still has the image or was never seen to lose it.\n"
+                .to_owned();
         }
-        let mut orphans = table(width, &["IMAGE", "REPLICA IN", "TAGS", "SOURCE", "LOST BY SOURCE (UTC)"]);
+        let mut text = String::new();
+        let mut image = None;
         for orphan in &self.orphans {
+            if image != Some(&orphan.image) {
+                let short = format!("{}@{}", orphan.image.repository, orphan.image.digest.short());
+                _ = writeln!(text, "\n{}", styled(HEADING, short));
+                image = Some(&orphan.image);
+            }
             let tags: Vec<_> = orphan.tags.iter().map(ToString::to_string).collect();
-            let sources: Vec<_> = orphan.sources.keys().map(ToString::to_string).collect();
-            let lost: Vec<_> = orphan.sources.values().map(|lost| lost.map(time).unwrap_or_default()).collect();
-            let image = format!("{}@{}", orphan.image.repository, orphan.image.digest.short());
-            orphans.add_row([image, orphan.registry.to_string(), tags.join("\n"), sources.join("\n"), lost.join("\n")]);
+            let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
+            _ = writeln!(text, "  {} {} has it, {tags}", sign(Status::Present), orphan.registry);
+            for (source, lost) in &orphan.sources {
+                let lost = lost.map(time).unwrap_or_default();
+                _ = writeln!(text, "  {} {source} lost it {lost}", sign(Status::Absent));
+            }
         }
-        format!("\n{orphans}\n")
+        let count = self.orphans.len();
+        let replicas = if count == 1 { "replica" } else { "replicas" };
+        _ = writeln!(text, "\n{count} {replicas} whose source no longer has the image");
+        text
     }
 }
 
-/// A table without lines: columns apart, headings bold.
-fn table(width: Option<u16>, headings: &[&str]) -> Table {
+/// A table without lines: columns apart, headings bold. The columns in `whole` are never broken.
+fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     // Without a terminal nothing is wrapped: programs and files want whole lines.
@@ -161,6 +220,9 @@ fn table(width: Option<u16>, headings: &[&str]) -> Table {
     table.set_header(headings.iter().map(|heading| styled(HEADING, heading)));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
+        if whole.contains(&column.index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }
@@ -188,25 +250,6 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-fn status(place: &Whereabouts) -> String {
-    let orphan = if place.orphan { coloured(AnsiColor::Yellow, "\n! orphan") } else { String::new() };
-    format!("{} {}{orphan}", sign(place.status), word(place.status))
-}
-
-fn origin(place: &Whereabouts) -> String {
-    let mut origins = Vec::new();
-    if place.pushed_at.is_some() {
-        origins.push("pushed".to_owned());
-    }
-    origins.extend(place.replicated_from.iter().map(|from| format!("from {}", from.registry)));
-    origins.join("\n")
-}
-
-fn lag(place: &Whereabouts) -> String {
-    let lags: Vec<_> = place.replicated_from.iter().filter_map(|from| from.lag_seconds).map(duration).collect();
-    lags.join("\n")
-}
-
 /// `42 s`, `3 min 20 s`, `2 h 05 min`, `3 d 02 h`.
 fn duration(seconds: i64) -> String {
     match seconds {
@@ -215,10 +258,6 @@ fn duration(seconds: i64) -> String {
         3_600..86_400 => format!("{} h {:02} min", seconds / 3_600, seconds % 3_600 / 60),
         _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
-}
-
-fn deleted(place: &Whereabouts) -> String {
-    place.deleted.as_ref().map(|deleted| format!("{} {}", time(deleted.at), deleted.cause)).unwrap_or_default()
 }
 
 /// A fact in words.

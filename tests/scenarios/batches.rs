@@ -27,8 +27,7 @@ async fn only_messages_that_failed_are_returned() {
     // An item that this version cannot read stands where one of the images belongs.
     let foreign = format!("placement#{IRELAND}#b");
     store.put_raw(&format!("image#{}", image('b')), &foreign, &[("pushed", "yesterday")]).await;
-    let events =
-        [push(IRELAND, 'a', Some("a"), 0), push(IRELAND, 'b', Some("b"), 1), push(IRELAND, 'c', Some("c"), 2)];
+    let events = [push(IRELAND, 'a', Some("a"), 0), push(IRELAND, 'b', Some("b"), 1), push(IRELAND, 'c', Some("c"), 2)];
     assert_eq!(store.deliver(&events).await, ["1"]);
     assert_eq!(store.whereabouts(&image('a')).await.len(), 1);
     assert_eq!(store.whereabouts(&image('c')).await.len(), 1);

@@ -31,11 +31,14 @@ fn a_batch_counts_events_and_rejects_and_measures_lag() {
         seen.push(format!("{} {} {value}", key.key().name(), labels.join(",")));
     }
     seen.sort();
-    assert_eq!(seen, [
-        "Events Kind=pushed 1",
-        "Events Kind=replicated 1",
-        "Known  2",
-        "Rejects  1",
-        "ReplicationLag Destination=444455556666/ap-northeast-1 [42.0]",
-    ]);
+    assert_eq!(
+        seen,
+        [
+            "Events Kind=pushed 1",
+            "Events Kind=replicated 1",
+            "Known  2",
+            "Rejects  1",
+            "ReplicationLag Destination=444455556666/ap-northeast-1 [42.0]",
+        ]
+    );
 }

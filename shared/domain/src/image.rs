@@ -143,12 +143,16 @@ text! {
 }
 
 impl Digest {
-    /// Enough of the digest for a person to tell it from others: the algorithm and 12 characters.
+    /// Enough of the digest for a person to tell it from others, without its algorithm: 12 characters.
     #[must_use]
     pub fn short(&self) -> String {
-        let (algorithm, encoded) = self.0.split_once(':').unwrap_or_default();
-        let encoded: String = encoded.chars().take(12).collect();
-        format!("{algorithm}:{encoded}")
+        self.encoded().chars().take(12).collect()
+    }
+
+    /// The digest without its algorithm.
+    #[must_use]
+    pub fn encoded(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, encoded)| encoded)
     }
 }
 
@@ -236,7 +240,7 @@ mod tests {
         ] {
             assert_eq!(sample.parse::<Digest>().unwrap().as_str(), sample);
         }
-        assert_eq!("sha256:7f5b2640fe6fb4f4".parse::<Digest>().unwrap().short(), "sha256:7f5b2640fe6f");
+        assert_eq!("sha256:7f5b2640fe6fb4f4".parse::<Digest>().unwrap().short(), "7f5b2640fe6f");
     }
 
     #[test]

@@ -57,10 +57,8 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn find(&self, repository: Option<&RepositoryName>, digest: &str) -> Result<BTreeSet<Image>, Error> {
-        let starts = |image: &Image| {
-            let encoded = image.digest.as_str().split_once(':').map_or("", |(_, encoded)| encoded);
-            image.digest.as_str().starts_with(digest) || encoded.starts_with(digest)
-        };
+        let starts =
+            |image: &Image| image.digest.as_str().starts_with(digest) || image.digest.encoded().starts_with(digest);
         let prefix = repository.map(|repository| format!("{repository}@")).unwrap_or_default();
         self.named(&prefix, starts, ENOUGH).await
     }
