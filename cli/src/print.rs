@@ -104,6 +104,7 @@ fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> Strin
     let mut text = format!("{:<longest$}  {sign} {word:<13}  {since:<19}  {}\n", place.registry, lags.join(", "));
     let mut detail = |line: &str| {
         let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
+        let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
         let options = options.initial_indent("    ").subsequent_indent("      ");
         _ = writeln!(text, "{}", textwrap::fill(line, options));
     };

@@ -1,0 +1,126 @@
+//! What an event costs in request units, and a question in calls.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use aws::table::Table;
+use aws_sdk_dynamodb::{
+    Client,
+    config::{ConfigBag, Intercept, interceptors::BeforeSerializationInterceptorContextRef},
+    error::BoxError,
+    operation::query::QueryInput,
+};
+use cli::embedded::Embedded;
+use domain::event;
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use crate::{
+    Error,
+    events::{REPLICAS, archive, delete, digest, push, replicate, scan},
+    report::Report,
+};
+
+/// Measures on a table that is empty, then on one with a history, then on a large one.
+pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
+    let embedded = Embedded::open(None).await?;
+    let queries = Queries::default();
+    let config = embedded.client().await.config().to_builder().interceptor(queries.clone());
+    let table = Table::new(Client::from_conf(config.build()), "cost");
+    table.create().await?;
+
+    // The first event of a registry lists it, once and for all.
+    for event in [push(u32::MAX, "v0", 0)].into_iter().chain(REPLICAS.map(|to| replicate(to, u32::MAX, "v0", 0))) {
+        units(&table, &event).await?;
+    }
+    kinds(&table, "empty table", 1_000_000, report).await?;
+
+    let history: Vec<_> = (0..1_000).map(|n| push(1_000_000 + n % 2, &format!("build-{n}"), 1_000 + n)).collect();
+    fill(&table, history).await?;
+    kinds(&table, "after 1,000 events on the image", 1_000_000, report).await?;
+
+    fill(&table, (0..images).map(|n| push(n, &format!("v{n}"), n)).collect()).await?;
+    let column = format!("with {images} images");
+    kinds(&table, &column, 1_000_000, report).await?;
+
+    let image = format!("team/app@{}", digest(7)).parse()?;
+    queries.0.store(0, Ordering::Relaxed);
+    let (before, _) = table.units();
+    table.lineage(&image).await?;
+    let read = table.units().0 - before;
+    report.alone("show: Query calls per image", "calls", queries.0.load(Ordering::Relaxed).into(), Some(1.0));
+    report.alone("show: read units per image", "units", read, None);
+    Ok(())
+}
+
+/// The write and read units of each kind of event about an image, and about its successor that takes its tag.
+async fn kinds(table: &Table, state: &str, image: u32, report: &mut Report) -> Result<(), Error> {
+    // Each round has its own tag and its own time.
+    let tag = format!("release-{}", state.len());
+    let second = 100_000 + u32::try_from(state.len())? * 100;
+    let [replica, _] = REPLICAS;
+    let kinds = [
+        ("push", Some(6.0), push(image, &tag, second)),
+        ("push that moves a tag", Some(6.0), push(image + 1, &tag, second + 1)),
+        ("replicate", Some(4.0), replicate(replica, image, &tag, second + 2)),
+        ("replicate that moves a tag", Some(4.0), replicate(replica, image + 1, &tag, second + 3)),
+        ("delete of a tag", None, delete(replica, image + 1, &tag, second + 4)),
+        ("delete of an image", None, delete(replica, image, "", second + 5)),
+        ("archive", None, archive(image, second + 6)),
+        ("scan", None, scan(image, second + 7)),
+    ];
+    for (kind, at_most, event) in kinds {
+        let (read, written) = units(table, &event).await?;
+        report.alone(format!("{kind}, {state}"), "write units", written, at_most);
+        report.alone(format!("{kind}, {state}"), "read units", read, None);
+    }
+    Ok(())
+}
+
+/// The units of one event, read and written.
+async fn units(table: &Table, event: &Value) -> Result<(f64, f64), Error> {
+    let before = table.units();
+    record(table, std::slice::from_ref(event)).await?;
+    let after = table.units();
+    Ok((after.0 - before.0, after.1 - before.1))
+}
+
+async fn fill(table: &Table, events: Vec<Value>) -> Result<(), Error> {
+    let batches: Vec<_> = events.chunks(100).map(<[Value]>::to_vec).collect();
+    let mut done = stream::iter(batches).map(|batch| async move { record(table, &batch).await }).buffer_unordered(4);
+    while let Some(result) = done.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+async fn record(table: &Table, events: &[Value]) -> Result<(), Error> {
+    let events: Vec<_> = events.iter().map(event::read_value).collect::<Result<_, _>>()?;
+    for recorded in record::record(table, &events).await {
+        recorded?;
+    }
+    Ok(())
+}
+
+/// Counts Query calls.
+#[derive(Debug, Clone, Default)]
+struct Queries(Arc<AtomicU32>);
+
+impl Intercept for Queries {
+    fn name(&self) -> &'static str {
+        "Queries"
+    }
+
+    fn read_before_execution(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.input().downcast_ref::<QueryInput>().is_some() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Events as ECR writes them.
+
+use serde_json::{Value, json};
+
+pub(crate) const SOURCE: &str = "111122223333/eu-west-1";
+pub(crate) const REPLICAS: [&str; 2] = ["111122223333/us-east-1", "444455556666/ap-northeast-1"];
+
+/// A digest from a number.
+pub(crate) fn digest(number: u32) -> String {
+    format!("sha256:{number:064x}")
+}
+
+/// A time from a number of seconds, within the days of one month.
+fn time(second: u32) -> String {
+    let (day, hour) = (second / 86_400 % 28 + 1, second / 3_600 % 24);
+    format!("2026-10-{day:02}T{hour:02}:{:02}:{:02}Z", second / 60 % 60, second % 60)
+}
+
+/// An event about one image; `more` are the fields in which the kinds of events differ.
+pub(crate) fn event(detail_type: &str, registry: &str, number: u32, second: u32, more: Value) -> Value {
+    let (account, region) = registry.split_once('/').unwrap_or_default();
+    let mut detail = json!({"result": "SUCCESS", "repository-name": "team/app", "image-digest": digest(number)});
+    if let (Some(detail), Value::Object(more)) = (detail.as_object_mut(), more) {
+        detail.extend(more);
+    }
+    let id = format!("{second:08x}-0000-4000-8000-{:04x}{number:08x}", detail_type.len() + region.len());
+    json!({
+        "version": "0", "id": id, "detail-type": detail_type, "source": "aws.ecr", "account": account,
+        "time": time(second), "region": region, "resources": [], "detail": detail,
+    })
+}
+
+pub(crate) fn push(number: u32, tag: &str, second: u32) -> Value {
+    let more = json!({
+        "action-type": "PUSH", "image-tag": tag, "artifact-media-type": "application/vnd.oci.image.config.v1+json",
+        "manifest-media-type": "application/vnd.oci.image.manifest.v1+json",
+    });
+    event("ECR Image Action", SOURCE, number, second, more)
+}
+
+pub(crate) fn delete(registry: &str, number: u32, tag: &str, second: u32) -> Value {
+    event("ECR Image Action", registry, number, second, json!({"action-type": "DELETE", "image-tag": tag}))
+}
+
+pub(crate) fn archive(number: u32, second: u32) -> Value {
+    let more = json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"});
+    event("ECR Image Action", SOURCE, number, second, more)
+}
+
+pub(crate) fn scan(number: u32, second: u32) -> Value {
+    event("ECR Image Scan", SOURCE, number, second, json!({"scan-status": "COMPLETE", "image-tags": []}))
+}
+
+pub(crate) fn replicate(registry: &str, number: u32, tag: &str, second: u32) -> Value {
+    let (account, region) = SOURCE.split_once('/').unwrap_or_default();
+    let more = json!({
+        "action-type": "REPLICATE", "source-account": account, "source-region": region, "image-tag": tag,
+    });
+    event("ECR Replication Action", registry, number, second, more)
+}
+
+/// A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries.
+pub(crate) fn release(number: u32) -> Vec<Value> {
+    let second = number * 300;
+    let version = format!("v1.{number}");
+    let mut events = vec![push(number, &version, second), push(number, "latest", second + 1)];
+    for (place, registry) in (0..).zip(REPLICAS) {
+        events.push(replicate(registry, number, &version, second + 30 + place));
+        events.push(replicate(registry, number, "latest", second + 40 + place));
+    }
+    events
+}
+
+/// One batch of messages as Lambda hands it to the function.
+pub(crate) fn batch(events: &[Value]) -> String {
+    let record = |(place, event): (usize, &Value)| {
+        json!({
+            "messageId": format!("message-{place}"), "receiptHandle": "handle", "body": event.to_string(),
+            "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "md5OfBody": "",
+            "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:111122223333:events",
+            "awsRegion": "eu-west-1",
+        })
+    };
+    json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}

@@ -1,0 +1,62 @@
+//! The rows of a benchmark, as a table and as JSON.
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+/// All rows, in the order in which they were measured.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+/// One figure.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    what: String,
+    unit: &'static str,
+    ours: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_most: Option<f64>,
+    met: bool,
+}
+
+impl Report {
+    /// A figure beside the baseline's; ours may be at most some part of it.
+    pub(crate) fn beside(&mut self, what: &str, unit: &'static str, ours: f64, baseline: f64, part: f64) {
+        let at_most = Some(baseline / part);
+        let met = ours <= baseline / part;
+        self.rows.push(Row { what: what.into(), unit, ours, baseline: Some(baseline), at_most, met });
+    }
+
+    /// A figure of ours alone, with or without a limit.
+    pub(crate) fn alone(&mut self, what: impl Into<String>, unit: &'static str, ours: f64, at_most: Option<f64>) {
+        let met = at_most.is_none_or(|limit| ours <= limit);
+        self.rows.push(Row { what: what.into(), unit, ours, baseline: None, at_most, met });
+    }
+
+    pub(crate) fn all_met(&self) -> bool {
+        self.rows.iter().all(|row| row.met)
+    }
+
+    pub(crate) fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["what", "unit", "ours", "baseline", "ratio", "at most", "met"]);
+        let figure = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
+        for row in &self.rows {
+            let ratio = row.baseline.map(|baseline| format!("1/{:.1}", baseline / row.ours)).unwrap_or_default();
+            let met = if row.at_most.is_none() {
+                ""
+            } else if row.met {
+                "yes"
+            } else {
+                "NO"
+            };
+            let cells = [figure(Some(row.ours)), figure(row.baseline), ratio, figure(row.at_most), met.to_owned()];
+            table.add_row([row.what.clone(), row.unit.to_owned()].into_iter().chain(cells));
+        }
+        table
+    }
+}
