@@ -36,6 +36,9 @@ const WARM_UP: u32 = 50;
 /// Events in a batch: SQS's default for Lambda.
 const BATCH: usize = 10;
 
+/// Amazon Linux's certificates, and Debian's.
+const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+
 /// The Runtime API as a function sees it.
 struct Api {
     ready: mpsc::UnboundedSender<Instant>,
@@ -79,6 +82,8 @@ impl Function {
             .env("AWS_ACCESS_KEY_ID", "111122223333")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+            // As the deployed function has it: one bundle of certificates instead of a folder with the same again.
+            .env("SSL_CERT_FILE", CERTIFICATES.iter().find(|path| Path::new(path).exists()).unwrap_or(&""))
             .env("TABLE_NAME", table)
             .stdout(Stdio::null())
             .kill_on_drop(true);

@@ -99,7 +99,8 @@ async fn bands(table: &Table, tag: &TagReference, registry: Option<&Registry>) -
     let mut bands = table.tag_history(&tag.name).await?;
     bands.retain(|band| registry.is_none_or(|registry| band.registry == *registry));
     if bands.is_empty() {
-        return Err(Failure::UnknownTag { asked: tag.to_string(), repository: tag.name.repository.clone() });
+        let (asked, repository) = (tag.to_string(), tag.name.repository.clone());
+        return Err(Failure::UnknownTag { asked, registry: registry.cloned(), repository });
     }
     Ok(bands)
 }

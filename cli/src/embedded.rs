@@ -54,7 +54,11 @@ impl Embedded {
             std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         }
         let database = if file.is_some() { Database::new(&place) } else { Database::memory() };
-        let database = database.map_err(|error| Error::Open { place, reason: error.to_string() })?;
+        let database = database.map_err(|error| {
+            // Its second sentence is advice for programmers.
+            let reason = error.to_string().split(". ").next().unwrap_or_default().to_owned();
+            Error::Open { place, reason }
+        })?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Listen)?;
         let endpoint = format!("http://{}", listener.local_addr().map_err(Error::Listen)?);
         let (stop, stopped) = oneshot::channel();

@@ -1,9 +1,9 @@
 //! What went wrong, in one line, and what to do next, in another.
 
-use std::{error::Error as StdError, path::PathBuf, sync::Arc};
+use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
 use aws::table;
-use domain::image::{Image, RepositoryName};
+use domain::image::{Image, Registry, RepositoryName};
 
 use crate::embedded;
 
@@ -43,10 +43,12 @@ pub enum Failure {
         repository: RepositoryName,
     },
     /// The tag was never seen.
-    #[error("tag `{asked}` was never seen")]
+    #[error("tag `{asked}` was never seen{}", registry.as_ref().map(|registry| format!(" in `{registry}`")).unwrap_or_default())]
     UnknownTag {
         /// As it was asked for.
         asked: String,
+        /// The only registry that was asked for.
+        registry: Option<Registry>,
         /// Its repository.
         repository: RepositoryName,
     },
@@ -102,7 +104,13 @@ impl Failure {
             }
             Self::PastTag { asked } => format!("`ecr-lineage history {asked}` shows which images it meant"),
             Self::Ambiguous { .. } => "give more of the digest, or the repository: `REPO@sha256:…`".into(),
-            Self::Unreadable { .. } | Self::Output(_) => return None,
+            Self::Unreadable { source, .. } => match source.kind() {
+                ErrorKind::NotFound => "check the path; `-` reads standard input".into(),
+                ErrorKind::IsADirectory => "name the files in it, as in `ecr-lineage ingest folder/*.json`".into(),
+                ErrorKind::PermissionDenied => "ask for permission to read it".into(),
+                _ => "the file is damaged or cut off: fetch it again".into(),
+            },
+            Self::Output(_) => return None,
         })
     }
 }
@@ -145,5 +153,5 @@ pub fn chain(error: &dyn StdError) -> String {
 
 /// Whether an error or its sources speak of something.
 fn mentions(error: &dyn StdError, word: &str) -> bool {
-    error.to_string().contains(word) || error.source().is_some_and(|source| mentions(source, word))
+    error.to_string().to_lowercase().contains(word) || error.source().is_some_and(|source| mentions(source, word))
 }

@@ -26,8 +26,8 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum NoEvent {
     /// Broken or cut off JSON.
-    #[error("not JSON")]
-    NotJson(#[source] serde_json::Error),
+    #[error("not JSON: {0}")]
+    NotJson(String),
     /// JSON, but none of the known forms.
     #[error("neither an EventBridge event, nor a CloudTrail record, nor an SQS message")]
     UnknownForm,
@@ -77,7 +77,7 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry> {
                     found.into_iter().map(|event| Entry { line: here, event }).collect()
                 }
                 Err(error) => {
-                    let entry = Entry { line, event: Err(NoEvent::NotJson(error)) };
+                    let entry = Entry { line, event: Err(not_json(&error)) };
                     line += advance(&mut rest, |byte| byte != b'\n');
                     vec![entry]
                 }
@@ -112,9 +112,19 @@ fn events(document: Value, found: &mut Vec<Result<Event, NoEvent>>) {
     } else if let Some(body) = document.get("body").or_else(|| document.get("Body")).and_then(Value::as_str) {
         match serde_json::from_str(body) {
             Ok(document) => events(document, found),
-            Err(error) => found.push(Err(NoEvent::NotJson(error))),
+            Err(error) => found.push(Err(not_json(&error))),
         }
     } else {
         found.push(Err(NoEvent::UnknownForm));
     }
+}
+
+/// What is wrong with a text, without the place, which is counted from where reading went on.
+fn not_json(error: &serde_json::Error) -> NoEvent {
+    if error.is_eof() {
+        return NoEvent::NotJson("cut off before its end".to_owned());
+    }
+    let text = error.to_string();
+    let reason = text.split_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    NoEvent::NotJson(reason.to_owned())
 }

@@ -159,7 +159,7 @@ impl Print for History {
             };
             _ = writeln!(text, "  {} to {until:<19}  {}  {then}", time(band.from), band.digest.short());
         }
-        text + "\n"
+        text
     }
 }
 

@@ -1,0 +1,85 @@
+//! Runs the command with a table of its own.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A folder with a table and whatever files a test writes, for one user of the command.
+pub(crate) struct User {
+    folder: TempDir,
+}
+
+/// What a run printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl User {
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// A user who has recorded the example.
+    pub(crate) fn with_example() -> Self {
+        let user = Self::new();
+        let example = example();
+        let ran = user.run(&["ingest", example.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        user
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[], "")
+    }
+
+    /// Runs the command in an environment that holds nothing but some variables, with a text on standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-lineage"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("ECR_LINEAGE_TABLE", self.folder.path().join("table.db"))
+            // No instance and no container gives this process credentials.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let Output { status, stdout, stderr } = process.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(self.folder.path().to_str().unwrap(), "FOLDER");
+        let ran = Ran { code: status.code(), out: text(stdout), err: text(stderr) };
+        assert!(!ran.err.contains("panicked"), "{ran:?}");
+        ran
+    }
+}
+
+/// The example of the README.
+pub(crate) fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/release.jsonl")
+}
+
+/// One of the samples that AWS documents.
+pub(crate) fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/events").join(name);
+    std::fs::read_to_string(path).unwrap()
+}

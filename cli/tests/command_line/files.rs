@@ -1,0 +1,105 @@
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+
+use crate::command::{User, sample};
+
+/// What `ingest` says of some input, as JSON.
+fn ingest(user: &User, file: &str, input: &str) -> (Option<i32>, Value) {
+    let ran = user.run_with(&["ingest", file, "--format", "json"], &[], input);
+    assert_eq!(ran.err, "");
+    (ran.code, serde_json::from_str(&ran.out).unwrap())
+}
+
+fn counts(read: u32, recorded: u32, known: u32, ignored: u32) -> Value {
+    json!({"read": read, "recorded": recorded, "known": known, "ignored": ignored, "rejected": []})
+}
+
+fn line(sample: &str) -> String {
+    serde_json::from_str::<Value>(sample).unwrap().to_string()
+}
+
+#[test]
+fn an_event_is_read_in_every_form_in_which_people_have_it() {
+    let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
+    let queue = json!({"Messages": [{"MessageId": "1", "Body": push}, {"MessageId": "2", "Body": delete}]});
+    let lambda = json!({"Records": [
+        {"messageId": "1", "eventSource": "aws:sqs", "body": push},
+        {"messageId": "2", "eventSource": "aws:sqs", "body": delete},
+    ]});
+    for input in [
+        format!("{push}\n{delete}\n"),
+        format!("{push}\r\n\r\n{delete}"),
+        format!("[{push},{delete}]"),
+        format!("[\n  {push},\n  {delete}\n]\n"),
+        format!("\u{feff}{}{}", sample("push.json"), sample("delete.json")),
+        queue.to_string(),
+        lambda.to_string(),
+        serde_json::to_string_pretty(&lambda).unwrap(),
+        format!("{}\n{}", json!({"body": push}), json!({"Body": delete})),
+    ] {
+        let user = User::new();
+        assert_eq!(ingest(&user, "-", &input), (Some(0), counts(2, 2, 0, 0)), "{input}");
+        assert_eq!(ingest(&user, "-", &input), (Some(0), counts(2, 0, 2, 0)), "again: {input}");
+    }
+}
+
+#[test]
+fn a_cloudtrail_log_file_is_read_plain_and_compressed() {
+    let event: Value = serde_json::from_str(&sample("cloudtrail-lifecycle-policy-execution.json")).unwrap();
+    let other = json!({"eventID": "x", "eventSource": "s3.amazonaws.com", "eventName": "GetObject"});
+    let mut dry = event["detail"].clone();
+    dry["eventName"] = "DryRunEvent".into();
+    dry["eventID"] = "y".into();
+    let log = json!({"Records": [other, event["detail"], dry]}).to_string();
+    let user = User::new();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(log.as_bytes()).unwrap();
+    let plain = user.file("log.json", &log);
+    let packed = user.file("log.json.gz", packed.finish().unwrap());
+    assert_eq!(ingest(&user, &packed, ""), (Some(0), counts(3, 1, 0, 2)));
+    assert_eq!(ingest(&user, &plain, ""), (Some(0), counts(3, 0, 1, 2)));
+    let bus = user.file("event.json", event.to_string());
+    assert_eq!(ingest(&user, &bus, ""), (Some(0), counts(1, 0, 1, 0)), "the same record from the bus");
+}
+
+#[test]
+fn what_is_broken_is_rejected_with_its_line_and_everything_else_is_kept() {
+    let user = User::new();
+    let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
+    let bad_time = line(&sample("pull-through-cache.json"));
+    let cut: String = push.chars().take(100).collect();
+    let file = user.file("events.jsonl", format!("{push}\n{cut}\n\nnonsense\n{{\"a\":1}}\n{bad_time}\n{delete}\n"));
+    let ran = user.run(&["ingest", &file]);
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.out);
+    let shown = user.run(&["show", "my-repository-name@7f5b"]);
+    assert!(shown.out.contains("pushed as latest") && shown.out.contains("tag latest deleted"), "{}", shown.out);
+}
+
+#[test]
+fn an_array_that_was_cut_off_gives_what_is_whole() {
+    let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
+    let cut: String = delete.chars().take(100).collect();
+    for input in [format!("[{push},{cut}"), format!("[\n{push},\n{cut}")] {
+        let (code, summary) = ingest(&User::new(), "-", &input);
+        assert_eq!(code, Some(1));
+        assert_eq!((&summary["recorded"], summary["rejected"].as_array().unwrap().len()), (&json!(1), 1));
+    }
+}
+
+#[test]
+fn nothing_at_all_is_nothing() {
+    for input in ["", "\n\n", "[]", " [ ] "] {
+        assert_eq!(ingest(&User::new(), "-", input), (Some(0), counts(0, 0, 0, 0)));
+    }
+}
+
+#[test]
+fn a_file_too_long_for_one_batch_is_read_to_its_end() {
+    let push = line(&sample("push.json"));
+    let events: Vec<_> =
+        (0..350).map(|n| push.replace("13cde686", &format!("{n:08}")).replace("cd1234", &format!("{n:06}"))).collect();
+    assert_eq!(ingest(&User::new(), "-", &events.join("\n")), (Some(0), counts(350, 350, 0, 0)));
+}

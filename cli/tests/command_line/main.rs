@@ -1,0 +1,12 @@
+//! The command as people run it: arguments in, text and exit code out.
+//!
+//! - `answers`: what each question prints, for people and for programs.
+//! - `files`: every form of input, and what is wrong with some.
+//! - `mistakes`: one clear line and a next step, never a panic.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+
+mod answers;
+mod command;
+mod files;
+mod mistakes;

@@ -1,0 +1,110 @@
+use crate::command::{User, sample};
+
+/// Every mistake is one line that names what was wrong, and one that says what to do next.
+#[test]
+fn a_mistake_gets_one_clear_line_and_a_next_step() {
+    let user = User::with_example();
+    let mut report = String::new();
+    let nothing_there = format!("sha256:{}", "0".repeat(64));
+    let damaged = user.file("damaged.json.gz", [0x1f, 0x8b, 8, 0, 0]);
+    let no_table = user.file("notes.db", "these are notes, and no table at all");
+    let exact = format!("shop/api@{nothing_there}");
+    let under_a_file = format!("{no_table}/table.db");
+    for arguments in [
+        &["show", "shop/api:v9"][..],
+        &["show", exact.as_str()],
+        &["show", "shop/api@ffff"],
+        &["show", "ffff"],
+        &["history", "shop/api:v9"],
+        &["history", "shop/api:latest", "--registry", "999999999999/eu-west-1"],
+        &["images", "shop/web"],
+        &["ingest", "no/such/file.json"],
+        &["ingest", damaged.as_str()],
+        &["ingest", "."],
+        &["--table", no_table.as_str(), "orphans"],
+        &["--table", under_a_file.as_str(), "orphans"],
+    ] {
+        let ran = user.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?} {ran:?}");
+        let arguments = arguments.join(" ").replace(user.path(), "FOLDER");
+        report += &format!("$ ecr-lineage {arguments}\n{}\n", ran.err);
+    }
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn an_ambiguous_digest_lists_what_it_could_be() {
+    let user = User::new();
+    let push = sample("push.json");
+    let other =
+        push.replace("4abcd1234", "4abcd9999").replace("13cde686", "13cde687").replace("378abcd1234", "378abcd9999");
+    let file = user.file("events.json", push + &other);
+    assert_eq!(user.run(&["ingest", &file]).code, Some(0));
+    let ran = user.run(&["show", "my-repository-name@7f5b2640"]);
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.err);
+}
+
+#[test]
+fn a_tag_that_was_removed_is_not_an_unknown_one() {
+    let user = User::new();
+    let file = user.file("events.json", sample("push.json") + &sample("delete.json"));
+    assert_eq!(user.run(&["ingest", &file]).code, Some(0));
+    let ran = user.run(&["show", "my-repository-name:latest"]);
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.err);
+}
+
+#[test]
+fn a_word_that_is_no_image_registry_or_repository_is_a_mistake_in_the_call() {
+    let user = User::new();
+    for (arguments, says) in [
+        (&["show", "shop/api"][..], "names a repository, not an image"),
+        (&["show", "Shop:v1"], "is not a repository name"),
+        (&["images", "shop/api:v1"], "is not a repository name"),
+        (&["orphans", "--registry", "eu-west-1"], "is not a registry"),
+        (&["history", "shop/api"], "has no tag"),
+        (&["ingest"], "required"),
+    ] {
+        let ran = user.run(arguments);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_dynamodb_table_that_cannot_be_used_says_why() {
+    let user = User::new();
+    let table = ["--table", "lineage", "orphans", "--endpoint-url", "http://127.0.0.1:9"];
+    // Nobody signed in.
+    let ran = user.run_with(&table, &[("AWS_REGION", "eu-west-1")], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("next:") && ran.err.contains("sign in"), "{}", ran.err);
+    // Nobody listens.
+    let keys = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
+    let ran = user.run_with(&table, &keys, "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("cannot read `registries") && ran.err.contains("onnection refused"), "{}", ran.err);
+    assert_eq!(ran.err.lines().filter(|line| line.starts_with("error:")).count(), 1);
+    // A profile that is not there.
+    let ran = user.run_with(&[&table[..], &["--profile", "nobody"]].concat(), &[("AWS_REGION", "eu-west-1")], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("next:"), "{}", ran.err);
+    // No region.
+    let ran = user.run_with(&["--table", "lineage", "orphans"], keys.get(1..).unwrap(), "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("--region"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_dynamodb_table_that_is_missing_says_so() {
+    let embedded = cli::embedded::Embedded::open(None).await.unwrap();
+    let ran = tokio::task::spawn_blocking(move || {
+        let keys = [("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        let table = ["--table", "lineage", "--region", "eu-west-1", "--endpoint-url", &embedded.endpoint, "orphans"];
+        User::new().run_with(&table, &keys, "")
+    });
+    let ran = ran.await.unwrap();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("ResourceNotFoundException") && ran.err.contains("next:  check `--table`"), "{}", ran.err);
+}
