@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, ConfigLoader, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, ConfigLoader, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -25,6 +28,8 @@ pub fn loader() -> ConfigLoader {
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(4))
         .timeout_config(timeouts)
+        // It watches long downloads; our answers are small, and the timeouts above watch them.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// Logs as JSON lines on standard output, from a level up, such as Lambda's `AWS_LAMBDA_LOG_LEVEL` says it; `INFO` if
