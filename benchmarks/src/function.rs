@@ -18,6 +18,7 @@ use axum::{
     routing::{get, post},
 };
 use cli::embedded::Embedded;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -35,6 +36,9 @@ const WARM_UP: u32 = 50;
 
 /// Events in a batch: SQS's default for Lambda.
 const BATCH: usize = 10;
+
+/// Batches in a turn: four turns, so that a machine that slows down slows both, each long enough to be warm.
+const TURN: usize = 75;
 
 /// Amazon Linux's certificates, and Debian's.
 const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
@@ -100,14 +104,16 @@ impl Function {
         Ok(answer.ok_or("the function ended")??)
     }
 
-    /// CPU time used so far, user and system, in seconds.
+    /// CPU time used so far by all threads, user and system, in seconds.
     fn cpu_seconds(&self) -> Result<f64, Error> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        // The fields after the name, which is in parentheses: user and system time are the 12th and 13th of them, in
-        // hundredths of a second (proc(5), `USER_HZ`).
-        let fields = stat.rsplit_once(')').ok_or("no name in /proc/…/stat")?.1;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-        Ok(ticks / 100.0)
+        let mut nanoseconds = 0.0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
+            // The time spent on a processor, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst); the
+            // times in `stat` are sampled a hundred times a second, too coarse for work of less than a millisecond.
+            let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += schedstat.split_whitespace().next().unwrap_or_default().parse::<f64>()?;
+        }
+        Ok(nanoseconds / 1e9)
     }
 
     /// The most memory resident at once, in MiB.
@@ -148,14 +154,7 @@ async fn error(State(api): State<Arc<Api>>, body: String) -> Response {
     axum::http::StatusCode::ACCEPTED.into_response()
 }
 
-/// What one function needed.
-struct Measured {
-    cold_milliseconds: f64,
-    peak_mebibytes: f64,
-    cpu_milliseconds: f64,
-}
-
-/// Measures both functions and compares them.
+/// Measures both functions and compares them. They take turns, so that whatever else the machine does hits both alike.
 pub(crate) async fn compare(
     function: &Path,
     python: &Path,
@@ -169,57 +168,57 @@ pub(crate) async fn compare(
         command.current_dir("benchmarks/baseline").args(["-m", "awslambdaric", "handler.handler"]);
         command
     };
-    // In turns, so that whatever else the machine does hits both alike.
     let (mut our_starts, mut their_starts) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         our_starts.push(Function::start(ours(), "none", &embedded.endpoint).await?.1);
         their_starts.push(Function::start(baseline(), "none", &embedded.endpoint).await?.1);
     }
-    let one = drive(ours(), "ours", embedded, our_starts).await?;
-    let other = drive(baseline(), "baseline", embedded, their_starts).await?;
+
+    for table in ["ours", "baseline"] {
+        Table::new(embedded.client().await, table).create().await?;
+    }
+    let (mut one, _) = Function::start(ours(), "ours", &embedded.endpoint).await?;
+    let (mut other, _) = Function::start(baseline(), "baseline", &embedded.endpoint).await?;
+    let warm_up: Vec<_> = (0..WARM_UP).flat_map(events::release).collect();
+    let measured: Vec<_> = (WARM_UP..WARM_UP + RELEASES).flat_map(events::release).collect();
+    take_turns(&mut one, &mut other, &warm_up).await?;
+    let before = (one.cpu_seconds()?, other.cpu_seconds()?);
+    take_turns(&mut one, &mut other, &measured).await?;
+    let used = (one.cpu_seconds()? - before.0, other.cpu_seconds()? - before.1);
     if dump(embedded, "ours").await? != dump(embedded, "baseline").await? {
         return Err("the baseline left another table than the function: they do not do the same work".into());
     }
-    #[expect(clippy::cast_precision_loss, reason = "a file of a few megabytes")]
-    let megabytes = std::fs::metadata(function)?.len() as f64 / 1e6;
+
+    #[expect(clippy::cast_precision_loss, reason = "a file of a few megabytes, some thousand events")]
+    let (megabytes, events) = (std::fs::metadata(function)?.len() as f64 / 1e6, measured.len() as f64);
     report.alone("binary, stripped", "MB", megabytes, Some(8.0));
-    report.beside("cold start, median of 20", "ms", one.cold_milliseconds, other.cold_milliseconds, 40.0);
-    report.beside("peak memory", "MiB", one.peak_mebibytes, other.peak_mebibytes, 4.0);
-    report.beside("CPU per event, warm, batches of 10", "ms", one.cpu_milliseconds, other.cpu_milliseconds, 10.0);
+    report.beside("cold start, median of 20", "ms", median(our_starts), median(their_starts), 40.0);
+    report.beside("peak memory", "MiB", one.peak_mebibytes()?, other.peak_mebibytes()?, 4.0);
+    let milliseconds = |seconds: f64| seconds * 1e3 / events;
+    let (ours, theirs) = (milliseconds(used.0), milliseconds(used.1));
+    report.beside("CPU per event, warm, batches of 10", "ms", ours, theirs, 10.0);
     Ok(())
 }
 
-/// Runs a function over the same releases on a table of its own.
-async fn drive(
-    command: Command,
-    table: &str,
-    embedded: &Embedded,
-    mut starts: Vec<Duration>,
-) -> Result<Measured, Error> {
-    Table::new(embedded.client().await, table).create().await?;
-    let (mut function, _) = Function::start(command, table, &embedded.endpoint).await?;
-    let events: Vec<_> = (0..WARM_UP + RELEASES).flat_map(events::release).collect();
-    let (warm_up, measured) = events.split_at(WARM_UP as usize * 6);
-    let mut before = 0.0;
-    for (part, events) in [(0, warm_up), (1, measured)] {
-        if part == 1 {
-            before = function.cpu_seconds()?;
-        }
-        for batch in events.chunks(BATCH) {
-            let answer: serde_json::Value = serde_json::from_str(&function.invoke(events::batch(batch)).await?)?;
-            if answer.get("batchItemFailures") != Some(&serde_json::json!([])) {
-                return Err(format!("{table} failed: {answer}").into());
+/// The median in milliseconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3
+}
+
+/// Gives both functions the same batches.
+async fn take_turns(one: &mut Function, other: &mut Function, events: &[Value]) -> Result<(), Error> {
+    for turn in events.chunks(TURN * BATCH) {
+        for function in [&mut *one, &mut *other] {
+            for batch in turn.chunks(BATCH).map(events::batch) {
+                let answer: Value = serde_json::from_str(&function.invoke(batch).await?)?;
+                if answer.get("batchItemFailures") != Some(&json!([])) {
+                    return Err(format!("a batch failed: {answer}").into());
+                }
             }
         }
     }
-    starts.sort();
-    #[expect(clippy::cast_precision_loss, reason = "a few thousand events")]
-    let count = measured.len() as f64;
-    Ok(Measured {
-        cold_milliseconds: starts.get(starts.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3,
-        peak_mebibytes: function.peak_mebibytes()?,
-        cpu_milliseconds: (function.cpu_seconds()? - before) * 1e3 / count,
-    })
+    Ok(())
 }
 
 /// Everything in a table, in an order.

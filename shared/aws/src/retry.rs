@@ -79,3 +79,54 @@ impl StdError for Failure {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{
+        error::{ConnectorError, ErrorMetadata},
+        operation::put_item::PutItemError,
+    };
+
+    use super::*;
+
+    /// What becomes of a service error with this code.
+    fn service_error(code: &str) -> Failure {
+        let metadata = ErrorMetadata::builder().code(code).message("why").build();
+        SdkError::service_error(PutItemError::generic(metadata), ()).into()
+    }
+
+    #[test]
+    fn only_a_request_that_is_wrong_in_itself_is_rejected() {
+        for code in NEVER {
+            assert_eq!(service_error(code).disposition, Disposition::Reject, "{code}");
+        }
+        // Throttles and failures of the service, and what a person can mend: a missing table, a missing permission.
+        for code in [
+            "ThrottlingException",
+            "ProvisionedThroughputExceededException",
+            "InternalServerError",
+            "ResourceNotFoundException",
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "NeverHeardOf",
+        ] {
+            assert_eq!(service_error(code).disposition, Disposition::Retry, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_got_no_answer_is_tried_again() {
+        let unreachable: SdkError<PutItemError, ()> = SdkError::dispatch_failure(ConnectorError::io("gone".into()));
+        assert_eq!(Failure::from(unreachable).disposition, Disposition::Retry);
+        let slow: SdkError<PutItemError, ()> = SdkError::timeout_error("late");
+        assert_eq!(Failure::from(slow).disposition, Disposition::Retry);
+    }
+
+    #[test]
+    fn a_failure_says_code_and_message_once() {
+        let failure = service_error("ValidationException");
+        assert_eq!(failure.to_string(), "ValidationException: why");
+        assert!(failure.source().is_none());
+        assert_eq!(failure.code.as_deref(), Some("ValidationException"));
+    }
+}

@@ -10,7 +10,7 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Where credentials, region and endpoint come from: the SDK's usual places, to which a caller may add.
 ///
@@ -34,12 +34,8 @@ pub fn loader() -> ConfigLoader {
 
 /// Logs as JSON lines on standard output, from a level up, such as Lambda's `AWS_LAMBDA_LOG_LEVEL` says it; `INFO` if
 /// that is not a level.
-///
-/// # Errors
-/// When this process already logs.
-pub fn logs(level: Option<&str>) -> Result<(), tracing_subscriber::util::TryInitError> {
+pub fn logs(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-    tracing_subscriber::registry().with(lines.with_filter(level)).try_init()
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    lines.with_max_level(level).init();
 }
