@@ -23,6 +23,9 @@ use crate::{
     report::Report,
 };
 
+/// The image whose events are measured; the next one takes its tags.
+const IMAGE: u32 = 1_000_000;
+
 /// Measures on a table that is empty, then on one with a history, then on a large one.
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
     let embedded = Embedded::open(None).await?;
@@ -35,15 +38,15 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     for event in [push(u32::MAX, "v0", 0)].into_iter().chain(REPLICAS.map(|to| replicate(to, u32::MAX, "v0", 0))) {
         units(&table, &event).await?;
     }
-    kinds(&table, "empty table", 1_000_000, report).await?;
+    kinds(&table, 1, "empty table", report).await?;
 
-    let history: Vec<_> = (0..1_000).map(|n| push(1_000_000 + n % 2, &format!("build-{n}"), 1_000 + n)).collect();
+    let history: Vec<_> = (0..1_000).map(|n| push(IMAGE + n % 2, &format!("build-{n}"), 1_000 + n)).collect();
     fill(&table, history).await?;
-    kinds(&table, "after 1,000 events on the image", 1_000_000, report).await?;
+    kinds(&table, 2, "after 1,000 events on the image", report).await?;
 
     fill(&table, (0..images).map(|n| push(n, &format!("v{n}"), n)).collect()).await?;
     let column = format!("with {images} images");
-    kinds(&table, &column, 1_000_000, report).await?;
+    kinds(&table, 3, &column, report).await?;
 
     let image = format!("team/app@{}", digest(7)).parse()?;
     queries.0.store(0, Ordering::Relaxed);
@@ -56,10 +59,9 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
 }
 
 /// The write and read units of each kind of event about an image, and about its successor that takes its tag.
-async fn kinds(table: &Table, state: &str, image: u32, report: &mut Report) -> Result<(), Error> {
-    // Each round has its own tag and its own time.
-    let tag = format!("release-{}", state.len());
-    let second = 100_000 + u32::try_from(state.len())? * 100;
+async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> Result<(), Error> {
+    // Each round has its own tag and a later time: old news would cost less.
+    let (image, tag, second) = (IMAGE, format!("release-{round}"), 100_000 + round * 100);
     let [replica, _] = REPLICAS;
     let kinds = [
         ("push", Some(6.0), push(image, &tag, second)),
