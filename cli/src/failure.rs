@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
-use aws::table;
+use aws::{retry::chain, table};
 use domain::image::{Image, Registry, RepositoryName};
 
 use crate::embedded;
@@ -132,23 +132,6 @@ fn table(error: &table::Error) -> Option<String> {
         _ => return None,
     };
     Some(next.to_owned())
-}
-
-/// An error and all its causes on one line.
-#[must_use]
-pub fn chain(error: &dyn StdError) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        // Some libraries repeat their source in their own text.
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = error.source();
-    }
-    line.replace('\n', " ")
 }
 
 /// Whether an error or its sources speak of something.

@@ -7,17 +7,14 @@ use std::{
 };
 
 use aws::{
-    retry::Disposition,
+    retry::{Disposition, chain},
     table::{Stored, Table},
 };
 use domain::event::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::{
-    failure::{Failure, chain},
-    input,
-};
+use crate::{failure::Failure, input};
 
 /// How many events are recorded at a time: enough to merge what belongs together, few enough to see progress.
 const BATCH: usize = 100;

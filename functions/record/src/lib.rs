@@ -8,12 +8,11 @@ pub mod config;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error as StdError,
     sync::Arc,
 };
 
 use aws::{
-    retry::Disposition,
+    retry::{Disposition, chain},
     table::{self, Stored, Table},
 };
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
@@ -200,16 +199,4 @@ fn log_failure(message: &str, event: &Event, failure: &table::Error) {
             );
         }
     }
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! One place that says whether a failed AWS call may be tried again.
+//! One place that says whether a failed AWS call may be tried again, and what went wrong in one line.
 
 use std::{error::Error as StdError, fmt};
 
@@ -78,6 +78,23 @@ impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// An error and all its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some libraries repeat their source in their own text.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = error.source();
+    }
+    line.replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The one table. Its shape is [`definition`]; what an item looks like is [`item`].
+//! The one table. Its shape is [`definition`]; what an item looks like is in `item`.
 //!
 //! Everything about one image is in one partition, so one Query answers "where is it and why". Every write is
 //! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
@@ -379,11 +379,7 @@ impl Table {
         self.get_all(keys).await?.into_iter().map(|item| self.decode(item, item::read_fact)).collect()
     }
 
-    /// Every mark of a tag.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn marks(&self, name: &TagName) -> Result<Vec<Mark>, Error> {
+    async fn marks(&self, name: &TagName) -> Result<Vec<Mark>, Error> {
         let pk = item::pk_of_tag(name);
         let query = self.between(&pk, &(String::from(" "), String::from("~")));
         self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_mark)).collect()
