@@ -134,7 +134,7 @@ impl Placement {
         let moved = self.tags.iter().filter_map(|(tag, evidence)| {
             let moved = evidence.moved.as_ref()?;
             let removed = evidence.removed.max(self.image.removed);
-            let lost_before = removed.is_some_and(|at| (moved.since..moved.at).contains(&at) && at > moved.since);
+            let lost_before = removed.is_some_and(|at| moved.since < at && at < moved.at);
             (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone() })
         });
         moved.collect()

@@ -161,6 +161,6 @@ pub fn bands(mut marks: Vec<Mark>, gone: impl Fn(&Registry, &Digest) -> Option<T
 /// Ends a band, at the deletion of its image if that came first.
 fn end(bands: &mut [Band], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
     let Some(band) = bands.get_mut(index) else { return };
-    let gone = gone.filter(|gone| (since..ended.at).contains(gone) && *gone > since);
+    let gone = gone.filter(|gone| since < *gone && *gone < ended.at);
     band.ended = Some(gone.map_or(ended, |at| Ended { at, why: End::ImageDeleted }));
 }
