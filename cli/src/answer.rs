@@ -162,6 +162,8 @@ pub struct Orphan {
     pub image: Image,
     /// Where the replica is.
     pub registry: Registry,
+    /// Whether it is there.
+    pub status: Status,
     /// The tags it has there.
     pub tags: BTreeSet<Tag>,
     /// The registries it came from, and when they lost it.
@@ -186,6 +188,7 @@ pub async fn orphans(table: &Table, registry: Option<&Registry>) -> Result<Orpha
                 sources: replica.replicated().into_keys().map(|source| (source.clone(), lost(source))).collect(),
                 tags: replica.current_tags().into_iter().cloned().collect(),
                 image: lineage.image.clone(),
+                status: replica.status(),
                 registry: registry.clone(),
             });
         }

@@ -66,6 +66,21 @@ pub enum Failure {
         /// Some of them.
         found: Vec<Image>,
     },
+    /// The simulated registries could not be opened or saved.
+    #[error(transparent)]
+    Registries(#[from] simulator::keep::Error),
+    /// The port is not free.
+    #[error("cannot listen on 127.0.0.1:{port}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A simulated registry refused something that the demo does.
+    #[error("the demo failed")]
+    Demo(#[source] Box<dyn StdError + Send + Sync>),
     /// Standard output is gone.
     #[error("cannot print")]
     Output(#[from] std::io::Error),
@@ -110,7 +125,12 @@ impl Failure {
                 ErrorKind::PermissionDenied => "ask for permission to read it".into(),
                 _ => "the file is damaged or cut off: fetch it again".into(),
             },
-            Self::Output(_) => return None,
+            Self::Registries(simulator::keep::Error::InUse { .. }) => {
+                "stop the other process, or name another folder with `--data`".into()
+            }
+            Self::Registries(_) => "name another folder with `--data`".into(),
+            Self::Port { .. } => "name another port with `--port`; `--port 0` takes any that is free".into(),
+            Self::Demo(_) | Self::Output(_) => return None,
         })
     }
 }

@@ -3,10 +3,12 @@
 //! Every command prints a table for people or JSON for programs, from the same value.
 
 pub mod answer;
+pub mod demo;
 pub mod embedded;
 pub mod failure;
 pub mod ingest;
 pub mod input;
+pub mod local;
 pub mod options;
 pub mod print;
 pub mod reference;
@@ -14,8 +16,9 @@ pub mod target;
 
 use std::{io::Write, process::ExitCode};
 
+use aws::table::Table;
 use failure::Failure;
-use options::{Command, Format, Options};
+use options::{Command, Format, Options, TableCommand};
 use print::Print;
 use target::Target;
 
@@ -24,17 +27,27 @@ use target::Target;
 /// # Errors
 /// When the command could not do what it was asked; the message says what to do next.
 pub async fn run(options: Options) -> Result<ExitCode, Failure> {
-    let target = Target::open(&options.target).await?;
-    let answered = answer(&options, &target).await;
-    target.close().await;
-    answered
+    match &options.command {
+        Command::Demo => {
+            print(options.format, &demo::play().await?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Local(local) => {
+            local::serve(local).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Table(command) => {
+            let target = Target::open(&options.target).await?;
+            let answered = answer(command, &target.table, options.format).await;
+            target.close().await;
+            answered
+        }
+    }
 }
 
-async fn answer(options: &Options, target: &Target) -> Result<ExitCode, Failure> {
-    let table = &target.table;
-    let format = options.format;
-    match &options.command {
-        Command::Ingest { files, show } => {
+async fn answer(command: &TableCommand, table: &Table, format: Format) -> Result<ExitCode, Failure> {
+    match command {
+        TableCommand::Ingest { files, show } => {
             let summary = ingest::ingest(table, files).await?;
             let rejected = !summary.rejected.is_empty();
             print(format, &summary)?;
@@ -43,10 +56,12 @@ async fn answer(options: &Options, target: &Target) -> Result<ExitCode, Failure>
             }
             return Ok(if rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
-        Command::Show { image } => print(format, &answer::show(table, image).await?)?,
-        Command::History { tag, registry } => print(format, &answer::history(table, tag, registry.as_ref()).await?)?,
-        Command::Images { repository } => print(format, &answer::images(table, repository).await?)?,
-        Command::Orphans { registry } => print(format, &answer::orphans(table, registry.as_ref()).await?)?,
+        TableCommand::Show { image } => print(format, &answer::show(table, image).await?)?,
+        TableCommand::History { tag, registry } => {
+            print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
+        }
+        TableCommand::Images { repository } => print(format, &answer::images(table, repository).await?)?,
+        TableCommand::Orphans { registry } => print(format, &answer::orphans(table, registry.as_ref()).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

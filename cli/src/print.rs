@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::{
     answer::{History, Images, Orphans, Shown, ShownImage},
+    demo::Demo,
     ingest::Summary,
 };
 
@@ -31,10 +32,10 @@ pub fn width() -> Option<u16> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(terminal_size::Width(width), _)| width)
 }
 
-const HEADING: Style = Style::new().bold();
+pub(crate) const HEADING: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 
-fn styled(style: Style, text: impl std::fmt::Display) -> String {
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -61,6 +62,19 @@ impl Print for Summary {
         }
         _ = writeln!(text, "{}", counts.join(", "));
         text
+    }
+}
+
+impl Print for Demo {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut story = table(width, &["TIME (UTC)", "REGISTRY", "WHAT IS DONE"], &[0, 1]);
+        for act in &self.story {
+            story.add_row([time(act.time), act.registry.to_string(), act.what.clone()]);
+        }
+        let (shown, orphans) = (self.shown.table(width), self.orphans.table(width));
+        let asked = |what: &str| styled(HEADING, format!("What was recorded: {what}"));
+        let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
+        format!("{story}\n\n{shown}\n{}\n{orphans}", asked("ecr-lineage orphans"))
     }
 }
 
@@ -199,7 +213,12 @@ impl Print for Orphans {
             }
             let tags: Vec<_> = orphan.tags.iter().map(ToString::to_string).collect();
             let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
-            _ = writeln!(text, "  {} {} has it, {tags}", sign(Status::Present), orphan.registry);
+            let has = match orphan.status {
+                Status::Present | Status::Absent => "has it",
+                Status::Archived => "has it archived",
+                Status::ProbablyAbsent => "has probably lost it, too",
+            };
+            _ = writeln!(text, "  {} {} {has}, {tags}", sign(orphan.status), orphan.registry);
             for (source, lost) in &orphan.sources {
                 let lost = lost.map(time).unwrap_or_default();
                 _ = writeln!(text, "  {} {source} lost it {lost}", sign(Status::Absent));
@@ -229,7 +248,7 @@ fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
 }
 
 /// `2026-11-16 01:54:34`, in UTC.
-fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -262,7 +281,7 @@ fn duration(seconds: i64) -> String {
 }
 
 /// A fact in words.
-fn happened(fact: &Fact) -> String {
+pub(crate) fn happened(fact: &Fact) -> String {
     let by = |cause: &Cause| match cause {
         Cause::Unknown => String::new(),
         known => format!(" {known}"),

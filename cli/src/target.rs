@@ -8,7 +8,7 @@ use aws_config::Region;
 use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
 
 /// The name of the table within an embedded file.
-const EMBEDDED_NAME: &str = "ecr-lineage";
+pub(crate) const EMBEDDED_NAME: &str = "ecr-lineage";
 
 /// A table, and the server behind it if it is embedded.
 #[derive(Debug)]

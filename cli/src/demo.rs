@@ -1,0 +1,274 @@
+//! `demo`: a story on three registries in two accounts, played through AWS's own SDK, and what was recorded of it.
+
+use std::{error::Error as StdError, time::Duration};
+
+use aws_sdk_ecr::{
+    Client,
+    error::SdkError,
+    types::{
+        ImageIdentifier, ReplicationConfiguration, ReplicationDestination, ReplicationRule, RepositoryFilter,
+        RepositoryFilterType,
+    },
+};
+use domain::image::Registry;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use simulator::settings::{Lag, Settings};
+
+use crate::{
+    answer::{self, Orphans, Shown},
+    failure::Failure,
+    local::{Local, LocalSettings},
+    reference::Reference,
+};
+
+/// The story, and what the table says of it afterwards.
+#[derive(Debug, Serialize)]
+pub struct Demo {
+    /// What was done, in order.
+    pub story: Vec<Act>,
+    /// The image in the middle of it.
+    pub shown: Shown,
+    /// The replicas that are left over.
+    pub orphans: Orphans,
+}
+
+/// One thing that somebody did, or that happened.
+#[derive(Debug, Serialize)]
+pub struct Act {
+    /// When.
+    pub time: Timestamp,
+    /// Where.
+    pub registry: Registry,
+    /// What.
+    pub what: String,
+}
+
+/// 2 November 2026, 09:00 UTC.
+const BEGINNING: i64 = 1_793_610_000;
+
+const IRELAND: &str = "111122223333/eu-west-1";
+const VIRGINIA: &str = "111122223333/us-east-1";
+const TOKYO: &str = "444455556666/ap-northeast-1";
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+impl<E, R> From<SdkError<E, R>> for Failure
+where
+    E: StdError + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        Self::Demo(error.into())
+    }
+}
+
+impl From<aws_sdk_ecr::error::BuildError> for Failure {
+    fn from(error: aws_sdk_ecr::error::BuildError) -> Self {
+        Self::Demo(error.into())
+    }
+}
+
+/// A registry of the story.
+struct Site {
+    registry: Registry,
+    ecr: Client,
+}
+
+/// The stage.
+struct Stage {
+    local: Local,
+    story: Vec<Act>,
+}
+
+/// Plays the story, and answers what `show` and `orphans` answer.
+///
+/// # Errors
+/// When there is no free port.
+pub async fn play() -> Result<Demo, Failure> {
+    let quick = Lag { from: SignedDuration::from_secs(20), to: SignedDuration::from_secs(70) };
+    let registries = Settings { lag: quick, seed: 1, ..Settings::default() };
+    let now = Timestamp::from_second(BEGINNING).unwrap_or_default();
+    let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
+    let mut stage = Stage { local, story: Vec::new() };
+    let (ireland, tokyo) = (stage.site(IRELAND).await?, stage.site(TOKYO).await?);
+    let virginia = stage.site(VIRGINIA).await?;
+
+    stage.create(&ireland, "shop/api").await?;
+    stage
+        .push(&ireland, &image("api 1.0.0", "amd64"), Some("v1.0.0"), "from before replication, so it is never copied")
+        .await?;
+    stage.allow(&tokyo, &ireland).await?;
+    stage.replicate(&ireland, &[&virginia, &tokyo]).await?;
+
+    let amd64 = image("api 1.1.0", "amd64");
+    let arm64 = image("api 1.1.0", "arm64");
+    let index = index(&[&amd64, &arm64]);
+    let release = digest(&index);
+    stage.push(&ireland, &amd64, None, "for amd64").await?;
+    stage.push(&ireland, &arm64, None, "for arm64").await?;
+    stage.push(&ireland, &index, Some("v1.1.0"), "the index of both").await?;
+    stage.push(&ireland, &signature(&index), None, "its signature").await?;
+    stage.wait(SignedDuration::from_mins(3)).await;
+    stage.push(&ireland, &index, Some("stable"), "a second tag for the same image").await?;
+    stage.wait(SignedDuration::from_mins(3)).await;
+
+    let tokyo_is_slow = Lag::exactly(SignedDuration::from_mins(47));
+    stage.local.simulator.set(|settings| _ = settings.lags.insert(tokyo.registry.clone(), tokyo_is_slow));
+    stage
+        .push(&ireland, &image("api 1.2.0", "amd64"), Some("stable"), "moves `stable`; Tokyo gets it 47 minutes late")
+        .await?;
+    stage.wait(SignedDuration::from_hours(1)).await;
+    stage.local.simulator.set(|settings| settings.lags.clear());
+
+    stage.local.simulator.set(|settings| settings.trouble.lost = 1.0);
+    stage
+        .push(&ireland, &image("api 1.2.1", "amd64"), Some("v1.2.1"), "but the event is lost: ECR's are best effort")
+        .await?;
+    stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
+    stage.wait(SignedDuration::from_mins(3)).await;
+
+    stage.untag(&ireland, "stable", "the tag, and the image that had no other").await?;
+    stage.delete(&ireland, &release, "v1.1.0 by its digest, with all its tags").await?;
+    stage.untag(&virginia, "v1.1.0", "the replica's only tag, and so the replica").await?;
+
+    stage.expire(&ireland).await?;
+    stage.wait(SignedDuration::from_hours(24 * 15)).await;
+    stage.act(&ireland, "lifecycle rule 1 expires what was pushed more than 14 days ago");
+
+    let table = &stage.local.table;
+    let reference =
+        Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
+    let (shown, orphans) = (answer::show(table, &reference).await?, answer::orphans(table, None).await?);
+    let Stage { local, story } = stage;
+    local.close().await;
+    Ok(Demo { story, shown, orphans })
+}
+
+impl Stage {
+    async fn site(&self, registry: &str) -> Result<Site, Failure> {
+        let registry: Registry = registry.parse().map_err(|error| Failure::Demo(Box::new(error)))?;
+        Ok(Site { ecr: self.local.registry(&registry).await, registry })
+    }
+
+    fn act(&mut self, site: &Site, what: impl Into<String>) {
+        let time = self.local.simulator.clock().now();
+        self.story.push(Act { time, registry: site.registry.clone(), what: what.into() });
+    }
+
+    /// Lets time pass, with everything that happens in it, to the end of the last event.
+    async fn wait(&self, time: SignedDuration) {
+        self.local.simulator.step(Duration::try_from(time).unwrap_or_default());
+        self.local.deliver_now().await;
+    }
+
+    /// A few seconds between one thing and the next.
+    async fn breathe(&self) {
+        self.wait(SignedDuration::from_secs(4)).await;
+    }
+
+    async fn create(&mut self, site: &Site, repository: &str) -> Result<(), Failure> {
+        self.act(site, format!("creates {repository}"));
+        site.ecr.create_repository().repository_name(repository).send().await?;
+        self.breathe().await;
+        Ok(())
+    }
+
+    async fn push(&mut self, site: &Site, manifest: &str, tag: Option<&str>, why: &str) -> Result<(), Failure> {
+        self.act(site, format!("pushes {}: {why}", tag.unwrap_or("an image without a tag")));
+        let put = site.ecr.put_image().repository_name("shop/api").image_manifest(manifest);
+        put.set_image_tag(tag.map(str::to_owned)).send().await?;
+        self.breathe().await;
+        Ok(())
+    }
+
+    async fn untag(&mut self, site: &Site, tag: &str, why: &str) -> Result<(), Failure> {
+        self.act(site, format!("deletes {tag}: {why}"));
+        let id = ImageIdentifier::builder().image_tag(tag).build();
+        site.ecr.batch_delete_image().repository_name("shop/api").image_ids(id).send().await?;
+        self.breathe().await;
+        Ok(())
+    }
+
+    async fn delete(&mut self, site: &Site, digest: &str, why: &str) -> Result<(), Failure> {
+        self.act(site, format!("deletes {why}"));
+        let id = ImageIdentifier::builder().image_digest(digest).build();
+        site.ecr.batch_delete_image().repository_name("shop/api").image_ids(id).send().await?;
+        self.breathe().await;
+        Ok(())
+    }
+
+    /// A registry lets another account replicate into it.
+    async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Failure> {
+        self.act(site, format!("lets account {} replicate into it", source.registry.account()));
+        let (region, account) = (site.registry.region(), site.registry.account());
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Sid": "replication", "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{}:root", source.registry.account())},
+            "Action": ["ecr:ReplicateImage", "ecr:CreateRepository"],
+            "Resource": format!("arn:aws:ecr:{region}:{account}:repository/*"),
+        }]});
+        site.ecr.put_registry_policy().policy_text(policy.to_string()).send().await?;
+        Ok(())
+    }
+
+    async fn replicate(&mut self, site: &Site, destinations: &[&Site]) -> Result<(), Failure> {
+        self.act(site, "replicates shop/ to Virginia, and to Tokyo in another account");
+        let filter = RepositoryFilter::builder().filter("shop/").filter_type(RepositoryFilterType::PrefixMatch);
+        let mut rule = ReplicationRule::builder().repository_filters(filter.build()?);
+        for to in destinations {
+            let (region, account) = (to.registry.region(), to.registry.account());
+            rule = rule.destinations(ReplicationDestination::builder().region(region).registry_id(account).build()?);
+        }
+        let configuration = ReplicationConfiguration::builder().rules(rule.build()?).build()?;
+        site.ecr.put_replication_configuration().replication_configuration(configuration).send().await?;
+        self.breathe().await;
+        Ok(())
+    }
+
+    async fn expire(&mut self, site: &Site) -> Result<(), Failure> {
+        self.act(site, "gives shop/api a lifecycle policy: nothing older than 14 days");
+        let policy = json!({"rules": [{
+            "rulePriority": 1, "description": "nothing older than 14 days", "action": {"type": "expire"},
+            "selection": {"tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14},
+        }]});
+        let put = site.ecr.put_lifecycle_policy().repository_name("shop/api");
+        put.lifecycle_policy_text(policy.to_string()).send().await?;
+        Ok(())
+    }
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold("sha256:".to_owned(), |digest, byte| format!("{digest}{byte:02x}"))
+}
+
+/// A manifest of one layer; what it is of makes it another.
+fn image(of: &str, architecture: &str) -> String {
+    let (config, layer) = (digest(&format!("{of} {architecture}")), digest(&format!("{of} {architecture} layer")));
+    json!({
+        "schemaVersion": 2, "mediaType": IMAGE,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 1_470},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer, "size": 31_457_280}],
+    })
+    .to_string()
+}
+
+fn index(images: &[&str]) -> String {
+    let manifests: Vec<_> =
+        images.iter().map(|image| json!({"mediaType": IMAGE, "digest": digest(image), "size": image.len()})).collect();
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string()
+}
+
+/// A signature as an artifact whose subject is what it signs.
+fn signature(of: &str) -> String {
+    json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "artifactType": "application/vnd.cncf.notary.signature",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest("{}"), "size": 2},
+        "layers": [{"mediaType": "application/jose+json", "digest": digest(&format!("signature of {of}")), "size": 2_090}],
+        "subject": {"mediaType": INDEX, "digest": digest(of), "size": of.len()},
+    })
+    .to_string()
+}

@@ -1,0 +1,250 @@
+//! `local`: registries, the queue, `record` and the table in one process, on one loopback port.
+
+use std::{fmt::Write as _, io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use aws::{start, table::Table};
+use aws_config::Region;
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::config::Credentials;
+use domain::{
+    event,
+    fact::{Fact, Subject},
+    image::Registry,
+};
+use jiff::Timestamp;
+use simulator::{Simulator, queue::Message, server, settings::Settings};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::{
+    embedded::Embedded,
+    failure::Failure,
+    options::LocalOptions,
+    print::{self, HEADING, styled},
+    target::EMBEDDED_NAME,
+};
+
+/// Everything that runs.
+pub struct Local {
+    /// The registries, their clock and the queue.
+    pub simulator: Simulator,
+    /// The table that `record` fills.
+    pub table: Table,
+    /// Where ECR, STS and DynamoDB answer.
+    pub endpoint: String,
+    embedded: Embedded,
+    end: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// How to run it.
+#[derive(Debug, Clone, Default)]
+pub struct LocalSettings {
+    /// How the registries behave.
+    pub registries: Settings,
+    /// The time to begin with.
+    pub now: Timestamp,
+    /// How fast the clock runs; with 0 it stands.
+    pub speed: f64,
+    /// The port; with 0 any that is free.
+    pub port: u16,
+    /// Where everything is kept; without it everything is forgotten in the end.
+    pub data: Option<PathBuf>,
+}
+
+/// As many messages as Lambda takes from a queue at once, by default.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
+const BATCH: usize = 10;
+
+impl Local {
+    /// Opens everything and answers requests. Nothing happens by itself yet: see [`Local::run`].
+    ///
+    /// # Errors
+    /// When the port is taken, or the folder cannot be used.
+    pub async fn start(settings: LocalSettings) -> Result<Self, Failure> {
+        let LocalSettings { registries, now, speed, port, data } = settings;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| Failure::Port { port, source })?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        // First the registries: they say whether somebody else uses the folder.
+        let simulator = Simulator::open(registries, now, speed, data.as_deref())?;
+        let embedded = Embedded::open(data.map(|folder| folder.join("lineage.db"))).await?;
+        let table = Table::new(embedded.client().await, EMBEDDED_NAME);
+        table.create().await?;
+        let (end, ended) = oneshot::channel();
+        let serving = server::serve(listener, simulator.clone(), Some(embedded.endpoint.clone()), async {
+            _ = ended.await;
+        });
+        Ok(Self { simulator, table, endpoint, embedded, end, serving: tokio::spawn(serving) })
+    }
+
+    /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
+    /// recorded.
+    ///
+    /// # Errors
+    /// When the registries cannot be saved any more.
+    pub async fn run(&self, end: impl Future<Output = ()>, tell: impl Fn(&Message)) -> Result<(), Failure> {
+        let delivering = async {
+            loop {
+                let messages = self.simulator.receive(BATCH).await;
+                self.deliver(messages).await.iter().for_each(&tell);
+            }
+        };
+        tokio::select! {
+            () = end => Ok(()),
+            failure = self.simulator.run() => Err(failure.into()),
+            () = delivering => Ok(()),
+        }
+    }
+
+    /// Delivers all events that can be received now.
+    pub async fn deliver_now(&self) {
+        loop {
+            let messages = self.simulator.receive_now(BATCH);
+            if messages.is_empty() {
+                return;
+            }
+            self.deliver(messages).await;
+        }
+    }
+
+    /// Delivers one batch as Lambda does: what the function does not report as failed is deleted from the queue.
+    async fn deliver(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        let mut batch = SqsEvent::default();
+        batch.records.extend(messages.iter().map(|message| {
+            let mut record = SqsMessage::default();
+            record.message_id = Some(message.id.to_string());
+            record.body = Some(message.body.clone());
+            record
+        }));
+        let failed = record::handle(&self.table, batch).await.batch_item_failures;
+        messages.retain(|message| failed.iter().all(|failure| failure.item_identifier != message.id.to_string()));
+        self.simulator.delete(messages.iter().map(|message| message.id));
+        messages
+    }
+
+    /// A client of one registry, with credentials of its account.
+    pub async fn registry(&self, registry: &Registry) -> aws_sdk_ecr::Client {
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let loader = start::loader().http_client(http).endpoint_url(&self.endpoint);
+        let credentials = Credentials::new(registry.account(), "local", None, None, "local");
+        let region = Region::new(registry.region().to_owned());
+        aws_sdk_ecr::Client::new(&loader.credentials_provider(credentials).region(region).load().await)
+    }
+
+    /// Stops answering, and lets go of the table.
+    pub async fn close(self) {
+        drop(self.end);
+        // Requests under way are answered, or given up after two seconds.
+        _ = tokio::time::timeout(Duration::from_secs(3), self.serving).await;
+        self.embedded.close().await;
+    }
+}
+
+/// Runs everything until Ctrl-C, telling what happens.
+///
+/// # Errors
+/// As [`Local::start`] and [`Local::run`].
+pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
+    let local = Local::start(settings(options)).await?;
+    say(&welcome(&local.endpoint, options));
+    let ended = local.run(interrupted(), |message| say(&told(message))).await;
+    let (waiting, dead) = local.simulator.queue_lengths();
+    local.close().await;
+    if waiting > 0 && options.data.is_none() {
+        say(&format!("\n{waiting} events were not recorded yet and are forgotten\n"));
+    }
+    if dead > 0 {
+        say(&format!("\n{dead} events are among the dead letters\n"));
+    }
+    ended
+}
+
+fn settings(options: &LocalOptions) -> LocalSettings {
+    let mut registries = Settings { trouble: options.trouble.clone(), seed: options.seed, ..Settings::default() };
+    for (registry, lag) in &options.lag {
+        match registry {
+            Some(registry) => _ = registries.lags.insert(registry.clone(), *lag),
+            None => registries.lag = *lag,
+        }
+    }
+    let answers: serde_json::Map<_, _> =
+        options.unconfirmed.iter().map(|(name, answer)| (name.clone(), (*answer).into())).collect();
+    // Each answer was read when it was parsed.
+    registries.unconfirmed = serde_json::from_value(answers.into()).unwrap_or_default();
+    let (now, speed) = (Timestamp::now(), options.speed);
+    LocalSettings { registries, now, speed, port: options.port, data: options.data.clone() }
+}
+
+/// Waits for Ctrl-C, or for being asked to end.
+async fn interrupted() {
+    #[cfg(unix)]
+    if let Ok(mut ended) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = ended.recv() => {}
+        }
+        return;
+    }
+    _ = tokio::signal::ctrl_c().await;
+}
+
+/// A manifest as short as it can be.
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+
+/// What to know, and what to try: commands that work as they are.
+fn welcome(endpoint: &str, options: &LocalOptions) -> String {
+    let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB at"));
+    let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<9} {value}");
+    match &options.data {
+        Some(folder) => line("kept in", &folder.display().to_string()),
+        None => line("kept", "not at all: everything is forgotten in the end (`--data DIR` keeps it)"),
+    }
+    match options.speed {
+        0.0 => line("clock", &format!("stands; `curl -d '{{\"seconds\": 60}}' {endpoint}/_simulator/step` moves it")),
+        1.0 => line("clock", "as fast as the wall's"),
+        speed => line("clock", &format!("{speed} times as fast as the wall's")),
+    }
+    if options.trouble != simulator::trouble::Trouble::default() {
+        line("trouble", &format!("{} (seed {})", options.trouble, options.seed));
+    }
+    let try_it = [
+        "# The access key is the account: any 12 digits are one.",
+        &format!(
+            "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=local AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1"
+        ),
+        r#"aws ecr put-replication-configuration --replication-configuration '{"rules":[{"destinations":[{"region":"us-east-1","registryId":"111122223333"}]}]}'"#,
+        "aws ecr create-repository --repository-name team/app",
+        &format!("aws ecr put-image --repository-name team/app --image-tag v1 --image-manifest '{MANIFEST}'"),
+        "aws ecr describe-image-replication-status --repository-name team/app --image-id imageTag=v1",
+        "ecr-lineage --table ecr-lineage show team/app:v1",
+        "aws ecr batch-delete-image --repository-name team/app --image-ids imageTag=v1",
+        "ecr-lineage --table ecr-lineage orphans",
+    ];
+    _ = writeln!(text, "\n{}\n", styled(HEADING, "To try, in another terminal:"));
+    for command in try_it {
+        _ = writeln!(text, "  {command}");
+    }
+    _ = writeln!(text, "\n{}", styled(HEADING, "What is recorded:"));
+    text
+}
+
+/// An event in words: one line for each fact.
+fn told(message: &Message) -> String {
+    let facts = event::read(message.body.as_bytes()).map(|event| event.facts).unwrap_or_default();
+    facts.iter().map(line).collect()
+}
+
+fn line(fact: &Fact) -> String {
+    let subject = match &fact.subject {
+        Subject::Image(image) => format!("{}@{}", image.repository, image.digest.short()),
+        Subject::Repository(repository) => repository.to_string(),
+        Subject::Registry => String::new(),
+    };
+    format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::happened(fact))
+}
+
+/// Prints to whoever still listens.
+fn say(text: &str) {
+    let mut out = anstream::stdout().lock();
+    _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

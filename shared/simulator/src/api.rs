@@ -1,0 +1,306 @@
+//! ECR's API: what a request asks, and what it is answered.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
+
+mod backfills;
+mod images;
+mod registries;
+mod repositories;
+mod storage_classes;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use domain::image::{Registry, RepositoryName};
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    policy::RegistryPolicy,
+    repository::{ImageId, Refusal, Repository},
+    world::{Place, World},
+};
+
+/// Who calls, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The 12-digit account of the credentials.
+    pub account: String,
+    /// The region of the signature.
+    pub region: String,
+    /// As `GetCallerIdentity` tells it.
+    pub arn: String,
+}
+
+/// An error as ECR answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The name of the error, such as `RepositoryNotFoundException`.
+    pub code: &'static str,
+    /// What a person reads.
+    pub message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+type Answer = Result<Value, ApiError>;
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new("InvalidParameterException", message)
+}
+
+/// An operation: whether CloudTrail's record of it is emitted, and what it does. Reads are recorded as well, but not
+/// emitted: no rule of ours matches them.
+type Operation = (&'static str, bool, fn(&mut World, &Caller, &[u8]) -> Answer);
+
+const OPERATIONS: [Operation; 23] = [
+    ("BatchDeleteImage", true, images::batch_delete_image),
+    ("BatchGetImage", false, images::batch_get_image),
+    ("CreateRepository", true, repositories::create_repository),
+    ("DeleteRepository", true, repositories::delete_repository),
+    ("DescribeImageReplicationStatus", false, images::describe_image_replication_status),
+    ("DescribeImages", false, images::describe_images),
+    ("DescribeRegistry", false, registries::describe_registry),
+    ("DescribeReplicationBackfillResults", false, backfills::describe_replication_backfill_results),
+    ("DescribeRepositories", false, repositories::describe_repositories),
+    ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
+    ("GetRegistryPolicy", false, registries::get_registry_policy),
+    ("ListImageReferrers", false, images::list_image_referrers),
+    ("ListImages", false, images::list_images),
+    ("ListReplicationBackfills", false, backfills::list_replication_backfills),
+    ("PutImage", true, images::put_image),
+    ("PutImageTagMutability", true, repositories::put_image_tag_mutability),
+    ("PutLifecyclePolicy", true, repositories::put_lifecycle_policy),
+    ("PutRegistryPolicy", true, registries::put_registry_policy),
+    ("PutReplicationConfiguration", true, registries::put_replication_configuration),
+    ("StartReplicationBackfill", true, backfills::start_replication_backfill),
+    ("StopReplicationBackfill", true, backfills::stop_replication_backfill),
+    ("UpdateImageStorageClass", true, storage_classes::update_image_storage_class),
+    ("DeleteRegistryPolicy", true, registries::delete_registry_policy),
+];
+
+/// Performs one operation.
+pub(crate) fn call(world: &mut World, caller: &Caller, name: &str, body: &[u8]) -> Answer {
+    let Some((_, changes, perform)) = OPERATIONS.iter().find(|(operation, ..)| *operation == name) else {
+        return Err(ApiError::new("UnknownOperationException", format!("the simulator has no operation {name}")));
+    };
+    if *changes {
+        world.begin();
+    }
+    let answer = perform(world, caller, body)?;
+    if *changes {
+        let request: Value = serde_json::from_slice(body).unwrap_or_default();
+        let account = request.get("registryId").and_then(Value::as_str).unwrap_or(&caller.account);
+        if let Ok(registry) = Registry::new(account, &caller.region) {
+            world.emit_call(caller, &registry, name, request, answer.clone());
+        }
+    }
+    Ok(answer)
+}
+
+/// Reads a request.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let value: Value = serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
+        .map_err(|error| ApiError::new("SerializationException", error.to_string()))?;
+    serde_json::from_value(value).map_err(|error| invalid(format!("Invalid parameter: {error}")))
+}
+
+/// What most requests begin with.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Where {
+    registry_id: Option<String>,
+    repository_name: String,
+}
+
+impl World {
+    /// The registry that a request means, if its caller may do that there (R5).
+    fn registry_of(&self, caller: &Caller, account: Option<&str>) -> Result<Registry, ApiError> {
+        let account = account.unwrap_or(&caller.account);
+        Registry::new(account, &caller.region).map_err(|_| {
+            invalid(format!("Invalid parameter at 'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{{12}}'', got '{account}'"))
+        })
+    }
+
+    /// The registry that a request means, where nothing but its own account may act.
+    fn own_registry(&self, caller: &Caller, account: Option<&str>, action: &str) -> Result<Registry, ApiError> {
+        let registry = self.registry_of(caller, account)?;
+        if registry.account() == caller.account {
+            return Ok(registry);
+        }
+        Err(self.denied(caller, action, &format!("registry {registry}")))
+    }
+
+    /// The place that a request means, which need not be there.
+    fn place(&self, caller: &Caller, at: &Where, action: &str) -> Result<Place, ApiError> {
+        let registry = self.registry_of(caller, at.registry_id.as_deref())?;
+        let place = Place { registry, repository: name(&at.repository_name)? };
+        if place.registry.account() == caller.account {
+            return Ok(place);
+        }
+        let policy = self.registry(&place.registry).and_then(|registry| registry.policy.as_deref());
+        let policy = policy.and_then(|text| RegistryPolicy::read(text).ok());
+        let arn = place.arn();
+        if policy.is_some_and(|policy| policy.allows(&caller.arn, &caller.account, &format!("ecr:{action}"), &arn)) {
+            return Ok(place);
+        }
+        Err(self.denied(caller, action, &format!("resource: {arn}")))
+    }
+
+    fn denied(&self, caller: &Caller, action: &str, resource: &str) -> ApiError {
+        let why = format!("because no resource-based policy allows the ecr:{action} action");
+        let message = format!("User: {} is not authorized to perform: ecr:{action} on {resource} {why}", caller.arn);
+        ApiError::new("AccessDeniedException", message)
+    }
+
+    /// The repository of a request.
+    fn existing(&self, place: &Place) -> Result<&Repository, ApiError> {
+        let (name, registry) = (&place.repository, place.registry.account());
+        self.repository(place).ok_or_else(|| {
+            let message =
+                format!("The repository with name '{name}' does not exist in the registry with id '{registry}'");
+            ApiError::new("RepositoryNotFoundException", message)
+        })
+    }
+
+    /// The place of a request whose repository must be there.
+    fn found(&self, caller: &Caller, at: &Where, action: &str) -> Result<Place, ApiError> {
+        let place = self.place(caller, at, action)?;
+        self.existing(&place)?;
+        Ok(place)
+    }
+}
+
+/// A repository name by ECR's whole grammar, of which the product accepts a looser one.
+fn name(text: &str) -> Result<RepositoryName, ApiError> {
+    let part = |part: &str| {
+        let separated = part.split(['.', '_', '-']);
+        separated
+            .into_iter()
+            .all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+    };
+    let valid = text.split('/').all(part);
+    text.parse().ok().filter(|_| valid).ok_or_else(|| {
+        let rule = "must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*'";
+        invalid(format!("Invalid parameter at 'repositoryName' failed to satisfy constraint: '{rule}', got '{text}'"))
+    })
+}
+
+/// The error of a call about one image that cannot be used.
+fn refused(place: &Place, id: &ImageId, (code, reason): Refusal) -> ApiError {
+    if code != "ImageNotFound" {
+        return invalid(reason);
+    }
+    let digest = id.image_digest.as_deref().unwrap_or("null");
+    let tag = id.image_tag.as_deref().unwrap_or("null");
+    let (name, account) = (&place.repository, place.registry.account());
+    let message = format!(
+        "The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist within the repository with name '{name}' in the registry with id '{account}'"
+    );
+    ApiError::new("ImageNotFoundException", message)
+}
+
+/// At least one and at most so many of something.
+fn between<T>(what: &str, items: &[T], most: usize) -> Result<(), ApiError> {
+    let rule = match items.len() {
+        0 => "greater than or equal to 1".to_owned(),
+        count if count > most => format!("less than or equal to {most}"),
+        _ => return Ok(()),
+    };
+    Err(invalid(format!(
+        "Invalid parameter at '{what}' failed to satisfy constraint: 'Member must have length {rule}'"
+    )))
+}
+
+/// How a list is read in pages.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Paging {
+    next_token: Option<String>,
+    max_results: Option<usize>,
+}
+
+/// One page of a list, in the order of its keys, and the token of the next.
+fn page<T>(
+    entries: impl Iterator<Item = (String, T)>,
+    paging: &Paging,
+    default: usize,
+    most: usize,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
+    let size = paging.max_results.unwrap_or(default);
+    if !(1..=most).contains(&size) {
+        let rule = format!("Member must be between 1 and {most}");
+        return Err(invalid(format!(
+            "Invalid parameter at 'maxResults' failed to satisfy constraint: '{rule}', got '{size}'"
+        )));
+    }
+    let after = match &paging.next_token {
+        None => None,
+        Some(token) => {
+            let bytes = BASE64_STANDARD.decode(token).ok();
+            let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            Some(key.ok_or_else(|| invalid("Invalid parameter at 'nextToken' failed to satisfy constraint: 'must be a token of an earlier answer'"))?)
+        }
+    };
+    let mut entries = entries.skip_while(|(key, _)| after.as_ref().is_some_and(|after| key <= after)).peekable();
+    let mut page = Vec::new();
+    let mut last = None;
+    while page.len() < size {
+        let Some((key, entry)) = entries.next() else { break };
+        page.push(entry);
+        last = Some(key);
+    }
+    let next = last.filter(|_| entries.peek().is_some()).map(|key| BASE64_STANDARD.encode(key));
+    Ok((page, next))
+}
+
+/// A time as JSON 1.1 has it: seconds since 1970, with milliseconds.
+fn time(time: Timestamp) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970, exact up to 2^53")]
+    let seconds = time.as_millisecond() as f64 / 1000.0;
+    json!(seconds)
+}
+
+/// An object without the members that are not there.
+fn compact(mut object: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_page_by_page_and_nothing_twice() {
+        let entries = || (0..25).map(|number| (format!("{number:02}"), number));
+        let mut paging = Paging { next_token: None, max_results: Some(10) };
+        let mut all = Vec::new();
+        loop {
+            let (page, next) = page(entries(), &paging, 100, 1000).unwrap();
+            all.extend(page);
+            paging.next_token = next;
+            if paging.next_token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, (0..25).collect::<Vec<_>>());
+        assert!(page(entries(), &Paging { next_token: Some("?".into()), max_results: None }, 100, 1000).is_err());
+        assert!(page(entries(), &Paging { next_token: None, max_results: Some(1001) }, 100, 1000).is_err());
+    }
+
+    #[test]
+    fn a_repository_name_follows_ecrs_grammar() {
+        for good in ["app", "team/app", "a1.b_c-d/e"] {
+            assert!(name(good).is_ok(), "{good}");
+        }
+        for bad in ["a", "App", "team//app", "/app", "app/", "app-", "app..x", "-app"] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+    }
+}

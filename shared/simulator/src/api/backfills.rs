@@ -1,0 +1,162 @@
+//! Runs of ECR's own backfill (R10).
+
+use domain::image::Registry;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Caller, Paging, compact, page, read, time};
+use crate::{
+    backfill::{Backfill, BackfillStatus},
+    replication::Destination,
+    repository::ImageId,
+    world::World,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    registry_id: Option<String>,
+    replication_backfill_id: String,
+}
+
+pub(super) fn start_replication_backfill(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        registry_id: Option<String>,
+        destination: Destination,
+    }
+    let Request { registry_id, destination } = read(body)?;
+    let registry = world.own_registry(caller, registry_id.as_deref(), "StartReplicationBackfill")?;
+    let state = world.registry(&registry);
+    let configured =
+        state.is_some_and(|state| state.replication.rules.iter().any(|rule| rule.destinations.contains(&destination)));
+    if !configured {
+        let message =
+            format!("No replication rule has the destination {} in {}", destination.registry_id, destination.region);
+        return Err(ApiError::new("ValidationException", message));
+    }
+    // One at a time for each destination region.
+    let running = |run: &&Backfill| !run.status.is_over() && run.destination.region == destination.region;
+    if state.is_some_and(|state| state.backfills.values().any(|run| running(&run))) {
+        let message = format!("A replication backfill to {} is running", destination.region);
+        return Err(ApiError::new("ReplicationBackfillInProgressException", message));
+    }
+    let id = world.start_backfill(&registry, destination);
+    let run = found(world, &registry, &id)?;
+    Ok(told(&registry, &id, &run))
+}
+
+pub(super) fn stop_replication_backfill(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    let request: Run = read(body)?;
+    let registry = world.own_registry(caller, request.registry_id.as_deref(), "StopReplicationBackfill")?;
+    let id = request.replication_backfill_id;
+    let mut run = found(world, &registry, &id)?;
+    if !matches!(run.status, BackfillStatus::Preparing | BackfillStatus::InProgress) {
+        let message = format!("The replication backfill {id} is {} and cannot be stopped", json!(run.status));
+        return Err(ApiError::new("ReplicationBackfillInvalidStatusException", message));
+    }
+    run.status = BackfillStatus::Stopping;
+    world.registry_mut(&registry).backfills.insert(id.clone(), run.clone());
+    Ok(told(&registry, &id, &run))
+}
+
+pub(super) fn list_replication_backfills(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        registry_id: Option<String>,
+        #[serde(flatten)]
+        paging: Paging,
+    }
+    let request: Request = read(body)?;
+    let registry = world.own_registry(caller, request.registry_id.as_deref(), "ListReplicationBackfills")?;
+    let runs = world.registry(&registry).map(|state| &state.backfills);
+    let entries = runs.into_iter().flatten().map(|(id, run)| {
+        let summary = json!({
+            "replicationBackfillId": id, "destination": run.destination, "status": run.status, "progress": progress(run),
+            "failureCode": failure_code(run), "startedAt": time(run.started_at), "endedAt": run.ended_at.map(time),
+        });
+        (id.clone(), compact(summary))
+    });
+    let (backfills, next) = page(entries, &request.paging, 50, 50)?;
+    Ok(compact(json!({"registryId": registry.account(), "backfills": backfills, "nextToken": next})))
+}
+
+pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        #[serde(flatten)]
+        run: Run,
+        result_status_filter: Option<String>,
+        #[serde(flatten)]
+        paging: Paging,
+    }
+    let request: Request = read(body)?;
+    let action = "DescribeReplicationBackfillResults";
+    let registry = world.own_registry(caller, request.run.registry_id.as_deref(), action)?;
+    let id = request.run.replication_backfill_id;
+    let run = found(world, &registry, &id)?;
+    let status = |code: &Option<String>| if code.is_some() { "FAILED" } else { "COMPLETE" };
+    let wanted = run.results.iter().filter(|result| {
+        request.result_status_filter.as_ref().is_none_or(|wanted| wanted == status(&result.failure_code))
+    });
+    let entries = wanted.enumerate().map(|(number, result)| {
+        let image_id = ImageId {
+            image_digest: Some(result.digest.to_string()),
+            image_tag: result.tag.as_ref().map(ToString::to_string),
+        };
+        let told = json!({
+            "repositoryName": result.repository, "imageId": image_id, "status": status(&result.failure_code),
+            "failureCode": result.failure_code,
+        });
+        (format!("{number:09}"), compact(told))
+    });
+    let (results, next) = page(entries, &request.paging, 100, 1000)?;
+    let mut answer = told(&registry, &id, &run);
+    for (name, value) in [
+        ("progress", progress(&run)),
+        ("failureCode", json!(failure_code(&run))),
+        ("results", json!(results)),
+        ("endedAt", json!(run.ended_at.map(time))),
+        ("nextToken", json!(next)),
+    ] {
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert(name.to_owned(), value);
+        }
+    }
+    Ok(compact(answer))
+}
+
+fn found(world: &World, registry: &Registry, id: &str) -> Result<Backfill, ApiError> {
+    world.registry(registry).and_then(|state| state.backfills.get(id)).cloned().ok_or_else(|| {
+        let message = format!(
+            "The replication backfill with id '{id}' does not exist in the registry with id '{}'",
+            registry.account()
+        );
+        ApiError::new("ReplicationBackfillNotFoundException", message)
+    })
+}
+
+fn told(registry: &Registry, id: &str, run: &Backfill) -> Value {
+    json!({
+        "replicationBackfillId": id, "registryId": registry.account(), "destination": run.destination, "status": run.status,
+        "startedAt": time(run.started_at),
+    })
+}
+
+fn progress(run: &Backfill) -> Value {
+    let mut codes: Vec<_> = run.results.iter().filter_map(|result| result.failure_code.as_ref()).collect();
+    let failed = codes.len();
+    codes.sort();
+    codes.dedup();
+    json!({
+        "totalReplicationCount": run.total, "completedReplicationCount": run.results.len() - failed,
+        "failedReplicationCount": failed, "failureCodes": codes,
+    })
+}
+
+fn failure_code(run: &Backfill) -> Option<&'static str> {
+    (run.status == BackfillStatus::Failed).then_some("TooManyFailures")
+}

@@ -1,0 +1,198 @@
+//! Repositories, and what is set for each.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Caller, Paging, Where, between, compact, invalid, name, page, read, time};
+use crate::{
+    event::Action,
+    lifecycle::Policy,
+    repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
+    world::{Place, World},
+};
+
+/// A repository as it is told.
+fn told(place: &Place, repository: &Repository) -> Value {
+    let (account, region) = (place.registry.account(), place.registry.region());
+    let uri = format!("{account}.dkr.ecr.{region}.amazonaws.com/{}", place.repository);
+    let mut told = json!({
+        "repositoryArn": place.arn(), "registryId": account, "repositoryName": place.repository, "repositoryUri": uri,
+        "createdAt": time(repository.created_at), "imageScanningConfiguration": repository.scanning,
+        "encryptionConfiguration": repository.encryption,
+    });
+    merge(&mut told, &json!(repository.mutability));
+    told
+}
+
+fn merge(object: &mut Value, more: &Value) {
+    if let (Some(object), Some(more)) = (object.as_object_mut(), more.as_object()) {
+        object.extend(more.clone());
+    }
+}
+
+pub(super) fn create_repository(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        image_scanning_configuration: Option<Value>,
+        encryption_configuration: Option<Value>,
+        #[serde(flatten)]
+        mutability: Mutability,
+        #[serde(flatten)]
+        at: Where,
+    }
+    let request: Request = read(body)?;
+    check(&request.mutability)?;
+    let place = world.place(caller, &request.at, "CreateRepository")?;
+    if world.repository(&place).is_some() {
+        let (name, account) = (&place.repository, place.registry.account());
+        let message = format!("The repository with name '{name}' already exists in the registry with id '{account}'");
+        return Err(ApiError::new("RepositoryAlreadyExistsException", message));
+    }
+    let mut repository = Repository::new(world.moment());
+    repository.mutability = request.mutability;
+    repository.scanning = request.image_scanning_configuration.unwrap_or(repository.scanning);
+    repository.encryption = request.encryption_configuration.unwrap_or(repository.encryption);
+    let answer = json!({"repository": told(&place, &repository)});
+    world.put_repository(&place, repository);
+    Ok(answer)
+}
+
+pub(super) fn delete_repository(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    struct Request {
+        #[serde(default)]
+        force: bool,
+        #[serde(flatten)]
+        at: Where,
+    }
+    let request: Request = read(body)?;
+    let place = world.found(caller, &request.at, "DeleteRepository")?;
+    let repository = world.existing(&place)?;
+    if !request.force && !repository.images().is_empty() {
+        let (name, account) = (&place.repository, place.registry.account());
+        let message = format!(
+            "The repository with name '{name}' in registry with id '{account}' cannot be deleted because it still contains images"
+        );
+        return Err(ApiError::new("RepositoryNotEmptyException", message));
+    }
+    let answer = json!({"repository": told(&place, repository)});
+    let Some(repository) = world.remove_repository(&place) else { return Ok(answer) };
+    if world.settings.unconfirmed.repository_deletion_emits_delete {
+        for image in repository.images().values() {
+            let untagged = image.state.tags.is_empty().then_some(None);
+            for tag in image.state.tags.iter().map(Some).chain(untagged) {
+                world.emit_image_action(&place, &image.manifest, tag, Action::Delete);
+            }
+        }
+    }
+    Ok(answer)
+}
+
+pub(super) fn describe_repositories(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        registry_id: Option<String>,
+        repository_names: Option<Vec<String>>,
+        #[serde(flatten)]
+        paging: Paging,
+    }
+    let request: Request = read(body)?;
+    if let Some(names) = &request.repository_names {
+        between("repositoryNames", names, 100)?;
+        let mut repositories = Vec::new();
+        for text in names {
+            let at = Where { registry_id: request.registry_id.clone(), repository_name: text.clone() };
+            let place = world.found(caller, &at, "DescribeRepositories")?;
+            repositories.push(told(&place, world.existing(&place)?));
+        }
+        return Ok(json!({"repositories": repositories}));
+    }
+    let registry = world.own_registry(caller, request.registry_id.as_deref(), "DescribeRepositories")?;
+    let here = world.repositories().iter().filter(|(place, _)| place.registry == registry);
+    let entries = here.map(|(place, repository)| (place.repository.to_string(), told(place, repository)));
+    let (repositories, next) = page(entries, &request.paging, 100, 1000)?;
+    Ok(compact(json!({"repositories": repositories, "nextToken": next})))
+}
+
+pub(super) fn put_image_tag_mutability(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    struct Request {
+        #[serde(flatten)]
+        mutability: Mutability,
+        #[serde(flatten)]
+        at: Where,
+    }
+    let request: Request = read(body)?;
+    check(&request.mutability)?;
+    let place = world.found(caller, &request.at, "PutImageTagMutability")?;
+    let mut answer = json!({"registryId": place.registry.account(), "repositoryName": place.repository});
+    merge(&mut answer, &json!(request.mutability));
+    if let Some(repository) = world.repository_mut(&place) {
+        repository.mutability = request.mutability;
+    }
+    Ok(answer)
+}
+
+/// Exclusions go with the settings that have them, and only with those (I2).
+fn check(mutability: &Mutability) -> Result<(), ApiError> {
+    let with = matches!(
+        mutability.setting,
+        MutabilitySetting::ImmutableWithExclusion | MutabilitySetting::MutableWithExclusion
+    );
+    if with {
+        between("imageTagMutabilityExclusionFilters", &mutability.exclusions, 5)?;
+    } else if !mutability.exclusions.is_empty() {
+        return Err(invalid(
+            "imageTagMutabilityExclusionFilters go only with IMMUTABLE_WITH_EXCLUSION and MUTABLE_WITH_EXCLUSION",
+        ));
+    }
+    let wrong = mutability.exclusions.iter().find(|exclusion| {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._*-".contains(&byte);
+        exclusion.filter_type != "WILDCARD"
+            || !(1..=128).contains(&exclusion.filter.len())
+            || !exclusion.filter.bytes().all(valid)
+    });
+    wrong.map_or(Ok(()), |wrong| Err(invalid(format!("Invalid exclusion filter '{}'", wrong.filter))))
+}
+
+pub(super) fn put_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        lifecycle_policy_text: String,
+        #[serde(flatten)]
+        at: Where,
+    }
+    let Request { lifecycle_policy_text: text, at } = read(body)?;
+    let place = world.found(caller, &at, "PutLifecyclePolicy")?;
+    if let Err(wrong) = Policy::read(&text) {
+        let constraint = format!("Lifecycle policy validation failure: {wrong}");
+        return Err(invalid(format!(
+            "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: '{constraint}'"
+        )));
+    }
+    let (id, last_evaluated_at) = (world.new_id(), world.moment());
+    if let Some(repository) = world.repository_mut(&place) {
+        repository.lifecycle = Some(LifecyclePolicy { text: text.clone(), id, last_evaluated_at });
+    }
+    world.plan_lifecycle(&place);
+    Ok(json!({"registryId": place.registry.account(), "repositoryName": place.repository, "lifecyclePolicyText": text}))
+}
+
+pub(super) fn get_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    let at: Where = read(body)?;
+    let place = world.found(caller, &at, "GetLifecyclePolicy")?;
+    let (name, account) = (name(&at.repository_name)?, place.registry.account());
+    let policy = world.existing(&place)?.lifecycle.as_ref().ok_or_else(|| {
+        let message = format!(
+            "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
+        );
+        ApiError::new("LifecyclePolicyNotFoundException", message)
+    })?;
+    Ok(json!({
+        "registryId": account, "repositoryName": name, "lifecyclePolicyText": policy.text,
+        "lastEvaluatedAt": time(policy.last_evaluated_at),
+    }))
+}

@@ -1,0 +1,194 @@
+//! The events that registries emit, in AWS's envelopes.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>
+
+use domain::image::{Digest, Registry, Tag};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Caller,
+    manifest::Manifest,
+    world::{Place, World},
+};
+
+/// What happened to an image, in the words of `ECR Image Action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Push,
+    Delete,
+    Archive,
+    /// With the time at which the image was active again.
+    Restore(Timestamp),
+}
+
+impl World {
+    /// Emits `ECR Image Action`, or `ECR Referrer Action` for an artifact about another image (E1, E2, U11).
+    pub(crate) fn emit_image_action(&mut self, place: &Place, manifest: &Manifest, tag: Option<&Tag>, action: Action) {
+        let storage = matches!(action, Action::Archive | Action::Restore(_));
+        let mut detail = Map::new();
+        let mut put = |name: &str, value: Value| _ = detail.insert(name.to_owned(), value);
+        put("result", json!("SUCCESS"));
+        put("repository-name", json!(place.repository));
+        put("image-digest", json!(manifest.digest));
+        match action {
+            Action::Push => put("action-type", json!("PUSH")),
+            Action::Delete => put("action-type", json!("DELETE")),
+            Action::Archive => {
+                put("action-type", json!("UPDATE_STORAGE_CLASS"));
+                put("target-storage-class", json!("ARCHIVE"));
+            }
+            Action::Restore(activated) => {
+                put("action-type", json!("UPDATE_STORAGE_CLASS"));
+                put("target-storage-class", json!("STANDARD"));
+                put("last-activated-at", json!(activated.to_string()));
+            }
+        }
+        if storage || self.settings.unconfirmed.media_types_in_events {
+            put("manifest-media-type", json!(manifest.media_type));
+            if let Some(media_type) = &manifest.artifact_media_type {
+                put("artifact-media-type", json!(media_type));
+            }
+        }
+        if !storage {
+            self.put_tag(&mut detail, tag);
+        }
+        let referrer = manifest.subject.is_some() && (storage || self.settings.unconfirmed.referrer_actions);
+        let detail_type = if referrer { "ECR Referrer Action" } else { "ECR Image Action" };
+        let registry = place.registry.clone();
+        self.emit(|id, time| envelope(&registry, "aws.ecr", detail_type, id, time, &[], detail.into()));
+    }
+
+    /// Emits `ECR Replication Action` where the copy goes (E3, U12).
+    pub(crate) fn emit_replication(
+        &mut self,
+        place: &Place,
+        source: &Registry,
+        digest: &Digest,
+        tag: Option<&Tag>,
+        result: &str,
+    ) {
+        let mut detail = Map::new();
+        self.put_tag(&mut detail, tag);
+        for (name, value) in [
+            ("result", result),
+            ("repository-name", place.repository.as_str()),
+            ("image-digest", digest.as_str()),
+            ("source-account", source.account()),
+            ("action-type", "REPLICATE"),
+            ("source-region", source.region()),
+        ] {
+            detail.insert(name.to_owned(), json!(value));
+        }
+        let account = if self.settings.unconfirmed.replicate_in_destination_account { &place.registry } else { source };
+        let Ok(registry) = Registry::new(account.account(), place.registry.region()) else { return };
+        let arn = place.arn();
+        self.emit(|id, time| {
+            envelope(&registry, "aws.ecr", "ECR Replication Action", id, time, &[&arn], detail.into())
+        });
+    }
+
+    /// Emits the end of a backfill. That there is an event is documented, its content is not (U21).
+    pub(crate) fn emit_backfill(&mut self, registry: &Registry, id: &str, status: &str) {
+        let detail = json!({"action-type": "REPLICATION_BACKFILL", "result": status, "replication-backfill-id": id});
+        let registry = registry.clone();
+        self.emit(|id, time| envelope(&registry, "aws.ecr", "ECR Replication Backfill Action", id, time, &[], detail));
+    }
+
+    /// Emits CloudTrail's record of a call (E5).
+    pub(crate) fn emit_call(
+        &mut self,
+        caller: &Caller,
+        registry: &Registry,
+        name: &str,
+        request: Value,
+        answer: Value,
+    ) {
+        let identity = match caller.arn.split_once(":assumed-role/") {
+            Some((_, role)) => json!({
+                "type": "AssumedRole", "principalId": format!("AROA{}:{}", caller.account, role.rsplit('/').next().unwrap_or(role)),
+                "arn": caller.arn, "accountId": caller.account,
+            }),
+            None => {
+                json!({"type": "Root", "principalId": caller.account, "arn": caller.arn, "accountId": caller.account})
+            }
+        };
+        let (event_id, request_id) = (self.new_id(), self.new_id());
+        let registry = registry.clone();
+        let account = caller.account.clone();
+        self.emit(|id, time| {
+            let detail = json!({
+                "eventVersion": "1.11", "userIdentity": identity, "eventTime": time_text(time),
+                "eventSource": "ecr.amazonaws.com", "eventName": name, "awsRegion": registry.region(),
+                "sourceIPAddress": "127.0.0.1", "userAgent": "simulator", "requestParameters": request,
+                "responseElements": answer, "requestID": request_id, "eventID": event_id, "readOnly": false,
+                "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": account,
+                "eventCategory": "Management",
+            });
+            // It stands in the trail of the caller's account.
+            let trail = Registry::new(&account, registry.region()).unwrap_or(registry);
+            envelope(&trail, "aws.ecr", "AWS API Call via CloudTrail", id, time, &[], detail)
+        });
+    }
+
+    /// Emits CloudTrail's record of what a lifecycle policy did (E5).
+    pub(crate) fn emit_policy_execution(
+        &mut self,
+        place: &Place,
+        policy: Value,
+        actions: &[Value],
+        failures: &[Value],
+    ) {
+        let event_id = self.new_id();
+        let place = place.clone();
+        self.emit(|id, time| {
+            let (account, region) = (place.registry.account(), place.registry.region());
+            let detail = json!({
+                "eventVersion": "1.11", "userIdentity": {"accountId": account, "invokedBy": "AWS Internal"},
+                "eventTime": time_text(time), "eventSource": "ecr.amazonaws.com", "eventName": "PolicyExecutionEvent",
+                "awsRegion": region, "sourceIPAddress": "AWS Internal", "userAgent": "AWS Internal",
+                "requestParameters": null, "responseElements": null, "eventID": event_id, "readOnly": true,
+                "resources": [{"ARN": place.arn(), "accountId": account, "type": "AWS::ECR::Repository"}],
+                "eventType": "AwsServiceEvent", "managementEvent": true, "recipientAccountId": account,
+                "eventCategory": "Management",
+                "serviceEventDetails": {
+                    "repositoryName": place.repository, "lifecycleEventPolicy": policy,
+                    "lifecycleEventImageActions": actions, "lifecycleEventFailureDetails": failures,
+                },
+            });
+            envelope(&place.registry, "aws.ecr", "AWS Service Event via CloudTrail", id, time, &[], detail)
+        });
+    }
+
+    /// The tag of an event; untagged either way (U3).
+    fn put_tag(&self, detail: &mut Map<String, Value>, tag: Option<&Tag>) {
+        match tag {
+            Some(tag) => _ = detail.insert("image-tag".to_owned(), json!(tag)),
+            None if self.settings.unconfirmed.empty_tag_in_events => {
+                _ = detail.insert("image-tag".to_owned(), json!(""));
+            }
+            None => {}
+        }
+    }
+}
+
+fn envelope(
+    registry: &Registry,
+    source: &str,
+    detail_type: &str,
+    id: String,
+    time: Timestamp,
+    resources: &[&str],
+    detail: Value,
+) -> Value {
+    json!({
+        "version": "0", "id": id, "detail-type": detail_type, "source": source, "account": registry.account(),
+        "time": time_text(time), "region": registry.region(), "resources": resources, "detail": detail,
+    })
+}
+
+/// Whole seconds, as in every sample of AWS's.
+fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,236 @@
+//! Amazon ECR on one machine: any number of registries that replicate, emit AWS's events, and go wrong when told to.
+//!
+//! It speaks ECR's own protocol, so that every client of AWS's can be used. What it does follows what AWS documents:
+//! `FACTS.md` beside this crate lists each behaviour with its source, and the code names them (`R4`, `U7`). What AWS does
+//! not document is a setting with both answers ([`settings::Unconfirmed`]).
+//!
+//! What it is not: it stores manifests, not layers, and takes every layer as uploaded; it checks no signatures and no IAM
+//! policies but the registry's own; it has no pull through cache, scanning, signing or creation templates.
+
+mod api;
+mod backfill;
+pub mod clock;
+mod event;
+pub mod keep;
+mod lifecycle;
+mod manifest;
+mod policy;
+pub mod queue;
+mod replication;
+mod repository;
+pub mod server;
+pub mod settings;
+mod sts;
+pub mod trouble;
+mod world;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use domain::image::{Image, Registry, Tag};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub use api::{ApiError, Caller};
+pub use repository::ImageStatus;
+pub use world::Emitted;
+
+use clock::Clock;
+use keep::Keep;
+use queue::Message;
+use settings::Settings;
+use trouble::CallFate;
+use world::World;
+
+/// Registries, their events, and the queue that the events go to. Clones are the same registries.
+#[derive(Clone)]
+pub struct Simulator {
+    inside: Arc<Mutex<Inside>>,
+    clock: Clock,
+    changed: watch::Sender<()>,
+}
+
+struct Inside {
+    world: World,
+    keep: Option<Keep>,
+    failure: Option<keep::Error>,
+}
+
+/// An image as a registry has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its status.
+    pub status: ImageStatus,
+    /// Its tags.
+    pub tags: BTreeSet<Tag>,
+}
+
+impl Simulator {
+    /// Registries that are forgotten in the end, or kept in a folder: then the clock goes on where it was, if that is
+    /// ahead of `now`.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn open(settings: Settings, now: Timestamp, speed: f64, folder: Option<&Path>) -> Result<Self, keep::Error> {
+        let mut world = World::new(settings, Timestamp::UNIX_EPOCH);
+        let keep = folder.map(|folder| Keep::open(folder, &mut world)).transpose()?;
+        let clock = Clock::new(now.max(world.now()), speed);
+        let inside = Arc::new(Mutex::new(Inside { world, keep, failure: None }));
+        Ok(Self { inside, clock, changed: watch::Sender::new(()) })
+    }
+
+    /// The clock of everything in the process.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Lets what is due happen, does something, and saves what changed before anybody hears of it.
+    fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        let mut inside: MutexGuard<'_, Inside> = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inside { world, keep, failure } = &mut *inside;
+        world.advance(self.clock.now());
+        let done = act(world);
+        let changed = world.has_changed();
+        match keep {
+            None => world.forget_changes(),
+            Some(keep) => {
+                if let Err(error) = keep.save(world) {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        drop(inside);
+        if changed {
+            self.changed.send_replace(());
+        }
+        done
+    }
+
+    /// Whether something could not be saved: from then on nothing is acknowledged.
+    fn has_failed(&self) -> bool {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).failure.is_some()
+    }
+
+    /// Performs one operation, unless trouble has it otherwise.
+    pub(crate) fn call(&self, caller: &Caller, operation: &str, body: &[u8]) -> (CallFate, Result<Value, ApiError>) {
+        let called = self.with(|world| {
+            let fate = {
+                let mut chance = world.chance_of_call();
+                world.settings.trouble.of_call(&mut chance)
+            };
+            let answered = match fate {
+                CallFate::Throttled => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
+                CallFate::Unheard => Err(ApiError::new("ServerException", "not heard")),
+                CallFate::Answered | CallFate::Unanswered => api::call(world, caller, operation, body),
+            };
+            (fate, answered)
+        });
+        if self.has_failed() {
+            return (CallFate::Answered, Err(ApiError::new("ServerException", "the registries cannot be saved")));
+        }
+        called
+    }
+
+    pub(crate) fn new_id(&self) -> String {
+        self.with(World::new_id)
+    }
+
+    /// Changes how the registries behave from now on.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        self.with(|world| change(&mut world.settings));
+    }
+
+    /// Moves the clock on, and lets everything happen that is due then.
+    pub fn step(&self, by: Duration) {
+        self.clock.step(by);
+        self.with(|_| ());
+    }
+
+    /// Lets things happen when they are due, for ever; ends only when something cannot be saved.
+    pub async fn run(&self) -> keep::Error {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let next = {
+                let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(failure) = inside.failure.take() {
+                    return failure;
+                }
+                inside.world.next()
+            };
+            tokio::select! {
+                () = self.clock.wait_until(next.unwrap_or(Timestamp::MAX)) => self.with(|_| ()),
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    /// Up to so many events from the queue, as soon as there are any: at least once each, in no order. What is not deleted
+    /// comes again after [`queue::VISIBILITY_TIMEOUT`], and after [`queue::MAX_RECEIVES`] times goes to the dead letters.
+    pub async fn receive(&self, most: usize) -> Vec<Message> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            let received = self.receive_now(most);
+            if !received.is_empty() {
+                return received;
+            }
+            let next = self.inside.lock().unwrap_or_else(PoisonError::into_inner).world.queue().next();
+            tokio::select! {
+                () = self.clock.wait_until(next.unwrap_or(Timestamp::MAX)) => {}
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    /// Up to so many events that are there now.
+    #[must_use]
+    pub fn receive_now(&self, most: usize) -> Vec<Message> {
+        self.with(|world| world.receive(most))
+    }
+
+    /// Deletes messages from the queue: what they say is recorded.
+    pub fn delete(&self, messages: impl IntoIterator<Item = u64>) {
+        self.with(|world| messages.into_iter().for_each(|id| world.delete_message(id)));
+    }
+
+    /// How many messages wait in the queue, and how many are among the dead letters.
+    #[must_use]
+    pub fn queue_lengths(&self) -> (usize, usize) {
+        self.with(|world| (world.queue().waiting(), world.queue().dead().count()))
+    }
+
+    /// When the next thing happens by itself: a copy arrives, a policy is evaluated, a message can be received.
+    #[must_use]
+    pub fn next(&self) -> Option<Timestamp> {
+        self.with(|world| [world.next(), world.queue().next()].into_iter().flatten().min())
+    }
+
+    /// The events emitted after the one with a number, oldest first, lost ones included; the newest 10,000.
+    #[must_use]
+    pub fn emitted(&self, after: u64) -> Vec<Emitted> {
+        self.with(|world| world.emitted().filter(|emitted| emitted.number > after).cloned().collect())
+    }
+
+    /// Everything that the registries have.
+    #[must_use]
+    pub fn held(&self) -> BTreeMap<(Registry, Image), Held> {
+        self.with(|world| {
+            let repositories = world.repositories().iter();
+            let images = repositories.flat_map(|(place, repository)| {
+                repository.images().iter().map(|(digest, image)| {
+                    let name = Image { repository: place.repository.clone(), digest: digest.clone() };
+                    let held = Held { status: image.state.status, tags: image.state.tags.clone() };
+                    ((place.registry.clone(), name), held)
+                })
+            });
+            images.collect()
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! What a manifest says: an image, an index of images, or an artifact about another image.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md>, `image-index.md`
+
+use domain::image::Digest;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// A manifest and what is read from it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Manifest {
+    pub(crate) text: String,
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    /// The media type of its configuration; an index has none.
+    pub(crate) artifact_media_type: Option<String>,
+    /// What a referrer is, as its subject's list of referrers says it.
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) annotations: serde_json::Map<String, serde_json::Value>,
+    /// The manifests of an index.
+    pub(crate) children: Vec<Digest>,
+    /// The image that an artifact is about.
+    pub(crate) subject: Option<Digest>,
+    /// Configuration and layers; for an index its children's manifests.
+    pub(crate) size_bytes: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: Option<String>,
+    digest: Option<Digest>,
+    #[serde(default)]
+    size: u64,
+}
+
+/// Media types that stand for themselves where a manifest has no `mediaType` of its own.
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+impl Manifest {
+    /// Reads a manifest; nothing if it is none.
+    pub(crate) fn read(text: String, media_type: Option<String>) -> Option<Self> {
+        let document: Document = serde_json::from_str(&text).ok()?;
+        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("sha256:{hash}").parse().ok()?;
+        let own = if document.manifests.is_some() { INDEX } else { IMAGE };
+        let media_type = media_type.or(document.media_type).unwrap_or_else(|| own.to_owned());
+        let artifact_media_type = document.config.as_ref().and_then(|config| config.media_type.clone());
+        let children = document.manifests.unwrap_or_default();
+        let parts = document.config.iter().chain(&document.layers).chain(&children);
+        Some(Self {
+            size_bytes: parts.map(|part| part.size).sum(),
+            children: children.into_iter().filter_map(|child| child.digest).collect(),
+            subject: document.subject.and_then(|subject| subject.digest),
+            artifact_type: document.artifact_type.or_else(|| artifact_media_type.clone()),
+            artifact_media_type,
+            annotations: document.annotations,
+            media_type,
+            digest,
+            text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_the_hash_of_the_text() {
+        let manifest = Manifest::read("{}".to_owned(), None).unwrap();
+        let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        assert_eq!(manifest.digest.as_str(), digest);
+        assert_eq!(manifest.media_type, IMAGE);
+        assert!(Manifest::read("not json".to_owned(), None).is_none());
+    }
+
+    #[test]
+    fn an_artifact_names_its_subject_and_an_index_its_children() {
+        let of = |text: &str| Manifest::read(text.to_owned(), None).unwrap();
+        let artifact = of(r#"{"artifactType": "text/sbom+json", "subject": {"digest": "sha256:ab", "size": 2},
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2}, "layers": [{"size": 40}]}"#);
+        assert_eq!(artifact.subject.unwrap().as_str(), "sha256:ab");
+        assert_eq!(artifact.artifact_type.as_deref(), Some("text/sbom+json"));
+        assert_eq!(artifact.size_bytes, 42);
+        let index =
+            of(r#"{"manifests": [{"digest": "sha256:ab", "size": 500}, {"digest": "sha256:cd", "size": 400}]}"#);
+        assert_eq!((index.children.len(), index.media_type.as_str(), index.size_bytes), (2, INDEX, 900));
+    }
+}

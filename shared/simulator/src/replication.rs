@@ -1,0 +1,342 @@
+//! Replication: which images are copied where, how copies arrive, and ECR's own replication of deletions.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use domain::image::{Digest, Registry, Tag};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::later,
+    event::Action,
+    manifest::Manifest,
+    policy::RegistryPolicy,
+    repository::{CopyState, CopyStatus, ImageState, ImageStatus, Repository, StoredImage},
+    settings::Lag,
+    trouble::CopyFate,
+    world::{Place, Task, World},
+};
+
+/// The replication configuration of a registry, as it is put and told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReplicationConfiguration {
+    pub(crate) rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rule {
+    pub(crate) destinations: Vec<Destination>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) repository_filters: Option<Vec<RepositoryFilter>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delete_replication: Option<DeleteReplication>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Destination {
+    pub(crate) region: String,
+    pub(crate) registry_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RepositoryFilter {
+    pub(crate) filter: String,
+    pub(crate) filter_type: String,
+}
+
+/// ECR's own switch (R8).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeleteReplication {
+    pub(crate) enabled: bool,
+}
+
+impl Destination {
+    pub(crate) fn registry(&self) -> Option<Registry> {
+        Registry::new(&self.registry_id, &self.region).ok()
+    }
+}
+
+impl Rule {
+    /// A filter is a prefix of the name as a text: `prod` also means `production` (R1). Without filters: everything.
+    fn covers(&self, repository: &str) -> bool {
+        let filters = self.repository_filters.as_deref();
+        filters.is_none_or(|filters| filters.iter().any(|filter| repository.starts_with(&filter.filter)))
+    }
+}
+
+impl ReplicationConfiguration {
+    /// Where a repository is copied, each destination once; only by rules that also replicate deletions, if asked.
+    pub(crate) fn destinations(&self, repository: &str, only_deletions: bool) -> BTreeSet<Registry> {
+        let deletes = |rule: &&Rule| rule.delete_replication.as_ref().is_some_and(|switch| switch.enabled);
+        let rules = self.rules.iter().filter(|rule| rule.covers(repository));
+        let rules = rules.filter(|rule| !only_deletions || deletes(rule));
+        rules.flat_map(|rule| &rule.destinations).filter_map(Destination::registry).collect()
+    }
+}
+
+/// A copy under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CopyTask {
+    pub(crate) from: Place,
+    pub(crate) to: Registry,
+    pub(crate) digest: Digest,
+    pub(crate) tag: Option<Tag>,
+    /// How it will end, known from the start: "in-progress replications" finish, whatever permissions become (R5).
+    pub(crate) failure: Option<String>,
+}
+
+/// A deletion that ECR replicates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeletionTask {
+    place: Place,
+    digest: Digest,
+    /// Only this tag; nothing if the image is gone at the source.
+    tag: Option<Tag>,
+}
+
+impl World {
+    /// Starts the copies of an image that was pushed or restored, with the tag it was pushed with (R2, R3).
+    pub(crate) fn replicate(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+        let configured = self.registry(&place.registry).map(|registry| &registry.replication);
+        let destinations = configured.map(|rules| rules.destinations(place.repository.as_str(), false));
+        for to in destinations.unwrap_or_default() {
+            let fate = {
+                let mut chance = self.chance_of_copy();
+                self.settings.trouble.of_copy(&mut chance)
+            };
+            let refused = self.refusal(place, &to);
+            let failure = refused.or((fate == CopyFate::Fails).then_some("InternalError")).map(str::to_owned);
+            self.set_copy(place, digest, &to, CopyStatus::InProgress, None);
+            let extra = match fate {
+                CopyFate::Stuck => continue,
+                CopyFate::Fails => SignedDuration::ZERO,
+                CopyFate::Arrives(extra) => extra,
+            };
+            let at = later(later(self.now(), self.lag(&to)), extra);
+            let copy = CopyTask { from: place.clone(), to, digest: digest.clone(), tag: tag.cloned(), failure };
+            self.plan(at, Task::Copy(copy));
+        }
+    }
+
+    fn lag(&mut self, to: &Registry) -> SignedDuration {
+        let Lag { from, to } = self.settings.lags.get(to).copied().unwrap_or(self.settings.lag);
+        let width = to.saturating_sub(from).as_millis();
+        from.saturating_add(self.chance_of_copy().up_to(u64::try_from(width).unwrap_or(0)))
+    }
+
+    /// Why a destination of another account does not take a copy, if it does not (R5).
+    pub(crate) fn refusal(&self, from: &Place, to: &Registry) -> Option<&'static str> {
+        let place = from.in_registry(to);
+        let account = from.registry.account();
+        if to.account() == account {
+            return None;
+        }
+        if !self.allowed(&place, account, "ecr:ReplicateImage") {
+            return Some("AccessDenied");
+        }
+        let creates = self.repository(&place).is_none();
+        (creates && !self.allowed(&place, account, "ecr:CreateRepository")).then_some("RepositoryNotFound")
+    }
+
+    /// Whether the policy of a registry allows another account's ECR something.
+    fn allowed(&self, place: &Place, account: &str, action: &str) -> bool {
+        let policy = self.registry(&place.registry).and_then(|registry| registry.policy.as_deref());
+        let caller = format!("arn:{}:iam::{account}:root", crate::world::partition(place.registry.region()));
+        policy
+            .and_then(|text| RegistryPolicy::read(text).ok())
+            .is_some_and(|policy| policy.allows(&caller, account, action, &place.arn()))
+    }
+
+    fn set_copy(
+        &mut self,
+        from: &Place,
+        digest: &Digest,
+        to: &Registry,
+        status: CopyStatus,
+        failure_code: Option<String>,
+    ) {
+        if let Some(image) = self.image_mut(from, digest) {
+            image.copies.insert(to.clone(), CopyState { status, failure_code });
+        }
+    }
+
+    /// A copy arrives, or fails.
+    pub(crate) fn arrive(&mut self, copy: &CopyTask) {
+        let unconfirmed = &self.settings.unconfirmed;
+        let source = self.repository(&copy.from).and_then(|repository| repository.image(&copy.digest));
+        if source.is_none() && !unconfirmed.replication_survives_deletion {
+            return;
+        }
+        let place = copy.from.in_registry(&copy.to);
+        if let Some(code) = &copy.failure {
+            let silent = code != "InternalError" && !unconfirmed.denied_replication_emits_failed;
+            self.set_copy(&copy.from, &copy.digest, &copy.to, CopyStatus::Failed, Some(code.clone()));
+            if !silent {
+                self.emit_replication(&place, &copy.from.registry, &copy.digest, copy.tag.as_ref(), "FAILED");
+            }
+            return;
+        }
+        let moved =
+            |tag: &Tag| self.repository(&copy.from).and_then(|repository| repository.tagged(tag)) != Some(&copy.digest);
+        let tag = copy.tag.as_ref().filter(|tag| self.settings.unconfirmed.late_replica_takes_tag || !moved(tag));
+        self.copy(&copy.from.registry, &place, &copy.digest, tag);
+        self.set_copy(&copy.from, &copy.digest, &copy.to, CopyStatus::Complete, None);
+    }
+
+    /// Puts a copy where it belongs.
+    pub(crate) fn copy(&mut self, source: &Registry, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+        let Some(manifest) = self.manifest(digest) else { return };
+        if self.repository(place).is_none() {
+            // R4: with default settings, whatever those of the source are.
+            self.put_repository(place, Repository::new(self.moment()));
+        }
+        self.copy_children(source, place, &manifest);
+        self.store_replica(place, &manifest);
+        let taken = tag.is_some_and(|tag| {
+            self.repository(place).is_some_and(|repository| {
+                repository.mutability.is_immutable(tag) && repository.tagged(tag).is_some_and(|other| other != digest)
+            })
+        });
+        // R6: "the image is replicated but won't contain the duplicated tag".
+        if let Some(tag) = tag.filter(|_| !taken) {
+            self.set_tag(place, tag, digest);
+        }
+        let told = tag.filter(|_| !taken || self.settings.unconfirmed.untagged_replica_event_has_tag);
+        self.emit_replication(place, source, digest, told, "SUCCESS");
+        if self.settings.unconfirmed.replica_emits_push {
+            self.emit_image_action(place, &manifest, told, Action::Push);
+        }
+    }
+
+    /// An index arrives with its children (R7).
+    fn copy_children(&mut self, source: &Registry, place: &Place, index: &Manifest) {
+        for child in &index.children {
+            let there = self.repository(place).is_some_and(|repository| repository.image(child).is_some());
+            let Some(manifest) = self.manifest(child).filter(|_| !there) else { continue };
+            self.copy_children(source, place, &manifest);
+            self.store_replica(place, &manifest);
+            if self.settings.unconfirmed.children_emit_replicate {
+                self.emit_replication(place, source, child, None, "SUCCESS");
+            }
+        }
+    }
+
+    fn store_replica(&mut self, place: &Place, manifest: &Arc<Manifest>) {
+        let moment = self.moment();
+        match self.image_mut(place, &manifest.digest) {
+            None => {
+                self.put_image(place, StoredImage { manifest: manifest.clone(), state: ImageState::pushed(moment) });
+            }
+            // R11: "If the image to be replicated is archived in the destination, then it will be restored".
+            Some(image) if image.status != ImageStatus::Active => {
+                image.status = ImageStatus::Active;
+                image.activated_at = Some(moment);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Sends a deletion on to where ECR's own switch says so (R8): of a tag, or of an image that is gone here.
+    pub(crate) fn replicate_deletion(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+        let configured = self.registry(&place.registry).map(|registry| &registry.replication);
+        let destinations = configured.map(|rules| rules.destinations(place.repository.as_str(), true));
+        for to in destinations.unwrap_or_default() {
+            let at = later(self.now(), self.lag(&to));
+            let deletion = DeletionTask { place: place.in_registry(&to), digest: digest.clone(), tag: tag.cloned() };
+            self.plan(at, Task::Deletion(deletion));
+        }
+    }
+
+    /// A replicated deletion arrives.
+    pub(crate) fn delete_replica(&mut self, deletion: &DeletionTask) {
+        let DeletionTask { place, digest, tag } = deletion;
+        let Some(repository) = self.repository(place) else { return };
+        let emits = self.settings.unconfirmed.replicated_delete_emits_delete;
+        match tag {
+            Some(tag) if repository.tagged(tag) == Some(digest) => self.untag(place, tag, emits),
+            None if repository.index_of(digest).is_none() => self.delete_image(place, digest, emits),
+            _ => {}
+        }
+    }
+
+    /// Deletes an image with all its tags, and emits what ECR emits of that (U2).
+    pub(crate) fn delete_image(&mut self, place: &Place, digest: &Digest, emits: bool) {
+        let Some(image) = self.remove_image(place, digest) else { return };
+        if !emits {
+            return;
+        }
+        if image.state.tags.is_empty() || !self.settings.unconfirmed.delete_per_tag {
+            self.emit_image_action(place, &image.manifest, None, Action::Delete);
+            return;
+        }
+        for tag in &image.state.tags {
+            self.emit_image_action(place, &image.manifest, Some(tag), Action::Delete);
+        }
+    }
+
+    /// Removes a tag, and the image with its last tag (D1).
+    pub(crate) fn untag(&mut self, place: &Place, tag: &Tag, emits: bool) {
+        let digest = self.repository(place).and_then(|repository| repository.tagged(tag)).cloned();
+        let Some(manifest) = digest.and_then(|digest| self.manifest(&digest)) else { return };
+        let last = self.remove_tag(place, tag);
+        if let Some(digest) = &last {
+            self.remove_image(place, digest);
+        }
+        if emits && (last.is_some() || self.settings.unconfirmed.tag_removal_emits_delete) {
+            self.emit_image_action(place, &manifest, Some(tag), Action::Delete);
+        }
+    }
+
+    /// Where the copies of an image are, by destination.
+    pub(crate) fn copies(&self, place: &Place, digest: &Digest) -> BTreeMap<Registry, CopyState> {
+        let image = self.repository(place).and_then(|repository| repository.image(digest));
+        image.map(|image| image.state.copies.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(json: &str) -> ReplicationConfiguration {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_filter_is_a_prefix_of_the_text_and_no_filter_means_everything() {
+        let rules = configuration(
+            r#"{"rules": [{"destinations": [{"region": "us-east-1", "registryId": "111122223333"}],
+            "repositoryFilters": [{"filter": "prod", "filterType": "PREFIX_MATCH"}, {"filter": "base/", "filterType": "PREFIX_MATCH"}]}]}"#,
+        );
+        for name in ["prod", "prod/app", "production/app", "base/os"] {
+            assert_eq!(rules.destinations(name, false).len(), 1, "{name}");
+        }
+        for name in ["dev/prod", "base"] {
+            assert!(rules.destinations(name, false).is_empty(), "{name}");
+        }
+        let all =
+            configuration(r#"{"rules": [{"destinations": [{"region": "us-east-1", "registryId": "111122223333"}]}]}"#);
+        assert_eq!(all.destinations("anything", false).len(), 1);
+    }
+
+    #[test]
+    fn each_destination_once_and_deletions_only_by_rules_with_the_switch() {
+        let rules = configuration(
+            r#"{"rules": [
+            {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}, {"region": "us-west-2", "registryId": "111122223333"}]},
+            {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}},
+            {"destinations": [{"region": "us-west-2", "registryId": "111122223333"}], "deleteReplication": {"enabled": false}}]}"#,
+        );
+        assert_eq!(rules.destinations("app", false).len(), 2);
+        let deletes: Vec<_> = rules.destinations("app", true).into_iter().map(|to| to.to_string()).collect();
+        assert_eq!(deletes, ["111122223333/us-east-1"]);
+    }
+}

@@ -1,0 +1,354 @@
+//! One repository: its images, what their tags mean, and what refers to what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use domain::image::{Digest, Registry, Tag};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::manifest::Manifest;
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Repository {
+    pub(crate) created_at: Timestamp,
+    pub(crate) mutability: Mutability,
+    /// What was asked for at its creation, only to be told again.
+    pub(crate) scanning: Value,
+    pub(crate) encryption: Value,
+    pub(crate) lifecycle: Option<LifecyclePolicy>,
+    #[serde(skip)]
+    images: BTreeMap<Digest, StoredImage>,
+    #[serde(skip)]
+    tags: BTreeMap<Tag, Digest>,
+    /// The indexes that refer to a manifest.
+    #[serde(skip)]
+    indexes: BTreeMap<Digest, BTreeSet<Digest>>,
+    /// The artifacts about an image; it need not be here.
+    #[serde(skip)]
+    referrers: BTreeMap<Digest, BTreeSet<Digest>>,
+}
+
+/// A lifecycle policy as it was put.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LifecyclePolicy {
+    pub(crate) text: String,
+    pub(crate) id: String,
+    pub(crate) last_evaluated_at: Timestamp,
+}
+
+/// Whether tags can move (I2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Mutability {
+    #[serde(rename = "imageTagMutability", default)]
+    pub(crate) setting: MutabilitySetting,
+    #[serde(rename = "imageTagMutabilityExclusionFilters", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exclusions: Vec<ExclusionFilter>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum MutabilitySetting {
+    #[default]
+    Mutable,
+    Immutable,
+    ImmutableWithExclusion,
+    MutableWithExclusion,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExclusionFilter {
+    pub(crate) filter_type: String,
+    pub(crate) filter: String,
+}
+
+impl Mutability {
+    pub(crate) fn is_immutable(&self, tag: &Tag) -> bool {
+        let excluded = || self.exclusions.iter().any(|exclusion| wildcard(&exclusion.filter, tag.as_str()));
+        match self.setting {
+            MutabilitySetting::Mutable => false,
+            MutabilitySetting::Immutable => true,
+            MutabilitySetting::ImmutableWithExclusion => !excluded(),
+            MutabilitySetting::MutableWithExclusion => excluded(),
+        }
+    }
+}
+
+/// Whether a text follows a pattern in which `*` stands for anything.
+pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+            ends.filter_map(|at| text.get(at..)).any(|text| wildcard(rest, text))
+        }),
+    }
+}
+
+/// An image in a repository.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredImage {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) state: ImageState,
+}
+
+/// What changes about an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageState {
+    pub(crate) tags: BTreeSet<Tag>,
+    pub(crate) pushed_at: Timestamp,
+    pub(crate) pulled_at: Option<Timestamp>,
+    pub(crate) status: ImageStatus,
+    pub(crate) archived_at: Option<Timestamp>,
+    pub(crate) activated_at: Option<Timestamp>,
+    /// Its copies, where it was pushed.
+    pub(crate) copies: BTreeMap<Registry, CopyState>,
+}
+
+impl ImageState {
+    pub(crate) fn pushed(at: Timestamp) -> Self {
+        Self {
+            tags: BTreeSet::new(),
+            pushed_at: at,
+            pulled_at: None,
+            status: ImageStatus::Active,
+            archived_at: None,
+            activated_at: None,
+            copies: BTreeMap::new(),
+        }
+    }
+}
+
+/// The status of an image (S1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ImageStatus {
+    /// In the standard storage class.
+    Active,
+    /// In the archive storage class.
+    Archived,
+    /// On its way back to the standard storage class.
+    Activating,
+}
+
+/// One copy of an image, as `DescribeImageReplicationStatus` tells it (R9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CopyState {
+    pub(crate) status: CopyStatus,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) failure_code: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum CopyStatus {
+    InProgress,
+    Complete,
+    Failed,
+}
+
+/// How a request names an image: not parsed yet, because what is wrong with it is an answer of its own (D2).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageId {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_tag: Option<String>,
+}
+
+/// Why an image that is named cannot be used: ECR's `ImageFailureCode` and its reason (D2).
+pub(crate) type Refusal = (&'static str, String);
+
+impl Repository {
+    /// An empty repository with default settings (R4).
+    pub(crate) fn new(created_at: Timestamp) -> Self {
+        Self {
+            created_at,
+            mutability: Mutability { setting: MutabilitySetting::Mutable, exclusions: Vec::new() },
+            scanning: json!({"scanOnPush": false}),
+            encryption: json!({"encryptionType": "AES256"}),
+            lifecycle: None,
+            images: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            referrers: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn images(&self) -> &BTreeMap<Digest, StoredImage> {
+        &self.images
+    }
+
+    pub(crate) fn image(&self, digest: &Digest) -> Option<&StoredImage> {
+        self.images.get(digest)
+    }
+
+    pub(crate) fn state_mut(&mut self, digest: &Digest) -> Option<&mut ImageState> {
+        self.images.get_mut(digest).map(|image| &mut image.state)
+    }
+
+    pub(crate) fn tagged(&self, tag: &Tag) -> Option<&Digest> {
+        self.tags.get(tag)
+    }
+
+    /// An index that refers to a manifest (D3).
+    pub(crate) fn index_of(&self, digest: &Digest) -> Option<&Digest> {
+        self.indexes.get(digest)?.first()
+    }
+
+    pub(crate) fn referrers(&self, subject: &Digest) -> impl Iterator<Item = (&Digest, &StoredImage)> {
+        self.referrers.get(subject).into_iter().flatten().filter_map(|digest| self.images.get_key_value(digest))
+    }
+
+    /// Artifacts whose subject is not here.
+    pub(crate) fn referrers_without_subject(&self) -> Vec<Digest> {
+        let gone = self.referrers.iter().filter(|(subject, _)| !self.images.contains_key(subject));
+        gone.flat_map(|(_, artifacts)| artifacts).cloned().collect()
+    }
+
+    /// The image that an id names, and the tag, if it names one.
+    pub(crate) fn resolve(&self, id: &ImageId) -> Result<(Digest, Option<Tag>), Refusal> {
+        let wrong_digest = || {
+            (
+                "InvalidImageDigest",
+                "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"
+                    .to_owned(),
+            )
+        };
+        let digest: Option<Digest> = match &id.image_digest {
+            Some(text) => {
+                let digest: Digest = text.parse().map_err(|_| wrong_digest())?;
+                if !digest.encoded().bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err(wrong_digest());
+                }
+                Some(digest)
+            }
+            None => None,
+        };
+        let tag: Option<Tag> = match &id.image_tag {
+            Some(text) => {
+                let wrong = |_| {
+                    (
+                        "InvalidImageTag",
+                        "Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9-_.]{1,300}'"
+                            .to_owned(),
+                    )
+                };
+                Some(text.parse().map_err(wrong)?)
+            }
+            None => None,
+        };
+        let not_found = || ("ImageNotFound", "Requested image not found".to_owned());
+        match (digest, tag) {
+            (None, None) => Err((
+                "MissingDigestAndTag",
+                "Invalid request parameters: both tag and digest cannot be null".to_owned(),
+            )),
+            (Some(digest), None) if self.images.contains_key(&digest) => Ok((digest, None)),
+            (Some(_), None) => Err(not_found()),
+            (digest, Some(tag)) => {
+                let tagged = self.tags.get(&tag).ok_or_else(not_found)?;
+                if digest.is_some_and(|digest| digest != *tagged) {
+                    let reason = "Invalid request parameters: image tag does not match image digest";
+                    return Err(("ImageTagDoesNotMatchDigest", reason.to_owned()));
+                }
+                Ok((tagged.clone(), Some(tag)))
+            }
+        }
+    }
+
+    /// Puts an image here, without a tag.
+    pub(crate) fn put(&mut self, image: StoredImage) {
+        let digest = image.manifest.digest.clone();
+        for child in &image.manifest.children {
+            self.indexes.entry(child.clone()).or_default().insert(digest.clone());
+        }
+        if let Some(subject) = &image.manifest.subject {
+            self.referrers.entry(subject.clone()).or_default().insert(digest.clone());
+        }
+        for tag in &image.state.tags {
+            self.tags.insert(tag.clone(), digest.clone());
+        }
+        self.images.insert(digest, image);
+    }
+
+    /// Puts a tag on an image that is here, and says from which other image it was taken.
+    pub(crate) fn set_tag(&mut self, tag: &Tag, digest: &Digest) -> Option<Digest> {
+        let image = self.images.get_mut(digest)?;
+        image.state.tags.insert(tag.clone());
+        let before = self.tags.insert(tag.clone(), digest.clone()).filter(|before| before != digest)?;
+        if let Some(loser) = self.images.get_mut(&before) {
+            loser.state.tags.remove(tag);
+        }
+        Some(before)
+    }
+
+    /// Takes a tag off its image, and says which image is without any tag now.
+    pub(crate) fn remove_tag(&mut self, tag: &Tag) -> Option<Digest> {
+        let digest = self.tags.remove(tag)?;
+        let image = self.images.get_mut(&digest)?;
+        image.state.tags.remove(tag);
+        image.state.tags.is_empty().then_some(digest)
+    }
+
+    /// Deletes an image with all its tags.
+    pub(crate) fn remove(&mut self, digest: &Digest) -> Option<StoredImage> {
+        let image = self.images.remove(digest)?;
+        for tag in &image.state.tags {
+            self.tags.remove(tag);
+        }
+        for child in &image.manifest.children {
+            forget(&mut self.indexes, child, digest);
+        }
+        if let Some(subject) = &image.manifest.subject {
+            forget(&mut self.referrers, subject, digest);
+        }
+        Some(image)
+    }
+}
+
+fn forget(links: &mut BTreeMap<Digest, BTreeSet<Digest>>, to: &Digest, from: &Digest) {
+    if let Some(set) = links.get_mut(to) {
+        set.remove(from);
+        if set.is_empty() {
+            links.remove(to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text) in
+            [("v1", "v1"), ("*", ""), ("v*", "v"), ("v*", "v1.2"), ("*-rc*", "v1-rc2"), ("a*b*c", "aXbbc")]
+        {
+            assert!(wildcard(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("v1", "v12"), ("v*", "w1"), ("*-rc", "v1-rc2"), ("a*b*c", "acb")] {
+            assert!(!wildcard(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn exclusions_turn_a_setting_around_for_the_tags_they_name() {
+        let of = |setting, tag: &str| {
+            let filter = ExclusionFilter { filter_type: "WILDCARD".to_owned(), filter: "dev-*".to_owned() };
+            Mutability { setting, exclusions: vec![filter] }.is_immutable(&tag.parse().unwrap())
+        };
+        assert!(!of(MutabilitySetting::ImmutableWithExclusion, "dev-1"));
+        assert!(of(MutabilitySetting::ImmutableWithExclusion, "v1"));
+        assert!(of(MutabilitySetting::MutableWithExclusion, "dev-1"));
+        assert!(!of(MutabilitySetting::MutableWithExclusion, "v1"));
+    }
+}

@@ -1,0 +1,202 @@
+//! One loopback port for everything: ECR, STS, the embedded table, and the simulator's own controls.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, HeaderMap},
+    service::service_fn,
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    server::graceful::GracefulShutdown,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    Simulator,
+    api::{ApiError, Caller},
+    sts,
+    trouble::CallFate,
+};
+
+/// ECR's target names begin with this. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
+const ECR: &str = "AmazonEC2ContainerRegistry_V20150921.";
+
+/// A manifest has at most 4 MiB, and is written as JSON within JSON.
+const LARGEST_BODY: usize = 32 << 20;
+
+/// How long requests under way may take after the end was asked for.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+
+/// Nobody answers: the connection ends without a word, as a client sees it that waited too long.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves until the future ends, then lets requests under way finish. DynamoDB's requests are passed on to an endpoint, if
+/// there is one.
+///
+/// # Errors
+/// When the listener cannot accept any more.
+pub async fn serve(
+    listener: TcpListener,
+    simulator: Simulator,
+    dynamodb: Option<String>,
+    end: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let passing = Client::builder(TokioExecutor::new()).build_http();
+    let graceful = GracefulShutdown::new();
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.keep_alive(true);
+    let mut end = std::pin::pin!(end);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            () = &mut end => break,
+        };
+        // Small answers, each waited for.
+        _ = stream.set_nodelay(true);
+        let (simulator, dynamodb, passing) = (simulator.clone(), dynamodb.clone(), passing.clone());
+        let answering = service_fn(move |request| {
+            let (simulator, dynamodb, passing) = (simulator.clone(), dynamodb.clone(), passing.clone());
+            async move { answer(&simulator, dynamodb.as_deref(), &passing, request).await }
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answering));
+        // A connection that breaks is its client's to notice.
+        tokio::spawn(async move { _ = connection.await });
+    }
+    _ = tokio::time::timeout(LAST_REQUESTS, graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn answer(
+    simulator: &Simulator,
+    dynamodb: Option<&str>,
+    passing: &Client<HttpConnector, Full<Bytes>>,
+    request: Request<Incoming>,
+) -> Result<Answer, NoAnswer> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = text("x-amz-target");
+    let path = head.uri.path();
+    if let Some(operation) = target.strip_prefix(ECR) {
+        return call(simulator, &head.headers, operation, &body);
+    }
+    if let (true, Some(endpoint)) = (target.starts_with("DynamoDB"), dynamodb) {
+        let url = format!("{endpoint}{path}");
+        let mut passed = Request::post(url).body(Full::new(body.clone())).map_err(|_| NoAnswer)?;
+        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
+            if let Some(value) = head.headers.get(name) {
+                passed.headers_mut().insert(name, value.clone());
+            }
+        }
+        let (head, body) = passing.request(passed).await.map_err(|_| NoAnswer)?.into_parts();
+        let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+        return Ok(Response::from_parts(head, Full::new(body)));
+    }
+    if head.method == Method::POST && text("content-type").starts_with("application/x-www-form-urlencoded") {
+        return Ok(assume(simulator, &head.headers, &body));
+    }
+    Ok(match (&head.method, path) {
+        (&Method::POST, "/_simulator/step") => step(simulator, &body),
+        (&Method::GET, "/_simulator/events") => events(simulator, head.uri.query()),
+        _ => {
+            let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
+            json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message}))
+        }
+    })
+}
+
+/// Answers ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
+fn call(simulator: &Simulator, headers: &HeaderMap, operation: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
+    let caller = match caller(headers) {
+        Ok(caller) => caller,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let (fate, answered) = simulator.call(&caller, operation, body);
+    match (fate, answered) {
+        (CallFate::Unheard | CallFate::Unanswered, _) => Err(NoAnswer),
+        (_, Ok(answer)) => Ok(json_answer(StatusCode::OK, &answer)),
+        (_, Err(error)) => Ok(refused(&error)),
+    }
+}
+
+fn refused(error: &ApiError) -> Answer {
+    let status =
+        if error.code == "ServerException" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
+    json_answer(status, &json!({"__type": error.code, "message": error.message}))
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"));
+    answer
+}
+
+/// Answers STS's protocol: forms and XML.
+fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> Answer {
+    let id = simulator.new_id();
+    let answered = caller(headers).and_then(|caller| sts::call(&caller, form, simulator.clock().now(), &id));
+    let (status, xml) = match answered {
+        Ok(xml) => (StatusCode::OK, xml),
+        Err(ApiError { code, message }) => {
+            let message = sts::escaped(&message);
+            let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+            let space = "https://sts.amazonaws.com/doc/2011-06-15/";
+            (
+                StatusCode::BAD_REQUEST,
+                format!("<ErrorResponse xmlns=\"{space}\">{error}<RequestId>{id}</RequestId></ErrorResponse>"),
+            )
+        }
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(xml)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/xml"));
+    answer
+}
+
+/// Who signed a request. The signature itself is not checked: nobody here has a secret.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+fn caller(headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let credential = text("authorization").and_then(|header| header.split("Credential=").nth(1)?.split(',').next());
+    let Some(credential) = credential else {
+        return Err(ApiError::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
+    };
+    let mut scope = credential.split('/');
+    let (key, _date, region) = (scope.next().unwrap_or_default(), scope.next(), scope.next().unwrap_or_default());
+    sts::caller(key, region, text("x-amz-security-token")).ok_or_else(|| {
+        let message = format!("The security token included in the request is invalid: use a 12-digit account as access key id, not `{key}`");
+        ApiError::new("UnrecognizedClientException", message)
+    })
+}
+
+/// `POST /_simulator/step {"seconds": 60}`: moves the clock on, and answers when all that is due has happened.
+fn step(simulator: &Simulator, body: &[u8]) -> Answer {
+    let seconds = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("seconds")?.as_f64());
+    let Some(Ok(by)) = seconds.map(Duration::try_from_secs_f64) else {
+        let message = "expected a body such as {\"seconds\": 60}";
+        return json_answer(StatusCode::BAD_REQUEST, &json!({"__type": "ValidationException", "message": message}));
+    };
+    simulator.step(by);
+    json_answer(StatusCode::OK, &json!({"time": simulator.clock().now().to_string()}))
+}
+
+/// `GET /_simulator/events?after=7`: the events that were emitted after the 7th, lost ones included.
+fn events(simulator: &Simulator, query: Option<&str>) -> Answer {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let after = pairs.filter(|(name, _)| name == "after").find_map(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let emitted = simulator.emitted(after);
+    let next = emitted.last().map_or(after, |emitted| emitted.number);
+    let events: Vec<_> = emitted.into_iter().map(|emitted| emitted.event).collect();
+    json_answer(StatusCode::OK, &json!({"events": events, "next": next}))
+}

@@ -1,0 +1,144 @@
+//! AWS STS, as much as clients of several accounts need: who am I, and give me a role of another account.
+//!
+//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>. Trust policies are not evaluated: every
+//! role can be assumed by everybody.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{ApiError, Caller},
+    clock::later,
+};
+
+/// The prefix of temporary access keys; the account follows.
+pub(crate) const TEMPORARY: &str = "ASIA";
+
+/// How long a role is assumed, unless the request says.
+const SESSION: i64 = 3_600;
+
+/// Answers a form, as the query protocol sends it.
+pub(crate) fn call(caller: &Caller, form: &[u8], now: Timestamp, request_id: &str) -> Result<String, ApiError> {
+    let form: BTreeMap<_, _> = form_urlencoded::parse(form).into_owned().collect();
+    let field = |name: &str| form.get(name).map(String::as_str);
+    let (name, result) = match field("Action") {
+        Some("GetCallerIdentity") => {
+            let Caller { account, arn, .. } = caller;
+            let user = arn
+                .rsplit('/')
+                .next()
+                .filter(|_| arn.contains("assumed-role"))
+                .map(|session| format!("AROA{account}:{session}"));
+            let user = escaped(user.as_deref().unwrap_or(account));
+            let arn = escaped(arn);
+            ("GetCallerIdentity", format!("<Arn>{arn}</Arn><UserId>{user}</UserId><Account>{account}</Account>"))
+        }
+        Some("AssumeRole") => ("AssumeRole", assume_role(field, now)?),
+        other => {
+            let message = format!("Could not find operation {} for version 2011-06-15", other.unwrap_or("null"));
+            return Err(ApiError::new("InvalidAction", message));
+        }
+    };
+    Ok(format!(
+        "<{name}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{name}Result>{result}</{name}Result>\
+         <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    ))
+}
+
+fn assume_role<'a>(field: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> Result<String, ApiError> {
+    let invalid = |what: &str| ApiError::new("ValidationError", format!("1 validation error detected: {what}"));
+    let role = field("RoleArn").unwrap_or_default();
+    let session = field("RoleSessionName").unwrap_or_default();
+    // arn:aws:iam::111122223333:role/path/name
+    let mut parts = role.splitn(6, ':');
+    let (_, partition, service) = (parts.next(), parts.next().unwrap_or_default(), parts.next());
+    let (_, account, resource) = (parts.next(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let Some(path) = resource.strip_prefix("role/").filter(|_| service == Some("iam") && is_account(account)) else {
+        return Err(invalid(&format!("Value '{role}' at 'roleArn' is not the ARN of a role")));
+    };
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if !(2..=64).contains(&session.len()) || !session.bytes().all(valid) {
+        return Err(invalid(&format!("Value '{session}' at 'roleSessionName' must have 2 to 64 of [\\w+=,.@-]")));
+    }
+    let seconds = field("DurationSeconds").map_or(Ok(SESSION), str::parse).unwrap_or_default();
+    if !(900..=43_200).contains(&seconds) {
+        return Err(invalid("Value at 'durationSeconds' must be between 900 and 43200"));
+    }
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let arn = format!("arn:{partition}:sts::{account}:assumed-role/{name}/{session}");
+    let expiration = later(now, SignedDuration::from_secs(seconds)).strftime("%Y-%m-%dT%H:%M:%SZ");
+    let (token, arn) = (BASE64_URL_SAFE_NO_PAD.encode(&arn), escaped(&arn));
+    Ok(format!(
+        "<Credentials><AccessKeyId>{TEMPORARY}{account}</AccessKeyId><SecretAccessKey>simulated</SecretAccessKey>\
+         <SessionToken>{token}</SessionToken><Expiration>{expiration}</Expiration></Credentials>\
+         <AssumedRoleUser><AssumedRoleId>AROA{account}:{session}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>"
+    ))
+}
+
+/// The caller that credentials stand for: the account is a 12-digit access key, or follows [`TEMPORARY`]; a session token
+/// says which role.
+pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Option<Caller> {
+    let account = access_key.strip_prefix(TEMPORARY).unwrap_or(access_key);
+    if !is_account(account) {
+        return None;
+    }
+    let role = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
+    let role = role.and_then(|role| String::from_utf8(role).ok()).filter(|role| role.starts_with("arn:"));
+    let arn = role.unwrap_or_else(|| format!("arn:{}:iam::{account}:root", crate::world::partition(region)));
+    Some(Caller { account: account.to_owned(), region: region.to_owned(), arn })
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A text within XML.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_another_account_is_that_account_afterwards() {
+        let me = caller("111122223333", "eu-west-1", None).unwrap();
+        assert_eq!(me.arn, "arn:aws:iam::111122223333:root");
+        let form =
+            b"Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A444455556666%3Arole%2Fops%2Fmirror&RoleSessionName=dana";
+        let answer = call(&me, form, Timestamp::UNIX_EPOCH, "id").unwrap();
+        let between =
+            |start: &str, end: &str| answer.split(start).nth(1).unwrap().split(end).next().unwrap().to_owned();
+        let key = between("<AccessKeyId>", "<");
+        let token = between("<SessionToken>", "<");
+        let role = caller(&key, "eu-west-1", Some(&token)).unwrap();
+        assert_eq!(role.account, "444455556666");
+        assert_eq!(role.arn, "arn:aws:sts::444455556666:assumed-role/mirror/dana");
+        assert_eq!(between("<Expiration>", "<"), "1970-01-01T01:00:00Z");
+    }
+
+    #[test]
+    fn who_has_no_account_is_nobody() {
+        for key in ["", "AKIAIOSFODNN7EXAMPLE", "11112222333", "ASIA11112222333x"] {
+            assert_eq!(caller(key, "eu-west-1", None), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_role_or_session_is_named() {
+        let me = caller("111122223333", "eu-west-1", None).unwrap();
+        for form in [
+            "Action=AssumeRole&RoleArn=x&RoleSessionName=dana",
+            "Action=AssumeRole&RoleArn=arn:aws:iam::444455556666:role/x&RoleSessionName=d",
+        ] {
+            assert_eq!(call(&me, form.as_bytes(), Timestamp::UNIX_EPOCH, "id").unwrap_err().code, "ValidationError");
+        }
+        assert_eq!(
+            call(&me, b"Action=GetFederationToken", Timestamp::UNIX_EPOCH, "id").unwrap_err().code,
+            "InvalidAction"
+        );
+    }
+}

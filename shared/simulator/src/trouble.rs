@@ -1,0 +1,236 @@
+//! What goes wrong, by chance that can be repeated: the same seed and the same calls give the same trouble.
+
+use std::{fmt, str::FromStr};
+
+use jiff::SignedDuration;
+use sha2::{Digest as _, Sha256};
+
+/// How often each thing goes wrong: a share between 0 and 1.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trouble {
+    /// Events that never arrive.
+    pub lost: f64,
+    /// Events that arrive twice, up to a minute apart.
+    pub repeated: f64,
+    /// Events that arrive up to 15 minutes late.
+    pub delayed: f64,
+    /// Events that arrive up to 10 seconds late, and so change places with others.
+    pub reordered: f64,
+    /// Copies that take 30 minutes to 3 hours longer.
+    pub slow: f64,
+    /// Copies that stay `IN_PROGRESS` for ever.
+    pub stuck: f64,
+    /// Copies that end as `FAILED`.
+    pub failed: f64,
+    /// Calls that are refused with `ThrottlingException`, and have no effect.
+    pub throttled: f64,
+    /// Calls that get no answer, and have no effect.
+    pub unheard: f64,
+    /// Calls that take effect, and get no answer.
+    pub unanswered: f64,
+}
+
+/// A kind of trouble, in the words of the command line.
+type Kind = (&'static str, fn(&mut Trouble) -> &mut f64);
+
+const KINDS: [Kind; 10] = [
+    ("lost", |trouble| &mut trouble.lost),
+    ("repeated", |trouble| &mut trouble.repeated),
+    ("delayed", |trouble| &mut trouble.delayed),
+    ("reordered", |trouble| &mut trouble.reordered),
+    ("slow", |trouble| &mut trouble.slow),
+    ("stuck", |trouble| &mut trouble.stuck),
+    ("failed", |trouble| &mut trouble.failed),
+    ("throttled", |trouble| &mut trouble.throttled),
+    ("unheard", |trouble| &mut trouble.unheard),
+    ("unanswered", |trouble| &mut trouble.unanswered),
+];
+
+/// What a kind without a number means, in percent.
+const SOME: f64 = 5.0;
+
+/// Why a text is no trouble.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{part}` is not trouble: write KIND or KIND=PERCENT, with KIND one of {}", KINDS.map(|(name, _)| name).join(", "))]
+pub struct NoTrouble {
+    part: String,
+}
+
+impl FromStr for Trouble {
+    type Err = NoTrouble;
+
+    /// `lost=2,delayed=10,stuck`: percent; without a number 5.
+    fn from_str(text: &str) -> Result<Self, NoTrouble> {
+        let mut trouble = Self::default();
+        for part in text.split(',').map(str::trim) {
+            let no_trouble = || NoTrouble { part: part.to_owned() };
+            let (name, percent) = match part.split_once('=') {
+                Some((name, number)) => (name, number.trim_end_matches('%').parse().map_err(|_| no_trouble())?),
+                None => (part, SOME),
+            };
+            if !(0.0..=100.0).contains(&percent) {
+                return Err(no_trouble());
+            }
+            let (_, share) = KINDS.iter().find(|(kind, _)| *kind == name).ok_or_else(no_trouble)?;
+            *share(&mut trouble) = percent / 100.0;
+        }
+        Ok(trouble)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut copy = self.clone();
+        let shares: Vec<_> = KINDS
+            .iter()
+            .map(|(name, share)| (name, *share(&mut copy)))
+            .filter(|(_, share)| *share > 0.0)
+            .map(|(name, share)| {
+                format!("{name} {:.4}", share * 100.0).trim_end_matches('0').trim_end_matches('.').to_owned() + " %"
+            })
+            .collect();
+        f.write_str(&shares.join(", "))
+    }
+}
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallFate {
+    Answered,
+    Throttled,
+    Unheard,
+    Unanswered,
+}
+
+/// What becomes of one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyFate {
+    /// It arrives after the usual lag and this.
+    Arrives(SignedDuration),
+    Stuck,
+    Fails,
+}
+
+impl Trouble {
+    /// When an event arrives, as delays: once, twice, or never.
+    pub(crate) fn of_event(&self, chance: &mut Chance) -> Vec<SignedDuration> {
+        let (lost, repeated) = (chance.happens(self.lost), chance.happens(self.repeated));
+        let (delayed, reordered) = (chance.happens(self.delayed), chance.happens(self.reordered));
+        if lost {
+            return Vec::new();
+        }
+        let longest = match (delayed, reordered) {
+            (true, _) => 900_000,
+            (_, true) => 10_000,
+            _ => 0,
+        };
+        let first = chance.up_to(longest);
+        let mut delays = vec![first];
+        if repeated {
+            delays.push(later(first, chance.up_to(60_000)));
+        }
+        delays
+    }
+
+    pub(crate) fn of_copy(&self, chance: &mut Chance) -> CopyFate {
+        let (stuck, fails, slow) = (chance.happens(self.stuck), chance.happens(self.failed), chance.happens(self.slow));
+        if stuck {
+            CopyFate::Stuck
+        } else if fails {
+            CopyFate::Fails
+        } else if slow {
+            CopyFate::Arrives(later(SignedDuration::from_mins(30), chance.up_to(9_000_000)))
+        } else {
+            CopyFate::Arrives(SignedDuration::ZERO)
+        }
+    }
+
+    pub(crate) fn of_call(&self, chance: &mut Chance) -> CallFate {
+        if chance.happens(self.throttled) {
+            CallFate::Throttled
+        } else if chance.happens(self.unheard) {
+            CallFate::Unheard
+        } else if chance.happens(self.unanswered) {
+            CallFate::Unanswered
+        } else {
+            CallFate::Answered
+        }
+    }
+}
+
+fn later(one: SignedDuration, other: SignedDuration) -> SignedDuration {
+    one.saturating_add(other)
+}
+
+/// Chance that can be repeated. What it is for and the number of the occasion are part of where it starts, so that the
+/// trouble of calls does not move the trouble of events.
+pub(crate) struct Chance(fastrand::Rng);
+
+impl Chance {
+    pub(crate) fn of(seed: u64, purpose: &str, number: u64) -> Self {
+        let hash = Sha256::digest(format!("{seed} {purpose} {number}"));
+        let start = hash.first_chunk().copied().map_or(seed, u64::from_le_bytes);
+        Self(fastrand::Rng::with_seed(start))
+    }
+
+    fn happens(&mut self, share: f64) -> bool {
+        self.0.f64() < share
+    }
+
+    /// Anything up to so many milliseconds.
+    pub(crate) fn up_to(&mut self, milliseconds: u64) -> SignedDuration {
+        let milliseconds = self.0.u64(0..=milliseconds);
+        SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
+
+    /// An id in the form of a UUID.
+    pub(crate) fn id(&mut self) -> String {
+        let bits = self.0.u128(..);
+        let part = |shift: u32, mask: u128| bits >> shift & mask;
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            part(96, 0xffff_ffff),
+            part(80, 0xffff),
+            part(64, 0x0fff) | 0x4000,
+            part(48, 0x3fff) | 0x8000,
+            part(0, 0xffff_ffff_ffff)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_said_in_percent() {
+        let trouble: Trouble = "lost=2.5, delayed=10%,stuck".parse().unwrap();
+        assert_eq!(trouble, Trouble { lost: 0.025, delayed: 0.1, stuck: 0.05, ..Trouble::default() });
+        assert_eq!(trouble.to_string(), "lost 2.5 %, delayed 10 %, stuck 5 %");
+        for bad in ["", "lots", "lost=", "lost=101", "lost=-1", "lost=NaN"] {
+            assert!(bad.parse::<Trouble>().is_err(), "{bad}");
+        }
+        assert!("lots".parse::<Trouble>().unwrap_err().to_string().starts_with("`lots` is not trouble: write KIND"));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_trouble_and_another_another() {
+        let trouble = Trouble { lost: 0.3, repeated: 0.3, delayed: 0.3, reordered: 0.3, ..Trouble::default() };
+        let fates = |seed| -> Vec<_> {
+            (0..100).map(|number| trouble.of_event(&mut Chance::of(seed, "event", number))).collect()
+        };
+        assert_eq!(fates(7), fates(7));
+        assert_ne!(fates(7), fates(8));
+        let lost = fates(7).iter().filter(|delays| delays.is_empty()).count();
+        assert!((15..45).contains(&lost), "{lost}");
+        assert!(fates(7).iter().any(|delays| delays.len() == 2));
+    }
+
+    #[test]
+    fn without_trouble_everything_arrives_once_and_at_once() {
+        let mut chance = Chance::of(1, "event", 1);
+        assert_eq!(Trouble::default().of_event(&mut chance), [SignedDuration::ZERO]);
+        assert_eq!(Trouble::default().of_copy(&mut chance), CopyFate::Arrives(SignedDuration::ZERO));
+        assert_eq!(Trouble::default().of_call(&mut chance), CallFate::Answered);
+    }
+}

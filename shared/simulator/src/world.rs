@@ -1,0 +1,469 @@
+//! All registries, and what is still to happen in them.
+//!
+//! Everything that is kept across restarts is changed here, so that nothing can change without being saved.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use domain::image::{Digest, Registry, RepositoryName, Tag};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    backfill::Backfill,
+    clock::later,
+    manifest::Manifest,
+    queue::{Message, Queue},
+    replication::{CopyTask, DeletionTask, ReplicationConfiguration},
+    repository::{ImageState, Repository, StoredImage},
+    settings::Settings,
+    trouble::Chance,
+};
+
+/// A repository in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) registry: Registry,
+    pub(crate) repository: RepositoryName,
+}
+
+impl Place {
+    /// The repository of the same name in another registry.
+    pub(crate) fn in_registry(&self, registry: &Registry) -> Self {
+        Self { registry: registry.clone(), repository: self.repository.clone() }
+    }
+
+    pub(crate) fn arn(&self) -> String {
+        let (account, region) = (self.registry.account(), self.registry.region());
+        format!("arn:{}:ecr:{region}:{account}:repository/{}", partition(region), self.repository)
+    }
+}
+
+/// The partition of a region. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+pub(crate) fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// What is saved, in the order in which it must be loaded again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Key {
+    Counters,
+    Manifest(Digest),
+    Registry(Registry),
+    Repository(Place),
+    Image(Place, Digest),
+    Task(u64),
+    Message(u64),
+}
+
+/// What a registry is told as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RegistryState {
+    pub(crate) replication: ReplicationConfiguration,
+    pub(crate) policy: Option<String>,
+    pub(crate) backfills: BTreeMap<String, Backfill>,
+}
+
+/// Something that is still to happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// A copy arrives, or fails.
+    Copy(CopyTask),
+    /// A deletion that ECR itself replicates arrives.
+    Deletion(DeletionTask),
+    /// An image is back from the archive.
+    Activation { place: Place, digest: Digest },
+    /// The lifecycle policy of a repository is evaluated.
+    Lifecycle(Place),
+    /// A backfill goes on.
+    Backfill { registry: Registry, id: String },
+}
+
+/// Numbers that never repeat.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Counters {
+    tasks: u64,
+    events: u64,
+    messages: u64,
+    calls: u64,
+    copies: u64,
+    ids: u64,
+    /// The newest time at which anything happened.
+    moment: Timestamp,
+}
+
+/// One event as it was emitted.
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The event, as EventBridge would deliver it.
+    pub event: Value,
+    /// How often it is delivered: 0 if it is lost.
+    pub deliveries: usize,
+}
+
+/// How many events are remembered for those who look; the queue has its own.
+const REMEMBERED: usize = 10_000;
+
+/// The CloudTrail records that the hub's rule lets through: those that say who deleted, and that settings changed.
+const WANTED_RECORDS: [&str; 5] = [
+    "BatchDeleteImage",
+    "DeleteRepository",
+    "PolicyExecutionEvent",
+    "PutReplicationConfiguration",
+    "UpdateImageStorageClass",
+];
+
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    /// The time up to which everything has happened.
+    now: Timestamp,
+    registries: BTreeMap<Registry, RegistryState>,
+    repositories: BTreeMap<Place, Repository>,
+    manifests: BTreeMap<Digest, Arc<Manifest>>,
+    tasks: BTreeMap<u64, (Timestamp, Task)>,
+    due: BTreeSet<(Timestamp, u64)>,
+    queue: Queue,
+    counters: Counters,
+    emitted: VecDeque<Emitted>,
+    changed: BTreeSet<Key>,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings, now: Timestamp) -> Self {
+        Self {
+            settings,
+            now,
+            registries: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            due: BTreeSet::new(),
+            queue: Queue::default(),
+            counters: Counters::default(),
+            emitted: VecDeque::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    // Time.
+
+    /// When the present change happens: all of it in one moment.
+    pub(crate) fn moment(&self) -> Timestamp {
+        self.counters.moment
+    }
+
+    /// Begins a change.
+    pub(crate) fn begin(&mut self) {
+        let second = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
+        let last = self.counters.moment;
+        self.counters.moment = if self.settings.seconds_apart {
+            second(self.now).max(later(second(last), jiff::SignedDuration::from_secs(1)))
+        } else {
+            self.now.max(last)
+        };
+        self.changed.insert(Key::Counters);
+    }
+
+    /// Lets everything happen that is due by a time.
+    pub(crate) fn advance(&mut self, to: Timestamp) {
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= to) {
+            self.due.remove(&(at, id));
+            self.changed.insert(Key::Task(id));
+            let Some((_, task)) = self.tasks.remove(&id) else { continue };
+            self.now = self.now.max(at);
+            self.begin();
+            self.perform(task);
+        }
+        self.now = self.now.max(to);
+    }
+
+    fn perform(&mut self, task: Task) {
+        match task {
+            Task::Copy(copy) => self.arrive(&copy),
+            Task::Deletion(deletion) => self.delete_replica(&deletion),
+            Task::Activation { place, digest } => self.activate(&place, &digest),
+            Task::Lifecycle(place) => self.evaluate_lifecycle_policy(&place),
+            Task::Backfill { registry, id } => self.go_on_with_backfill(&registry, &id),
+        }
+    }
+
+    /// Plans something.
+    pub(crate) fn plan(&mut self, at: Timestamp, task: Task) {
+        self.counters.tasks += 1;
+        let id = self.counters.tasks;
+        self.put_task(id, at, task);
+        self.changed.insert(Key::Task(id));
+    }
+
+    fn put_task(&mut self, id: u64, at: Timestamp, task: Task) {
+        self.due.insert((at, id));
+        self.tasks.insert(id, (at, task));
+    }
+
+    /// When the next thing happens by itself.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether a lifecycle policy of a repository is to be evaluated some time.
+    pub(crate) fn plans_lifecycle(&self, place: &Place) -> bool {
+        self.tasks.values().any(|(_, task)| matches!(task, Task::Lifecycle(of) if of == place))
+    }
+
+    // Chance.
+
+    pub(crate) fn chance_of_call(&mut self) -> Chance {
+        self.counters.calls += 1;
+        self.changed.insert(Key::Counters);
+        Chance::of(self.settings.seed, "call", self.counters.calls)
+    }
+
+    pub(crate) fn chance_of_copy(&mut self) -> Chance {
+        self.counters.copies += 1;
+        Chance::of(self.settings.seed, "copy", self.counters.copies)
+    }
+
+    /// An id that nothing else has.
+    pub(crate) fn new_id(&mut self) -> String {
+        self.counters.ids += 1;
+        self.changed.insert(Key::Counters);
+        Chance::of(self.settings.seed, "id", self.counters.ids).id()
+    }
+
+    // Registries, repositories, images.
+
+    pub(crate) fn registry(&self, registry: &Registry) -> Option<&RegistryState> {
+        self.registries.get(registry)
+    }
+
+    pub(crate) fn registry_mut(&mut self, registry: &Registry) -> &mut RegistryState {
+        self.changed.insert(Key::Registry(registry.clone()));
+        self.registries.entry(registry.clone()).or_default()
+    }
+
+    pub(crate) fn repositories(&self) -> &BTreeMap<Place, Repository> {
+        &self.repositories
+    }
+
+    pub(crate) fn repository(&self, place: &Place) -> Option<&Repository> {
+        self.repositories.get(place)
+    }
+
+    /// A repository whose settings are about to change; its images change by the functions below.
+    pub(crate) fn repository_mut(&mut self, place: &Place) -> Option<&mut Repository> {
+        self.changed.insert(Key::Repository(place.clone()));
+        self.repositories.get_mut(place)
+    }
+
+    pub(crate) fn put_repository(&mut self, place: &Place, repository: Repository) {
+        self.changed.insert(Key::Repository(place.clone()));
+        self.repositories.insert(place.clone(), repository);
+    }
+
+    pub(crate) fn remove_repository(&mut self, place: &Place) -> Option<Repository> {
+        let repository = self.repositories.remove(place)?;
+        self.changed.insert(Key::Repository(place.clone()));
+        self.changed.extend(repository.images().keys().map(|digest| Key::Image(place.clone(), digest.clone())));
+        Some(repository)
+    }
+
+    pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        self.manifests.get(digest).cloned()
+    }
+
+    pub(crate) fn put_image(&mut self, place: &Place, image: StoredImage) {
+        let digest = image.manifest.digest.clone();
+        if self.manifests.insert(digest.clone(), image.manifest.clone()).is_none() {
+            self.changed.insert(Key::Manifest(digest.clone()));
+        }
+        self.changed.insert(Key::Image(place.clone(), digest));
+        if let Some(repository) = self.repositories.get_mut(place) {
+            repository.put(image);
+        }
+    }
+
+    pub(crate) fn image_mut(&mut self, place: &Place, digest: &Digest) -> Option<&mut ImageState> {
+        let image = self.repositories.get_mut(place)?.state_mut(digest)?;
+        self.changed.insert(Key::Image(place.clone(), digest.clone()));
+        Some(image)
+    }
+
+    pub(crate) fn set_tag(&mut self, place: &Place, tag: &Tag, digest: &Digest) {
+        let Some(repository) = self.repositories.get_mut(place) else { return };
+        let loser = repository.set_tag(tag, digest);
+        for digest in loser.into_iter().chain([digest.clone()]) {
+            self.changed.insert(Key::Image(place.clone(), digest));
+        }
+    }
+
+    /// Takes a tag off its image, and says which image is without any tag now.
+    pub(crate) fn remove_tag(&mut self, place: &Place, tag: &Tag) -> Option<Digest> {
+        let repository = self.repositories.get_mut(place)?;
+        let digest = repository.tagged(tag)?.clone();
+        self.changed.insert(Key::Image(place.clone(), digest));
+        repository.remove_tag(tag)
+    }
+
+    pub(crate) fn remove_image(&mut self, place: &Place, digest: &Digest) -> Option<StoredImage> {
+        self.changed.insert(Key::Image(place.clone(), digest.clone()));
+        self.repositories.get_mut(place)?.remove(digest)
+    }
+
+    // Events.
+
+    /// Emits an event: it is remembered, and delivered as often and as late as trouble has it (E4).
+    pub(crate) fn emit(&mut self, event: impl FnOnce(String, Timestamp) -> Value) {
+        self.counters.events += 1;
+        let number = self.counters.events;
+        let id = Chance::of(self.settings.seed, "event id", number).id();
+        let event = event(id, self.moment());
+        let delays = if is_wanted(&event) {
+            self.settings.trouble.of_event(&mut Chance::of(self.settings.seed, "event", number))
+        } else {
+            Vec::new()
+        };
+        for delay in &delays {
+            self.counters.messages += 1;
+            let id = self.counters.messages;
+            let visible_at = Some(later(self.now, *delay));
+            self.queue.put(Message { id, body: event.to_string(), receives: 0, visible_at });
+            self.changed.insert(Key::Message(id));
+        }
+        if self.emitted.len() >= REMEMBERED {
+            self.emitted.pop_front();
+        }
+        self.emitted.push_back(Emitted { number, event, deliveries: delays.len() });
+    }
+
+    pub(crate) fn emitted(&self) -> impl Iterator<Item = &Emitted> {
+        self.emitted.iter()
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn receive(&mut self, most: usize) -> Vec<Message> {
+        let (received, changed) = self.queue.receive(most, self.now);
+        self.changed.extend(changed.into_iter().map(Key::Message));
+        received
+    }
+
+    pub(crate) fn delete_message(&mut self, id: u64) {
+        self.queue.delete(id);
+        self.changed.insert(Key::Message(id));
+    }
+
+    // Keeping.
+
+    /// What changed since this was asked last: the new value of each, or nothing if it is gone.
+    pub(crate) fn take_changes(&mut self) -> Vec<(Key, Option<String>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|key| {
+                let value = self.value(&key);
+                (key, value)
+            })
+            .collect()
+    }
+
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Forgets what changed: nobody keeps it.
+    pub(crate) fn forget_changes(&mut self) {
+        self.changed.clear();
+    }
+
+    fn value(&self, key: &Key) -> Option<String> {
+        fn json(value: &impl Serialize) -> Option<String> {
+            serde_json::to_string(value).ok()
+        }
+        match key {
+            Key::Counters => json(&self.counters),
+            Key::Manifest(digest) => {
+                self.manifests.get(digest).and_then(|manifest| json(&(&manifest.text, &manifest.media_type)))
+            }
+            Key::Registry(registry) => self.registries.get(registry).and_then(json),
+            Key::Repository(place) => self.repositories.get(place).and_then(json),
+            Key::Image(place, digest) => {
+                self.repositories.get(place)?.image(digest).and_then(|image| json(&image.state))
+            }
+            Key::Task(id) => self.tasks.get(id).and_then(json),
+            Key::Message(id) => self.queue.get(*id).and_then(json),
+        }
+    }
+
+    /// Takes in what was kept, in the order of [`Key`]. Nothing of it counts as changed.
+    pub(crate) fn restore(&mut self, key: Key, value: &str) -> Result<(), serde_json::Error> {
+        fn of<T: DeserializeOwned>(value: &str) -> Result<T, serde_json::Error> {
+            serde_json::from_str(value)
+        }
+        match key {
+            Key::Counters => {
+                self.counters = of(value)?;
+                self.now = self.now.max(self.counters.moment);
+            }
+            Key::Manifest(digest) => {
+                let (text, media_type) = of(value)?;
+                if let Some(manifest) = Manifest::read(text, Some(media_type)) {
+                    self.manifests.insert(digest, Arc::new(manifest));
+                }
+            }
+            Key::Registry(registry) => _ = self.registries.insert(registry, of(value)?),
+            Key::Repository(place) => _ = self.repositories.insert(place, of(value)?),
+            Key::Image(place, digest) => {
+                let state = of(value)?;
+                if let (Some(repository), Some(manifest)) =
+                    (self.repositories.get_mut(&place), self.manifests.get(&digest))
+                {
+                    repository.put(StoredImage { manifest: manifest.clone(), state });
+                }
+            }
+            Key::Task(id) => {
+                let (at, task) = of(value)?;
+                self.put_task(id, at, task);
+            }
+            Key::Message(_) => self.queue.put(of(value)?),
+        }
+        Ok(())
+    }
+
+    /// Forgets the manifests that no image and no copy under way needs any more.
+    pub(crate) fn forget_manifests(&mut self) {
+        let stored = self.repositories.values().flat_map(|repository| repository.images().keys());
+        let under_way = self.tasks.values().filter_map(|(_, task)| match task {
+            Task::Copy(copy) => Some(&copy.digest),
+            _ => None,
+        });
+        let needed: BTreeSet<Digest> = stored.chain(under_way).cloned().collect();
+        let unneeded: Vec<_> = self.manifests.keys().filter(|digest| !needed.contains(digest)).cloned().collect();
+        for digest in unneeded {
+            self.manifests.remove(&digest);
+            self.changed.insert(Key::Manifest(digest));
+        }
+    }
+}
+
+/// Whether the hub's EventBridge rule lets an event through: everything of ECR's own, and few of CloudTrail's records.
+fn is_wanted(event: &Value) -> bool {
+    match event.pointer("/detail/eventName").and_then(Value::as_str) {
+        Some(name) => WANTED_RECORDS.contains(&name),
+        None => true,
+    }
+}
