@@ -102,17 +102,17 @@ async fn answer(
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         return Ok(Response::from_parts(head, Full::new(body)));
     }
+    // The controls first: whoever uses `curl -d` says that its body is a form.
+    match (&head.method, path) {
+        (&Method::POST, "/_simulator/step") => return Ok(step(simulator, &body)),
+        (&Method::GET, "/_simulator/events") => return Ok(events(simulator, head.uri.query())),
+        _ => {}
+    }
     if head.method == Method::POST && text("content-type").starts_with("application/x-www-form-urlencoded") {
         return Ok(assume(simulator, &head.headers, &body));
     }
-    Ok(match (&head.method, path) {
-        (&Method::POST, "/_simulator/step") => step(simulator, &body),
-        (&Method::GET, "/_simulator/events") => events(simulator, head.uri.query()),
-        _ => {
-            let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
-            json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message}))
-        }
-    })
+    let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
+    Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message})))
 }
 
 /// Answers ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>

@@ -1,0 +1,37 @@
+use std::{collections::BTreeSet, path::Path};
+
+/// The ids of facts in a text: a letter and a number, as in `R4`.
+fn ids(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_id = |word: &&str| {
+        let (letter, number) = word.split_at_checked(1).unwrap_or_default();
+        !number.is_empty() && "EDISRLU".contains(letter) && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    words.filter(is_id).map(str::to_owned).collect()
+}
+
+fn sources(folder: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            let text = std::fs::read_to_string(path).unwrap();
+            // Only comments name facts.
+            found.extend(
+                text.lines().filter_map(|line| line.split_once("//")).map(|(_, comment)| format!("{comment}\n")),
+            );
+        }
+    }
+}
+
+#[test]
+fn every_fact_is_in_the_code_and_every_name_of_a_fact_in_the_list() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = std::fs::read_to_string(root.join("FACTS.md")).unwrap();
+    let listed =
+        ids(&list.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).collect::<Vec<_>>().join(" "));
+    let mut code = String::new();
+    sources(&root.join("src"), &mut code);
+    assert_eq!(ids(&code), listed);
+}
