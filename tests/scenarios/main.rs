@@ -4,6 +4,7 @@
 //! - `samples`: every event that AWS documents, and what becomes of it.
 //! - `batches`: messages that fail, repeat or can never succeed do not hurt the others.
 //! - `orders`: any order, repetition and batching of the same events gives the same table.
+//! - `route`: the table says what simulated registries have, whatever happened in them.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -24,6 +25,7 @@ mod faults;
 mod lists;
 mod measures;
 mod orders;
+mod route;
 mod samples;
 mod store;
 mod units;

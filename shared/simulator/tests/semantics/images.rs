@@ -107,7 +107,8 @@ async fn a_pull_is_noted_once_a_day() {
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
     let pull = || ecr.batch_get_image().repository_name(APP).image_ids(tagged("v1")).image_ids(tagged("v2")).send();
-    let pulled_at = async || images(&ecr).await[0].last_recorded_pull_time().map(aws_sdk_ecr::primitives::DateTime::secs);
+    let pulled_at =
+        async || images(&ecr).await[0].last_recorded_pull_time().map(aws_sdk_ecr::primitives::DateTime::secs);
     let pulled = pull().await.unwrap();
     assert_eq!(pulled.images()[0].image_manifest(), Some(image("a").as_str()));
     assert_eq!(pulled.failures().iter().map(code).collect::<Vec<_>>(), ["ImageNotFound"]);

@@ -1,0 +1,337 @@
+//! The whole route: registries, their events, the queue, the function, the table. What the table says must be what the
+//! registries have, whatever happened and however its events arrived.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use cli::local::{Local, LocalSettings};
+use domain::{
+    event,
+    fact::{Fact, Subject, What},
+    image::{Image, Registry, RepositoryName, Tag},
+    lineage::Status,
+};
+use jiff::SignedDuration;
+use proptest::{prelude::*, sample::select};
+use serde_json::{Value, json};
+use simulator::{
+    ImageStatus,
+    settings::{Lag, Settings, Unconfirmed},
+    trouble::Trouble,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    store::deliver,
+};
+
+/// What somebody does in a registry. Much of it is refused, as in life.
+#[derive(Debug, Clone)]
+enum Act {
+    Push(&'static str, char, Option<&'static str>),
+    PushIndex(&'static str, Option<&'static str>),
+    PushArtifact(&'static str, char),
+    Untag(&'static str, &'static str),
+    Delete(&'static str, char),
+    DeleteIndex(&'static str),
+    Move(&'static str, char, &'static str),
+    DeleteRepository(&'static str),
+    Expire(&'static str, u32),
+    Immutable(&'static str, bool),
+    Replicate(&'static str, &'static [&'static str], bool),
+    Backfill(&'static str, &'static str),
+    Pass(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let registry = || select(vec![IRELAND, VIRGINIA, TOKYO]);
+    let letter = || select(vec!['a', 'b', 'c']);
+    let tag = || select(vec!["latest", "v1", "v2"]);
+    let others = |registry| match registry {
+        IRELAND => [VIRGINIA, TOKYO].as_slice(),
+        VIRGINIA => [IRELAND].as_slice(),
+        _ => [VIRGINIA].as_slice(),
+    };
+    prop_oneof![
+        10 => (registry(), letter(), proptest::option::weighted(0.8, tag())).prop_map(|(r, l, t)| Act::Push(r, l, t)),
+        2 => (registry(), proptest::option::of(tag())).prop_map(|(r, t)| Act::PushIndex(r, t)),
+        1 => (registry(), letter()).prop_map(|(r, l)| Act::PushArtifact(r, l)),
+        5 => (registry(), tag()).prop_map(|(r, t)| Act::Untag(r, t)),
+        4 => (registry(), letter()).prop_map(|(r, l)| Act::Delete(r, l)),
+        1 => registry().prop_map(Act::DeleteIndex),
+        2 => (registry(), letter(), select(vec!["ARCHIVE", "STANDARD"])).prop_map(|(r, l, c)| Act::Move(r, l, c)),
+        1 => registry().prop_map(Act::DeleteRepository),
+        1 => (registry(), 1u32..3).prop_map(|(r, n)| Act::Expire(r, n)),
+        1 => (registry(), any::<bool>()).prop_map(|(r, on)| Act::Immutable(r, on)),
+        2 => (registry(), any::<bool>()).prop_map(move |(r, native)| Act::Replicate(r, others(r), native)),
+        1 => registry().prop_map(move |r| Act::Backfill(r, others(r)[0])),
+        6 => select(vec![1, 20, 300, 4_000, 90_000]).prop_map(Act::Pass),
+    ]
+}
+
+/// Other answers to what AWS does not document, of those that leave events that say enough.
+fn unconfirmed() -> impl Strategy<Value = Unconfirmed> {
+    any::<[bool; 10]>().prop_map(|answers| Unconfirmed {
+        delete_per_tag: answers[0],
+        empty_tag_in_events: answers[1],
+        lifecycle_emits_delete: answers[2],
+        repository_deletion_emits_delete: answers[3],
+        tag_with_digest_removes_tag: answers[4],
+        replica_emits_push: answers[5],
+        referrer_actions: answers[6],
+        replication_survives_deletion: answers[7],
+        late_replica_takes_tag: answers[8],
+        transition_in_policy_record: answers[9],
+        // A copy that could not have its tag is told without: what is not said, no table can know.
+        untagged_replica_event_has_tag: false,
+        ..Unconfirmed::default()
+    })
+}
+
+const APP: &str = "team/app";
+
+fn manifest(letter: char) -> String {
+    json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": letter.to_string()}).to_string()
+}
+
+fn index() -> String {
+    let children = ['a', 'b'].map(|letter| json!({"digest": digest(&manifest(letter)), "size": 1}));
+    json!({"schemaVersion": 2, "manifests": children}).to_string()
+}
+
+fn digest(manifest: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(manifest.as_bytes()).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Registries on one machine, and the calls of their users.
+struct Route {
+    local: Local,
+}
+
+impl Route {
+    async fn new(registries: Settings) -> Self {
+        let now = "2026-11-02T09:00:00Z".parse().unwrap();
+        let registries = Settings { seconds_apart: true, ..registries };
+        let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await.unwrap();
+        let route = Self { local };
+        let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        for registry in [IRELAND, VIRGINIA, TOKYO] {
+            route.call(registry, "PutRegistryPolicy", json!({"policyText": policy.to_string()})).await;
+            route.call(registry, "CreateRepository", json!({})).await;
+        }
+        route.perform(&Act::Replicate(IRELAND, &[VIRGINIA, TOKYO], false)).await;
+        route
+    }
+
+    /// A call as it goes over the wire: whatever it is answered.
+    async fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
+        body["repositoryName"] = json!(APP);
+        let (account, region) = registry.split_once('/').unwrap();
+        let (host, body) = (self.local.endpoint.strip_prefix("http://").unwrap(), body.to_string());
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential={account}/20261102/{region}/ecr/aws4_request\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split_once("\r\n\r\n").map(|(_, body)| serde_json::from_str(body).unwrap()).unwrap_or_default()
+    }
+
+    async fn perform(&self, act: &Act) {
+        let put = async |registry, manifest, tag: Option<&str>| {
+            let mut body = json!({"imageManifest": manifest});
+            if let Some(tag) = tag {
+                body["imageTag"] = json!(tag);
+            }
+            self.call(registry, "PutImage", body).await;
+        };
+        let delete = async |registry, id| _ = self.call(registry, "BatchDeleteImage", json!({"imageIds": [id]})).await;
+        match act {
+            Act::Push(registry, letter, tag) => {
+                self.call(registry, "CreateRepository", json!({})).await;
+                put(registry, manifest(*letter), *tag).await;
+            }
+            Act::PushIndex(registry, tag) => put(registry, index(), *tag).await,
+            Act::PushArtifact(registry, letter) => {
+                let subject = json!({"digest": digest(&manifest(*letter)), "size": 1});
+                put(registry, json!({"artifactType": "text/sbom+json", "subject": subject}).to_string(), None).await;
+            }
+            Act::Untag(registry, tag) => delete(registry, json!({"imageTag": tag})).await,
+            Act::Delete(registry, letter) => delete(registry, json!({"imageDigest": digest(&manifest(*letter))})).await,
+            Act::DeleteIndex(registry) => delete(registry, json!({"imageDigest": digest(&index())})).await,
+            Act::Move(registry, letter, class) => {
+                let id = json!({"imageDigest": digest(&manifest(*letter))});
+                let body = json!({"imageId": id, "targetStorageClass": class});
+                self.call(registry, "UpdateImageStorageClass", body).await;
+            }
+            Act::DeleteRepository(registry) => {
+                _ = self.call(registry, "DeleteRepository", json!({"force": true})).await
+            }
+            Act::Expire(registry, count) => {
+                let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": count});
+                let rules =
+                    json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+                self.call(registry, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()})).await;
+            }
+            Act::Immutable(registry, on) => {
+                let setting = if *on { "IMMUTABLE" } else { "MUTABLE" };
+                self.call(registry, "PutImageTagMutability", json!({"imageTagMutability": setting})).await;
+            }
+            Act::Replicate(registry, to, native) => {
+                let destinations: Vec<_> = to.iter().map(|to| destination(to)).collect();
+                let rule = json!({"destinations": destinations, "deleteReplication": {"enabled": native}});
+                self.call(
+                    registry,
+                    "PutReplicationConfiguration",
+                    json!({"replicationConfiguration": {"rules": [rule]}}),
+                )
+                .await;
+            }
+            Act::Backfill(registry, to) => {
+                self.call(registry, "StartReplicationBackfill", json!({"destination": destination(to)})).await;
+            }
+            Act::Pass(seconds) => {
+                self.local.simulator.step(Duration::from_secs(*seconds));
+                self.local.deliver_now().await;
+            }
+        }
+    }
+
+    /// Lets everything under way arrive. What happens by itself every day is under way for ever.
+    async fn settle(&self) {
+        self.local.simulator.set(|settings| settings.trouble = Trouble::default());
+        for hours in [4, 1, 1] {
+            self.local.simulator.step(Duration::from_secs(hours * 3600));
+            self.local.deliver_now().await;
+        }
+        assert_eq!(self.local.simulator.queue_lengths(), (0, 0));
+    }
+
+    /// What the registries have: the archive, and the tags.
+    fn truth(&self) -> Images {
+        let held = self.local.simulator.held().into_iter();
+        held.map(|(name, held)| (name, (held.status != ImageStatus::Active, held.tags))).collect()
+    }
+
+    /// What the table says.
+    async fn said(&self) -> Images {
+        let mut said = Images::new();
+        let repository: RepositoryName = APP.parse().unwrap();
+        for lineage in self.local.table.images(&repository).await.unwrap() {
+            // The list is from an index; the partition is what counts.
+            let lineage = self.local.table.lineage(&lineage.image).await.unwrap();
+            for (registry, placement) in &lineage.placements {
+                let archived = match placement.status() {
+                    Status::Present => false,
+                    Status::Archived => true,
+                    Status::Absent | Status::ProbablyAbsent => continue,
+                };
+                let tags = placement.current_tags().into_iter().cloned().collect();
+                said.insert((registry.clone(), lineage.image.clone()), (archived, tags));
+            }
+        }
+        said
+    }
+
+    /// The events that never arrived, of those that say anything about an image.
+    fn lost(&self) -> Vec<(Value, Vec<Fact>)> {
+        let lost = self.local.simulator.emitted(0).into_iter().filter(|emitted| emitted.deliveries == 0);
+        let told = lost.map(|emitted| (event::read_value(&emitted.event).unwrap().facts, emitted.event));
+        told.filter(|(facts, _)| !facts.is_empty()).map(|(facts, event)| (event, facts)).collect()
+    }
+}
+
+fn destination(registry: &str) -> Value {
+    let (account, region) = registry.split_once('/').unwrap();
+    json!({"region": region, "registryId": account})
+}
+
+/// What is where: archived or not, with its tags.
+type Images = BTreeMap<(Registry, Image), (bool, BTreeSet<Tag>)>;
+
+fn settings(seed: u64, unconfirmed: Unconfirmed, trouble: &str) -> Settings {
+    let lag = Lag { from: SignedDuration::from_secs(5), to: SignedDuration::from_mins(20) };
+    Settings { seed, unconfirmed, lag, trouble: trouble.parse().unwrap(), ..Settings::default() }
+}
+
+async fn play(settings: Settings, acts: &[Act]) -> Route {
+    let route = Route::new(settings).await;
+    for act in acts {
+        route.perform(act).await;
+    }
+    route.settle().await;
+    route
+}
+
+/// Whether what was lost accounts for a difference: it was about this image, about the repository, or about a tag that
+/// one of the two sides sees on the image.
+fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeSet<Tag>) -> bool {
+    lost.iter().filter(|fact| fact.registry == *registry).any(|fact| match (&fact.subject, &fact.what) {
+        (Subject::Image(about), What::Pushed { tag, .. } | What::Replicated { tag, .. }) => {
+            about == image || tag.as_ref().is_some_and(|tag| tags.contains(tag))
+        }
+        (Subject::Image(about), _) => about == image,
+        (Subject::Repository(about), _) => *about == image.repository,
+        (Subject::Registry, _) => false,
+    })
+}
+
+fn cases() -> ProptestConfig {
+    // `PROPTEST_CASES` asks for more: a case here is dozens of calls and hundreds of writes.
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn the_table_says_what_the_registries_have(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        acts in proptest::collection::vec(act(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5";
+            let route = play(settings(seed, unconfirmed, trouble), &acts).await;
+            assert_eq!(route.said().await, route.truth());
+        });
+    }
+
+    #[test]
+    fn what_the_table_does_not_know_is_what_the_lost_events_said(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        acts in proptest::collection::vec(act(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let route = play(settings(seed, unconfirmed, "lost=15,repeated=20,delayed=20"), &acts).await;
+            let (said, truth, lost) = (route.said().await, route.truth(), route.lost());
+            let facts: Vec<Fact> = lost.iter().flat_map(|(_, facts)| facts.clone()).collect();
+            for name in said.keys().chain(truth.keys()).collect::<BTreeSet<_>>() {
+                if said.get(name) != truth.get(name) {
+                    let sides = [said.get(name), truth.get(name)];
+                    let tags = sides.into_iter().flatten().flat_map(|(_, tags)| tags).cloned().collect();
+                    assert!(accounts_for(&facts, &name.0, &name.1, &tags), "{name:?}: {sides:?}, lost: {lost:#?}");
+                }
+            }
+            // And with what was lost, nothing is missing.
+            let failed = deliver(&route.local.table, lost.iter().map(|(event, _)| event.to_string())).await;
+            assert!(failed.is_empty());
+            assert_eq!(route.said().await, truth);
+        });
+    }
+}
