@@ -133,7 +133,7 @@ pub struct LocalOptions {
     pub seed: u64,
 
     /// How many times faster than the wall's the clock runs; with 0 it stands until `POST /_simulator/step`
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, allow_negative_numbers = true, value_parser = speed)]
     pub speed: f64,
 
     /// How long a copy takes: `30s`, or `5s..1m`, or for one destination `111122223333/us-east-1=20m`; again for more

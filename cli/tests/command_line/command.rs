@@ -49,8 +49,8 @@ impl User {
         self.run_with(arguments, &[], "")
     }
 
-    /// Runs the command in an environment that holds nothing but some variables, with a text on standard input.
-    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Ran {
+    /// The command in an environment that holds nothing of this machine.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-lineage"));
         command
             .args(arguments)
@@ -58,11 +58,15 @@ impl User {
             .env("HOME", self.folder.path())
             .env("ECR_LINEAGE_TABLE", self.folder.path().join("table.db"))
             // No instance and no container gives this process credentials.
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    }
+
+    /// Runs the command with some variables besides, and a text on standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let Output { status, stdout, stderr } = process.wait_with_output().unwrap();

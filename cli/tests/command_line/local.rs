@@ -1,0 +1,180 @@
+//! Registries, function and table in one process: what it says, what it survives, and the story of the demo.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::command::User;
+
+/// A running `ecr-lineage local`.
+struct Running {
+    process: Child,
+    /// What it said before it waited for requests.
+    welcome: String,
+    host: String,
+}
+
+impl Running {
+    fn start(user: &User, arguments: &[&str]) -> Self {
+        let mut command = user.command(&["local", "--port", "0"]);
+        let mut process = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut welcome = String::new();
+        while !welcome.contains("What is recorded") {
+            assert_ne!(out.read_line(&mut welcome).unwrap(), 0, "{welcome}");
+        }
+        // What else it says must not stop it.
+        std::thread::spawn(move || _ = std::io::copy(&mut out, &mut std::io::sink()));
+        let host = welcome.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        Self { process, welcome, host }
+    }
+
+    /// A call to ECR in Ireland; nothing if it was not answered.
+    fn call(&self, operation: &str, body: &Value) -> Option<Value> {
+        let mut stream = TcpStream::connect(&self.host).ok()?;
+        let body = body.to_string();
+        let (host, length) = (&self.host, body.len());
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=111122223333/20261122/eu-west-1/ecr/aws4_request\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    fn push(&self, number: usize) -> Option<String> {
+        let manifest = json!({"schemaVersion": 2, "config": {"size": 1}, "number": number}).to_string();
+        let body = json!({"repositoryName": "team/app", "imageTag": format!("v{number}"), "imageManifest": manifest});
+        Some(self.call("PutImage", &body)?.pointer("/image/imageId/imageDigest")?.as_str()?.to_owned())
+    }
+
+    fn digests(&self) -> BTreeSet<String> {
+        let answer = self.call("DescribeImages", &json!({"repositoryName": "team/app", "maxResults": 1000})).unwrap();
+        digests(answer.get("imageDetails").unwrap(), "imageDigest")
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+fn digests(list: &Value, name: &str) -> BTreeSet<String> {
+    list.as_array().unwrap().iter().map(|one| one.get(name).unwrap().as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn it_says_where_it_is_and_what_to_try() {
+    let user = User::new();
+    let mut running = Running::start(&user, &["--speed", "0", "--trouble", "lost=2,stuck", "--seed", "7"]);
+    insta::assert_snapshot!(running.welcome.replace(&running.host, "127.0.0.1:PORT"));
+    // Ctrl-C is a clean end.
+    running.signal("-INT");
+    assert_eq!(running.process.wait().unwrap().code(), Some(0));
+    let mut errors = String::new();
+    running.process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(errors, "");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_it_is_killed() {
+    let user = User::new();
+    let data = format!("{}/data", user.path());
+    let (mut number, mut acknowledged) = (0, BTreeSet::new());
+    for round in 0..4 {
+        let running = Running::start(&user, &["--data", &data]);
+        running.call("CreateRepository", &json!({"repositoryName": "team/app"})).unwrap();
+        assert!(running.digests().is_superset(&acknowledged), "round {round}");
+        let end = Instant::now() + Duration::from_millis(150 + 70 * round);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(end.saturating_duration_since(Instant::now()));
+                running.signal("-KILL");
+            });
+            while let Some(digest) = running.push(number) {
+                acknowledged.insert(digest);
+                number += 1;
+            }
+        });
+        // The push that was not answered may have happened: its tag is not used again.
+        number += 1;
+    }
+    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    let running = Running::start(&user, &["--data", &data, "--speed", "1000"]);
+    let held = running.digests();
+    assert!(held.is_superset(&acknowledged));
+    // Every push is recorded in the end, those whose message was being worked on when the process died included.
+    let table = format!("{data}/lineage.db");
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ran = user.run(&["--table", &table, "--format", "json", "images", "team/app"]);
+        let recorded =
+            serde_json::from_str::<Value>(&ran.out).map(|answer| digests(answer.get("images").unwrap(), "digest"));
+        if recorded.is_ok_and(|recorded| recorded == held) {
+            return;
+        }
+        assert!(Instant::now() < end, "{ran:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn what_it_cannot_use_is_one_clear_line() {
+    let user = User::new();
+    let running = Running::start(&user, &["--data", &format!("{}/used", user.path())]);
+    let port = running.host.split(':').nth(1).unwrap().to_owned();
+    let file = user.file("file", "not a folder");
+    let used = format!("{}/used", user.path());
+    let mut report = String::new();
+    for (code, arguments) in [
+        (1, &["--port", port.as_str()][..]),
+        (1, &["--port", "0", "--data", file.as_str()]),
+        (1, &["--port", "0", "--data", used.as_str()]),
+        (2, &["--seed", "seven"]),
+        (2, &["--speed", "-1"]),
+        (2, &["--trouble", "lost=200"]),
+        (2, &["--lag", "soon"]),
+        (2, &["--lag", "nowhere=5s"]),
+        (2, &["--unconfirmed", "no-such-thing=true"]),
+    ] {
+        let ran = user.run(&[&["local"], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{arguments:?} {ran:?}");
+        let line = format!(
+            "$ ecr-lineage local {}\n{}\n",
+            arguments.join(" "),
+            ran.err.replace("\nFor more information, try '--help'.\n", "")
+        );
+        report += &line.replace(user.path(), "FOLDER").replace(&port, "PORT");
+    }
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn the_demo_is_the_same_story_every_time() {
+    let user = User::new();
+    let ran = user.run(&["demo"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    insta::assert_snapshot!(ran.out);
+    assert_eq!(user.run(&["demo"]).out, ran.out);
+    let json: Value = serde_json::from_str(&user.run(&["demo", "--format", "json"]).out).unwrap();
+    assert!(json.get("story").unwrap().as_array().unwrap().len() >= 15);
+    // It brings a table of its own, and leaves the user's alone.
+    assert_eq!(user.run(&["images", "shop/api"]).code, Some(1));
+}
