@@ -1,0 +1,96 @@
+"""What the tests run against, and how a test says that moto differs."""
+
+import itertools
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from sites import Sites
+
+PATIENCE_SECONDS = 30
+
+
+def pytest_addoption(parser):
+    parser.addoption("--target", choices=["simulator", "moto"], default="simulator")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "moto_differs(does, page): moto answers otherwise than AWS documents")
+    config.addinivalue_line("markers", "only_simulator(why): moto has nothing of it")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--target") != "moto":
+        return
+    for item in items:
+        if only := item.get_closest_marker("only_simulator"):
+            item.add_marker(pytest.mark.skip(reason=only.args[0]))
+        elif differs := item.get_closest_marker("moto_differs"):
+            # Strict: a difference that is gone must leave the list.
+            item.add_marker(pytest.mark.xfail(reason=differs.args[0], strict=True))
+
+
+@pytest.fixture(scope="session")
+def endpoint(request):
+    if request.config.getoption("--target") == "moto":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = shutil.which("moto_server", path=os.path.dirname(sys.executable))
+        process = subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/moto-api/data.json")
+    else:
+        command = [os.environ["ECR_LINEAGE"], "local", "--port", "0", "--speed", "0"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        welcome = "".join(iter(process.stdout.readline, "What is recorded:\n"))
+        url = re.search(r"http://127\.0\.0\.1:\d+", welcome).group()
+        request.config.welcome = welcome
+        # What it tells besides must not stop it.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+    yield url
+    process.terminate()
+    process.wait(PATIENCE_SECONDS)
+
+
+def wait_for(url):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return urllib.request.urlopen(url, timeout=1).read()
+        except OSError:
+            assert time.monotonic() < end, url
+            time.sleep(0.1)
+
+
+ACCOUNTS = itertools.count(100000000001)
+
+
+@pytest.fixture
+def sites(endpoint):
+    """Registries that no other test uses: accounts of their own."""
+    return Sites(endpoint, [str(next(ACCOUNTS)) for _ in range(2)])
+
+
+@pytest.fixture
+def ireland(sites):
+    return sites.registry("eu-west-1", repository=True)
+
+
+@pytest.fixture
+def virginia(sites):
+    return sites.registry("us-east-1")
+
+
+@pytest.fixture
+def tokyo(sites):
+    """In another account."""
+    return sites.registry("ap-northeast-1", account=1)

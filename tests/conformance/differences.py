@@ -1,0 +1,61 @@
+"""Writes DIFFERENCES.md from the marks in the tests; with --check says whether it is up to date."""
+
+import ast
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).parent
+MARKS = ["moto_differs", "only_simulator"]
+FILE = HERE / "DIFFERENCES.md"
+
+HEAD = """# Where moto differs
+
+The simulator is ours, and nobody should have to take its word. So the same tests, with AWS's own clients, run against
+[moto](https://github.com/getmoto/moto), which nobody here wrote: where both agree, that is a second opinion; where they differ,
+AWS's documentation decides, and the page is here. What AWS does not document is in `shared/simulator/FACTS.md`, as a setting with both
+answers. Every difference is a test that must fail on moto, so that one that goes away is noticed.
+
+Made by `tests/conformance/differences.py` from the tests.
+
+| the simulator and AWS's page say | moto | page |
+|---|---|---|
+"""
+
+NOT_THERE = """
+## What moto has nothing of
+
+| test | why |
+|---|---|
+"""
+
+
+def marks():
+    for path in sorted(HERE.glob("test_*.py")):
+        module = ast.parse(path.read_text())
+        for node in module.body:
+            # Marks of a whole module, then those of each test.
+            whole = isinstance(node, ast.Assign) and node.targets[0].id == "pytestmark"
+            calls = [node.value] if whole else getattr(node, "decorator_list", [])
+            about = ast.get_docstring(module).split(". ")[0].rstrip(".")
+            name = f"all of `{path.name}`: {about}" if whole else sentence(getattr(node, "name", ""))
+            for call in calls:
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MARKS:
+                    yield name, call.func.attr, [ast.literal_eval(argument) for argument in call.args]
+
+
+def sentence(name):
+    return name.removeprefix("test_").replace("_", " ")
+
+
+def written():
+    found = list(marks())
+    differences = [f"| {name} | {does} | [{page.rsplit('/', 1)[1]}]({page}) |\n" for name, mark, (does, page) in (one for one in found if one[1] == "moto_differs")]
+    missing = [f"| {name} | {arguments[0]} |\n" for name, mark, arguments in found if mark == "only_simulator"]
+    return HEAD + "".join(differences) + NOT_THERE + "".join(missing)
+
+
+if sys.argv[1:] == ["--check"]:
+    if not FILE.exists() or FILE.read_text() != written():
+        sys.exit("DIFFERENCES.md is not what the tests say: run `python3 tests/conformance/differences.py`")
+else:
+    FILE.write_text(written())

@@ -1,0 +1,124 @@
+"""Registries, seen through boto3."""
+
+import json
+import urllib.request
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from manifests import digest
+
+APP = "team/app"
+MINUTE, DAY = 60, 86_400
+# Longer than any copy takes.
+COPIED = 10 * MINUTE
+# A call that fails must fail at once, and not be tried again.
+CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
+
+
+class Sites:
+    def __init__(self, endpoint, accounts):
+        self.endpoint, self.accounts = endpoint, accounts
+
+    def client(self, service, region, account):
+        """A client of an account: through a role of it, as everywhere."""
+        first = self.session(region, self.accounts[0]).client("sts", endpoint_url=self.endpoint, config=CONFIG)
+        role = first.assume_role(RoleArn=f"arn:aws:iam::{account}:role/conformance", RoleSessionName="dana")
+        given = role["Credentials"]
+        session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region)
+        return session.client(service, endpoint_url=self.endpoint, config=CONFIG)
+
+    @staticmethod
+    def session(region, account):
+        return boto3.Session(account, "secret", region_name=region)
+
+    def registry(self, region, account=0, repository=False):
+        registry = Registry(self, region, self.accounts[account])
+        if repository:
+            registry.ecr.create_repository(repositoryName=APP)
+        return registry
+
+    def step(self, seconds):
+        """Lets time pass."""
+        body = json.dumps({"seconds": seconds}).encode()
+        urllib.request.urlopen(f"{self.endpoint}/_simulator/step", body, timeout=60).read()
+
+    def events(self):
+        """All events that were emitted in these accounts."""
+        events, after = [], 0
+        while True:
+            url = f"{self.endpoint}/_simulator/events?after={after}"
+            answer = json.load(urllib.request.urlopen(url, timeout=20))
+            if not answer["events"]:
+                return events
+            after = answer["next"]
+            events += [event for event in answer["events"] if event["account"] in self.accounts]
+
+    def own_events(self):
+        """Those that ECR itself emits."""
+        return [event for event in self.events() if event["detail-type"].startswith("ECR ")]
+
+
+class Registry:
+    def __init__(self, sites, region, account):
+        self.sites, self.region, self.account = sites, region, account
+        self.ecr = sites.client("ecr", region, account)
+
+    @property
+    def destination(self):
+        return {"region": self.region, "registryId": self.account}
+
+    def push(self, manifest, tag=None, repository=APP):
+        tags = {"imageTag": tag} if tag else {}
+        # moto makes digests of its own unless it is told.
+        return self.ecr.put_image(repositoryName=repository, imageManifest=manifest, imageDigest=digest(manifest), **tags)
+
+    def delete(self, *ids):
+        """The tags that went (`None` for an image without), and the codes of what was refused."""
+        answer = self.ecr.batch_delete_image(repositoryName=APP, imageIds=list(ids))
+        went = sorted((one.get("imageTag") for one in answer["imageIds"]), key=str)
+        return went, [failure["failureCode"] for failure in answer["failures"]]
+
+    def images(self, status="ANY", repository=APP):
+        """The tags of each image, by digest."""
+        try:
+            pages = self.ecr.get_paginator("describe_images").paginate(repositoryName=repository, filter={"imageStatus": status})
+            details = [detail for page in pages for detail in page["imageDetails"]]
+        except self.ecr.exceptions.RepositoryNotFoundException:
+            return {}
+        return {detail["imageDigest"]: sorted(detail.get("imageTags", [])) for detail in details}
+
+    def detail(self, manifest, **more):
+        answer = self.ecr.describe_images(repositoryName=APP, imageIds=[{"imageDigest": digest(manifest)}], **more)
+        (detail,) = answer["imageDetails"]
+        return detail
+
+    def replicate(self, *registries, prefix=None, native=None):
+        rule = {"destinations": [registry.destination for registry in registries]}
+        if prefix:
+            rule["repositoryFilters"] = [{"filter": prefix, "filterType": "PREFIX_MATCH"}]
+        if native is not None:
+            rule["deleteReplication"] = {"enabled": native}
+        return self.ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+
+    def copies(self, manifest):
+        """The status of each copy, by region."""
+        answer = self.ecr.describe_image_replication_status(repositoryName=APP, imageId={"imageDigest": digest(manifest)})
+        return {one["region"]: (one["status"], one.get("failureCode")) for one in answer["replicationStatuses"]}
+
+    def allow(self, account, *actions):
+        statement = {
+            "Sid": "conformance", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+            "Action": list(actions), "Resource": f"arn:aws:ecr:{self.region}:{self.account}:repository/*",
+        }
+        self.ecr.put_registry_policy(policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def refusal(call, *arguments, **named):
+    """The code of a call that must be refused."""
+    try:
+        answer = call(*arguments, **named)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    raise AssertionError(f"was not refused: {answer}")

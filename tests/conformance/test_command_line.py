@@ -1,0 +1,109 @@
+"""The AWS CLI, as people type it."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from manifests import artifact, digest, image
+from sites import APP, COPIED
+
+
+@pytest.fixture
+def aws(sites):
+    """Runs `aws` in the first account, through a role of it."""
+
+    def run(*arguments, region="eu-west-1", code=0):
+        given = sites.client("ecr", region, sites.accounts[0])._request_signer._credentials
+        environment = {
+            **os.environ, "AWS_ACCESS_KEY_ID": given.access_key, "AWS_SECRET_ACCESS_KEY": given.secret_key,
+            "AWS_SESSION_TOKEN": given.token, "AWS_DEFAULT_REGION": region, "AWS_MAX_ATTEMPTS": "1",
+        }
+        command = ["aws", "--endpoint-url", sites.endpoint, "--output", "json", *arguments]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert ran.returncode == code, ran.stderr
+        return json.loads(ran.stdout) if code == 0 and ran.stdout.strip() else ran.stderr
+
+    return run
+
+
+def test_an_image_is_put_listed_described_and_deleted(sites, aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    put = ["ecr", "put-image", "--repository-name", APP, "--image-manifest", image("a"), "--image-digest", digest(image("a"))]
+    for tag in ["v1", "v2"]:
+        assert aws(*put, "--image-tag", tag)["image"]["imageId"]["imageTag"] == tag
+    assert len(aws("ecr", "list-images", "--repository-name", APP)["imageIds"]) == 2
+    (detail,) = aws("ecr", "describe-images", "--repository-name", APP)["imageDetails"]
+    assert (detail["imageDigest"], sorted(detail["imageTags"])) == (digest(image("a")), ["v1", "v2"])
+    deleted = aws("ecr", "batch-delete-image", "--repository-name", APP, "--image-ids", "imageTag=v1", "imageTag=v9")
+    assert deleted["imageIds"] == [{"imageDigest": digest(image("a")), "imageTag": "v1"}]
+    assert deleted["failures"][0]["failureCode"] == "ImageNotFound"
+    error = aws("ecr", "describe-images", "--repository-name", "team/other", code=255)
+    assert "(RepositoryNotFoundException)" in error and "'team/other' does not exist" in error
+    assert aws("sts", "get-caller-identity")["Account"] == sites.accounts[0]
+
+
+@pytest.mark.only_simulator("moto does not replicate")
+def test_replication_is_configured_and_followed(sites, aws):
+    account = sites.accounts[0]
+    # The newest AWS CLI has an older model than boto3, and does not know `deleteReplication` yet.
+    rules = {"rules": [{"destinations": [{"region": "us-east-1", "registryId": account}]}]}
+    aws("ecr", "put-replication-configuration", "--replication-configuration", json.dumps(rules))
+    assert aws("ecr", "describe-registry") == {"registryId": account, "replicationConfiguration": rules}
+    aws("ecr", "create-repository", "--repository-name", APP)
+    aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", image("a"), "--image-tag", "v1")
+    asked = ["ecr", "describe-image-replication-status", "--repository-name", APP, "--image-id", "imageTag=v1"]
+    assert aws(*asked)["replicationStatuses"] == [{"region": "us-east-1", "registryId": account, "status": "IN_PROGRESS"}]
+    sites.step(COPIED)
+    assert aws(*asked)["replicationStatuses"][0]["status"] == "COMPLETE"
+    (copy,) = aws("ecr", "describe-images", "--repository-name", APP, region="us-east-1")["imageDetails"]
+    assert copy["imageTags"] == ["v1"]
+
+
+@pytest.mark.only_simulator("moto has neither artifacts nor storage classes")
+def test_artifacts_and_storage_classes(aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    sbom = artifact(image("a"), "text/sbom+json")
+    for manifest in [image("a"), sbom]:
+        aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", manifest)
+    subject = f"imageDigest={digest(image('a'))}"
+    (listed,) = aws("ecr", "list-image-referrers", "--repository-name", APP, "--subject-id", subject)["referrers"]
+    assert listed["digest"] == digest(sbom)
+    moved = aws("ecr", "update-image-storage-class", "--repository-name", APP, "--image-id", subject, "--target-storage-class", "ARCHIVE")
+    assert moved["imageStatus"] == "ARCHIVED"
+
+
+def test_policies_are_put_and_got(aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    selection = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 3}
+    lifecycle = json.dumps({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]})
+    aws("ecr", "put-lifecycle-policy", "--repository-name", APP, "--lifecycle-policy-text", lifecycle)
+    assert json.loads(aws("ecr", "get-lifecycle-policy", "--repository-name", APP)["lifecyclePolicyText"]) == json.loads(lifecycle)
+    assert "(RegistryPolicyNotFoundException)" in aws("ecr", "get-registry-policy", code=255)
+    setting = aws("ecr", "put-image-tag-mutability", "--repository-name", APP, "--image-tag-mutability", "IMMUTABLE")
+    assert setting["imageTagMutability"] == "IMMUTABLE"
+    aws("ecr", "delete-repository", "--repository-name", APP)
+
+
+@pytest.mark.only_simulator("its own words")
+def test_what_local_says_to_try_works_as_it_stands(endpoint, request):
+    commands = request.config.welcome.split("To try, in another terminal:")[1].strip().splitlines()
+    # Everybody's clock stands here, so that nothing is copied yet when it is deleted.
+    path = f"{os.path.dirname(os.environ['ECR_LINEAGE'])}:{os.environ['PATH']}"
+    script = "set -eu\n" + "\n".join(command + "\nsleep 0.3" for command in commands)
+    ran = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert '"status": "IN_PROGRESS"' in ran.stdout and "pushed as v1" in ran.stdout
+    assert len(commands) == 9
+
+
+@pytest.mark.only_simulator("the table is ours")
+def test_the_table_is_on_the_same_port(sites, aws, ireland):
+    ireland.push(image("the table"), "v1")
+    # The event is recorded a moment later.
+    for _ in range(100):
+        items = aws("dynamodb", "scan", "--table-name", "ecr-lineage")["Items"]
+        if any(digest(image("the table")) in item["pk"]["S"] for item in items):
+            return
+    raise AssertionError("the push is not in the table")

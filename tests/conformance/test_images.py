@@ -1,0 +1,164 @@
+"""Images: put, get, describe, list; tags that move and tags that cannot."""
+
+import pytest
+
+from manifests import CONFIG, IMAGE, artifact, digest, image, index
+from sites import APP, DAY, refusal
+
+
+@pytest.mark.moto_differs("forgets an image that lost its last tag to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
+def test_a_tag_moves_to_the_image_that_is_pushed_with_it(ireland):
+    ireland.push(image("a"), "latest")
+    ireland.push(image("b"), "latest")
+    assert ireland.images() == {digest(image("a")): [], digest(image("b")): ["latest"]}
+
+
+def test_what_was_put_is_answered_as_it_was_put(ireland):
+    answer = ireland.push(image("a"), "v1")["image"]
+    assert answer["imageId"] == {"imageDigest": digest(image("a")), "imageTag": "v1"}
+    assert (answer["registryId"], answer["repositoryName"]) == (ireland.account, APP)
+    got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}, {"imageTag": "v2"}])
+    assert [one["imageManifest"] for one in got["images"]] == [image("a")]
+    assert [(one["imageId"], one["failureCode"]) for one in got["failures"]] == [({"imageTag": "v2"}, "ImageNotFound")]
+
+
+def test_the_same_image_with_the_same_tag_is_not_put_again(ireland):
+    ireland.push(image("a"), "v1")
+    with pytest.raises(ireland.ecr.exceptions.ImageAlreadyExistsException):
+        ireland.push(image("a"), "v1")
+
+
+def test_an_image_with_another_tag_has_both(ireland):
+    ireland.push(image("a"), "v1")
+    ireland.push(image("a"), "v2")
+    assert ireland.images() == {digest(image("a")): ["v1", "v2"]}
+
+
+@pytest.mark.moto_differs("accepts an index of images that are not there", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_an_index_needs_its_images(ireland):
+    with pytest.raises(ireland.ecr.exceptions.ReferencedImagesNotFoundException):
+        ireland.push(index(image("a")), "v1")
+
+
+@pytest.mark.moto_differs("believes any digest", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_a_digest_must_be_that_of_the_manifest(ireland):
+    with pytest.raises(ireland.ecr.exceptions.ImageDigestDoesNotMatchException):
+        ireland.ecr.put_image(repositoryName=APP, imageManifest=image("a"), imageDigest=digest("b"), imageTag="v1")
+
+
+def test_an_unknown_repository_is_named(ireland):
+    for call, arguments in [
+        ("describe_images", {}),
+        ("list_images", {}),
+        ("batch_get_image", {"imageIds": [{"imageTag": "v1"}]}),
+        ("batch_delete_image", {"imageIds": [{"imageTag": "v1"}]}),
+        ("delete_repository", {}),
+        ("get_lifecycle_policy", {}),
+    ]:
+        with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException, match="'team/other' does not exist"):
+            getattr(ireland.ecr, call)(repositoryName="team/other", **arguments)
+
+
+@pytest.mark.moto_differs("fails with status 500", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_a_push_to_an_unknown_repository_is_refused(ireland):
+    with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException):
+        ireland.push(image("a"), "v1", repository="team/other")
+
+
+@pytest.mark.moto_differs("answers ImageAlreadyExistsException", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_an_immutable_tag_does_not_move(ireland):
+    ireland.ecr.put_image_tag_mutability(repositoryName=APP, imageTagMutability="IMMUTABLE")
+    ireland.push(image("a"), "v1")
+    with pytest.raises(ireland.ecr.exceptions.ImageTagAlreadyExistsException):
+        ireland.push(image("b"), "v1")
+    assert ireland.images() == {digest(image("a")): ["v1"]}
+
+
+@pytest.mark.moto_differs("knows no exclusions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html")
+def test_excluded_tags_move_although_others_cannot(ireland):
+    answer = ireland.ecr.put_image_tag_mutability(
+        repositoryName=APP,
+        imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "dev-*"}],
+    )
+    assert answer["imageTagMutabilityExclusionFilters"] == [{"filterType": "WILDCARD", "filter": "dev-*"}]
+    for tag in ["v1", "dev-1"]:
+        ireland.push(image("a"), tag)
+    ireland.push(image("b"), "dev-1")
+    assert refusal(ireland.push, image("b"), "v1") == "ImageTagAlreadyExistsException"
+
+
+def test_images_are_described_as_they_are(ireland):
+    ireland.push(image("a"), "v1")
+    (detail,) = ireland.ecr.describe_images(repositoryName=APP, imageIds=[{"imageTag": "v1"}])["imageDetails"]
+    assert (detail["imageDigest"], detail["imageTags"]) == (digest(image("a")), ["v1"])
+    assert (detail["registryId"], detail["repositoryName"]) == (ireland.account, APP)
+    assert detail["imagePushedAt"].year >= 2024
+    with pytest.raises(ireland.ecr.exceptions.ImageNotFoundException):
+        ireland.ecr.describe_images(repositoryName=APP, imageIds=[{"imageTag": "v2"}])
+
+
+@pytest.mark.moto_differs("has no status, and media types of its own", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html")
+def test_an_images_detail_has_status_size_and_media_types(ireland):
+    ireland.push(image("a"), "v1")
+    detail = ireland.detail(image("a"))
+    assert (detail["imageStatus"], detail["imageSizeInBytes"]) == ("ACTIVE", 100)
+    assert (detail["imageManifestMediaType"], detail["artifactMediaType"]) == (IMAGE, CONFIG)
+
+
+@pytest.mark.moto_differs("notes no pulls", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html")
+def test_a_pull_is_noted(ireland):
+    ireland.push(image("a"), "v1")
+    assert "lastRecordedPullTime" not in ireland.detail(image("a"))
+    ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
+    first = ireland.detail(image("a"))["lastRecordedPullTime"]
+    ireland.sites.step(DAY)
+    ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
+    assert (ireland.detail(image("a"))["lastRecordedPullTime"] - first).total_seconds() >= DAY
+
+
+@pytest.mark.moto_differs("forgets an image that lost its last tag to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
+def test_lists_can_be_of_tagged_or_untagged_images(ireland):
+    ireland.push(image("a"), "latest")
+    ireland.push(image("b"), "latest")
+    listed = lambda status: ireland.ecr.list_images(repositoryName=APP, filter={"tagStatus": status})["imageIds"]
+    assert listed("TAGGED") == [{"imageDigest": digest(image("b")), "imageTag": "latest"}]
+    assert listed("UNTAGGED") == [{"imageDigest": digest(image("a"))}]
+    assert len(listed("ANY")) == 2
+
+
+def test_long_lists_come_in_pages_with_nothing_twice(ireland):
+    for number in range(12):
+        ireland.push(image(str(number)), f"v{number}")
+    ireland.push(image("0"), "latest")
+    for operation, key, expected in [("describe_images", "imageDetails", 12), ("list_images", "imageIds", 13)]:
+        pages = ireland.ecr.get_paginator(operation).paginate(repositoryName=APP, PaginationConfig={"PageSize": 5})
+        entries = [str(entry) for page in pages for entry in page[key]]
+        assert (len(entries), len(set(entries))) == (expected, expected)
+
+
+@pytest.mark.moto_differs("answers everything at once", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
+def test_a_page_is_no_longer_than_asked_for(ireland):
+    for number in range(7):
+        ireland.push(image(str(number)), f"v{number}")
+    pages = list(ireland.ecr.get_paginator("list_images").paginate(repositoryName=APP, PaginationConfig={"PageSize": 3}))
+    assert [len(page["imageIds"]) for page in pages] == [3, 3, 1]
+
+
+@pytest.mark.only_simulator("moto has no ListImageReferrers")
+def test_artifacts_are_listed_by_what_they_are_about(ireland):
+    ireland.push(image("a"), "v1")
+    sbom, signature = artifact(image("a"), "text/sbom+json"), artifact(image("a"), "application/vnd.cncf.notary.signature")
+    for one in [sbom, signature]:
+        ireland.push(one)
+    subject = {"imageDigest": digest(image("a"))}
+    # boto3 has no paginator for this.
+    first = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1)
+    second = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1, nextToken=first["nextToken"])
+    assert {one["digest"] for page in [first, second] for one in page["referrers"]} == {digest(sbom), digest(signature)}
+    assert "nextToken" not in second
+    only = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, filter={"artifactTypes": ["text/sbom+json"]})
+    (one,) = only["referrers"]
+    assert (one["digest"], one["artifactType"], one["mediaType"]) == (digest(sbom), "text/sbom+json", IMAGE)
+    assert (one["size"], one["artifactStatus"]) == (len(sbom), "ACTIVE")
+    assert ireland.detail(sbom)["subjectManifestDigest"] == digest(image("a"))
