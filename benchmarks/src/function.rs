@@ -155,12 +155,8 @@ async fn error(State(api): State<Arc<Api>>, body: String) -> Response {
 }
 
 /// Measures both functions and compares them. They take turns, so that whatever else the machine does hits both alike.
-pub(crate) async fn compare(
-    function: &Path,
-    python: &Path,
-    embedded: &Embedded,
-    report: &mut Report,
-) -> Result<(), Error> {
+pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report) -> Result<(), Error> {
+    let embedded = &Embedded::open(None).await?;
     let python = std::path::absolute(python)?;
     let ours = || Command::new(function);
     let baseline = || {

@@ -1,46 +1,66 @@
-//! What `record` needs, beside the same work in Python, and what each kind of event costs.
-//!
-//! Both functions are driven by the same Lambda Runtime API and write to the same embedded DynamoDB in one run. Run it
-//! with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for what the rows mean.
+//! What `record` needs, beside the same work in Python; what each kind of event costs; what the whole route on one machine
+//! takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for what the rows
+//! mean.
 
 mod cost;
 mod events;
 mod function;
 mod report;
+mod route;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
-use cli::embedded::Embedded;
+use clap::{Parser, Subcommand};
 use report::Report;
 
 /// Any failure ends the run: half a benchmark is none.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures the record function and its baseline.
+/// Measures one part of the product.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The release build of the record function
-    #[arg(long)]
-    function: PathBuf,
-    /// A Python that has the baseline's requirements
-    #[arg(long)]
-    python: PathBuf,
     /// Where to write the rows as JSON
     #[arg(long)]
     json: PathBuf,
-    /// How many images the table holds for the last cost column
-    #[arg(long, default_value_t = 100_000)]
-    images: u32,
+    /// What to measure: each in a process of its own, for the sake of its memory
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The record function, beside its baseline
+    Function {
+        /// The release build of the record function
+        #[arg(long)]
+        function: PathBuf,
+        /// A Python that has the baseline's requirements
+        #[arg(long)]
+        python: PathBuf,
+    },
+    /// The request units of events and questions
+    Cost {
+        /// How many images the table holds for the last column
+        #[arg(long, default_value_t = 100_000)]
+        images: u32,
+    },
+    /// Simulated registries, queue, function and table in one process
+    Route {
+        /// How many images are pushed
+        #[arg(long, default_value_t = 100_000)]
+        images: u32,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Error> {
     let options = Options::parse();
     let mut report = Report::default();
-    let embedded = Embedded::open(None).await?;
-    function::compare(&options.function, &options.python, &embedded, &mut report).await?;
-    cost::measure(options.images, &mut report).await?;
+    match &options.part {
+        Part::Function { function, python } => function::compare(function, python, &mut report).await?,
+        Part::Cost { images } => cost::measure(*images, &mut report).await?,
+        Part::Route { images } => route::measure(*images, &mut report).await?,
+    }
     println!("{}", report.table());
     if let Some(folder) = options.json.parent() {
         std::fs::create_dir_all(folder)?;

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import queue
 import re
 import shutil
 import socket
@@ -24,16 +25,17 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "moto_differs(does, page): moto answers otherwise than AWS documents")
+    config.addinivalue_line("markers", "simulator_differs(does, page): the simulator answers otherwise than AWS documents")
     config.addinivalue_line("markers", "only_simulator(why): moto has nothing of it")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--target") != "moto":
-        return
+    target = config.getoption("--target")
     for item in items:
-        if only := item.get_closest_marker("only_simulator"):
+        only = item.get_closest_marker("only_simulator")
+        if only and target == "moto":
             item.add_marker(pytest.mark.skip(reason=only.args[0]))
-        elif differs := item.get_closest_marker("moto_differs"):
+        elif differs := item.get_closest_marker(f"{target}_differs"):
             # Strict: a difference that is gone must leave the list.
             item.add_marker(pytest.mark.xfail(reason=differs.args[0], strict=True))
 
@@ -46,19 +48,43 @@ def endpoint(request):
             port = free.getsockname()[1]
         server = shutil.which("moto_server", path=os.path.dirname(sys.executable))
         process = subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/moto-api/data.json")
     else:
         command = [os.environ["ECR_LINEAGE"], "local", "--port", "0", "--speed", "0"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        welcome = "".join(iter(process.stdout.readline, "What is recorded:\n"))
-        url = re.search(r"http://127\.0\.0\.1:\d+", welcome).group()
-        request.config.welcome = welcome
-        # What it tells besides must not stop it.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-    yield url
-    process.terminate()
-    process.wait(PATIENCE_SECONDS)
+    try:
+        if request.config.getoption("--target") == "moto":
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/moto-api/data.json")
+        else:
+            request.config.welcome = welcome(process.stdout)
+            url = re.search(r"http://127\.0\.0\.1:\d+", request.config.welcome).group()
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def welcome(output):
+    """What the simulator says until it is ready; it fails if that never comes."""
+    lines = queue.Queue()
+
+    def read():
+        # To the end: what it tells besides must not stop it.
+        for line in output:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    said, end = "", time.monotonic() + PATIENCE_SECONDS
+    while not said.endswith("What is recorded:\n"):
+        line = lines.get(timeout=max(0.0, end - time.monotonic()))
+        assert line, f"it ended before it was ready: {said}"
+        said += line
+    return said
 
 
 def wait_for(url):

@@ -17,21 +17,27 @@ COPIED = 10 * MINUTE
 CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
 
 
+# Reads the model of each service once.
+SESSION = boto3.Session()
+
+
 class Sites:
     def __init__(self, endpoint, accounts):
         self.endpoint, self.accounts = endpoint, accounts
 
+    def signed(self, service, region, access_key, token=None, secret="secret"):
+        """A client with credentials as they are."""
+        return SESSION.client(
+            service, region_name=region, endpoint_url=self.endpoint, config=CONFIG,
+            aws_access_key_id=access_key, aws_secret_access_key=secret, aws_session_token=token,
+        )
+
     def client(self, service, region, account):
         """A client of an account: through a role of it, as everywhere."""
-        first = self.session(region, self.accounts[0]).client("sts", endpoint_url=self.endpoint, config=CONFIG)
+        first = self.signed("sts", region, self.accounts[0])
         role = first.assume_role(RoleArn=f"arn:aws:iam::{account}:role/conformance", RoleSessionName="dana")
         given = role["Credentials"]
-        session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region)
-        return session.client(service, endpoint_url=self.endpoint, config=CONFIG)
-
-    @staticmethod
-    def session(region, account):
-        return boto3.Session(account, "secret", region_name=region)
+        return self.signed(service, region, given["AccessKeyId"], given["SessionToken"], given["SecretAccessKey"])
 
     def registry(self, region, account=0, repository=False):
         registry = Registry(self, region, self.accounts[account])
@@ -40,16 +46,18 @@ class Sites:
         return registry
 
     def step(self, seconds):
-        """Lets time pass."""
+        """Lets time pass, and says what time it is then."""
         body = json.dumps({"seconds": seconds}).encode()
-        urllib.request.urlopen(f"{self.endpoint}/_simulator/step", body, timeout=60).read()
+        with urllib.request.urlopen(f"{self.endpoint}/_simulator/step", body, timeout=60) as answer:
+            return json.load(answer)["time"]
 
     def events(self):
         """All events that were emitted in these accounts."""
         events, after = [], 0
         while True:
             url = f"{self.endpoint}/_simulator/events?after={after}"
-            answer = json.load(urllib.request.urlopen(url, timeout=20))
+            with urllib.request.urlopen(url, timeout=20) as opened:
+                answer = json.load(opened)
             if not answer["events"]:
                 return events
             after = answer["next"]
@@ -95,12 +103,21 @@ class Registry:
         return detail
 
     def replicate(self, *registries, prefix=None, native=None):
-        rule = {"destinations": [registry.destination for registry in registries]}
-        if prefix:
-            rule["repositoryFilters"] = [{"filter": prefix, "filterType": "PREFIX_MATCH"}]
-        if native is not None:
-            rule["deleteReplication"] = {"enabled": native}
-        return self.ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+        prefixes = [prefix] if prefix else []
+        return self.rules(rule(*(registry.destination for registry in registries), prefixes=prefixes, native=native))
+
+    def rules(self, *rules):
+        return self.ecr.put_replication_configuration(replicationConfiguration={"rules": list(rules)})
+
+    def archive(self, manifest, target="ARCHIVE"):
+        """Moves an image to a storage class, and says its status then."""
+        answer = self.ecr.update_image_storage_class(
+            repositoryName=APP, imageId={"imageDigest": digest(manifest)}, targetStorageClass=target
+        )
+        return answer["imageStatus"]
+
+    def restore(self, manifest):
+        return self.archive(manifest, "STANDARD")
 
     def copies(self, manifest):
         """The status of each copy, by region."""
@@ -113,6 +130,16 @@ class Registry:
             "Action": list(actions), "Resource": f"arn:aws:ecr:{self.region}:{self.account}:repository/*",
         }
         self.ecr.put_registry_policy(policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def rule(*destinations, prefixes=(), native=None):
+    """A rule of a replication configuration."""
+    made = {"destinations": list(destinations)}
+    if prefixes:
+        made["repositoryFilters"] = [{"filter": prefix, "filterType": "PREFIX_MATCH"} for prefix in prefixes]
+    if native is not None:
+        made["deleteReplication"] = {"enabled": native}
+    return made
 
 
 def refusal(call, *arguments, **named):

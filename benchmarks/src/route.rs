@@ -1,0 +1,135 @@
+//! The whole route on one machine: calls into simulated registries, their copies and events, the queue, `record`, the
+//! table; beside `record` and the table alone, with the same events.
+
+use std::{fs, time::Instant};
+
+use aws::table::Table;
+use cli::{
+    embedded::Embedded,
+    local::{Local, LocalSettings},
+};
+use domain::{event, image::Registry};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use simulator::settings::{Lag, Settings};
+use std::time::Duration;
+
+use crate::{
+    Error,
+    events::{REPLICAS, SOURCE},
+    report::Report,
+};
+
+/// How many images are pushed before time passes and their events are delivered.
+const ROUND: u32 = 1_000;
+
+/// Calls at a time.
+const PUSHERS: usize = 8;
+
+/// Events in a batch: SQS's default for Lambda, and what `local` delivers.
+const BATCH: usize = 10;
+
+/// The most that the last tenth of the images may take longer, per event, than the first: "flat", on a machine that does other
+/// things as well.
+const FLAT: f64 = 1.3;
+
+/// Pushes images, each with a tag of its own, and lets each be copied to two registries and recorded.
+pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
+    let registries = Settings { lag: Lag::exactly("10s".parse()?), ..Settings::default() };
+    let now = "2026-11-02T09:00:00Z".parse()?;
+    let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
+    let source = prepare(&local).await?;
+    let embedded = Embedded::open(None).await?;
+    let alone = Table::new(embedded.client().await, "alone");
+    alone.create().await?;
+
+    let (mut times, mut alone_seconds, mut alone_events) = (Vec::new(), 0.0, 0);
+    for round in 0..images.div_ceil(ROUND) {
+        let seen = local.simulator.emitted(0).last().map_or(0, |emitted| emitted.number);
+        let started = Instant::now();
+        let numbers = round * ROUND..images.min((round + 1) * ROUND);
+        let mut pushed = stream::iter(numbers).map(|number| push(&source, number)).buffer_unordered(PUSHERS);
+        while let Some(pushed) = pushed.next().await {
+            pushed?;
+        }
+        local.simulator.step(Duration::from_secs(10));
+        local.deliver_now().await;
+        let seconds = started.elapsed().as_secs_f64();
+        // What no rule lets through costs the registries, but is not delivered.
+        let events = local.simulator.emitted(seen).into_iter().filter(|emitted| emitted.deliveries > 0);
+        let events: Vec<_> = events.map(|emitted| emitted.event).collect();
+        times.push(seconds / count(events.len()));
+        if local.simulator.queue_lengths() != (0, 0) {
+            return Err("not every event was recorded".into());
+        }
+        if round == 0 {
+            let started = Instant::now();
+            record_alone(&alone, &events).await?;
+            (alone_seconds, alone_events) = (started.elapsed().as_secs_f64(), events.len());
+        }
+    }
+    let tenth = times.len().div_ceil(10);
+    let mean = |times: &[f64]| times.iter().sum::<f64>() / count(times.len());
+    let (first, last) =
+        (mean(times.get(..tenth).unwrap_or_default()), mean(times.get(times.len() - tenth..).unwrap_or_default()));
+    let what = |text: &str| format!("local route, {images} images on 3 registries: {text}");
+    report.alone(what("events per second"), "1/s", 1.0 / mean(&times), None);
+    report.beside(
+        &what("time per event, beside `record` alone"),
+        "ms",
+        first * 1e3,
+        alone_seconds * 1e3 / count(alone_events),
+        0.2,
+    );
+    report.beside(&what("time per event, last tenth beside first"), "ms", last * 1e3, first * 1e3, 1.0 / FLAT);
+    report.alone(what("resident memory, registries, queue and table"), "MiB", resident_mebibytes()?, None);
+    local.close().await;
+    Ok(())
+}
+
+/// A source that replicates to the two others, one of them in another account.
+async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
+    use aws_sdk_ecr::types::{ReplicationConfiguration, ReplicationDestination, ReplicationRule};
+    let source = local.registry(&SOURCE.parse()?).await;
+    source.create_repository().repository_name("team/app").send().await?;
+    let mut rule = ReplicationRule::builder();
+    for registry in REPLICAS {
+        let to: Registry = registry.parse()?;
+        let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        local.registry(&to).await.put_registry_policy().policy_text(policy.to_string()).send().await?;
+        rule =
+            rule.destinations(ReplicationDestination::builder().region(to.region()).registry_id(to.account()).build()?);
+    }
+    let configuration = ReplicationConfiguration::builder().rules(rule.build()?).build()?;
+    source.put_replication_configuration().replication_configuration(configuration).send().await?;
+    Ok(source)
+}
+
+async fn push(source: &aws_sdk_ecr::Client, number: u32) -> Result<(), Error> {
+    let manifest = json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1_470}, "number": number});
+    let put = source.put_image().repository_name("team/app").image_manifest(manifest.to_string());
+    put.image_tag(format!("v{number}")).send().await?;
+    Ok(())
+}
+
+async fn record_alone(table: &Table, events: &[Value]) -> Result<(), Error> {
+    for batch in events.chunks(BATCH) {
+        let events = batch.iter().map(event::read_value).collect::<Result<Vec<_>, _>>()?;
+        for recorded in record::record(table, &events).await {
+            recorded?;
+        }
+    }
+    Ok(())
+}
+
+/// The memory of this process that is resident now, in MiB.
+fn resident_mebibytes() -> Result<f64, Error> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some hundred thousand")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
