@@ -52,8 +52,11 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
         while let Some(pushed) = pushed.next().await {
             pushed?;
         }
+        let a = started.elapsed();
         local.simulator.step(Duration::from_secs(10));
+        let b = started.elapsed();
         local.deliver_now().await;
+        eprintln!("{round} push {:?} step {:?} deliver {:?}", a, b - a, started.elapsed() - b);
         let seconds = started.elapsed().as_secs_f64();
         // What no rule lets through costs the registries, but is not delivered.
         let events = local.simulator.emitted(seen).into_iter().filter(|emitted| emitted.deliveries > 0);
@@ -90,13 +93,19 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
 /// A source that replicates to the two others, one of them in another account.
 async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
     use aws_sdk_ecr::types::{ReplicationConfiguration, ReplicationDestination, ReplicationRule};
-    let source = local.registry(&SOURCE.parse()?).await;
+    let source = local.registry(&SOURCE.parse()?, "release", "benchmark").await?;
     source.create_repository().repository_name("team/app").send().await?;
     let mut rule = ReplicationRule::builder();
     for registry in REPLICAS {
         let to: Registry = registry.parse()?;
         let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
-        local.registry(&to).await.put_registry_policy().policy_text(policy.to_string()).send().await?;
+        local
+            .registry(&to, "release", "benchmark")
+            .await?
+            .put_registry_policy()
+            .policy_text(policy.to_string())
+            .send()
+            .await?;
         rule =
             rule.destinations(ReplicationDestination::builder().region(to.region()).registry_id(to.account()).build()?);
     }

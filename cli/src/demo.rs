@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use simulator::settings::{Lag, Settings};
 
 use crate::{
-    answer::{self, Orphans, Shown},
+    answer::{self, History, Orphans, Shown},
     failure::Failure,
     local::{Local, LocalSettings},
     reference::Reference,
@@ -31,6 +31,8 @@ pub struct Demo {
     pub story: Vec<Act>,
     /// The image in the middle of it.
     pub shown: Shown,
+    /// A tag that moved, late in one registry.
+    pub history: History,
     /// The replicas that are left over.
     pub orphans: Orphans,
 }
@@ -94,8 +96,9 @@ pub async fn play() -> Result<Demo, Failure> {
     let now = Timestamp::from_second(BEGINNING).unwrap_or_default();
     let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
     let mut stage = Stage { local, story: Vec::new() };
-    let (ireland, tokyo) = (stage.site(IRELAND).await?, stage.site(TOKYO).await?);
-    let virginia = stage.site(VIRGINIA).await?;
+    let ireland = stage.site(IRELAND, "release", "pipeline").await?;
+    let (virginia, tokyo) =
+        (stage.site(VIRGINIA, "platform", "dana").await?, stage.site(TOKYO, "platform", "kenji").await?);
 
     stage.create(&ireland, "shop/api").await?;
     stage
@@ -131,9 +134,11 @@ pub async fn play() -> Result<Demo, Failure> {
     stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
     stage.wait(SignedDuration::from_mins(3)).await;
 
-    stage.untag(&ireland, "stable", "the tag, and the image that had no other").await?;
-    stage.delete(&ireland, &release, "v1.1.0 by its digest, with all its tags").await?;
-    stage.untag(&virginia, "v1.1.0", "the replica's only tag, and so the replica").await?;
+    let tagged = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
+    let by_digest = ImageIdentifier::builder().image_digest(&release).build();
+    stage.delete(&ireland, tagged("stable"), "stable: one of two tags, so v1.2.0 stays").await?;
+    stage.delete(&ireland, by_digest, "v1.1.0 by its digest, with all its tags").await?;
+    stage.delete(&virginia, tagged("v1.1.0"), "v1.1.0: the replica's only tag, and so the replica").await?;
 
     stage.expire(&ireland).await?;
     stage.wait(SignedDuration::from_hours(24 * 15)).await;
@@ -142,16 +147,19 @@ pub async fn play() -> Result<Demo, Failure> {
     let table = &stage.local.table;
     let reference =
         Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
-    let (shown, orphans) = (answer::show(table, &reference).await?, answer::orphans(table, None).await?);
+    let stable = "shop/api:stable".parse().map_err(|error| Failure::Demo(Box::new(error)))?;
+    let (shown, history) = (answer::show(table, &reference).await?, answer::history(table, &stable, None).await?);
+    let orphans = answer::orphans(table, None).await?;
     let Stage { local, story } = stage;
     local.close().await;
-    Ok(Demo { story, shown, orphans })
+    Ok(Demo { story, shown, history, orphans })
 }
 
 impl Stage {
-    async fn site(&self, registry: &str) -> Result<Site, Failure> {
+    /// A registry, and who works in it.
+    async fn site(&self, registry: &str, role: &str, somebody: &str) -> Result<Site, Failure> {
         let registry: Registry = registry.parse().map_err(|error| Failure::Demo(Box::new(error)))?;
-        Ok(Site { ecr: self.local.registry(&registry).await, registry })
+        Ok(Site { ecr: self.local.registry(&registry, role, somebody).await?, registry })
     }
 
     fn act(&mut self, site: &Site, what: impl Into<String>) {
@@ -185,17 +193,8 @@ impl Stage {
         Ok(())
     }
 
-    async fn untag(&mut self, site: &Site, tag: &str, why: &str) -> Result<(), Failure> {
-        self.act(site, format!("deletes {tag}: {why}"));
-        let id = ImageIdentifier::builder().image_tag(tag).build();
-        site.ecr.batch_delete_image().repository_name("shop/api").image_ids(id).send().await?;
-        self.breathe().await;
-        Ok(())
-    }
-
-    async fn delete(&mut self, site: &Site, digest: &str, why: &str) -> Result<(), Failure> {
-        self.act(site, format!("deletes {why}"));
-        let id = ImageIdentifier::builder().image_digest(digest).build();
+    async fn delete(&mut self, site: &Site, id: ImageIdentifier, what: &str) -> Result<(), Failure> {
+        self.act(site, format!("deletes {what}"));
         site.ecr.batch_delete_image().repository_name("shop/api").image_ids(id).send().await?;
         self.breathe().await;
         Ok(())

@@ -78,6 +78,9 @@ pub enum Failure {
         #[source]
         source: std::io::Error,
     },
+    /// A role could not be assumed.
+    #[error("cannot assume the role")]
+    Role(#[source] Box<dyn StdError + Send + Sync>),
     /// A simulated registry refused something that the demo does.
     #[error("the demo failed")]
     Demo(#[source] Box<dyn StdError + Send + Sync>),
@@ -130,7 +133,7 @@ impl Failure {
             }
             Self::Registries(_) => "name another folder with `--data`".into(),
             Self::Port { .. } => "name another port with `--port`; `--port 0` takes any that is free".into(),
-            Self::Demo(_) | Self::Output(_) => return None,
+            Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })
     }
 }

@@ -122,13 +122,31 @@ impl Local {
         messages
     }
 
-    /// A client of one registry, with credentials of its account.
-    pub async fn registry(&self, registry: &Registry) -> aws_sdk_ecr::Client {
+    /// A client of one registry, for somebody who has assumed a role of its account.
+    ///
+    /// # Errors
+    /// When the role cannot be assumed.
+    pub async fn registry(
+        &self,
+        registry: &Registry,
+        role: &str,
+        somebody: &str,
+    ) -> Result<aws_sdk_ecr::Client, Failure> {
         let http = aws_smithy_http_client::Builder::new().build_http();
-        let loader = start::loader().http_client(http).endpoint_url(&self.endpoint);
-        let credentials = Credentials::new(registry.account(), "local", None, None, "local");
         let region = Region::new(registry.region().to_owned());
-        aws_sdk_ecr::Client::new(&loader.credentials_provider(credentials).region(region).load().await)
+        let account = Credentials::new(registry.account(), "local", None, None, "local");
+        let loader = start::loader().http_client(http).endpoint_url(&self.endpoint).region(region);
+        let config = loader.credentials_provider(account).load().await;
+        let arn = format!("arn:aws:iam::{}:role/{role}", registry.account());
+        let assume = aws_sdk_sts::Client::new(&config).assume_role().role_arn(arn).role_session_name(somebody);
+        let assumed = assume.send().await.map_err(|error| Failure::Role(error.into()))?;
+        let mut config = aws_sdk_ecr::config::Builder::from(&config);
+        if let Some(given) = assumed.credentials() {
+            let token = Some(given.session_token().to_owned());
+            let role = Credentials::new(given.access_key_id(), given.secret_access_key(), token, None, "local");
+            config = config.credentials_provider(role);
+        }
+        Ok(aws_sdk_ecr::Client::from_conf(config.build()))
     }
 
     /// Stops answering, and lets go of the table.

@@ -71,10 +71,13 @@ impl Print for Demo {
         for act in &self.story {
             story.add_row([time(act.time), act.registry.to_string(), act.what.clone()]);
         }
-        let (shown, orphans) = (self.shown.table(width), self.orphans.table(width));
+        let (shown, history, orphans) = (self.shown.table(width), self.history.table(width), self.orphans.table(width));
         let asked = |what: &str| styled(HEADING, format!("What was recorded: {what}"));
         let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
-        format!("{story}\n\n{shown}\n{}\n{orphans}", asked("ecr-lineage orphans"))
+        let history = format!("{}\n{history}", asked("ecr-lineage history shop/api:stable"));
+        let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans"));
+        let next = "To do the like yourself, with the AWS CLI or any SDK: ecr-lineage local";
+        format!("{story}\n\n{shown}\n{history}\n{orphans}\n{next}\n")
     }
 }
 
@@ -214,11 +217,11 @@ impl Print for Orphans {
             let tags: Vec<_> = orphan.tags.iter().map(ToString::to_string).collect();
             let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
             let has = match orphan.status {
-                Status::Present | Status::Absent => "has it",
-                Status::Archived => "has it archived",
-                Status::ProbablyAbsent => "has probably lost it, too",
+                Status::Present | Status::Absent => format!("has it, {tags}"),
+                Status::Archived => format!("has it archived, {tags}"),
+                Status::ProbablyAbsent => "has probably lost it, too".to_owned(),
             };
-            _ = writeln!(text, "  {} {} {has}, {tags}", sign(orphan.status), orphan.registry);
+            _ = writeln!(text, "  {} {} {has}", sign(orphan.status), orphan.registry);
             for (source, lost) in &orphan.sources {
                 let lost = lost.map(time).unwrap_or_default();
                 _ = writeln!(text, "  {} {source} lost it {lost}", sign(Status::Absent));

@@ -105,10 +105,10 @@ impl World {
 
     /// What the rules send to a destination, and is not there.
     fn missing(&self, registry: &Registry, destination: &Destination) -> Vec<(RepositoryName, Digest, Option<Tag>)> {
-        let (Some(state), Some(to)) = (self.registry(registry), destination.registry()) else { return Vec::new() };
+        let Some(to) = destination.registry() else { return Vec::new() };
         let mut missing = Vec::new();
         for (place, repository) in self.repositories().iter().filter(|(place, _)| place.registry == *registry) {
-            if !state.replication.destinations(place.repository.as_str(), false).contains(&to) {
+            if !self.destinations(place, false).contains(&to) {
                 continue;
             }
             let there = self.repository(&place.in_registry(&to));

@@ -60,19 +60,19 @@ impl World {
         self.emit(|id, time| envelope(&registry, "aws.ecr", detail_type, id, time, &[], detail.into()));
     }
 
-    /// Emits `ECR Replication Action` where the copy goes (E3, U12).
+    /// Emits `ECR Replication Action` where the copy goes (E3, U12, U23).
     pub(crate) fn emit_replication(
         &mut self,
         place: &Place,
         source: &Registry,
         digest: &Digest,
         tag: Option<&Tag>,
-        result: &str,
+        result: Result<(), &str>,
     ) {
         let mut detail = Map::new();
         self.put_tag(&mut detail, tag);
         for (name, value) in [
-            ("result", result),
+            ("result", if result.is_ok() { "SUCCESS" } else { "FAILED" }),
             ("repository-name", place.repository.as_str()),
             ("image-digest", digest.as_str()),
             ("source-account", source.account()),
@@ -80,6 +80,9 @@ impl World {
             ("source-region", source.region()),
         ] {
             detail.insert(name.to_owned(), json!(value));
+        }
+        if let Some(code) = result.err().filter(|_| self.settings.unconfirmed.failed_replication_has_code) {
+            detail.insert("failure-code".to_owned(), json!(code));
         }
         let account = if self.settings.unconfirmed.replicate_in_destination_account { &place.registry } else { source };
         let Ok(registry) = Registry::new(account.account(), place.registry.region()) else { return };

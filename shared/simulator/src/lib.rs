@@ -117,24 +117,26 @@ impl Simulator {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner).failure.is_some()
     }
 
-    /// Performs one operation, unless trouble has it otherwise.
-    pub(crate) fn call(&self, caller: &Caller, operation: &str, body: &[u8]) -> (CallFate, Result<Value, ApiError>) {
-        let called = self.with(|world| {
-            let fate = {
-                let mut chance = world.chance_of_call();
-                world.settings.trouble.of_call(&mut chance)
-            };
-            let answered = match fate {
-                CallFate::Throttled => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
-                CallFate::Unheard => Err(ApiError::new("ServerException", "not heard")),
-                CallFate::Answered | CallFate::Unanswered => api::call(world, caller, operation, body),
-            };
-            (fate, answered)
+    /// Performs one operation, as a call over the wire would: with the body of a request in JSON. Nothing is answered if
+    /// trouble has it so.
+    #[must_use]
+    pub fn call(&self, caller: &Caller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
+        let answer = self.with(|world| {
+            let mut chance = world.chance_of_call();
+            match world.settings.trouble.of_call(&mut chance) {
+                CallFate::Answered => Some(api::call(world, caller, operation, body)),
+                CallFate::Throttled => Some(Err(ApiError::new("ThrottlingException", "Rate exceeded"))),
+                CallFate::Unheard => None,
+                CallFate::Unanswered => {
+                    _ = api::call(world, caller, operation, body);
+                    None
+                }
+            }
         });
         if self.has_failed() {
-            return (CallFate::Answered, Err(ApiError::new("ServerException", "the registries cannot be saved")));
+            return Some(Err(ApiError::new("ServerException", "the registries cannot be saved")));
         }
-        called
+        answer
     }
 
     pub(crate) fn new_id(&self) -> String {

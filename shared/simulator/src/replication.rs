@@ -65,18 +65,22 @@ impl Destination {
 }
 
 impl Rule {
-    /// A filter is a prefix of the name as a text: `prod` also means `production` (R1). Without filters: everything.
-    fn covers(&self, repository: &str) -> bool {
-        let filters = self.repository_filters.as_deref();
-        filters.is_none_or(|filters| filters.iter().any(|filter| repository.starts_with(&filter.filter)))
+    /// A filter is a prefix of the name: as a text, so that `prod` also means `production`, or as a path (R1, U22).
+    /// Without filters: everything.
+    fn covers(&self, repository: &str, as_text: bool) -> bool {
+        let is_prefix = |filter: &RepositoryFilter| {
+            let rest = repository.strip_prefix(&filter.filter);
+            rest.is_some_and(|rest| as_text || rest.is_empty() || rest.starts_with('/') || filter.filter.ends_with('/'))
+        };
+        self.repository_filters.as_deref().is_none_or(|filters| filters.iter().any(is_prefix))
     }
 }
 
 impl ReplicationConfiguration {
     /// Where a repository is copied, each destination once; only by rules that also replicate deletions, if asked.
-    pub(crate) fn destinations(&self, repository: &str, only_deletions: bool) -> BTreeSet<Registry> {
+    fn destinations(&self, repository: &str, only_deletions: bool, as_text: bool) -> BTreeSet<Registry> {
         let deletes = |rule: &&Rule| rule.delete_replication.as_ref().is_some_and(|switch| switch.enabled);
-        let rules = self.rules.iter().filter(|rule| rule.covers(repository));
+        let rules = self.rules.iter().filter(|rule| rule.covers(repository, as_text));
         let rules = rules.filter(|rule| !only_deletions || deletes(rule));
         rules.flat_map(|rule| &rule.destinations).filter_map(Destination::registry).collect()
     }
@@ -105,9 +109,7 @@ pub(crate) struct DeletionTask {
 impl World {
     /// Starts the copies of an image that was pushed or restored, with the tag it was pushed with (R2, R3).
     pub(crate) fn replicate(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
-        let configured = self.registry(&place.registry).map(|registry| &registry.replication);
-        let destinations = configured.map(|rules| rules.destinations(place.repository.as_str(), false));
-        for to in destinations.unwrap_or_default() {
+        for to in self.destinations(place, false) {
             let fate = {
                 let mut chance = self.chance_of_copy();
                 self.settings.trouble.of_copy(&mut chance)
@@ -124,6 +126,14 @@ impl World {
             let copy = CopyTask { from: place.clone(), to, digest: digest.clone(), tag: tag.cloned(), failure };
             self.plan(at, Task::Copy(copy));
         }
+    }
+
+    /// Where the rules send a repository; only those that also send deletions, if asked.
+    pub(crate) fn destinations(&self, place: &Place, only_deletions: bool) -> BTreeSet<Registry> {
+        let as_text = self.settings.unconfirmed.filters_are_text_prefixes;
+        let configured = self.registry(&place.registry).map(|registry| &registry.replication);
+        let name = place.repository.as_str();
+        configured.map(|rules| rules.destinations(name, only_deletions, as_text)).unwrap_or_default()
     }
 
     fn lag(&mut self, to: &Registry) -> SignedDuration {
@@ -180,7 +190,8 @@ impl World {
             let silent = code != "InternalError" && !unconfirmed.denied_replication_emits_failed;
             self.set_copy(&copy.from, &copy.digest, &copy.to, CopyStatus::Failed, Some(code.clone()));
             if !silent {
-                self.emit_replication(&place, &copy.from.registry, &copy.digest, copy.tag.as_ref(), "FAILED");
+                let failed = Err(code.as_str());
+                self.emit_replication(&place, &copy.from.registry, &copy.digest, copy.tag.as_ref(), failed);
             }
             return;
         }
@@ -210,7 +221,7 @@ impl World {
             self.set_tag(place, tag, digest);
         }
         let told = tag.filter(|_| !taken || self.settings.unconfirmed.untagged_replica_event_has_tag);
-        self.emit_replication(place, source, digest, told, "SUCCESS");
+        self.emit_replication(place, source, digest, told, Ok(()));
         if self.settings.unconfirmed.replica_emits_push {
             self.emit_image_action(place, &manifest, told, Action::Push);
         }
@@ -224,7 +235,7 @@ impl World {
             self.copy_children(source, place, &manifest);
             self.store_replica(place, &manifest);
             if self.settings.unconfirmed.children_emit_replicate {
-                self.emit_replication(place, source, child, None, "SUCCESS");
+                self.emit_replication(place, source, child, None, Ok(()));
             }
         }
     }
@@ -246,9 +257,7 @@ impl World {
 
     /// Sends a deletion on to where ECR's own switch says so (R8): of a tag, or of an image that is gone here.
     pub(crate) fn replicate_deletion(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
-        let configured = self.registry(&place.registry).map(|registry| &registry.replication);
-        let destinations = configured.map(|rules| rules.destinations(place.repository.as_str(), true));
-        for to in destinations.unwrap_or_default() {
+        for to in self.destinations(place, true) {
             let at = later(self.now(), self.lag(&to));
             let deletion = DeletionTask { place: place.in_registry(&to), digest: digest.clone(), tag: tag.cloned() };
             self.plan(at, Task::Deletion(deletion));
@@ -317,14 +326,17 @@ mod tests {
             "repositoryFilters": [{"filter": "prod", "filterType": "PREFIX_MATCH"}, {"filter": "base/", "filterType": "PREFIX_MATCH"}]}]}"#,
         );
         for name in ["prod", "prod/app", "production/app", "base/os"] {
-            assert_eq!(rules.destinations(name, false).len(), 1, "{name}");
+            assert_eq!(rules.destinations(name, false, true).len(), 1, "{name}");
         }
         for name in ["dev/prod", "base"] {
-            assert!(rules.destinations(name, false).is_empty(), "{name}");
+            assert!(rules.destinations(name, false, true).is_empty(), "{name}");
+        }
+        for (name, covered) in [("prod", 1), ("prod/app", 1), ("production/app", 0), ("base/os", 1), ("base", 0)] {
+            assert_eq!(rules.destinations(name, false, false).len(), covered, "{name}");
         }
         let all =
             configuration(r#"{"rules": [{"destinations": [{"region": "us-east-1", "registryId": "111122223333"}]}]}"#);
-        assert_eq!(all.destinations("anything", false).len(), 1);
+        assert_eq!(all.destinations("anything", false, true).len(), 1);
     }
 
     #[test]
@@ -335,8 +347,8 @@ mod tests {
             {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}},
             {"destinations": [{"region": "us-west-2", "registryId": "111122223333"}], "deleteReplication": {"enabled": false}}]}"#,
         );
-        assert_eq!(rules.destinations("app", false).len(), 2);
-        let deletes: Vec<_> = rules.destinations("app", true).into_iter().map(|to| to.to_string()).collect();
+        assert_eq!(rules.destinations("app", false, true).len(), 2);
+        let deletes: Vec<_> = rules.destinations("app", true, true).into_iter().map(|to| to.to_string()).collect();
         assert_eq!(deletes, ["111122223333/us-east-1"]);
     }
 }

@@ -21,7 +21,6 @@ use crate::{
     Simulator,
     api::{ApiError, Caller},
     sts,
-    trouble::CallFate,
 };
 
 /// ECR's target names begin with this. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
@@ -121,11 +120,10 @@ fn call(simulator: &Simulator, headers: &HeaderMap, operation: &str, body: &[u8]
         Ok(caller) => caller,
         Err(error) => return Ok(refused(&error)),
     };
-    let (fate, answered) = simulator.call(&caller, operation, body);
-    match (fate, answered) {
-        (CallFate::Unheard | CallFate::Unanswered, _) => Err(NoAnswer),
-        (_, Ok(answer)) => Ok(json_answer(StatusCode::OK, &answer)),
-        (_, Err(error)) => Ok(refused(&error)),
+    match simulator.call(&caller, operation, body) {
+        None => Err(NoAnswer),
+        Some(Ok(answer)) => Ok(json_answer(StatusCode::OK, &answer)),
+        Some(Err(error)) => Ok(refused(&error)),
     }
 }
 

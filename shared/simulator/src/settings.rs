@@ -97,6 +97,12 @@ pub struct Unconfirmed {
     pub transition_in_policy_record: bool,
     /// U20. Whether automatic clean-up of referrers emits DELETE.
     pub referrer_cleanup_emits_delete: bool,
+    /// U22. Whether a filter is a prefix of the name as a text (`prod` also means `production`), or as a path.
+    pub filters_are_text_prefixes: bool,
+    /// U23. Whether the event of a failed copy carries its failure code.
+    pub failed_replication_has_code: bool,
+    /// U24. Whether another tag for an image that is there is copied like a push.
+    pub new_tag_replicates: bool,
 }
 
 impl Default for Unconfirmed {
@@ -122,6 +128,9 @@ impl Default for Unconfirmed {
             late_replica_takes_tag: true,
             transition_in_policy_record: true,
             referrer_cleanup_emits_delete: true,
+            filters_are_text_prefixes: true,
+            failed_replication_has_code: false,
+            new_tag_replicates: true,
         }
     }
 }

@@ -78,6 +78,8 @@ pub(super) fn put_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answ
     if there.is_some_and(|state| state.tags.len() >= MAX_TAGS) && !same {
         return Err(ApiError::new("LimitExceededException", format!("The image has {MAX_TAGS} tags already")));
     }
+    // U24: another tag for what is there is a push, or is not.
+    let replicates = there.is_none() || archived || world.settings.unconfirmed.new_tag_replicates;
     let moment = world.moment();
     let manifest = Arc::new(manifest);
     match world.image_mut(&place, &digest) {
@@ -93,7 +95,9 @@ pub(super) fn put_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answ
         world.set_tag(&place, tag, &digest);
     }
     world.emit_image_action(&place, &manifest, tag.as_ref(), Action::Push);
-    world.replicate(&place, &digest, tag.as_ref());
+    if replicates {
+        world.replicate(&place, &digest, tag.as_ref());
+    }
     let id = ImageId { image_digest: Some(digest.to_string()), image_tag: tag.map(String::from) };
     Ok(json!({"image": image(&place, id, &manifest)}))
 }

@@ -194,7 +194,7 @@ async fn an_expiry_is_replicated_only_by_the_native_switch() {
     assert_eq!((images(&ireland).await.len(), images(&virginia).await.len()), (1, 2));
     let switched = json!({"replicationConfiguration": {"rules": [
         {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}}]}});
-    sites.raw(IRELAND, "PutReplicationConfiguration", &switched).await;
+    sites.raw(IRELAND, "PutReplicationConfiguration", &switched);
     push(&ireland, &image("c"), Some("v3")).await;
     sites.pass(DAY + COPIED);
     assert_eq!(tags(&virginia, &image("b")).await, None);

@@ -196,8 +196,8 @@ async fn the_native_switch_takes_tags_and_images_away_and_all_tags_with_the_last
     let switched = serde_json::json!({"replicationConfiguration": {"rules": [
         {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}},
         {"destinations": [{"region": "us-west-2", "registryId": "111122223333"}], "deleteReplication": {"enabled": false}}]}});
-    sites.raw(IRELAND, "PutReplicationConfiguration", &switched).await;
-    let told = sites.raw(IRELAND, "DescribeRegistry", &serde_json::json!({})).await;
+    sites.raw(IRELAND, "PutReplicationConfiguration", &switched);
+    let told = sites.raw(IRELAND, "DescribeRegistry", &serde_json::json!({}));
     assert_eq!(told["replicationConfiguration"], switched["replicationConfiguration"]);
 
     for tag in ["v1", "latest"] {

@@ -14,7 +14,7 @@ use aws_sdk_ecr::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use simulator::{Simulator, server, settings::Settings};
+use simulator::{Caller, Simulator, server, settings::Settings};
 use tokio::net::TcpListener;
 
 pub(crate) const IRELAND: &str = "111122223333/eu-west-1";
@@ -234,21 +234,11 @@ pub(crate) fn failed<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Deb
 }
 
 impl Sites {
-    /// A call as it goes over the wire, for what the SDK cannot say yet.
-    pub(crate) async fn raw(&self, registry: &str, operation: &str, body: &Value) -> Value {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// A call past the SDK, for what it cannot say yet.
+    pub(crate) fn raw(&self, registry: &str, operation: &str, body: &Value) -> Value {
         let (account, region) = registry.split_once('/').unwrap();
-        let (host, body) = (self.endpoint.strip_prefix("http://").unwrap(), body.to_string());
-        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n\
-             authorization: AWS4-HMAC-SHA256 Credential={account}/20261122/{region}/ecr/aws4_request, SignedHeaders=host, Signature=0\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        let arn = format!("arn:aws:iam::{account}:root");
+        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        self.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
 }

@@ -129,7 +129,7 @@ async fn u10_what_a_replicated_deletion_tells() {
         let ireland = sites.with_app(IRELAND).await;
         let rules = json!({"replicationConfiguration": {"rules": [
             {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}}]}});
-        sites.raw(IRELAND, "PutReplicationConfiguration", &rules).await;
+        sites.raw(IRELAND, "PutReplicationConfiguration", &rules);
         push(&ireland, &image("a"), Some("v1")).await;
         sites.pass(COPIED);
         delete(&ireland, tagged("v1")).await;
@@ -156,16 +156,21 @@ async fn u11_u13_what_events_of_artifacts_are_called_and_carry() {
 }
 
 #[tokio::test]
-async fn u15_whether_a_copy_without_permission_tells() {
+async fn u15_u23_whether_a_copy_without_permission_tells_and_why() {
     let told = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         replicate(&ireland, [rule(&[TOKYO], None)]).await;
         push(&ireland, &image("a"), Some("v1")).await;
         let mut seen = sites.simulator.emitted(0).last().unwrap().number;
         sites.pass(COPIED);
-        sites.events(&mut seen).iter().map(|event| event["detail"]["result"].to_string()).collect::<Vec<_>>()
+        let events = sites.events(&mut seen);
+        events
+            .iter()
+            .map(|event| format!("{} {}", event["detail"]["result"], event["detail"]["failure-code"]))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(told(Sites::new().await).await, ["\"FAILED\""]);
+    assert_eq!(told(Sites::new().await).await, ["\"FAILED\" null"]);
+    assert_eq!(told(with(|u| u.failed_replication_has_code = true).await).await, ["\"FAILED\" \"AccessDenied\""]);
     assert!(told(with(|u| u.denied_replication_emits_failed = false).await).await.is_empty());
 }
 
@@ -236,4 +241,21 @@ async fn u19_what_the_record_calls_a_move_to_the_archive() {
     };
     assert_eq!(told(Sites::new().await).await, "transition");
     assert_eq!(told(with(|u| u.transition_in_policy_record = false).await).await, "archive");
+}
+
+#[tokio::test]
+async fn u22_u24_what_a_rule_covers_and_when() {
+    let copied = async |sites: Sites, prefix| {
+        let ireland = sites.with_app(IRELAND).await;
+        push(&ireland, &image("old"), Some("v1")).await;
+        replicate(&ireland, [rule(&[VIRGINIA], Some(prefix))]).await;
+        push(&ireland, &image("new"), Some("v2")).await;
+        push(&ireland, &image("old"), Some("v3")).await;
+        sites.pass(COPIED);
+        images(&sites.ecr(VIRGINIA).await).await.len()
+    };
+    assert_eq!(copied(Sites::new().await, "tea").await, 2);
+    assert_eq!(copied(with(|u| u.filters_are_text_prefixes = false).await, "tea").await, 0);
+    assert_eq!(copied(with(|u| u.filters_are_text_prefixes = false).await, "team").await, 2);
+    assert_eq!(copied(with(|u| u.new_tag_replicates = false).await, "team/").await, 1);
 }
