@@ -46,7 +46,7 @@ enum Part {
     },
     /// Simulated registries, queue, function and table in one process
     Route {
-        /// How many images are pushed
+        /// How many images the three registries have in the end
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },

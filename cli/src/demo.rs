@@ -121,9 +121,9 @@ pub async fn play() -> Result<Demo, Failure> {
 
     let tokyo_is_slow = Lag::exactly(SignedDuration::from_mins(47));
     stage.local.simulator.set(|settings| _ = settings.lags.insert(tokyo.registry.clone(), tokyo_is_slow));
-    stage
-        .push(&ireland, &image("api 1.2.0", "amd64"), Some("stable"), "moves `stable`; Tokyo gets it 47 minutes late")
-        .await?;
+    let newer = image("api 1.2.0", "amd64");
+    stage.push(&ireland, &newer, Some("v1.2.0"), "which Tokyo gets 47 minutes late").await?;
+    stage.push(&ireland, &newer, Some("stable"), "which takes the tag from v1.1.0").await?;
     stage.wait(SignedDuration::from_hours(1)).await;
     stage.local.simulator.set(|settings| settings.lags.clear());
 

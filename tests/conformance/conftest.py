@@ -25,17 +25,16 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "moto_differs(does, page): moto answers otherwise than AWS documents")
-    config.addinivalue_line("markers", "simulator_differs(does, page): the simulator answers otherwise than AWS documents")
     config.addinivalue_line("markers", "only_simulator(why): moto has nothing of it")
 
 
 def pytest_collection_modifyitems(config, items):
-    target = config.getoption("--target")
+    if config.getoption("--target") != "moto":
+        return
     for item in items:
-        only = item.get_closest_marker("only_simulator")
-        if only and target == "moto":
+        if only := item.get_closest_marker("only_simulator"):
             item.add_marker(pytest.mark.skip(reason=only.args[0]))
-        elif differs := item.get_closest_marker(f"{target}_differs"):
+        elif differs := item.get_closest_marker("moto_differs"):
             # Strict: a difference that is gone must leave the list.
             item.add_marker(pytest.mark.xfail(reason=differs.args[0], strict=True))
 
@@ -80,8 +79,7 @@ def welcome(output):
 
     threading.Thread(target=read, daemon=True).start()
     said, end = "", time.monotonic() + PATIENCE_SECONDS
-    while not said.endswith("What is recorded:\n"):
-        line = lines.get(timeout=max(0.0, end - time.monotonic()))
+    while (line := lines.get(timeout=max(0.0, end - time.monotonic()))) != "What is recorded:\n":
         assert line, f"it ended before it was ready: {said}"
         said += line
     return said

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).parent
-MARKS = ["moto_differs", "simulator_differs", "only_simulator"]
+MARKS = ["moto_differs", "only_simulator"]
 FILE = HERE / "DIFFERENCES.md"
 
 HEAD = """# Where moto differs
@@ -13,19 +13,12 @@ HEAD = """# Where moto differs
 The simulator is ours, and nobody should have to take its word. So the same tests, with AWS's own clients, run against
 [moto](https://github.com/getmoto/moto), which nobody here wrote: where both agree, that is a second opinion; where they differ,
 AWS's documentation decides, and the page is here. What AWS does not document is said to be so here, and is in
-`shared/simulator/FACTS.md` as a setting with both answers. Every difference is a test that must fail where it differs, so that one that
-goes away is noticed.
+`shared/simulator/FACTS.md` as a setting with both answers. Every difference is a test that must fail on moto, so that one that goes away is
+noticed.
 
 Made by `tests/conformance/differences.py` from the tests.
 
-| the simulator and AWS's page say | moto | page |
-|---|---|---|
-"""
-
-OURS = """
-## Where the simulator differs from AWS's page
-
-| AWS's page says | the simulator | page |
+| what AWS documents | moto | page |
 |---|---|---|
 """
 
@@ -67,8 +60,7 @@ def written():
     for name, mark, arguments in marks():
         does, *pages = arguments
         rows[mark].append("| " + " | ".join([name, does, *map(source, pages)]) + " |\n")
-    ours = [OURS, *rows["simulator_differs"]] if rows["simulator_differs"] else []
-    return "".join([HEAD, *rows["moto_differs"], *ours, NOT_THERE, *rows["only_simulator"]])
+    return "".join([HEAD, *rows["moto_differs"], NOT_THERE, *rows["only_simulator"]])
 
 
 if sys.argv[1:] == ["--check"]:

@@ -6,6 +6,7 @@ import json
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -25,9 +26,8 @@ def index(*images):
     return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
 
 
-def artifact(subject, kind):
-    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest("{}"), "size": 2}
+def artifact(subject, kind, **annotations):
+    empty = {"mediaType": EMPTY, "digest": digest("{}"), "size": 2}
     about = {"mediaType": IMAGE, "digest": digest(subject), "size": len(subject)}
-    return json.dumps({
-        "schemaVersion": 2, "mediaType": IMAGE, "artifactType": kind, "config": empty, "layers": [], "subject": about,
-    })
+    made = {"schemaVersion": 2, "mediaType": IMAGE, "artifactType": kind, "config": empty, "layers": [], "subject": about}
+    return json.dumps({**made, "annotations": annotations} if annotations else made)

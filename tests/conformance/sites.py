@@ -25,19 +25,24 @@ class Sites:
     def __init__(self, endpoint, accounts):
         self.endpoint, self.accounts = endpoint, accounts
 
-    def signed(self, service, region, access_key, token=None, secret="secret"):
+    def signed(self, service, region, access_key, token=None, secret="secret", config=CONFIG):
         """A client with credentials as they are."""
         return SESSION.client(
-            service, region_name=region, endpoint_url=self.endpoint, config=CONFIG,
+            service, region_name=region, endpoint_url=self.endpoint, config=config,
             aws_access_key_id=access_key, aws_secret_access_key=secret, aws_session_token=token,
         )
 
-    def client(self, service, region, account):
+    def client(self, service, region, account, config=CONFIG):
         """A client of an account: through a role of it, as everywhere."""
         first = self.signed("sts", region, self.accounts[0])
         role = first.assume_role(RoleArn=f"arn:aws:iam::{account}:role/conformance", RoleSessionName="dana")
         given = role["Credentials"]
-        return self.signed(service, region, given["AccessKeyId"], given["SessionToken"], given["SecretAccessKey"])
+        return self.signed(service, region, given["AccessKeyId"], given["SessionToken"], given["SecretAccessKey"], config)
+
+    def unchecked(self, service, registry):
+        """A client that sends whatever it is told: the service has to refuse it."""
+        config = CONFIG.merge(Config(parameter_validation=False))
+        return self.client(service, registry.region, registry.account, config)
 
     def registry(self, region, account=0, repository=False):
         registry = Registry(self, region, self.accounts[account])

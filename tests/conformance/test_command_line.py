@@ -74,6 +74,42 @@ def test_artifacts_and_storage_classes(aws):
     assert moved["imageStatus"] == "ARCHIVED"
 
 
+def test_a_replication_configuration_is_put_and_described(sites, aws):
+    account = sites.accounts[0]
+    filters = [{"filter": "team", "filterType": "PREFIX_MATCH"}]
+    rules = {"rules": [{"destinations": [{"region": "us-east-1", "registryId": account}], "repositoryFilters": filters}]}
+    put = aws("ecr", "put-replication-configuration", "--replication-configuration", json.dumps(rules))
+    assert put == {"replicationConfiguration": rules}
+    assert aws("ecr", "describe-registry") == {"registryId": account, "replicationConfiguration": rules}
+    assert aws("ecr", "describe-registry", region="us-east-1")["replicationConfiguration"] == {"rules": []}
+
+
+def test_lists_are_followed_page_by_page(aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    for number in range(3):
+        manifest = image(str(number))
+        put = ["ecr", "put-image", "--repository-name", APP, "--image-manifest", manifest, "--image-digest", digest(manifest)]
+        aws(*put, "--image-tag", f"v{number}")
+    for command, key, entry in [("list-images", "imageIds", "imageTag"), ("describe-images", "imageDetails", "imageTags[0]")]:
+        tags = aws("ecr", command, "--repository-name", APP, "--page-size", "2", "--query", f"{key}[].{entry}")
+        assert sorted(tags) == ["v0", "v1", "v2"]
+
+
+@pytest.mark.only_simulator("moto has no storage classes")
+def test_archived_images_must_be_asked_for(aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    for name in ["a", "b"]:
+        aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", image(name), "--image-tag", name)
+    archive = ["--image-id", "imageTag=b", "--target-storage-class", "ARCHIVE"]
+    aws("ecr", "update-image-storage-class", "--repository-name", APP, *archive)
+    tags = ["ecr", "describe-images", "--repository-name", APP, "--query", "imageDetails[].imageTags[]"]
+    assert aws(*tags) == ["a"]
+    assert aws(*tags, "--filter", "imageStatus=ARCHIVED") == ["b"]
+    # Restored by another push.
+    aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", image("b"), "--image-tag", "b")
+    assert sorted(aws(*tags)) == ["a", "b"]
+
+
 def test_policies_are_put_and_got(aws):
     aws("ecr", "create-repository", "--repository-name", APP)
     selection = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 3}
@@ -83,7 +119,27 @@ def test_policies_are_put_and_got(aws):
     assert "(RegistryPolicyNotFoundException)" in aws("ecr", "get-registry-policy", code=255)
     setting = aws("ecr", "put-image-tag-mutability", "--repository-name", APP, "--image-tag-mutability", "IMMUTABLE")
     assert setting["imageTagMutability"] == "IMMUTABLE"
+    (repository,) = aws("ecr", "describe-repositories")["repositories"]
+    assert (repository["repositoryName"], repository["imageTagMutability"]) == (APP, "IMMUTABLE")
     aws("ecr", "delete-repository", "--repository-name", APP)
+    assert aws("ecr", "describe-repositories") == {"repositories": []}
+
+
+def test_a_registry_policy_is_put_and_got(sites, aws):
+    about = f"arn:aws:ecr:eu-west-1:{sites.accounts[0]}:repository/*"
+    principal = {"AWS": f"arn:aws:iam::{sites.accounts[1]}:root"}
+    statement = {"Sid": "copies", "Effect": "Allow", "Principal": principal, "Action": ["ecr:ReplicateImage"], "Resource": about}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    aws("ecr", "put-registry-policy", "--policy-text", json.dumps(policy))
+    told = aws("ecr", "get-registry-policy")
+    assert (told["registryId"], json.loads(told["policyText"])) == (sites.accounts[0], policy)
+
+
+def test_a_repository_with_images_is_deleted_by_force(aws):
+    aws("ecr", "create-repository", "--repository-name", APP)
+    aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", image("a"), "--image-digest", digest(image("a")), "--image-tag", "v1")
+    assert "(RepositoryNotEmptyException)" in aws("ecr", "delete-repository", "--repository-name", APP, code=255)
+    assert aws("ecr", "delete-repository", "--repository-name", APP, "--force")["repository"]["repositoryName"] == APP
 
 
 @pytest.mark.only_simulator("its own words")

@@ -76,3 +76,79 @@ def test_a_subject_goes_without_its_artifacts(ireland):
     ireland.push(artifact(image("a"), "text/sbom+json"), "sbom")
     assert ireland.delete({"imageTag": "v1"}) == (["v1"], [])
     assert list(ireland.images()) == [digest(artifact(image("a"), "text/sbom+json"))]
+
+
+@pytest.mark.moto_differs("deletes the image with all its tags", "U6")
+def test_a_tag_and_a_digest_that_agree_mean_the_tag(ireland):
+    for tag in ["v1", "latest"]:
+        ireland.push(image("a"), tag)
+    both = {"imageDigest": digest(image("a")), "imageTag": "latest"}
+    assert ireland.delete(both) == (["latest"], [])
+    assert ireland.images() == {digest(image("a")): ["v1"]}
+    assert ireland.delete({**both, "imageTag": "v1"}) == (["v1"], [])
+    assert ireland.images() == {}
+
+
+@pytest.mark.moto_differs("says ImageNotFound", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
+def test_a_tag_that_is_none_is_named_so(ireland):
+    assert ireland.delete({"imageTag": "not a tag"}) == ([], ["InvalidImageTag"])
+
+
+def test_what_is_named_twice_goes_once(ireland):
+    ireland.push(image("a"), "v1")
+    assert ireland.delete({"imageTag": "v1"}, {"imageTag": "v1"}) == (["v1"], ["ImageNotFound"])
+
+
+@pytest.mark.moto_differs("fails with status 500", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html")
+def test_no_id_at_all_is_a_wrong_parameter(sites, ireland):
+    # boto3 itself would refuse it before it is sent.
+    unchecked = sites.unchecked("ecr", ireland)
+    for call in [unchecked.batch_delete_image, unchecked.batch_get_image]:
+        assert refusal(call, repositoryName=APP, imageIds=[]) == "InvalidParameterException"
+
+
+@pytest.mark.moto_differs("deletes children of an index", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
+def test_a_child_of_two_indexes_stays_until_both_are_gone(ireland):
+    for name in ["amd64", "arm64"]:
+        ireland.push(image(name))
+    ireland.push(index(image("amd64")), "v1")
+    ireland.push(index(image("amd64"), image("arm64")), "v2")
+    child = {"imageDigest": digest(image("amd64"))}
+    for tag in ["v1", "v2"]:
+        assert ireland.delete(child) == ([], ["ImageReferencedByManifestList"])
+        assert ireland.delete({"imageTag": tag}) == ([tag], [])
+    # Nothing deletes children with their index.
+    assert ireland.images() == {digest(image(name)): [] for name in ["amd64", "arm64"]}
+    assert ireland.delete(child) == ([None], [])
+
+
+@pytest.mark.moto_differs("deletes children of an index", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
+def test_a_child_can_lose_a_tag_but_not_its_last(ireland):
+    for tag in ["amd64", "extra"]:
+        ireland.push(image("amd64"), tag)
+    ireland.push(index(image("amd64")), "v1")
+    assert ireland.delete({"imageTag": "extra"}, {"imageTag": "amd64"}) == (["extra"], ["ImageReferencedByManifestList"])
+    assert ireland.images()[digest(image("amd64"))] == ["amd64"]
+
+
+def test_the_whole_answer_about_a_refusal(ireland):
+    answer = ireland.ecr.batch_delete_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
+    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["imageIds"]) == (200, [])
+    expected = {"imageId": {"imageTag": "v1"}, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+    assert answer["failures"] == [expected]
+
+
+@pytest.mark.only_simulator("moto has no storage classes")
+def test_an_archived_image_can_be_deleted(ireland):
+    ireland.push(image("a"), "v1")
+    assert ireland.archive(image("a")) == "ARCHIVED"
+    assert ireland.delete({"imageDigest": digest(image("a"))}) == (["v1"], [])
+    assert ireland.images() == {}
+
+
+def test_an_immutable_tag_that_was_deleted_can_be_given_again(ireland):
+    ireland.ecr.put_image_tag_mutability(repositoryName=APP, imageTagMutability="IMMUTABLE")
+    ireland.push(image("a"), "v1")
+    assert ireland.delete({"imageTag": "v1"}) == (["v1"], [])
+    ireland.push(image("b"), "v1")
+    assert ireland.images() == {digest(image("b")): ["v1"]}

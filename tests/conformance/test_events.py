@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import re
+import urllib.request
 
 import pytest
 
-from manifests import artifact, digest, image
-from sites import APP, COPIED, MINUTE
+from manifests import CONFIG, EMPTY, IMAGE, INDEX, artifact, digest, image, index
+from sites import APP, COPIED, DAY, MINUTE
 
 pytestmark = pytest.mark.only_simulator("moto emits no events")
 
@@ -76,3 +78,199 @@ def test_a_repository_that_is_deleted_by_force_is_told_only_by_cloudtrail(sites,
     ireland.ecr.delete_repository(repositoryName=APP, force=True)
     assert [event["detail"]["action-type"] for event in sites.own_events()] == ["PUSH"]
     assert sites.events()[-1]["detail"]["eventName"] == "DeleteRepository"
+
+
+def envelope(event):
+    """An event without what varies, which is checked here."""
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", event["id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event["time"])
+    return {name: value for name, value in event.items() if name not in ("id", "time")}
+
+
+def image_action(registry, action, manifest, tag, config=CONFIG, kind=IMAGE):
+    detail = {
+        "result": "SUCCESS", "repository-name": APP, "image-digest": digest(manifest), "action-type": action,
+        "image-tag": tag, "manifest-media-type": kind,
+    }
+    if config:
+        detail["artifact-media-type"] = config
+    return {
+        "version": "0", "detail-type": "ECR Image Action", "source": "aws.ecr", "account": registry.account,
+        "region": registry.region, "resources": [], "detail": detail,
+    }
+
+
+def replicated(source, destination, manifest, tag, result="SUCCESS"):
+    return {
+        "version": "0", "detail-type": "ECR Replication Action", "source": "aws.ecr", "account": destination.account,
+        "region": destination.region, "resources": [f"arn:aws:ecr:{destination.region}:{destination.account}:repository/{APP}"],
+        "detail": {
+            "result": result, "repository-name": APP, "image-digest": digest(manifest), "source-account": source.account,
+            "action-type": "REPLICATE", "source-region": source.region, "image-tag": tag,
+        },
+    }
+
+
+def test_pushes_and_deletions_in_full_and_in_order(sites, ireland):
+    # A push without a tag has an empty one: captured in 2025, tests/fixtures/events/push-untagged-captured.json.
+    for tag in [None, "v1", "latest"]:
+        ireland.push(image("a"), tag)
+    now = sites.step(0)
+    ireland.delete({"imageTag": "latest"})
+    ireland.delete({"imageTag": "v1"})
+    ireland.push(image("b"))
+    ireland.delete({"imageDigest": digest(image("b"))})
+    events = sites.own_events()
+    assert [envelope(event) for event in events] == [
+        image_action(ireland, "PUSH", image("a"), ""), image_action(ireland, "PUSH", image("a"), "v1"),
+        image_action(ireland, "PUSH", image("a"), "latest"),
+        # Of one of several tags: U1.
+        image_action(ireland, "DELETE", image("a"), "latest"), image_action(ireland, "DELETE", image("a"), "v1"),
+        image_action(ireland, "PUSH", image("b"), ""), image_action(ireland, "DELETE", image("b"), ""),
+    ]
+    assert len({event["id"] for event in events}) == len(events)
+    assert {event["time"] for event in events} == {now[:19] + "Z"}
+
+
+def test_a_tag_that_moves_is_told_only_by_the_push(sites, ireland):
+    for name in ["a", "b"]:
+        ireland.push(image(name), "latest")
+    assert [envelope(event) for event in sites.own_events()] == [
+        image_action(ireland, "PUSH", image(name), "latest") for name in ["a", "b"]
+    ]
+
+
+def test_copies_of_an_index_in_full(sites, ireland, virginia):
+    ireland.replicate(virginia)
+    ireland.push(image("amd64"))
+    ireland.push(index(image("amd64")), "v1")
+    sites.step(COPIED)
+    told = [envelope(event) for event in sites.own_events()]
+    assert told[:2] == [
+        image_action(ireland, "PUSH", image("amd64"), ""),
+        image_action(ireland, "PUSH", index(image("amd64")), "v1", config=None, kind=INDEX),
+    ]
+    # One for the child, one for the index (U8); nothing is a push there (U9), and nothing is told to the source.
+    child, parent = replicated(ireland, virginia, image("amd64"), ""), replicated(ireland, virginia, index(image("amd64")), "v1")
+    assert parent in told[2:] and child in told[2:]
+    assert all(event in [child, parent] for event in told[2:])
+
+
+def test_a_copy_that_fails_in_full(sites, ireland, tokyo):
+    ireland.replicate(tokyo)
+    ireland.push(image("a"), "v1")
+    sites.step(COPIED)
+    assert [envelope(event) for event in sites.own_events()][1:] == [replicated(ireland, tokyo, image("a"), "v1", result="FAILED")]
+
+
+def test_a_copy_across_accounts_is_told_in_the_destinations(sites, ireland, tokyo):
+    tokyo.allow(ireland.account, "ecr:ReplicateImage", "ecr:CreateRepository")
+    ireland.replicate(tokyo)
+    ireland.push(image("a"), "v1")
+    sites.step(COPIED)
+    assert [envelope(event) for event in sites.own_events()][1:] == [replicated(ireland, tokyo, image("a"), "v1")]
+
+
+def test_a_deletion_that_ecr_replicates_is_a_deletion_there(sites, ireland, virginia):
+    # AWS does not say: U10.
+    ireland.replicate(virginia, native=True)
+    ireland.push(image("a"), "v1")
+    sites.step(COPIED)
+    ireland.delete({"imageTag": "v1"})
+    sites.step(COPIED)
+    assert [envelope(event) for event in sites.own_events()][2:] == [
+        image_action(registry, "DELETE", image("a"), "v1") for registry in [ireland, virginia]
+    ]
+
+
+def test_the_archive_and_back_in_full(sites, ireland):
+    sbom = artifact(image("a"), "text/sbom+json")
+    for manifest in [image("a"), sbom]:
+        ireland.push(manifest)
+        ireland.archive(manifest)
+        ireland.restore(manifest)
+    sites.step(20 * MINUTE)
+    told = [event for event in sites.own_events() if event["detail"]["action-type"] == "UPDATE_STORAGE_CLASS"]
+    expected = []
+    for target in ["ARCHIVE", "STANDARD"]:
+        for manifest, kind, config in [(image("a"), "ECR Image Action", CONFIG), (sbom, "ECR Referrer Action", EMPTY)]:
+            form = image_action(ireland, "UPDATE_STORAGE_CLASS", manifest, "", config=config)
+            del form["detail"]["image-tag"]
+            form["detail"]["target-storage-class"] = target
+            expected.append({**form, "detail-type": kind})
+    times = [event["detail"].pop("last-activated-at", None) for event in told]
+    assert [time is not None for time in times] == [False, False, True, True]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time) for time in times[2:])
+    assert [envelope(event) for event in told] == expected
+
+
+def test_calls_are_told_by_cloudtrail_with_who_called(sites, ireland, virginia):
+    ireland.replicate(virginia)
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    calls = [event for event in sites.events() if event["detail-type"] == "AWS API Call via CloudTrail"]
+    assert [event["detail"]["eventName"] for event in calls] == [
+        "CreateRepository", "PutReplicationConfiguration", "PutImage", "UpdateImageStorageClass",
+    ]
+    for event in calls:
+        assert (event["source"], event["account"], event["region"]) == ("aws.ecr", ireland.account, "eu-west-1")
+        detail = event["detail"]
+        assert (detail["eventSource"], detail["awsRegion"], detail["readOnly"]) == ("ecr.amazonaws.com", "eu-west-1", False)
+        assert (detail["eventType"], detail["recipientAccountId"]) == ("AwsApiCall", ireland.account)
+        assert detail["eventTime"] == event["time"]
+        assert (detail["userIdentity"]["type"], detail["userIdentity"]["accountId"]) == ("AssumedRole", ireland.account)
+    rules = {"rules": [{"destinations": [virginia.destination]}]}
+    assert calls[1]["detail"]["requestParameters"] == calls[1]["detail"]["responseElements"] == {"replicationConfiguration": rules}
+
+
+def test_what_is_refused_and_what_only_reads_is_not_told(sites, ireland):
+    before = len(sites.events())
+    ireland.images()
+    ireland.ecr.describe_registry()
+    ireland.delete({"imageTag": "v1"})
+    with pytest.raises(ireland.ecr.exceptions.RepositoryAlreadyExistsException):
+        ireland.ecr.create_repository(repositoryName=APP)
+    assert [event["detail"]["eventName"] for event in sites.events()[before:]] == ["BatchDeleteImage"]
+    assert sites.own_events() == []
+
+
+def test_what_a_policy_did_has_the_form_of_awss_sample(sites, ireland):
+    ireland.push(image("a"), "v1")
+    selection = {"tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 1}
+    policy = {"rules": [{"rulePriority": 1, "description": "old ones", "selection": selection, "action": {"type": "expire"}}]}
+    ireland.ecr.put_lifecycle_policy(repositoryName=APP, lifecyclePolicyText=json.dumps(policy))
+    sites.step(2 * DAY)
+    records = [event for event in sites.events() if event["detail"].get("eventName") == "PolicyExecutionEvent"]
+    # Runs that did nothing are told as well.
+    (record,) = [one for one in records if one["detail"]["serviceEventDetails"]["lifecycleEventImageActions"]]
+    sample = json.loads((SAMPLES / "cloudtrail-lifecycle-policy-execution.json").read_text())
+    assert covers(record, sample), record
+    assert record["detail"]["userIdentity"] == {"accountId": ireland.account, "invokedBy": "AWS Internal"}
+    assert (record["detail"]["readOnly"], record["detail"]["eventType"]) == (True, "AwsServiceEvent")
+    (action,) = record["detail"]["serviceEventDetails"]["lifecycleEventImageActions"]
+    pushed = action["lifecycleEventImage"].pop("pushedAt")
+    assert action == {"lifecycleEventImage": {"digest": digest(image("a")), "tagStatus": "Tagged", "tagList": ["v1"]}, "rulePriority": 1}
+    # In milliseconds.
+    assert pushed > 1_000_000_000_000
+
+
+def covers(told, sample):
+    """Whether something has every field of a sample, with values of the same kind."""
+    if isinstance(sample, dict):
+        return isinstance(told, dict) and all(name in told and covers(told[name], value) for name, value in sample.items())
+    if isinstance(sample, list):
+        return isinstance(told, list) and (not sample or all(covers(one, sample[0]) for one in told))
+    return isinstance(told, type(sample))
+
+
+def test_events_are_read_from_where_one_stopped(sites, ireland):
+    def read(after):
+        with urllib.request.urlopen(f"{sites.endpoint}/_simulator/events?after={after}", timeout=20) as answer:
+            return json.load(answer)
+
+    before = read(0)["next"]
+    assert read(before) == {"events": [], "next": before}
+    ireland.push(image("a"), "v1")
+    more = read(before)
+    assert [event["detail-type"] for event in more["events"]] == ["ECR Image Action", "AWS API Call via CloudTrail"]
+    assert more["next"] == before + 2

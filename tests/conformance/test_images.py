@@ -1,8 +1,10 @@
 """Images: put, get, describe, list; tags that move and tags that cannot."""
 
+import json
+
 import pytest
 
-from manifests import CONFIG, IMAGE, artifact, digest, image, index
+from manifests import CONFIG, IMAGE, INDEX, digest, image, index
 from sites import APP, DAY, refusal
 
 
@@ -145,20 +147,91 @@ def test_a_page_is_no_longer_than_asked_for(ireland):
     assert [len(page["imageIds"]) for page in pages] == [3, 3, 1]
 
 
-@pytest.mark.only_simulator("moto has no ListImageReferrers")
-def test_artifacts_are_listed_by_what_they_are_about(ireland):
+def test_an_image_is_found_by_tag_by_digest_and_by_both(ireland):
     ireland.push(image("a"), "v1")
-    sbom, signature = artifact(image("a"), "text/sbom+json"), artifact(image("a"), "application/vnd.cncf.notary.signature")
-    for one in [sbom, signature]:
-        ireland.push(one)
-    subject = {"imageDigest": digest(image("a"))}
-    # boto3 has no paginator for this.
-    first = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1)
-    second = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1, nextToken=first["nextToken"])
-    assert {one["digest"] for page in [first, second] for one in page["referrers"]} == {digest(sbom), digest(signature)}
-    assert "nextToken" not in second
-    only = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, filter={"artifactTypes": ["text/sbom+json"]})
-    (one,) = only["referrers"]
-    assert (one["digest"], one["artifactType"], one["mediaType"]) == (digest(sbom), "text/sbom+json", IMAGE)
-    assert (one["size"], one["artifactStatus"]) == (len(sbom), "ACTIVE")
-    assert ireland.detail(sbom)["subjectManifestDigest"] == digest(image("a"))
+    both = {"imageDigest": digest(image("a")), "imageTag": "v1"}
+    for asked, told in [({"imageTag": "v1"}, both), (both, both)]:
+        got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[asked])
+        assert [one["imageId"] for one in got["images"]] == [told]
+        assert (got["images"][0]["imageManifestMediaType"], got["failures"]) == (IMAGE, [])
+    (got,) = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageDigest": digest(image("a"))}])["images"]
+    assert (got["imageId"]["imageDigest"], got["imageManifest"]) == (digest(image("a")), image("a"))
+
+
+def test_an_index_is_told_as_it_was_put(ireland):
+    ireland.push(image("amd64"))
+    ireland.push(index(image("amd64")), "v1")
+    (got,) = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])["images"]
+    assert (got["imageManifest"], got["imageManifestMediaType"]) == (index(image("amd64")), INDEX)
+
+
+@pytest.mark.moto_differs("puts it again", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_the_same_image_without_a_tag_is_not_put_again(ireland):
+    ireland.push(image("a"))
+    assert refusal(ireland.push, image("a")) == "ImageAlreadyExistsException"
+
+
+def test_a_manifest_without_a_media_type_needs_one_in_the_request(ireland):
+    manifest = json.dumps({name: value for name, value in json.loads(image("a")).items() if name != "mediaType"})
+    put = {"repositoryName": APP, "imageManifest": manifest, "imageDigest": digest(manifest), "imageTag": "v1"}
+    # Which code says so AWS does not say.
+    assert refusal(ireland.ecr.put_image, **put)
+    assert ireland.ecr.put_image(**put, imageManifestMediaType=IMAGE)["image"]["imageManifestMediaType"] == IMAGE
+
+
+@pytest.mark.moto_differs("takes anything", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
+def test_a_wrong_tag_is_a_wrong_parameter(ireland):
+    for tag in ["a b", "a/b", "x" * 301]:
+        assert refusal(ireland.push, image("a"), tag) == "InvalidParameterException", tag
+    assert ireland.images() == {}
+
+
+@pytest.mark.moto_differs("tells no size of an index", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html")
+def test_an_index_is_as_large_as_its_largest_image(ireland):
+    for name in ["amd64", "arm64"]:
+        ireland.push(image(name))
+    both = index(image("amd64"), image("arm64"))
+    ireland.push(both, "v1")
+    assert ireland.detail(both)["imageSizeInBytes"] == ireland.detail(image("amd64"))["imageSizeInBytes"] == 100
+
+
+@pytest.mark.moto_differs("knows no exclusions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html")
+def test_excluded_tags_cannot_move_although_others_can(ireland):
+    ireland.ecr.put_image_tag_mutability(
+        repositoryName=APP, imageTagMutability="MUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "v*"}],
+    )
+    for tag in ["v1", "latest"]:
+        ireland.push(image("a"), tag)
+    ireland.push(image("b"), "latest")
+    assert refusal(ireland.push, image("b"), "v1") == "ImageTagAlreadyExistsException"
+    assert ireland.images() == {digest(image("a")): ["v1"], digest(image("b")): ["latest"]}
+
+
+@pytest.mark.moto_differs("knows no exclusions", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html")
+def test_five_exclusions_are_the_most(ireland):
+    filters = [{"filterType": "WILDCARD", "filter": f"dev{number}-*"} for number in range(6)]
+    put = lambda count: ireland.ecr.put_image_tag_mutability(
+        repositoryName=APP, imageTagMutability="IMMUTABLE_WITH_EXCLUSION", imageTagMutabilityExclusionFilters=filters[:count]
+    )
+    assert put(5)["imageTagMutabilityExclusionFilters"] == filters[:5]
+    assert refusal(put, 6) == "InvalidParameterException"
+
+
+@pytest.mark.moto_differs("answers everything at once", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html")
+def test_a_page_has_a_hundred_entries_unless_it_is_asked_for_others(ireland):
+    for number in range(101):
+        ireland.push(image(str(number)), f"v{number}")
+    for call, key in [(ireland.ecr.describe_images, "imageDetails"), (ireland.ecr.list_images, "imageIds")]:
+        first = call(repositoryName=APP)
+        second = call(repositoryName=APP, nextToken=first["nextToken"])
+        assert (len(first[key]), len(second[key]), "nextToken" in second) == (100, 1, False)
+        assert refusal(call, repositoryName=APP, maxResults=1001) == "InvalidParameterException"
+        assert refusal(call, repositoryName=APP, nextToken="nothing of the kind") == "InvalidParameterException"
+
+
+@pytest.mark.moto_differs("accepts both", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html")
+def test_a_page_of_named_images_is_refused(ireland):
+    ireland.push(image("a"), "v1")
+    call = lambda: ireland.ecr.describe_images(repositoryName=APP, imageIds=[{"imageTag": "v1"}], maxResults=1)
+    assert refusal(call) == "InvalidParameterException"

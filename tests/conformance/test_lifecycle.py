@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from manifests import digest, image
+from manifests import artifact, digest, image, index
 from sites import APP, DAY, MINUTE, refusal
+
+PUSHED = {"countType": "sinceImagePushed", "countUnit": "days"}
+ARCHIVE = {"type": "transition", "targetStorageClass": "archive"}
 
 
 def rule(priority=1, action=None, **selection):
@@ -62,7 +65,148 @@ def test_the_newest_are_kept_and_what_went_is_told(sites, ireland):
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
 def test_a_policy_can_archive(sites, ireland):
     ireland.push(image("a"), "v1")
-    archive = {"type": "transition", "targetStorageClass": "archive"}
-    put(ireland, rule(action=archive, countType="sinceImagePulled", countUnit="days", countNumber=2))
+    put(ireland, rule(action=ARCHIVE, countType="sinceImagePulled", countUnit="days", countNumber=2))
     sites.step(2 * DAY)
     assert ireland.images("ARCHIVED") == {digest(image("a")): ["v1"]}
+
+
+def executions(sites):
+    """What CloudTrail says that policies did: (digest, priority, failure) of each image."""
+    records = [event["detail"]["serviceEventDetails"] for event in sites.events() if event["detail"].get("eventName") == "PolicyExecutionEvent"]
+    actions = [action for record in records for action in record["lifecycleEventImageActions"]]
+    return [(one["lifecycleEventImage"]["digest"], one["rulePriority"], one.get("failureCode")) for one in actions]
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_age_counts_from_the_push(sites, ireland):
+    ireland.push(image("old"), "v1")
+    sites.step(3 * DAY)
+    ireland.push(image("new"), "v2")
+    put(ireland, rule(**PUSHED, countNumber=3))
+    sites.step(DAY)
+    assert ireland.images() == {digest(image("new")): ["v2"]}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_age_counts_anew_from_a_restore(sites, ireland):
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    sites.step(5 * DAY)
+    ireland.restore(image("a"))
+    sites.step(20 * MINUTE)
+    put(ireland, rule(**PUSHED, countNumber=3))
+    sites.step(2 * DAY)
+    assert ireland.images() == {digest(image("a")): ["v1"]}
+    sites.step(2 * DAY)
+    assert ireland.images() == {}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_untagged_images_go_and_tagged_ones_stay(sites, ireland):
+    ireland.push(image("a"), "latest")
+    ireland.push(image("b"), "latest")
+    put(ireland, rule(tagStatus="untagged", **PUSHED, countNumber=1))
+    sites.step(2 * DAY)
+    assert ireland.images() == {digest(image("b")): ["latest"]}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_an_image_is_acted_on_by_the_rule_with_the_lowest_number(sites, ireland):
+    for tag in ["prod-1", "dev-1"]:
+        ireland.push(image(tag), tag)
+        sites.step(MINUTE)
+    ireland.push(image("prod-2"), "prod-2")
+    prod = rule(priority=1, tagStatus="tagged", tagPatternList=["prod*"], countNumber=1)
+    put(ireland, rule(priority=9, **PUSHED, countNumber=1), prod)
+    sites.step(MINUTE)
+    # "within 24 hours": not at once.
+    assert len(ireland.images()) == 3
+    sites.step(2 * DAY)
+    assert ireland.images() == {}
+    gone = {gone: priority for gone, priority, _ in executions(sites)}
+    assert gone == {digest(image("prod-1")): 1, digest(image("dev-1")): 9, digest(image("prod-2")): 9}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_all_of_several_prefixes_must_be_met(sites, ireland):
+    for tag in ["alpha-1", "beta-1"]:
+        ireland.push(image("both"), tag)
+    ireland.push(image("one"), "alpha-2")
+    put(ireland, rule(tagStatus="tagged", tagPrefixList=["alpha", "beta"], **PUSHED, countNumber=1))
+    sites.step(2 * DAY)
+    assert ireland.images() == {digest(image("one")): ["alpha-2"]}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_a_child_stays_while_its_index_stays_and_the_record_says_why(sites, ireland):
+    ireland.push(image("amd64"))
+    ireland.push(index(image("amd64")), "v1")
+    put(ireland, rule(tagStatus="untagged", **PUSHED, countNumber=1))
+    sites.step(2 * DAY)
+    assert set(ireland.images()) == {digest(image("amd64")), digest(index(image("amd64")))}
+    assert set(executions(sites)) == {(digest(image("amd64")), 1, "ImageReferencedByManifestList")}
+    ireland.delete({"imageTag": "v1"})
+    sites.step(DAY)
+    assert ireland.images() == {}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_artifacts_go_after_the_image_they_are_about(sites, ireland):
+    ireland.push(image("a"), "v1")
+    ireland.push(artifact(image("a"), "text/sbom+json"))
+    ireland.push(image("b"), "v2")
+    put(ireland, rule(tagStatus="tagged", tagPrefixList=["no-such"], countNumber=1))
+    ireland.delete({"imageTag": "v1"})
+    sites.step(DAY)
+    assert ireland.images() == {digest(image("b")): ["v2"]}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_artifacts_are_archived_after_the_image_they_are_about(sites, ireland):
+    ireland.push(image("a"), "v1")
+    sbom = artifact(image("a"), "text/sbom+json")
+    ireland.push(sbom)
+    put(ireland, rule(action=ARCHIVE, tagStatus="tagged", tagPrefixList=["v"], **PUSHED, countNumber=1))
+    sites.step(3 * DAY)
+    assert set(ireland.images("ARCHIVED")) == {digest(image("a")), digest(sbom)}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_what_is_archived_stays_ninety_days(sites, ireland):
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    put(ireland, rule(storageClass="archive", countType="sinceImageTransitioned", countUnit="days", countNumber=1))
+    sites.step(80 * DAY)
+    assert ireland.images() == {digest(image("a")): ["v1"]}
+    sites.step(11 * DAY)
+    assert ireland.images() == {}
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_a_policy_works_only_where_it_was_put(sites, ireland, virginia):
+    ireland.replicate(virginia)
+    ireland.push(image("a"), "v1")
+    sites.step(DAY)
+    put(ireland, rule(**PUSHED, countNumber=1))
+    sites.step(2 * DAY)
+    assert (ireland.images(), virginia.images()) == ({}, {digest(image("a")): ["v1"]})
+    assert refusal(virginia.ecr.get_lifecycle_policy, repositoryName=APP) == "LifecyclePolicyNotFoundException"
+
+
+@pytest.mark.only_simulator("moto does not run lifecycle policies")
+def test_the_native_switch_sends_expiry_on(sites, ireland, virginia):
+    ireland.replicate(virginia, native=True)
+    ireland.push(image("a"), "v1")
+    sites.step(DAY)
+    assert virginia.images() == {digest(image("a")): ["v1"]}
+    put(ireland, rule(**PUSHED, countNumber=1))
+    sites.step(2 * DAY)
+    assert (ireland.images(), virginia.images()) == ({}, {})
+
+
+def test_times_go_only_with_the_actions_that_have_them(ireland):
+    pulled = rule(countType="sinceImagePulled", countUnit="days", countNumber=1)
+    assert refusal(put, ireland, pulled) == "InvalidParameterException"
+    # boto3 itself wants a hundred characters.
+    nothing = {"repositoryName": APP, "lifecyclePolicyText": "no policy".ljust(100)}
+    assert refusal(ireland.ecr.put_lifecycle_policy, **nothing) == "InvalidParameterException"

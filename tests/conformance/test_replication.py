@@ -1,9 +1,11 @@
 """What is copied where, when, and what becomes of it."""
 
+import json
+
 import pytest
 
 from manifests import artifact, digest, image, index
-from sites import APP, COPIED, refusal
+from sites import APP, COPIED, DAY, refusal, rule
 
 pytestmark = pytest.mark.only_simulator("moto does not replicate")
 
@@ -108,28 +110,147 @@ def test_the_native_switch_takes_tags_and_images_and_all_tags_with_the_last(irel
     assert virginia.images() == {}
 
 
-def test_a_backfill_brings_what_was_there_before(ireland, virginia):
-    for tag in ["v1", "latest"]:
-        ireland.push(image("a"), tag)
-    destination = {"destination": virginia.destination}
-    assert refusal(ireland.ecr.start_replication_backfill, **destination) == "ValidationException"
-    ireland.replicate(virginia)
-    run = ireland.ecr.start_replication_backfill(**destination)
-    assert (run["status"], run["destination"]) == ("PREPARING", virginia.destination)
-    with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillInProgressException):
-        ireland.ecr.start_replication_backfill(**destination)
+def test_the_whole_answer_about_an_images_copies(sites, ireland, virginia):
+    oregon = sites.registry("us-west-2")
+    ireland.replicate(virginia, oregon)
+    ireland.push(image("a"), "v1")
+    ask = lambda **image_id: ireland.ecr.describe_image_replication_status(repositoryName=APP, imageId=image_id)
+    for status in ["IN_PROGRESS", "COMPLETE"]:
+        answer = ask(imageTag="v1")
+        assert (answer["repositoryName"], answer["imageId"]) == (APP, {"imageDigest": digest(image("a")), "imageTag": "v1"})
+        assert sorted(answer["replicationStatuses"], key=lambda one: one["region"]) == [
+            {"region": region, "registryId": ireland.account, "status": status} for region in ["us-east-1", "us-west-2"]
+        ]
+        sites.step(COPIED)
+    assert len(ask(imageDigest=digest(image("a")))["replicationStatuses"]) == 2
+    with pytest.raises(ireland.ecr.exceptions.ImageNotFoundException):
+        ask(imageTag="v2")
+
+
+def test_an_image_that_no_rule_covers_has_no_copies(ireland, virginia):
+    ireland.replicate(virginia, prefix="other/")
+    ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
-    assert virginia.images() == {digest(image("a")): ["latest", "v1"]}
-    results = ireland.ecr.describe_replication_backfill_results(replicationBackfillId=run["replicationBackfillId"])
-    assert results["status"] == "COMPLETE" and results["endedAt"] > results["startedAt"]
-    expected = {"totalReplicationCount": 2, "completedReplicationCount": 2, "failedReplicationCount": 0, "failureCodes": []}
-    assert results["progress"] == expected
-    assert {one["imageId"]["imageTag"] for one in results["results"]} == {"v1", "latest"}
-    (listed,) = ireland.ecr.list_replication_backfills()["backfills"]
-    assert listed["replicationBackfillId"] == run["replicationBackfillId"]
-    with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillInvalidStatusException):
-        ireland.ecr.stop_replication_backfill(replicationBackfillId=run["replicationBackfillId"])
-    with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillNotFoundException):
-        ireland.ecr.stop_replication_backfill(replicationBackfillId="nothing")
-    again = ireland.ecr.start_replication_backfill(**destination)
-    assert ireland.ecr.stop_replication_backfill(replicationBackfillId=again["replicationBackfillId"])["status"] == "STOPPING"
+    assert (ireland.copies(image("a")), virginia.images()) == ({}, {})
+
+
+def test_the_filters_of_a_rule_are_alternatives_and_each_rule_has_its_own(sites, ireland, virginia):
+    oregon = sites.registry("us-west-2")
+    for name in ["base/os", "prod/web", "dev/web"]:
+        ireland.ecr.create_repository(repositoryName=name)
+    ireland.rules(
+        rule(virginia.destination, prefixes=["prod/", "base/"]), rule(oregon.destination, prefixes=["dev"]),
+        rule(oregon.destination, prefixes=["base"]),
+    )
+    for name in ["base/os", "prod/web", "dev/web"]:
+        ireland.push(image(name), "v1", repository=name)
+    sites.step(COPIED)
+    there = lambda registry: sorted(one["repositoryName"] for one in registry.ecr.describe_repositories()["repositories"])
+    assert (there(virginia), there(oregon)) == (["base/os", "prod/web"], ["base/os", "dev/web"])
+
+
+def test_a_new_tag_is_copied_and_a_tag_that_moves_moves_there_too(ireland, virginia):
+    ireland.replicate(virginia)
+    for name, tag in [("a", "v1"), ("a", "latest"), ("b", "latest")]:
+        ireland.push(image(name), tag)
+        ireland.sites.step(COPIED)
+    assert virginia.images() == {digest(image("a")): ["v1"], digest(image("b")): ["latest"]}
+
+
+def test_a_rule_that_is_gone_copies_nothing_more_and_takes_nothing_away(ireland, virginia):
+    ireland.replicate(virginia)
+    ireland.push(image("a"), "v1")
+    ireland.sites.step(COPIED)
+    ireland.rules()
+    ireland.push(image("b"), "v2")
+    ireland.sites.step(COPIED)
+    assert virginia.images() == {digest(image("a")): ["v1"]}
+
+
+def test_a_repository_that_is_there_keeps_its_settings_and_needs_no_permission_to_be_made(ireland, tokyo):
+    tokyo.ecr.create_repository(repositoryName=APP, imageTagMutability="IMMUTABLE")
+    tokyo.allow(ireland.account, "ecr:ReplicateImage")
+    ireland.replicate(tokyo)
+    ireland.push(image("a"), "v1")
+    ireland.sites.step(COPIED)
+    assert tokyo.images() == {digest(image("a")): ["v1"]}
+    (app,) = tokyo.ecr.describe_repositories()["repositories"]
+    assert app["imageTagMutability"] == "IMMUTABLE"
+
+
+def test_a_permission_that_goes_lets_copies_under_way_arrive(ireland, tokyo):
+    tokyo.allow(ireland.account, "ecr:ReplicateImage", "ecr:CreateRepository")
+    ireland.replicate(tokyo)
+    ireland.push(image("a"), "v1")
+    tokyo.allow("999999999999", "ecr:ReplicateImage")
+    ireland.push(image("b"), "v2")
+    ireland.sites.step(COPIED)
+    assert tokyo.images() == {digest(image("a")): ["v1"]}
+    assert ireland.copies(image("b"))["ap-northeast-1"][0] == "FAILED"
+
+
+def test_what_is_denied_is_denied_although_something_allows_it(ireland, tokyo):
+    about = {"Principal": {"AWS": f"arn:aws:iam::{ireland.account}:root"}, "Resource": f"arn:aws:ecr:ap-northeast-1:{tokyo.account}:repository/*"}
+    statements = [
+        {"Sid": "may", "Effect": "Allow", "Action": "ecr:*", **about},
+        {"Sid": "not", "Effect": "Deny", "Action": ["ecr:ReplicateImage"], **about},
+    ]
+    tokyo.ecr.put_registry_policy(policyText=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    ireland.replicate(tokyo)
+    ireland.push(image("a"), "v1")
+    ireland.sites.step(COPIED)
+    ((status, code),) = ireland.copies(image("a")).values()
+    assert status == "FAILED" and code
+    assert tokyo.images() == {}
+
+
+def test_the_native_switch_is_of_its_rule_with_its_repositories_and_destinations(sites, ireland, virginia):
+    oregon = sites.registry("us-west-2")
+    ireland.ecr.create_repository(repositoryName="other/app")
+    ireland.rules(
+        rule(virginia.destination, prefixes=["team/"], native=True), rule(virginia.destination, prefixes=["other/"], native=False),
+        rule(oregon.destination),
+    )
+    for repository in [APP, "other/app"]:
+        ireland.push(image("a"), "v1", repository=repository)
+    sites.step(COPIED)
+    everywhere = [(registry, repository) for registry in [virginia, oregon] for repository in [APP, "other/app"]]
+    assert all(registry.images(repository=repository) for registry, repository in everywhere)
+    for repository in [APP, "other/app"]:
+        ireland.ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": "v1"}])
+    sites.step(COPIED)
+    left = {digest(image("a")): ["v1"]}
+    assert [registry.images(repository=repository) for registry, repository in everywhere] == [{}, left, left, left]
+
+
+def test_the_native_switch_sends_on_what_happens_after_it_was_set(ireland, virginia):
+    ireland.replicate(virginia)
+    for name in ["a", "b"]:
+        ireland.push(image(name), name)
+    ireland.sites.step(COPIED)
+    ireland.delete({"imageTag": "a"})
+    ireland.sites.step(COPIED)
+    ireland.replicate(virginia, native=True)
+    ireland.delete({"imageTag": "b"})
+    ireland.sites.step(COPIED)
+    assert virginia.images() == {digest(image("a")): ["a"]}
+
+
+def test_the_native_switch_does_not_send_deletions_back(ireland, virginia):
+    for one, other in [(ireland, virginia), (virginia, ireland)]:
+        one.replicate(other, native=True)
+    ireland.push(image("a"), "v1")
+    ireland.sites.step(COPIED)
+    # Made where the copy is: it is a deletion there, and its rule sends it on.
+    virginia.delete({"imageTag": "v1"})
+    ireland.sites.step(DAY)
+    assert (ireland.images(), virginia.images()) == ({}, {})
+    ireland.push(image("b"), "v2")
+    ireland.sites.step(COPIED)
+    assert len(virginia.images()) == 1
+    ireland.delete({"imageTag": "v2"})
+    ireland.sites.step(DAY)
+    ireland.push(image("b"), "v2")
+    ireland.sites.step(DAY)
+    # Nothing comes round and takes what was pushed again.
+    assert ireland.images() == virginia.images() == {digest(image("b")): ["v2"]}

@@ -2,11 +2,10 @@
 
 import json
 
-import boto3
 import pytest
 
 from manifests import image
-from sites import APP, CONFIG, refusal
+from sites import APP, refusal, rule
 
 
 def test_a_repository_is_made_with_default_settings(ireland):
@@ -47,39 +46,6 @@ def test_repositories_come_in_pages(ireland):
     assert len({name for page in pages for name in page}) == 7
 
 
-def test_registries_of_other_regions_and_accounts_are_others(sites, ireland, virginia, tokyo):
-    other = sites.registry("eu-west-1", account=1)
-    for registry in [virginia, tokyo, other]:
-        assert registry.ecr.describe_repositories()["repositories"] == []
-
-
-def test_an_assumed_role_is_of_its_own_account(sites, tokyo):
-    sts = sites.client("sts", "eu-west-1", tokyo.account)
-    identity = sts.get_caller_identity()
-    assert identity["Account"] == tokyo.account
-    assert identity["Arn"] == f"arn:aws:sts::{tokyo.account}:assumed-role/conformance/dana"
-    assert identity["UserId"].endswith(":dana")
-
-
-@pytest.mark.only_simulator("a convention of emulators, which moto does not follow")
-def test_an_access_key_of_twelve_digits_is_an_account(sites):
-    session = boto3.Session("111122223333", "secret", region_name="eu-west-1")
-    identity = session.client("sts", endpoint_url=sites.endpoint, config=CONFIG).get_caller_identity()
-    assert (identity["Account"], identity["Arn"]) == ("111122223333", "arn:aws:iam::111122223333:root")
-
-
-@pytest.mark.moto_differs("ignores registryId", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
-def test_another_accounts_registry_needs_that_accounts_permission(sites, ireland):
-    other = sites.registry("eu-west-1", account=1)
-    ireland.push(image("a"), "v1")
-    describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)
-    assert refusal(describe) == "AccessDeniedException"
-    ireland.allow(other.account, "ecr:DescribeImages")
-    assert len(describe()["imageDetails"]) == 1
-    delete = {"registryId": ireland.account, "repositoryName": APP, "imageIds": [{"imageTag": "v1"}]}
-    assert refusal(other.ecr.batch_delete_image, **delete) == "AccessDeniedException"
-
-
 def test_a_registry_policy_is_told_as_it_was_put(ireland):
     with pytest.raises(ireland.ecr.exceptions.RegistryPolicyNotFoundException):
         ireland.ecr.get_registry_policy()
@@ -112,16 +78,79 @@ def test_the_native_switch_is_told_as_it_was_put(ireland, virginia):
     assert "deleteReplication" not in rule
 
 
-def refused_destinations(registry, *destinations):
-    rules = [{"destinations": list(destinations)}]
-    return refusal(registry.ecr.put_replication_configuration, replicationConfiguration={"rules": rules})
-
-
 @pytest.mark.moto_differs("accepts more", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html")
 def test_a_registry_has_at_most_25_destinations(ireland):
     many = [{"region": "us-east-1", "registryId": f"1111222233{number:02}"} for number in range(26)]
-    assert refused_destinations(ireland, *many) == "ValidationException"
+    assert refusal(ireland.rules, rule(*many)) == "ValidationException"
+    # Over all rules.
+    assert refusal(ireland.rules, rule(*many[:13]), rule(*many[13:])) == "ValidationException"
+    assert len(ireland.rules(rule(*many[:25]), rule(*many[:25]))["replicationConfiguration"]["rules"]) == 2
 
 
 def test_a_registry_does_not_replicate_to_itself(ireland):
-    assert refused_destinations(ireland, ireland.destination) in ("ValidationException", "InvalidParameterException")
+    assert refusal(ireland.rules, rule(ireland.destination)) in ("ValidationException", "InvalidParameterException")
+
+
+@pytest.mark.moto_differs("accepts one rule only", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ReplicationConfiguration.html")
+def test_a_registry_has_at_most_25_rules(ireland, virginia):
+    one = rule(virginia.destination)
+    assert len(ireland.rules(*[one] * 25)["replicationConfiguration"]["rules"]) == 25
+    assert refusal(ireland.rules, *[one] * 26) == "InvalidParameterException"
+    assert len(ireland.ecr.describe_registry()["replicationConfiguration"]["rules"]) == 25
+
+
+@pytest.mark.moto_differs("accepts more", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ReplicationRule.html")
+def test_a_rule_has_at_most_100_filters(ireland, virginia):
+    refused = rule(virginia.destination, prefixes=[f"team{number}" for number in range(101)])
+    assert refusal(ireland.rules, refused) == "InvalidParameterException"
+
+
+@pytest.mark.moto_differs("accepts anything", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_RepositoryFilter.html")
+def test_a_filter_follows_ecrs_grammar(ireland, virginia):
+    for prefix in ["Team", "team//", "*"]:
+        refused = rule(virginia.destination, prefixes=[prefix + "xx"])
+        assert refusal(ireland.rules, refused) == "InvalidParameterException", prefix
+
+
+@pytest.mark.moto_differs("knows the older grammar only", "https://github.com/boto/botocore/blob/1.44.5/botocore/data/ecr/2015-09-21/service-2.json")
+def test_two_underscores_and_several_hyphens_may_separate_a_repository_name(ireland):
+    for name in ["team/a__b", "team/a--b"]:
+        made = ireland.ecr.create_repository(repositoryName=name)["repository"]
+        assert made["repositoryName"] == name
+
+
+@pytest.mark.moto_differs("accepts more", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRepositories.html")
+def test_a_hundred_names_are_the_most_of_one_call(ireland):
+    names = [f"team/app{number}" for number in range(101)]
+    assert refusal(ireland.ecr.describe_repositories, repositoryNames=names) == "InvalidParameterException"
+
+
+def test_a_repository_is_told_as_it_was_made_and_as_it_went(ireland):
+    made = ireland.ecr.create_repository(
+        repositoryName="team/other", imageTagMutability="IMMUTABLE", imageScanningConfiguration={"scanOnPush": True}
+    )["repository"]
+    created = made.pop("createdAt")
+    assert made == {
+        "repositoryArn": f"arn:aws:ecr:eu-west-1:{ireland.account}:repository/team/other", "registryId": ireland.account,
+        "repositoryName": "team/other", "repositoryUri": f"{ireland.account}.dkr.ecr.eu-west-1.amazonaws.com/team/other",
+        "imageTagMutability": "IMMUTABLE", "imageScanningConfiguration": {"scanOnPush": True},
+        "encryptionConfiguration": {"encryptionType": "AES256"},
+    }
+    gone = ireland.ecr.delete_repository(repositoryName="team/other")["repository"]
+    assert (gone["repositoryArn"], gone["createdAt"]) == (made["repositoryArn"], created)
+    names = [one["repositoryName"] for one in ireland.ecr.describe_repositories()["repositories"]]
+    assert names == [APP]
+
+
+def test_a_repository_with_images_under_another_name_is_another(ireland):
+    ireland.ecr.create_repository(repositoryName="team/app2")
+    ireland.push(image("a"), "v1")
+    ireland.ecr.delete_repository(repositoryName="team/app2")
+    assert len(ireland.images()) == 1
+
+
+@pytest.mark.only_simulator("moto has no storage classes")
+def test_a_repository_that_has_only_archived_images_is_not_empty(ireland):
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    assert refusal(ireland.ecr.delete_repository, repositoryName=APP) == "RepositoryNotEmptyException"

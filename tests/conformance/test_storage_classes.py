@@ -2,24 +2,18 @@
 
 import pytest
 
-from manifests import digest, image, index
-from sites import APP, COPIED, MINUTE, refusal
+from manifests import artifact, digest, image, index
+from sites import APP, COPIED, DAY, MINUTE, refusal
 
 pytestmark = pytest.mark.only_simulator("moto has no storage classes")
 
 
-def move(registry, manifest, target):
-    answer = registry.ecr.update_image_storage_class(
-        repositoryName=APP, imageId={"imageDigest": digest(manifest)}, targetStorageClass=target
-    )
-    return answer["imageStatus"]
-
-
 def test_an_archived_image_is_there_and_cannot_be_pulled(ireland):
     ireland.push(image("a"), "v1")
-    assert move(ireland, image("a"), "ARCHIVE") == "ARCHIVED"
+    assert ireland.archive(image("a")) == "ARCHIVED"
     got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
-    assert (got["images"], len(got["failures"])) == ([], 1)
+    # Which code says so AWS does not say: U14.
+    assert (got["images"], [one["failureCode"] for one in got["failures"]]) == ([], ["ImageInaccessible"])
     assert ireland.ecr.describe_images(repositoryName=APP)["imageDetails"] == []
     assert ireland.ecr.list_images(repositoryName=APP)["imageIds"] == []
     for status in ["ARCHIVED", "ANY"]:
@@ -31,9 +25,9 @@ def test_an_archived_image_is_there_and_cannot_be_pulled(ireland):
 
 def test_a_restore_takes_up_to_20_minutes_and_replicates(ireland, virginia):
     ireland.push(image("a"), "v1")
-    move(ireland, image("a"), "ARCHIVE")
+    ireland.archive(image("a"))
     ireland.replicate(virginia)
-    assert move(ireland, image("a"), "STANDARD") == "ACTIVATING"
+    assert ireland.restore(image("a")) == "ACTIVATING"
     assert ireland.images("ACTIVATING") == {digest(image("a")): ["v1"]}
     ireland.sites.step(20 * MINUTE)
     detail = ireland.detail(image("a"))
@@ -47,7 +41,7 @@ def test_a_push_and_a_copy_restore_what_is_archived(ireland, virginia):
     ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
     for registry in [ireland, virginia]:
-        move(registry, image("a"), "ARCHIVE")
+        registry.archive(image("a"))
     ireland.push(image("a"), "v1")
     assert (len(ireland.images("ACTIVE")), len(virginia.images("ACTIVE"))) == (1, 0)
     ireland.sites.step(COPIED)
@@ -62,3 +56,73 @@ def test_what_cannot_be_archived_is_named(ireland):
     assert refusal(ireland.ecr.update_image_storage_class, imageId=child, **call) == "ImageStorageClassUpdateNotSupportedException"
     nothing = {"imageTag": "v2"}
     assert refusal(ireland.ecr.update_image_storage_class, imageId=nothing, **call) == "ImageNotFoundException"
+
+
+def test_the_whole_answer(ireland):
+    ireland.push(image("a"), "v1")
+    answer = ireland.ecr.update_image_storage_class(repositoryName=APP, imageId={"imageTag": "v1"}, targetStorageClass="ARCHIVE")
+    assert {name: value for name, value in answer.items() if name != "ResponseMetadata"} == {
+        "registryId": ireland.account, "repositoryName": APP, "imageStatus": "ARCHIVED",
+        "imageId": {"imageDigest": digest(image("a")), "imageTag": "v1"},
+    }
+
+
+def test_lists_of_tags_follow_the_status_too(ireland):
+    for name in ["a", "b"]:
+        ireland.push(image(name), name)
+    ireland.archive(image("a"))
+    listed = lambda **filter: [one["imageTag"] for one in ireland.ecr.list_images(repositoryName=APP, filter=filter)["imageIds"]]
+    assert listed(tagStatus="TAGGED") == ["b"]
+    assert listed(tagStatus="TAGGED", imageStatus="ARCHIVED") == ["a"]
+    assert sorted(listed(imageStatus="ANY")) == ["a", "b"]
+
+
+def test_a_named_image_that_is_archived_must_be_asked_for(ireland):
+    # AWS does not say whether the default counts for ids: U7.
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    ids = {"repositoryName": APP, "imageIds": [{"imageTag": "v1"}]}
+    assert refusal(ireland.ecr.describe_images, **ids) == "ImageNotFoundException"
+    (detail,) = ireland.ecr.describe_images(**ids, filter={"imageStatus": "ARCHIVED"})["imageDetails"]
+    assert detail["imageTags"] == ["v1"]
+
+
+def test_what_is_so_already_is_no_mistake(ireland):
+    ireland.push(image("a"), "v1")
+    assert ireland.restore(image("a")) == "ACTIVE"
+    assert [ireland.archive(image("a")) for _ in range(2)] == ["ARCHIVED", "ARCHIVED"]
+    assert [ireland.restore(image("a")) for _ in range(2)] == ["ACTIVATING", "ACTIVATING"]
+
+
+def test_an_image_under_way_is_neither_here_nor_there(ireland):
+    ireland.push(image("a"), "v1")
+    ireland.archive(image("a"))
+    ireland.restore(image("a"))
+    ireland.sites.step(MINUTE)
+    got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
+    assert (got["images"], len(got["failures"])) == ([], 1)
+    assert (ireland.images("ACTIVE"), ireland.images("ARCHIVED")) == ({}, {})
+
+
+def test_an_archived_source_does_not_archive_its_copies(ireland, virginia):
+    ireland.replicate(virginia)
+    ireland.push(image("a"), "v1")
+    ireland.sites.step(COPIED)
+    ireland.archive(image("a"))
+    ireland.sites.step(DAY)
+    assert virginia.images("ACTIVE") == {digest(image("a")): ["v1"]}
+
+
+def test_a_restored_image_keeps_its_tags_and_its_artifacts(ireland):
+    ireland.push(image("a"), "v1")
+    ireland.push(image("a"), "latest")
+    sbom = artifact(image("a"), "text/sbom+json")
+    ireland.push(sbom)
+    pushed = ireland.detail(image("a"))["imagePushedAt"]
+    ireland.archive(image("a"))
+    ireland.restore(image("a"))
+    ireland.sites.step(20 * MINUTE)
+    detail = ireland.detail(image("a"))
+    assert (sorted(detail["imageTags"]), detail["imagePushedAt"]) == (["latest", "v1"], pushed)
+    assert detail["lastArchivedAt"] <= detail["lastActivatedAt"]
+    assert set(ireland.images("ACTIVE")) == {digest(image("a")), digest(sbom)}

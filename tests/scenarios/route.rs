@@ -94,14 +94,16 @@ fn unconfirmed() -> impl Strategy<Value = Unconfirmed> {
 }
 
 const APP: &str = "team/app";
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn manifest(letter: char) -> String {
-    json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": letter.to_string()}).to_string()
+    json!({"schemaVersion": 2, "mediaType": IMAGE, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": letter.to_string()}).to_string()
 }
 
 fn index() -> String {
     let children = ['a', 'b'].map(|letter| json!({"digest": digest(&manifest(letter)), "size": 1}));
-    json!({"schemaVersion": 2, "manifests": children}).to_string()
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string()
 }
 
 fn digest(manifest: &str) -> String {
@@ -155,7 +157,11 @@ impl Route {
             Act::PushIndex(registry, tag) => put(registry, index(), *tag),
             Act::PushArtifact(registry, letter) => {
                 let subject = json!({"digest": digest(&manifest(*letter)), "size": 1});
-                put(registry, json!({"artifactType": "text/sbom+json", "subject": subject}).to_string(), None);
+                put(
+                    registry,
+                    json!({"mediaType": IMAGE, "artifactType": "text/sbom+json", "subject": subject}).to_string(),
+                    None,
+                );
             }
             Act::Untag(registry, tag) => delete(registry, json!({"imageTag": tag})),
             Act::Delete(registry, letter) => delete(registry, json!({"imageDigest": digest(&manifest(*letter))})),

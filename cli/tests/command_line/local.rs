@@ -53,7 +53,9 @@ impl Running {
     }
 
     fn push(&self, number: usize) -> Option<String> {
-        let manifest = json!({"schemaVersion": 2, "config": {"size": 1}, "number": number}).to_string();
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "number": number})
+                .to_string();
         let body = json!({"repositoryName": "team/app", "imageTag": format!("v{number}"), "imageManifest": manifest});
         Some(self.call("PutImage", &body)?.pointer("/image/imageId/imageDigest")?.as_str()?.to_owned())
     }

@@ -131,29 +131,28 @@ impl World {
         if registry.account() == caller.account {
             return Ok(registry);
         }
-        Err(self.denied(caller, action, &format!("registry {registry}")))
+        Err(denied(caller, action, &format!("registry {registry}")))
     }
 
     /// The place that a request means, which need not be there.
     fn place(&self, caller: &Caller, at: &Where, action: &str) -> Result<Place, ApiError> {
         let registry = self.registry_of(caller, at.registry_id.as_deref())?;
         let place = Place { registry, repository: name(&at.repository_name)? };
-        if place.registry.account() == caller.account {
-            return Ok(place);
-        }
-        let policy = self.registry(&place.registry).and_then(|registry| registry.policy.as_deref());
-        let policy = policy.and_then(|text| RegistryPolicy::read(text).ok());
-        let arn = place.arn();
-        if policy.is_some_and(|policy| policy.allows(&caller.arn, &caller.account, &format!("ecr:{action}"), &arn)) {
-            return Ok(place);
-        }
-        Err(self.denied(caller, action, &format!("resource: {arn}")))
+        self.authorize(caller, &place.registry, &place.arn(), action)?;
+        Ok(place)
     }
 
-    fn denied(&self, caller: &Caller, action: &str, resource: &str) -> ApiError {
-        let why = format!("because no resource-based policy allows the ecr:{action} action");
-        let message = format!("User: {} is not authorized to perform: ecr:{action} on {resource} {why}", caller.arn);
-        ApiError::new("AccessDeniedException", message)
+    /// Whether a caller may do something in a registry: everything in that of its own account, and what the registry's policy
+    /// allows in another's (R5).
+    fn authorize(&self, caller: &Caller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
+        let policy = self.registry(registry).and_then(|registry| registry.policy.as_deref());
+        let allows =
+            |policy: RegistryPolicy| policy.allows(&caller.arn, &caller.account, &format!("ecr:{action}"), arn);
+        let allowed = || policy.and_then(|text| RegistryPolicy::read(text).ok()).is_some_and(allows);
+        if registry.account() == caller.account || allowed() {
+            return Ok(());
+        }
+        Err(denied(caller, action, &format!("resource: {arn}")))
     }
 
     /// The repository of a request.
@@ -174,17 +173,23 @@ impl World {
     }
 }
 
+fn denied(caller: &Caller, action: &str, resource: &str) -> ApiError {
+    let why = format!("because no resource-based policy allows the ecr:{action} action");
+    let message = format!("User: {} is not authorized to perform: ecr:{action} on {resource} {why}", caller.arn);
+    ApiError::new("AccessDeniedException", message)
+}
+
 /// A repository name by ECR's whole grammar, of which the product accepts a looser one.
 fn name(text: &str) -> Result<RepositoryName, ApiError> {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    // `[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*`: what separates runs, and that a part neither begins nor ends with it.
+    let separates = |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
     let part = |part: &str| {
-        let separated = part.split(['.', '_', '-']);
-        separated
-            .into_iter()
-            .all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        part.starts_with(alphanumeric) && part.ends_with(alphanumeric) && part.split(alphanumeric).all(separates)
     };
     let valid = text.split('/').all(part);
     text.parse().ok().filter(|_| valid).ok_or_else(|| {
-        let rule = "must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*'";
+        let rule = "must satisfy regular expression '(?:[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*/)*[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'";
         invalid(format!("Invalid parameter at 'repositoryName' failed to satisfy constraint: '{rule}', got '{text}'"))
     })
 }
@@ -296,10 +301,10 @@ mod tests {
 
     #[test]
     fn a_repository_name_follows_ecrs_grammar() {
-        for good in ["app", "team/app", "a1.b_c-d/e"] {
+        for good in ["app", "team/app", "a1.b_c-d/e", "a__b", "a---b"] {
             assert!(name(good).is_ok(), "{good}");
         }
-        for bad in ["a", "App", "team//app", "/app", "app/", "app-", "app..x", "-app"] {
+        for bad in ["a", "App", "team//app", "/app", "app/", "app-", "app..x", "-app", "a___b", "a._b"] {
             assert!(name(bad).is_err(), "{bad}");
         }
     }

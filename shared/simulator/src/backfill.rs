@@ -23,7 +23,8 @@ pub(crate) struct Backfill {
     pub(crate) status: BackfillStatus,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) total: usize,
+    /// How many copies are to be made; not known before it is prepared.
+    pub(crate) total: Option<usize>,
     pub(crate) results: Vec<BackfillResult>,
     left: VecDeque<(RepositoryName, Digest, Option<Tag>)>,
 }
@@ -71,7 +72,7 @@ impl World {
             status: BackfillStatus::Preparing,
             started_at: self.moment(),
             ended_at: None,
-            total: 0,
+            total: None,
             results: Vec::new(),
             left: VecDeque::new(),
         };
@@ -85,7 +86,7 @@ impl World {
         match run.status {
             BackfillStatus::Preparing => {
                 run.left = self.missing(registry, &run.destination).into();
-                run.total = run.left.len();
+                run.total = Some(run.left.len());
                 run.status = BackfillStatus::InProgress;
             }
             BackfillStatus::InProgress => self.copy_some(registry, &mut run),

@@ -253,6 +253,7 @@ impl World {
             actions.push(entry);
         }
         self.clean_up_referrers(place);
+        self.archive_referrers(place);
         let told = self.told(&policy, &kept.id, moment);
         let entries: Vec<_> = actions.into_iter().chain(failures).collect();
         // Runs that did nothing are told, too (E5).
@@ -277,6 +278,17 @@ impl World {
                 self.delete_image(place, &digest, emits);
                 self.replicate_deletion(place, &digest, None);
             }
+        }
+    }
+
+    /// "… or archive those artifacts within 24 hours of the … archival of the subject image" (L5).
+    fn archive_referrers(&mut self, place: &Place) {
+        let Some(repository) = self.repository(place) else { return };
+        let archived = repository.images().iter().filter(|(_, image)| image.state.status == ImageStatus::Archived);
+        let artifacts = archived.flat_map(|(digest, _)| repository.referrers(digest));
+        let active = artifacts.filter(|(_, artifact)| artifact.state.status == ImageStatus::Active);
+        for digest in active.map(|(digest, _)| digest.clone()).collect::<Vec<_>>() {
+            self.archive(place, &digest);
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Manifest {
     pub(crate) children: Vec<Digest>,
     /// The image that an artifact is about.
     pub(crate) subject: Option<Digest>,
-    /// Configuration and layers; for an index its children's manifests.
+    /// Configuration and layers; nothing for an index.
     pub(crate) size_bytes: u64,
 }
 
@@ -48,22 +48,18 @@ struct Descriptor {
     size: u64,
 }
 
-/// Media types that stand for themselves where a manifest has no `mediaType` of its own.
-const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
 impl Manifest {
-    /// Reads a manifest; nothing if it is none.
-    pub(crate) fn read(text: String, media_type: Option<String>) -> Option<Self> {
-        let document: Document = serde_json::from_str(&text).ok()?;
+    /// Reads a manifest; says what is wrong with it. A manifest without a media type needs one from its pusher.
+    pub(crate) fn read(text: String, media_type: Option<String>) -> Result<Self, &'static str> {
+        let document: Document = serde_json::from_str(&text).map_err(|_| "Invalid JSON syntax")?;
         let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let digest = format!("sha256:{hash}").parse().ok()?;
-        let own = if document.manifests.is_some() { INDEX } else { IMAGE };
-        let media_type = media_type.or(document.media_type).unwrap_or_else(|| own.to_owned());
+        let digest = format!("sha256:{hash}").parse().map_err(|_| "Invalid digest")?;
+        let media_type =
+            media_type.or(document.media_type).ok_or("mediaType and imageManifestMediaType are missing")?;
         let artifact_media_type = document.config.as_ref().and_then(|config| config.media_type.clone());
         let children = document.manifests.unwrap_or_default();
-        let parts = document.config.iter().chain(&document.layers).chain(&children);
-        Some(Self {
+        let parts = document.config.iter().chain(&document.layers);
+        Ok(Self {
             size_bytes: parts.map(|part| part.size).sum(),
             children: children.into_iter().filter_map(|child| child.digest).collect(),
             subject: document.subject.and_then(|subject| subject.digest),
@@ -83,16 +79,20 @@ mod tests {
 
     #[test]
     fn a_digest_is_the_hash_of_the_text() {
-        let manifest = Manifest::read("{}".to_owned(), None).unwrap();
+        let manifest = Manifest::read("{}".to_owned(), Some("some/type".to_owned())).unwrap();
         let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(manifest.digest.as_str(), digest);
-        assert_eq!(manifest.media_type, IMAGE);
-        assert!(Manifest::read("not json".to_owned(), None).is_none());
+        assert_eq!(manifest.media_type, "some/type");
+        for (text, why) in
+            [("not json", "Invalid JSON syntax"), ("{}", "mediaType and imageManifestMediaType are missing")]
+        {
+            assert_eq!(Manifest::read(text.to_owned(), None).unwrap_err(), why);
+        }
     }
 
     #[test]
     fn an_artifact_names_its_subject_and_an_index_its_children() {
-        let of = |text: &str| Manifest::read(text.to_owned(), None).unwrap();
+        let of = |text: &str| Manifest::read(text.to_owned(), Some("some/type".to_owned())).unwrap();
         let artifact = of(r#"{"artifactType": "text/sbom+json", "subject": {"digest": "sha256:ab", "size": 2},
             "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2}, "layers": [{"size": 40}]}"#);
         assert_eq!(artifact.subject.unwrap().as_str(), "sha256:ab");
@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(artifact.size_bytes, 42);
         let index =
             of(r#"{"manifests": [{"digest": "sha256:ab", "size": 500}, {"digest": "sha256:cd", "size": 400}]}"#);
-        assert_eq!((index.children.len(), index.media_type.as_str(), index.size_bytes), (2, INDEX, 900));
+        assert_eq!((index.children.len(), index.size_bytes), (2, 0));
     }
 }

@@ -199,6 +199,12 @@ impl Repository {
         self.tags.get(tag)
     }
 
+    /// How large an image is; an index is as large as its largest image (I5).
+    pub(crate) fn size_bytes(&self, manifest: &Manifest) -> u64 {
+        let children = manifest.children.iter().filter_map(|child| self.images.get(child));
+        children.map(|child| self.size_bytes(&child.manifest)).max().unwrap_or(manifest.size_bytes)
+    }
+
     /// An index that refers to a manifest (D3).
     pub(crate) fn index_of(&self, digest: &Digest) -> Option<&Digest> {
         self.indexes.get(digest)?.first()

@@ -421,7 +421,7 @@ impl World {
             }
             Key::Manifest(digest) => {
                 let (text, media_type) = of(value)?;
-                if let Some(manifest) = Manifest::read(text, Some(media_type)) {
+                if let Ok(manifest) = Manifest::read(text, Some(media_type)) {
                     self.manifests.insert(digest, Arc::new(manifest));
                 }
             }

@@ -1,16 +1,24 @@
 //! Runs of ECR's own backfill (R10).
 
 use domain::image::Registry;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Caller, Paging, compact, page, read, time};
 use crate::{
     backfill::{Backfill, BackfillStatus},
+    clock::later,
     replication::Destination,
     repository::ImageId,
     world::World,
 };
+
+/// How many run at a time, at most (R10).
+const MAX_RUNNING: usize = 10;
+
+/// How long a run is remembered after its end (R10).
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,6 +50,10 @@ pub(super) fn start_replication_backfill(world: &mut World, caller: &Caller, bod
         let message = format!("A replication backfill to {} is running", destination.region);
         return Err(ApiError::new("ReplicationBackfillInProgressException", message));
     }
+    if state.is_some_and(|state| state.backfills.values().filter(|run| !run.status.is_over()).count() >= MAX_RUNNING) {
+        let message = format!("{MAX_RUNNING} replication backfills are running already");
+        return Err(ApiError::new("LimitExceededException", message));
+    }
     let id = world.start_backfill(&registry, destination);
     let run = found(world, &registry, &id)?;
     Ok(told(&registry, &id, &run))
@@ -71,8 +83,9 @@ pub(super) fn list_replication_backfills(world: &mut World, caller: &Caller, bod
     }
     let request: Request = read(body)?;
     let registry = world.own_registry(caller, request.registry_id.as_deref(), "ListReplicationBackfills")?;
-    let runs = world.registry(&registry).map(|state| &state.backfills);
-    let entries = runs.into_iter().flatten().map(|(id, run)| {
+    let runs = world.registry(&registry).into_iter().flat_map(|state| &state.backfills);
+    let remembered = runs.filter(|(_, run)| is_remembered(world, run));
+    let entries = remembered.map(|(id, run)| {
         let summary = json!({
             "replicationBackfillId": id, "destination": run.destination, "status": run.status, "progress": progress(run),
             "failureCode": failure_code(run), "startedAt": time(run.started_at), "endedAt": run.ended_at.map(time),
@@ -99,7 +112,9 @@ pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &
     let id = request.run.replication_backfill_id;
     let run = found(world, &registry, &id)?;
     let status = |code: &Option<String>| if code.is_some() { "FAILED" } else { "COMPLETE" };
-    let wanted = run.results.iter().filter(|result| {
+    // Results are told when the run is over (R10).
+    let results = run.results.iter().filter(|_| run.status.is_over());
+    let wanted = results.filter(|result| {
         request.result_status_filter.as_ref().is_none_or(|wanted| wanted == status(&result.failure_code))
     });
     let entries = wanted.enumerate().map(|(number, result)| {
@@ -116,7 +131,7 @@ pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &
     let (results, next) = page(entries, &request.paging, 100, 1000)?;
     let mut answer = told(&registry, &id, &run);
     for (name, value) in [
-        ("progress", progress(&run)),
+        ("progress", json!(progress(&run))),
         ("failureCode", json!(failure_code(&run))),
         ("results", json!(results)),
         ("endedAt", json!(run.ended_at.map(time))),
@@ -130,13 +145,18 @@ pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &
 }
 
 fn found(world: &World, registry: &Registry, id: &str) -> Result<Backfill, ApiError> {
-    world.registry(registry).and_then(|state| state.backfills.get(id)).cloned().ok_or_else(|| {
+    let run = world.registry(registry).and_then(|state| state.backfills.get(id));
+    run.filter(|run| is_remembered(world, run)).cloned().ok_or_else(|| {
         let message = format!(
             "The replication backfill with id '{id}' does not exist in the registry with id '{}'",
             registry.account()
         );
         ApiError::new("ReplicationBackfillNotFoundException", message)
     })
+}
+
+fn is_remembered(world: &World, run: &Backfill) -> bool {
+    run.ended_at.is_none_or(|ended| world.now() < later(ended, REMEMBERED))
 }
 
 fn told(registry: &Registry, id: &str, run: &Backfill) -> Value {
@@ -146,15 +166,17 @@ fn told(registry: &Registry, id: &str, run: &Backfill) -> Value {
     })
 }
 
-fn progress(run: &Backfill) -> Value {
+/// Nothing before it is prepared (R10).
+fn progress(run: &Backfill) -> Option<Value> {
+    let total = run.total?;
     let mut codes: Vec<_> = run.results.iter().filter_map(|result| result.failure_code.as_ref()).collect();
     let failed = codes.len();
     codes.sort();
     codes.dedup();
-    json!({
-        "totalReplicationCount": run.total, "completedReplicationCount": run.results.len() - failed,
+    Some(json!({
+        "totalReplicationCount": total, "completedReplicationCount": run.results.len() - failed,
         "failedReplicationCount": failed, "failureCodes": codes,
-    })
+    }))
 }
 
 fn failure_code(run: &Backfill) -> Option<&'static str> {

@@ -38,8 +38,8 @@ pub(super) fn put_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answ
     let place = world.found(caller, &request.at, "PutImage")?;
     let repository = world.existing(&place)?;
     let (name, account) = (&place.repository, place.registry.account());
-    let manifest = Manifest::read(request.image_manifest, request.image_manifest_media_type).ok_or_else(|| {
-        invalid("Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'")
+    let manifest = Manifest::read(request.image_manifest, request.image_manifest_media_type).map_err(|wrong| {
+        invalid(format!("Invalid parameter at 'ImageManifest' failed to satisfy constraint: '{wrong}'"))
     })?;
     let digest = manifest.digest.clone();
     if request.image_digest.as_ref().is_some_and(|expected| expected != digest.as_str()) {
@@ -278,7 +278,7 @@ pub(super) fn describe_images(world: &mut World, caller: &Caller, body: &[u8]) -
         let covered = repository.images().iter().filter(|(_, image)| filter.covers(image));
         let entries = covered.map(|(digest, image)| (digest.to_string(), image));
         let (images, next) = page(entries, &request.paging, 100, 1000)?;
-        let details: Vec<_> = images.into_iter().map(|image| detail(&place, image)).collect();
+        let details: Vec<_> = images.into_iter().map(|image| detail(&place, repository, image)).collect();
         return Ok(compact(json!({"imageDetails": details, "nextToken": next})));
     };
     between("imageIds", &ids, MAX_IDS)?;
@@ -294,7 +294,7 @@ pub(super) fn describe_images(world: &mut World, caller: &Caller, body: &[u8]) -
         let (digest, _) = repository.resolve(id).map_err(|refusal| refused(&place, id, refusal))?;
         let image = repository.image(&digest).filter(|image| status.covers(image.state.status));
         let image = image.ok_or_else(|| refused(&place, id, ("ImageNotFound", String::new())))?;
-        let told = detail(&place, image);
+        let told = detail(&place, repository, image);
         if !details.contains(&told) {
             details.push(told);
         }
@@ -302,11 +302,11 @@ pub(super) fn describe_images(world: &mut World, caller: &Caller, body: &[u8]) -
     Ok(json!({"imageDetails": details}))
 }
 
-fn detail(place: &Place, image: &StoredImage) -> Value {
+fn detail(place: &Place, repository: &Repository, image: &StoredImage) -> Value {
     let StoredImage { manifest, state } = image;
     compact(json!({
         "registryId": place.registry.account(), "repositoryName": place.repository, "imageDigest": manifest.digest,
-        "imageTags": Some(&state.tags).filter(|tags| !tags.is_empty()), "imageSizeInBytes": manifest.size_bytes,
+        "imageTags": Some(&state.tags).filter(|tags| !tags.is_empty()), "imageSizeInBytes": repository.size_bytes(manifest),
         "imagePushedAt": time(state.pushed_at), "imageManifestMediaType": manifest.media_type,
         "artifactMediaType": manifest.artifact_media_type, "lastRecordedPullTime": state.pulled_at.map(time),
         "subjectManifestDigest": manifest.subject, "imageStatus": state.status,

@@ -42,7 +42,7 @@ pub(super) fn put_replication_configuration(world: &mut World, caller: &Caller, 
         if let Some(filters) = &rule.repository_filters {
             between("repositoryFilters", filters, MAX_FILTERS)?;
             for filter in filters {
-                if filter.filter_type != "PREFIX_MATCH" || !(2..=256).contains(&filter.filter.len()) {
+                if filter.filter_type != "PREFIX_MATCH" || !is_prefix(&filter.filter) {
                     return Err(invalid(format!("Invalid repository filter '{}'", filter.filter)));
                 }
             }
@@ -70,6 +70,17 @@ pub(super) fn put_replication_configuration(world: &mut World, caller: &Caller, 
     }
     world.registry_mut(&registry).replication = configuration.clone();
     Ok(json!({"replicationConfiguration": configuration}))
+}
+
+/// Whether a text can be the beginning of a repository name: 2 to 256 characters,
+/// `(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*`.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_RepositoryFilter.html>
+fn is_prefix(text: &str) -> bool {
+    let begins = |part: &str| part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte);
+    let (folders, _last) = text.rsplit_once('/').unwrap_or_default();
+    let folders_begin = folders.is_empty() && !text.starts_with('/') || folders.split('/').all(begins);
+    (2..=256).contains(&text.len()) && text.bytes().all(valid) && folders_begin
 }
 
 pub(super) fn put_registry_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {

@@ -4,11 +4,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Caller, Paging, Where, between, compact, invalid, name, page, read, time};
+use domain::image::Registry;
+
 use crate::{
     event::Action,
     lifecycle::Policy,
     repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
-    world::{Place, World},
+    world::{Place, World, partition},
 };
 
 /// A repository as it is told.
@@ -109,11 +111,18 @@ pub(super) fn describe_repositories(world: &mut World, caller: &Caller, body: &[
         }
         return Ok(json!({"repositories": repositories}));
     }
-    let registry = world.own_registry(caller, request.registry_id.as_deref(), "DescribeRepositories")?;
+    let registry = world.registry_of(caller, request.registry_id.as_deref())?;
+    world.authorize(caller, &registry, &all_repositories(&registry), "DescribeRepositories")?;
     let here = world.repositories().iter().filter(|(place, _)| place.registry == registry);
     let entries = here.map(|(place, repository)| (place.repository.to_string(), told(place, repository)));
     let (repositories, next) = page(entries, &request.paging, 100, 1000)?;
     Ok(compact(json!({"repositories": repositories, "nextToken": next})))
+}
+
+/// What a call is about that names no repository.
+fn all_repositories(registry: &Registry) -> String {
+    let (account, region) = (registry.account(), registry.region());
+    format!("arn:{}:ecr:{region}:{account}:repository/*", partition(region))
 }
 
 pub(super) fn put_image_tag_mutability(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {

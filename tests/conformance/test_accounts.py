@@ -1,0 +1,163 @@
+"""Who calls, and whose registry it is about."""
+
+import json
+
+import pytest
+
+from manifests import digest, image
+from sites import APP, refusal
+
+# boto3 itself wants a hundred characters.
+NO_POLICY = "no policy".ljust(100)
+
+
+def test_registries_of_other_regions_and_accounts_are_others(sites, ireland, virginia, tokyo):
+    other = sites.registry("eu-west-1", account=1)
+    for registry in [virginia, tokyo, other]:
+        assert registry.ecr.describe_repositories()["repositories"] == []
+
+
+def test_an_assumed_role_is_of_its_own_account(sites, tokyo):
+    sts = sites.client("sts", "eu-west-1", tokyo.account)
+    identity = sts.get_caller_identity()
+    assert identity["Account"] == tokyo.account
+    assert identity["Arn"] == f"arn:aws:sts::{tokyo.account}:assumed-role/conformance/dana"
+    assert identity["UserId"].endswith(":dana")
+
+
+@pytest.mark.only_simulator("a convention of emulators, which moto does not follow")
+def test_an_access_key_of_twelve_digits_is_an_account(sites):
+    identity = sites.signed("sts", "eu-west-1", "111122223333").get_caller_identity()
+    assert (identity["Account"], identity["Arn"]) == ("111122223333", "arn:aws:iam::111122223333:root")
+
+
+@pytest.mark.moto_differs("ignores registryId", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+def test_another_accounts_registry_needs_that_accounts_permission(sites, ireland):
+    other = sites.registry("eu-west-1", account=1)
+    ireland.push(image("a"), "v1")
+    describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)
+    assert refusal(describe) == "AccessDeniedException"
+    ireland.allow(other.account, "ecr:DescribeImages")
+    assert len(describe()["imageDetails"]) == 1
+    delete = {"registryId": ireland.account, "repositoryName": APP, "imageIds": [{"imageTag": "v1"}]}
+    assert refusal(other.ecr.batch_delete_image, **delete) == "AccessDeniedException"
+
+
+def test_a_role_is_given_as_asked(sites):
+    sts = sites.signed("sts", "eu-west-1", sites.accounts[0])
+    given = sts.assume_role(RoleArn="arn:aws:iam::444455556666:role/ops/mirror", RoleSessionName="dana", DurationSeconds=900)
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: the path of a role is not in it.
+    assert given["AssumedRoleUser"]["Arn"] == "arn:aws:sts::444455556666:assumed-role/mirror/dana"
+    assert given["AssumedRoleUser"]["AssumedRoleId"].endswith(":dana")
+    credentials = given["Credentials"]
+    assert set(credentials) == {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}
+    assert all(credentials.values()) and credentials["AccessKeyId"].startswith("ASIA")
+
+
+@pytest.mark.only_simulator("a convention of emulators, which moto does not follow")
+def test_the_key_of_a_role_names_its_account(sites):
+    sts = sites.signed("sts", "eu-west-1", sites.accounts[0])
+    given = sts.assume_role(RoleArn="arn:aws:iam::444455556666:role/mirror", RoleSessionName="dana")
+    assert given["Credentials"]["AccessKeyId"] == "ASIA444455556666"
+
+
+def test_a_wrong_role_is_refused(sites):
+    sts = sites.signed("sts", "eu-west-1", sites.accounts[0])
+    role = "arn:aws:iam::444455556666:role/mirror"
+    # boto3 knows the shortest name itself.
+    assert refusal(sts.assume_role, RoleArn=role, RoleSessionName="x" * 65) == "ValidationError"
+
+
+@pytest.mark.only_simulator("moto believes every key")
+def test_who_has_no_account_is_refused(sites):
+    nobody = sites.signed("ecr", "eu-west-1", "AKIAIOSFODNN7EXAMPLE")
+    assert refusal(nobody.describe_registry) == "UnrecognizedClientException"
+
+
+def test_ones_own_registry_can_be_named(ireland):
+    ireland.push(image("a"), "v1")
+    own = {"registryId": ireland.account, "repositoryName": APP}
+    assert len(ireland.ecr.describe_images(**own)["imageDetails"]) == 1
+    assert ireland.ecr.list_images(**own)["imageIds"] == [{"imageDigest": digest(image("a")), "imageTag": "v1"}]
+    assert len(ireland.ecr.describe_repositories(registryId=ireland.account)["repositories"]) == 1
+
+
+ABOUT_ANOTHER = [
+    ("batch_delete_image", {"imageIds": [{"imageTag": "v1"}]}),
+    ("batch_get_image", {"imageIds": [{"imageTag": "v1"}]}),
+    ("delete_repository", {"force": True}),
+    ("describe_image_replication_status", {"imageId": {"imageTag": "v1"}}),
+    ("describe_images", {}),
+    ("get_lifecycle_policy", {}),
+    ("list_image_referrers", {"subjectId": {"imageDigest": digest(image("a"))}}),
+    ("list_images", {}),
+    ("put_image", {"imageManifest": image("b")}),
+    ("put_image_tag_mutability", {"imageTagMutability": "IMMUTABLE"}),
+    ("put_lifecycle_policy", {"lifecyclePolicyText": NO_POLICY}),
+    ("update_image_storage_class", {"imageId": {"imageTag": "v1"}, "targetStorageClass": "ARCHIVE"}),
+]
+
+
+@pytest.mark.only_simulator("moto ignores registryId, and lacks some of these operations")
+@pytest.mark.parametrize(("operation", "arguments"), ABOUT_ANOTHER, ids=[name for name, _ in ABOUT_ANOTHER])
+def test_nothing_may_be_done_in_another_accounts_registry_unasked(sites, ireland, operation, arguments):
+    other = sites.registry("eu-west-1", account=1)
+    ireland.push(image("a"), "v1")
+    call = getattr(other.ecr, operation)
+    assert refusal(call, registryId=ireland.account, repositoryName=APP, **arguments) == "AccessDeniedException"
+    assert ireland.images("ACTIVE") == {digest(image("a")): ["v1"]}
+
+
+@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+def test_what_is_allowed_happens_in_the_other_registry_and_nowhere_else(sites, ireland):
+    other = sites.registry("eu-west-1", account=1, repository=True)
+    for registry in [ireland, other]:
+        registry.push(image("a"), "v1")
+    ireland.allow(other.account, "ecr:BatchDeleteImage")
+    answer = other.ecr.batch_delete_image(registryId=ireland.account, repositoryName=APP, imageIds=[{"imageTag": "v1"}])
+    assert answer["imageIds"] == [{"imageDigest": digest(image("a")), "imageTag": "v1"}]
+    assert (ireland.images(), other.images()) == ({}, {digest(image("a")): ["v1"]})
+
+
+@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+def test_a_permission_is_of_its_repositories_and_its_accounts(sites, ireland):
+    other = sites.registry("eu-west-1", account=1)
+    describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)["imageDetails"]
+    for principal, resource, allowed in [(other.account, "other/*", False), ("999999999999", "*", False), (other.account, "team/*", True)]:
+        statement = {
+            "Sid": "read", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{principal}:root"},
+            "Action": ["ecr:DescribeImages"], "Resource": [f"arn:aws:ecr:eu-west-1:{ireland.account}:repository/{resource}"],
+        }
+        ireland.ecr.put_registry_policy(policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        if allowed:
+            assert describe() == []
+        else:
+            assert refusal(describe) == "AccessDeniedException"
+
+
+@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+def test_a_registrys_policy_can_let_others_list_its_repositories(sites, ireland):
+    other = sites.registry("eu-west-1", account=1)
+    ireland.allow(other.account, "ecr:DescribeRepositories")
+    told = other.ecr.describe_repositories(registryId=ireland.account)["repositories"]
+    assert [one["repositoryName"] for one in told] == [APP]
+
+
+def test_a_refusal_is_one_of_the_operations_own_errors(ireland):
+    """As the model has them: that is what typed clients can catch."""
+    model = ireland.ecr.meta.service_model
+    for operation, call, arguments in [
+        ("DescribeImages", ireland.ecr.describe_images, {"repositoryName": "team/other"}),
+        ("DescribeImages", ireland.ecr.describe_images, {"repositoryName": APP, "imageIds": [{"imageTag": "v1"}]}),
+        ("CreateRepository", ireland.ecr.create_repository, {"repositoryName": APP}),
+        ("GetRegistryPolicy", ireland.ecr.get_registry_policy, {}),
+        ("GetLifecyclePolicy", ireland.ecr.get_lifecycle_policy, {"repositoryName": APP}),
+        ("PutLifecyclePolicy", ireland.ecr.put_lifecycle_policy, {"repositoryName": APP, "lifecyclePolicyText": NO_POLICY}),
+    ]:
+        errors = [shape.name for shape in model.operation_model(operation).error_shapes]
+        with pytest.raises(ireland.ecr.exceptions.ClientError) as caught:
+            call(**arguments)
+        answer = caught.value.response
+        assert answer["Error"]["Code"] in errors, operation
+        assert answer["Error"]["Message"] and answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+        assert type(caught.value) is ireland.ecr.exceptions.from_code(answer["Error"]["Code"])
