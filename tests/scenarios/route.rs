@@ -24,7 +24,7 @@ use simulator::{
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
-    store::deliver,
+    store::{client, deliver},
 };
 
 /// What somebody does in a registry. Much of it is refused, as in life.
@@ -278,6 +278,40 @@ fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeS
         (Subject::Repository(about), _) => *about == image.repository,
         (Subject::Registry, _) => false,
     })
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
+    let route = Route::new(Settings::default()).await;
+    let deliver = async || {
+        route.local.deliver_now().await;
+        route.local.simulator.step(Duration::from_secs(180));
+    };
+    deliver().await;
+    assert_eq!(route.local.simulator.queue_lengths(), (0, 0));
+
+    // The table is also on the registries' own port.
+    let dynamodb = client(&route.local.endpoint).await;
+    let name = dynamodb.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
+    dynamodb.delete_table().table_name(&name).send().await.unwrap();
+    let push = |letter| Act::Push(IRELAND, letter, Some("v1"));
+    route.perform(&push('a')).await;
+    deliver().await;
+    deliver().await;
+    // The push, and its two copies.
+    assert_eq!(route.local.simulator.queue_lengths(), (3, 0));
+    // Somebody mends it in time: nothing is lost.
+    route.local.table.create().await.unwrap();
+    route.settle().await;
+    assert_eq!(route.said().await, route.truth());
+
+    dynamodb.delete_table().table_name(&name).send().await.unwrap();
+    route.perform(&push('b')).await;
+    for receives in 1..=6 {
+        deliver().await;
+        // The push is received five times, and then no more; its copies came later.
+        assert_eq!(route.local.simulator.queue_lengths().1, usize::from(receives > 5), "{receives}");
+    }
 }
 
 fn cases() -> ProptestConfig {
