@@ -16,13 +16,13 @@ use crate::reference::{Reference, TagReference};
 #[derive(Debug, Parser)]
 #[command(name = "ecr-lineage", version, disable_help_subcommand = true)]
 pub struct Options {
-    /// What to ask, and where.
-    #[command(flatten)]
-    pub target: TargetOptions,
-
     /// How to print the answer: a table for people, or JSON with snake_case keys and RFC 3339 UTC times
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+
+    /// What to ask, and where.
+    #[command(flatten)]
+    pub target: TargetOptions,
 
     /// What to do.
     #[command(subcommand)]
@@ -31,6 +31,7 @@ pub struct Options {
 
 /// Which table to use.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "The table (`demo` and `local` bring their own)")]
 pub struct TargetOptions {
     /// The table: with a slash or ending in `.db` an embedded file, `memory`, or the name of a DynamoDB table
     #[arg(long, global = true, env = "ECR_LINEAGE_TABLE", default_value_t = default_table())]

@@ -15,7 +15,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    policy::RegistryPolicy,
     repository::{ImageId, Refusal, Repository},
     world::{Place, World},
 };
@@ -145,10 +144,7 @@ impl World {
     /// Whether a caller may do something in a registry: everything in that of its own account, and what the registry's policy
     /// allows in another's (R5).
     fn authorize(&self, caller: &Caller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
-        let policy = self.registry(registry).and_then(|registry| registry.policy.as_deref());
-        let allows =
-            |policy: RegistryPolicy| policy.allows(&caller.arn, &caller.account, &format!("ecr:{action}"), arn);
-        let allowed = || policy.and_then(|text| RegistryPolicy::read(text).ok()).is_some_and(allows);
+        let allowed = || self.policy_allows(registry, &caller.arn, &caller.account, &format!("ecr:{action}"), arn);
         if registry.account() == caller.account || allowed() {
             return Ok(());
         }

@@ -140,10 +140,7 @@ impl World {
             if self.repository(&from).is_none_or(|repository| repository.image(&digest).is_none()) {
                 continue;
             }
-            let fate = {
-                let mut chance = self.chance_of_copy();
-                self.settings.trouble.of_copy(&mut chance)
-            };
+            let fate = self.copy_fate();
             let failed = (fate == CopyFate::Fails).then_some("InternalError");
             let failure_code = self.refusal(&from, &to).or(failed).map(str::to_owned);
             let status = if failure_code.is_some() { CopyStatus::Failed } else { CopyStatus::Complete };

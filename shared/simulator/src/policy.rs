@@ -3,10 +3,11 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html>: "enforces the registry policy in
 //! all ECR requests". What the simulator cannot evaluate it does not accept, rather than guess.
 
+use domain::image::Registry;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::repository::wildcard;
+use crate::{repository::wildcard, world::World};
 
 /// A policy that was read.
 #[derive(Debug, Deserialize)]
@@ -71,7 +72,7 @@ impl RegistryPolicy {
     }
 
     /// Whether it allows an action of a caller on a resource: nothing denies it, and something allows it.
-    pub(crate) fn allows(&self, caller: &str, account: &str, action: &str, resource: &str) -> bool {
+    fn allows(&self, caller: &str, account: &str, action: &str, resource: &str) -> bool {
         let matching = |statement: &&Statement| {
             statement.principal.includes(caller, account)
                 && statement
@@ -83,6 +84,22 @@ impl RegistryPolicy {
         };
         let effects: Vec<_> = self.statement.all().iter().filter(matching).map(|statement| statement.effect).collect();
         effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+    }
+}
+
+impl World {
+    /// Whether a registry's policy allows a caller of another account something; without a policy nothing is allowed.
+    pub(crate) fn policy_allows(
+        &self,
+        registry: &Registry,
+        caller: &str,
+        account: &str,
+        action: &str,
+        arn: &str,
+    ) -> bool {
+        let policy = self.registry(registry).and_then(|registry| registry.policy.as_deref());
+        let policy = policy.and_then(|text| RegistryPolicy::read(text).ok());
+        policy.is_some_and(|policy| policy.allows(caller, account, action, arn))
     }
 }
 

@@ -15,11 +15,10 @@ use crate::{
     clock::later,
     event::Action,
     manifest::Manifest,
-    policy::RegistryPolicy,
     repository::{CopyState, CopyStatus, ImageState, ImageStatus, Repository, StoredImage},
     settings::Lag,
     trouble::CopyFate,
-    world::{Place, Task, World},
+    world::{Place, Task, World, partition},
 };
 
 /// The replication configuration of a registry, as it is put and told.
@@ -110,10 +109,7 @@ impl World {
     /// Starts the copies of an image that was pushed or restored, with the tag it was pushed with (R2, R3).
     pub(crate) fn replicate(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, false) {
-            let fate = {
-                let mut chance = self.chance_of_copy();
-                self.settings.trouble.of_copy(&mut chance)
-            };
+            let fate = self.copy_fate();
             let refused = self.refusal(place, &to);
             let failure = refused.or((fate == CopyFate::Fails).then_some("InternalError")).map(str::to_owned);
             self.set_copy(place, digest, &to, CopyStatus::InProgress, None);
@@ -156,13 +152,16 @@ impl World {
         (creates && !self.allowed(&place, account, "ecr:CreateRepository")).then_some("RepositoryNotFound")
     }
 
-    /// Whether the policy of a registry allows another account's ECR something.
+    /// Whether a registry lets another account's ECR do something.
     fn allowed(&self, place: &Place, account: &str, action: &str) -> bool {
-        let policy = self.registry(&place.registry).and_then(|registry| registry.policy.as_deref());
-        let caller = format!("arn:{}:iam::{account}:root", crate::world::partition(place.registry.region()));
-        policy
-            .and_then(|text| RegistryPolicy::read(text).ok())
-            .is_some_and(|policy| policy.allows(&caller, account, action, &place.arn()))
+        let caller = format!("arn:{}:iam::{account}:root", partition(place.registry.region()));
+        self.policy_allows(&place.registry, &caller, account, action, &place.arn())
+    }
+
+    /// What becomes of the next copy.
+    pub(crate) fn copy_fate(&mut self) -> CopyFate {
+        let mut chance = self.chance_of_copy();
+        self.settings.trouble.of_copy(&mut chance)
     }
 
     fn set_copy(
