@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -17,7 +19,7 @@ use jiff::SignedDuration;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 use simulator::{
-    Caller, ImageStatus,
+    Caller, ImageStatus, Simulator,
     settings::{Lag, Settings, Unconfirmed},
     trouble::Trouble,
 };
@@ -117,10 +119,10 @@ struct Route {
 }
 
 impl Route {
-    async fn new(registries: Settings) -> Self {
+    async fn new(registries: Settings, data: Option<PathBuf>) -> Self {
         let now = "2026-11-02T09:00:00Z".parse().unwrap();
         let registries = Settings { seconds_apart: true, ..registries };
-        let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await.unwrap();
+        let local = Local::start(LocalSettings { registries, now, data, ..LocalSettings::default() }).await.unwrap();
         let route = Self { local };
         let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
         for registry in [IRELAND, VIRGINIA, TOKYO] {
@@ -259,7 +261,7 @@ fn settings(seed: u64, unconfirmed: Unconfirmed, trouble: &str) -> Settings {
 }
 
 async fn play(settings: Settings, acts: &[Act]) -> Route {
-    let route = Route::new(settings).await;
+    let route = Route::new(settings, None).await;
     for act in acts {
         route.perform(act).await;
     }
@@ -282,7 +284,7 @@ fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeS
 
 #[tokio::test]
 async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
-    let route = Route::new(Settings::default()).await;
+    let route = Route::new(Settings::default(), None).await;
     let deliver = async || {
         route.local.deliver_now().await;
         route.local.simulator.step(Duration::from_secs(180));
@@ -334,6 +336,36 @@ proptest! {
             let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5";
             let route = play(settings(seed, unconfirmed, trouble), &acts).await;
             assert_eq!(route.said().await, route.truth());
+        });
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_there(seed in any::<u64>(), acts in proptest::collection::vec(act(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = settings(seed, Unconfirmed::default(), "delayed=30,slow=30");
+            let route = Route::new(settings.clone(), Some(folder.path().to_owned())).await;
+            for act in &acts {
+                route.perform(act).await;
+            }
+            // Nothing is closed: this is what a process leaves that is killed now.
+            let left = tempfile::tempdir().unwrap();
+            for entry in fs::read_dir(folder.path()).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, left.path().join(path.file_name().unwrap())).unwrap();
+            }
+            let now = route.local.simulator.clock().now();
+            let settings = Settings { seconds_apart: true, ..settings };
+            let again = Simulator::open(settings, now, 0.0, Some(left.path())).unwrap();
+            assert_eq!(again.held(), route.local.simulator.held());
+            assert_eq!(again.queue_lengths(), route.local.simulator.queue_lengths());
+            // What is under way goes on alike.
+            for simulator in [&again, &route.local.simulator] {
+                simulator.step(Duration::from_secs(30 * 3600));
+            }
+            assert_eq!(again.held(), route.local.simulator.held());
+            assert_eq!(again.queue_lengths(), route.local.simulator.queue_lengths());
         });
     }
 

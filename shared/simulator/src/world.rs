@@ -95,8 +95,10 @@ struct Counters {
     calls: u64,
     copies: u64,
     ids: u64,
-    /// The newest time at which anything happened.
+    /// When the newest change happened: with `seconds_apart` perhaps ahead of the clock.
     moment: Timestamp,
+    /// What the clock showed then.
+    now: Timestamp,
 }
 
 /// One event as it was emitted.
@@ -170,6 +172,7 @@ impl World {
         } else {
             self.now.max(last)
         };
+        self.counters.now = self.now;
         self.changed.insert(Key::Counters);
     }
 
@@ -417,7 +420,7 @@ impl World {
         match key {
             Key::Counters => {
                 self.counters = of(value)?;
-                self.now = self.now.max(self.counters.moment);
+                self.now = self.now.max(self.counters.now);
             }
             Key::Manifest(digest) => {
                 let (text, media_type) = of(value)?;
