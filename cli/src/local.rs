@@ -1,17 +1,23 @@
 //! `local`: registries, the queue, `record` and the table in one process, on one loopback port.
 
-use std::{fmt::Write as _, io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use aws::{start, table::Table};
-use aws_config::Region;
+use aws::{
+    registry::{Registries, Roles},
+    start,
+    table::{self, Table},
+};
+use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
 use domain::{
+    breaker::Limits,
     event,
     fact::{Fact, Subject},
     image::Registry,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use mirror::{Mirror, Mode, Summary};
 use simulator::{Simulator, queue::Message, server, settings::Settings};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -29,6 +35,8 @@ pub struct Local {
     pub simulator: Simulator,
     /// The table that `record` fills.
     pub table: Table,
+    /// What lets replicas follow their sources, where its policy permits.
+    pub mirror: Mirror,
     /// Where ECR, STS and DynamoDB answer.
     pub endpoint: String,
     embedded: Embedded,
@@ -49,11 +57,26 @@ pub struct LocalSettings {
     pub port: u16,
     /// Where everything is kept; without it everything is forgotten in the end.
     pub data: Option<PathBuf>,
+    /// The file of the policy; without it everything is kept.
+    pub policy: Option<PathBuf>,
+    /// Whether `mirror` touches anything.
+    pub mode: Mode,
+    /// How much may go at once.
+    pub limits: Limits,
 }
 
 /// As many messages as Lambda takes from a queue at once, by default.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
+
+/// How often `mirror` is started.
+const MIRROR_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long `mirror` may run: as long as a Lambda function.
+const MIRROR_RUNS: SignedDuration = SignedDuration::from_mins(14);
+
+/// The account that all of it runs in: the hub, which has no registry of its own.
+const HUB: &str = "999988887777";
 
 impl Local {
     /// Opens everything and answers requests. Nothing happens by itself yet: see [`Local::run`].
@@ -61,20 +84,35 @@ impl Local {
     /// # Errors
     /// When the port is taken, or the folder cannot be used.
     pub async fn start(settings: LocalSettings) -> Result<Self, Failure> {
-        let LocalSettings { registries, now, speed, port, data } = settings;
+        let LocalSettings { registries, now, speed, port, data, policy, mode, limits } = settings;
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| Failure::Port { port, source })?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         // First the registries: they say whether somebody else uses the folder.
         let simulator = Simulator::open(registries, now, speed, data.as_deref())?;
         let embedded = Embedded::open(data.map(|folder| folder.join("lineage.db"))).await?;
-        let table = Table::new(embedded.client().await, EMBEDDED_NAME);
+        let client = embedded.client().await;
+        let table = Table::new(client.clone(), EMBEDDED_NAME);
         table.create().await?;
+        let roles = Roles {
+            read: Some("ecr-lineage-read".to_owned()),
+            delete: Some("ecr-lineage-delete".to_owned()),
+            external_id: None,
+        };
+        let mirror = Mirror {
+            table: Table::new(client, EMBEDDED_NAME),
+            registries: Registries::new(account(&endpoint, HUB, "eu-west-1").await, roles),
+            policy: mirror::load_policy(policy.as_deref()),
+            mode,
+            limits,
+            known: BTreeSet::new(),
+            name: "local".to_owned(),
+        };
         let (end, ended) = oneshot::channel();
         let serving = server::serve(listener, simulator.clone(), Some(embedded.endpoint.clone()), async {
             _ = ended.await;
         });
-        Ok(Self { simulator, table, endpoint, embedded, end, serving: tokio::spawn(serving) })
+        Ok(Self { simulator, table, mirror, endpoint, embedded, end, serving: tokio::spawn(serving) })
     }
 
     /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
@@ -89,11 +127,31 @@ impl Local {
                 self.deliver(messages).await.iter().for_each(&tell);
             }
         };
+        let mirroring = async {
+            let clock = self.simulator.clock();
+            loop {
+                clock.wait_until(clock.now().saturating_add(MIRROR_EVERY).unwrap_or(Timestamp::MAX)).await;
+                if let Err(error) = self.mirror_now().await {
+                    return error;
+                }
+            }
+        };
         tokio::select! {
             () = end => Ok(()),
             failure = self.simulator.run() => Err(failure.into()),
             () = delivering => Ok(()),
+            error = mirroring => Err(error.into()),
         }
+    }
+
+    /// Starts `mirror` once, as its schedule does.
+    ///
+    /// # Errors
+    /// When the table cannot be asked what is due.
+    pub async fn mirror_now(&self) -> Result<Summary, table::Error> {
+        let clock = self.simulator.clock();
+        let until = clock.now().saturating_add(MIRROR_RUNS).unwrap_or(Timestamp::MAX);
+        self.mirror.run(|| clock.now(), until).await
     }
 
     /// Delivers all events that can be received now.
@@ -132,11 +190,7 @@ impl Local {
         role: &str,
         somebody: &str,
     ) -> Result<aws_sdk_ecr::Client, Failure> {
-        let http = aws_smithy_http_client::Builder::new().build_http();
-        let region = Region::new(registry.region().to_owned());
-        let account = Credentials::new(registry.account(), "local", None, None, "local");
-        let loader = start::loader().http_client(http).endpoint_url(&self.endpoint).region(region);
-        let config = loader.credentials_provider(account).load().await;
+        let config = account(&self.endpoint, registry.account(), registry.region()).await;
         let arn = format!("arn:aws:iam::{}:role/{role}", registry.account());
         let assume = aws_sdk_sts::Client::new(&config).assume_role().role_arn(arn).role_session_name(somebody);
         let assumed = assume.send().await.map_err(|error| Failure::Role(error.into()))?;
@@ -156,6 +210,13 @@ impl Local {
         _ = tokio::time::timeout(Duration::from_secs(3), self.serving).await;
         self.embedded.close().await;
     }
+}
+
+/// The configuration of a client with the credentials of an account.
+async fn account(endpoint: &str, account: &str, region: &str) -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let loader = start::loader().http_client(http).endpoint_url(endpoint).region(Region::new(region.to_owned()));
+    loader.credentials_provider(Credentials::new(account, "local", None, None, "local")).load().await
 }
 
 /// Runs everything until Ctrl-C, telling what happens.
@@ -190,7 +251,9 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     // Each answer was read when it was parsed.
     registries.unconfirmed = serde_json::from_value(answers.into()).unwrap_or_default();
     let (now, speed) = (Timestamp::now(), options.speed);
-    LocalSettings { registries, now, speed, port: options.port, data: options.data.clone() }
+    let (port, data, policy) = (options.port, options.data.clone(), options.policy.clone());
+    let mode = if options.enforce { Mode::Enforce } else { Mode::Observe };
+    LocalSettings { registries, now, speed, port, data, policy, mode, limits: Limits::default() }
 }
 
 /// Waits for Ctrl-C, or for being asked to end.

@@ -124,6 +124,14 @@ pub struct LocalOptions {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
+    /// The policy that says which replicas may follow their sources; without it all are kept
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// Delete what the policy permits; without it, what would be done is decided and recorded, and nothing is touched
+    #[arg(long)]
+    pub enforce: bool,
+
     /// What goes wrong, in percent, as in `lost=2,delayed=10,throttled`; without a number 5 %. Events: lost, repeated,
     /// delayed, reordered; copies: slow, stuck, failed; calls: throttled, unheard, unanswered
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]

@@ -5,6 +5,7 @@
 //! - `batches`: messages that fail, repeat or can never succeed do not hurt the others.
 //! - `orders`: any order, repetition and batching of the same events gives the same table.
 //! - `route`: the table says what simulated registries have, whatever happened in them.
+//! - `mirror`: replicas that follow their sources, and replicas that must not.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -24,7 +25,9 @@ mod events;
 mod faults;
 mod lists;
 mod measures;
+mod mirror;
 mod orders;
+mod registries;
 mod route;
 mod samples;
 mod store;

@@ -6,24 +6,20 @@
 
 pub mod config;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws::{
     retry::{Disposition, chain},
-    table::{self, Stored, Table},
+    table::{self, Recorded, Stored, Table},
 };
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use domain::{
     event::{self, Event, Reject},
-    evidence::{self, Evidence, Name},
+    evidence::{Evidence, Name},
     fact::{Fact, Subject, What},
     image::{Image, Registry},
-    tag,
 };
-use futures::{StreamExt, future::try_join_all, stream};
+use futures::{StreamExt, stream};
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use tracing::{error, warn};
 
@@ -110,38 +106,9 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
     answers
 }
 
-/// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves is.
+/// Records the facts about one subject, and measures those that are new.
 async fn record_subject(table: &Table, facts: Vec<&Fact>) -> Result<Vec<Stored>, table::Error> {
-    let registries: BTreeSet<_> = facts.iter().map(|fact| &fact.registry).collect();
-    try_join_all(registries.into_iter().map(|registry| table.list_registry(registry))).await?;
-
-    let marks: BTreeSet<_> = facts.iter().flat_map(|fact| tag::marks(fact)).collect();
-    try_join_all(marks.iter().map(|(name, mark)| table.put_mark(name, mark))).await?;
-
-    // Only now: see the invariant of `tag::moves`.
-    let settings = marks.iter().filter(|(_, mark)| mark.set);
-    let moves = try_join_all(settings.map(|(name, mark)| async move {
-        let (before, after) = table.neighbours(name, mark).await?;
-        Ok(tag::moves(name, mark, &before, &after))
-    }))
-    .await?;
-
-    let mut proved: BTreeMap<Name, Evidence> = BTreeMap::new();
-    for (name, evidence) in facts.iter().flat_map(|fact| evidence::of(fact)).chain(moves.into_iter().flatten()) {
-        proved.entry(name).or_default().join(&evidence);
-    }
-    let joined = try_join_all(proved.iter().map(|(name, evidence)| table.join(name, evidence))).await?;
-    let known: BTreeMap<Name, Evidence> = proved.into_keys().zip(joined).collect();
-
-    try_join_all(facts.iter().filter_map(|fact| match (&fact.subject, &fact.what) {
-        (Subject::Repository(repository), What::RepositoryDeleted { .. }) => {
-            Some(table.put_repository_deletion(repository, fact))
-        }
-        _ => None,
-    }))
-    .await?;
-
-    let stored = try_join_all(facts.iter().map(|fact| table.put_fact(fact))).await?;
+    let Recorded { stored, known } = table.record(&facts).await?;
     for (fact, stored) in facts.iter().zip(&stored) {
         match stored {
             Stored::New => measure(table, fact, &known).await,

@@ -63,7 +63,11 @@ impl From<BuildError> for Failure {
 impl Failure {
     /// A batch of which the service did nothing, without calling it an error.
     pub(crate) fn throttled() -> Self {
-        let message = "the service left the whole batch unprocessed, repeatedly".to_owned();
+        Self::unclear("the service left the whole batch unprocessed, repeatedly".to_owned())
+    }
+
+    /// An answer that does not say what it should: who asks again may be told.
+    pub(crate) fn unclear(message: String) -> Self {
         Self { disposition: Disposition::Retry, code: None, message, source: None }
     }
 }

@@ -4,9 +4,15 @@
 //! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
 //! lost, repeated or half done is mended by doing all of it again.
 
+mod breaker;
 pub mod definition;
+mod deletion;
 mod item;
 mod list;
+mod record;
+
+pub use deletion::{Dossier, Due};
+pub use record::Recorded;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -354,19 +360,7 @@ impl Table {
     }
 
     async fn lineage_from(&self, image: &Image, range: (&str, &str)) -> Result<Lineage, Error> {
-        let pk = item::pk_of_image(image);
-        let query = self.between(&pk, &(range.0.to_owned(), range.1.to_owned()));
-        let (mut evidence, mut facts) = (Vec::new(), Vec::new());
-        for item in self.all(&pk, query).await? {
-            if item::is_fact(&item) {
-                facts.push(self.decode(item, item::read_fact)?);
-            } else {
-                evidence.push(self.decode(item, item::read_evidence)?);
-            }
-        }
-        let registries: BTreeSet<_> = evidence.iter().map(|(name, _)| name.registry.clone()).collect();
-        let deletions = self.repository_deletions(&image.repository, &registries).await?;
-        Ok(Lineage::new(image.clone(), evidence, facts, deletions))
+        Ok(self.dossier_from(image, range).await?.lineage)
     }
 
     /// The newest deletion of a repository in each of some registries.

@@ -157,6 +157,27 @@ pub enum Cause {
         /// The caller's ARN, or the nearest thing CloudTrail has.
         by: String,
     },
+    /// Ours: a replica followed its source.
+    Mirror {
+        /// The registry that it followed.
+        source: Registry,
+        /// The policies that permitted it.
+        policies: BTreeSet<String>,
+    },
+}
+
+impl Cause {
+    /// The word for this kind of cause, as in its JSON and in policies.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Person { .. } => "person",
+            Self::Lifecycle { .. } => "lifecycle",
+            Self::Repository { .. } => "repository",
+            Self::Mirror { .. } => "mirror",
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -167,6 +188,10 @@ impl fmt::Display for Cause {
             Self::Lifecycle { rule, description: None } => write!(f, "by lifecycle rule {rule}"),
             Self::Lifecycle { rule, description: Some(text) } => write!(f, "by lifecycle rule {rule} ({text})"),
             Self::Repository { by } => write!(f, "with its repository, by {by}"),
+            Self::Mirror { source, policies } => {
+                let policies: Vec<_> = policies.iter().map(String::as_str).collect();
+                write!(f, "by ecr-lineage, following {source} (policy {})", policies.join(", "))
+            }
         }
     }
 }

@@ -129,6 +129,15 @@ impl Placement {
         }
     }
 
+    /// The tags that were removed from the image rather than moved to another one, and when.
+    pub fn removed_tags(&self) -> impl Iterator<Item = (&Tag, Timestamp)> {
+        self.tags.iter().filter_map(|(tag, evidence)| {
+            let removed = evidence.removed.max(self.image.removed).filter(|at| Some(*at) > evidence.set())?;
+            let moved = evidence.moved.as_ref().is_some_and(|moved| moved.at <= removed);
+            (evidence.set().is_some() && !moved).then_some((tag, removed))
+        })
+    }
+
     /// The tags that other images took from it, unless they were removed before.
     fn moved_tags(&self) -> Vec<MovedTag> {
         let moved = self.tags.iter().filter_map(|(tag, evidence)| {
@@ -327,20 +336,30 @@ impl Lineage {
         since
     }
 
-    /// Who or what deleted the image from a registry at a time: the nearest fact that knows.
-    fn cause(&self, registry: &Registry, at: Timestamp) -> Cause {
+    /// Who or what deleted the image from a registry, if it is not there.
+    #[must_use]
+    pub fn cause_of_loss(&self, registry: &Registry) -> Cause {
+        let gone_at = self.placements.get(registry).and_then(Placement::gone_at);
+        gone_at.map_or(Cause::Unknown, |at| self.cause(registry, at))
+    }
+
+    /// Who or what deleted the image, or tags of it, from a registry at a time: the nearest fact that knows. Where we did
+    /// it ourselves, CloudTrail tells only the role that we did it with.
+    #[must_use]
+    pub fn cause(&self, registry: &Registry, at: Timestamp) -> Cause {
         let knows = |fact: &&Fact| fact.registry == *registry && distance(fact, at) <= CAUSE_WINDOW_SECONDS;
         self.facts
             .iter()
             .filter(knows)
             .filter_map(|fact| match &fact.what {
                 What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } | What::RepositoryDeleted { cause } => {
-                    (*cause != Cause::Unknown).then_some((distance(fact, at), cause))
+                    let ours = matches!(cause, Cause::Mirror { .. });
+                    (*cause != Cause::Unknown).then_some((!ours, distance(fact, at), cause))
                 }
                 _ => None,
             })
-            .min_by_key(|(distance, _)| *distance)
-            .map_or(Cause::Unknown, |(_, cause)| cause.clone())
+            .min_by_key(|(others, distance, _)| (*others, *distance))
+            .map_or(Cause::Unknown, |(.., cause)| cause.clone())
     }
 }
 

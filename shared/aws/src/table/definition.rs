@@ -20,6 +20,15 @@ pub const REGISTRY_INDEX: Index = Index {
     projected: &["pushed", "replicated", "seen", "removed", "archived"],
 };
 
+/// The index of what is to be looked at, by time: only what is due, or will be, has its keys.
+pub const DUE_INDEX: Index = Index { name: "due-index", key: ("queue", "due"), projected: &[] };
+
+/// The index of deletions by status and source, newest last.
+pub const DELETION_INDEX: Index = Index { name: "deletion-index", key: ("standing", "changed_at"), projected: &[] };
+
+/// Every index.
+pub const INDEXES: [&Index; 3] = [&REGISTRY_INDEX, &DUE_INDEX, &DELETION_INDEX];
+
 /// A sparse global secondary index with two string keys.
 #[derive(Debug)]
 pub struct Index {
@@ -41,18 +50,27 @@ pub(super) fn create(client: &Client, name: &str) -> CreateTableFluentBuilder {
         let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
         attribute.build().expect("complete")
     };
-    let projection = Projection::builder()
-        .projection_type(ProjectionType::Include)
-        .set_non_key_attributes(Some(REGISTRY_INDEX.projected.iter().map(|&name| name.into()).collect()));
-    let index = GlobalSecondaryIndex::builder()
-        .index_name(REGISTRY_INDEX.name)
-        .set_key_schema(Some(keys(REGISTRY_INDEX.key)))
-        .projection(projection.build());
+    let indexes = INDEXES.iter().map(|index| {
+        let projected = index.projected.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let projection = match projected.is_empty() {
+            true => Projection::builder().projection_type(ProjectionType::KeysOnly),
+            false => {
+                Projection::builder().projection_type(ProjectionType::Include).set_non_key_attributes(Some(projected))
+            }
+        };
+        GlobalSecondaryIndex::builder()
+            .index_name(index.name)
+            .set_key_schema(Some(keys(index.key)))
+            .projection(projection.build())
+            .build()
+            .expect("complete")
+    });
+    let attributes = INDEXES.iter().flat_map(|index| [index.key.0, index.key.1]);
     client
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .set_key_schema(Some(keys(KEY)))
-        .set_attribute_definitions(Some([KEY.0, KEY.1, REGISTRY_INDEX.key.0, REGISTRY_INDEX.key.1].map(text).into()))
-        .global_secondary_indexes(index.build().expect("complete"))
+        .set_attribute_definitions(Some([KEY.0, KEY.1].into_iter().chain(attributes).map(text).collect()))
+        .set_global_secondary_indexes(Some(indexes.collect()))
 }

@@ -7,6 +7,12 @@
 //! | mark | `tag#<repository>:<tag>` | `<registry>#set#<time>#<digest>` or `<registry>#removed#…` |
 //! | deletion of a repository | `repository#<repository>` | `deleted#<registry>` |
 //! | registry | `registries` | `<registry>` |
+//! | loss: the source lost it or a tag of it, or a replica came after that | `image#…` | `loss#<source>` |
+//! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
+//! | breaker | `breaker#<source>` | `state` |
+//! | what a breaker counted | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
+//! | alert | `alert#<day>` | `<kind>#<subject>` |
+//! | lease: one `mirror` at a time | `mirror` | `lease` |
 //!
 //! No name contains `#`; times are RFC 3339 in UTC and whole seconds, so they sort as text.
 
@@ -14,11 +20,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
+    alert::Alert,
+    breaker::{Breaker, Class, Count, Place},
+    deletion::{Deletion, Status},
     evidence::{Evidence, Name},
     fact::{Fact, Subject},
     image::{Image, Malformed, Registry, RepositoryName},
     tag::{Mark, TagName},
 };
+use jiff::Timestamp;
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -91,10 +101,6 @@ pub(super) fn fact(fact: &Fact) -> Result<Item, Unreadable> {
 pub(super) fn repository_deletion(repository: &RepositoryName, fact: &Fact) -> Result<Item, Unreadable> {
     let (pk, sk) = key_of_repository_deletion(repository, &fact.registry);
     Ok(with_key(serde_dynamo::to_item(fact)?, pk, sk))
-}
-
-pub(super) fn is_fact(item: &Item) -> bool {
-    item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk.starts_with("fact#"))
 }
 
 pub(super) fn read_fact(mut item: Item) -> Result<Fact, Unreadable> {
@@ -195,6 +201,180 @@ pub(super) fn around(mark: &Mark) -> ((String, String), (String, String)) {
     let before = (set.clone(), format!("{set}{}", mark.time));
     let after = (format!("{set}{}~", mark.time), format!("{set}~"));
     (before, after)
+}
+
+// Losses and deletions
+
+/// A part of the due index. Each image is in one, so that many that are due at once do not meet in one partition.
+pub(super) const SHARDS: u32 = 8;
+
+/// When a loss is due: at once. Always the same, so that the order in which events come does not show.
+const AT_ONCE: &str = "1970-01-01T00:00:00Z";
+
+pub(super) fn queue(shard: u32) -> String {
+    format!("mirror#{shard}")
+}
+
+fn queue_of(image: &Image) -> String {
+    let sum: u32 = image.digest.as_str().bytes().map(u32::from).sum();
+    queue(sum % SHARDS)
+}
+
+/// A time as a sort key: whole seconds, none too early.
+pub(super) fn due_text(time: Timestamp) -> String {
+    let seconds = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
+    Timestamp::from_second(seconds).unwrap_or(time).to_string()
+}
+
+pub(super) fn key_of_loss(image: &Image, source: &Registry) -> (String, String) {
+    (pk_of_image(image), format!("loss#{source}"))
+}
+
+pub(super) fn loss(image: &Image, source: &Registry) -> Item {
+    let (pk, sk) = key_of_loss(image, source);
+    let mut item = with_key(Item::new(), pk, sk);
+    item.insert("queue".into(), AttributeValue::S(queue_of(image)));
+    item.insert("due".into(), AttributeValue::S(AT_ONCE.into()));
+    item
+}
+
+/// A loss that somebody is looking into: due again when they should be done.
+pub(super) fn loss_taken(image: &Image, source: &Registry, until: Timestamp) -> Item {
+    let mut item = loss(image, source);
+    item.insert("due".into(), AttributeValue::S(due_text(until)));
+    item
+}
+
+/// A loss that was looked into.
+pub(super) fn loss_settled(image: &Image, source: &Registry) -> Item {
+    let (pk, sk) = key_of_loss(image, source);
+    with_key(Item::new(), pk, sk)
+}
+
+pub(super) fn lease(owner: &str, until: Timestamp) -> Item {
+    let mut item = with_key(Item::new(), "mirror".into(), "lease".into());
+    item.insert("owner".into(), AttributeValue::S(owner.to_owned()));
+    item.insert("until".into(), AttributeValue::S(due_text(until)));
+    item
+}
+
+/// The key of an item that an index found.
+pub(super) fn key(mut item: Item) -> Option<(String, String)> {
+    Some((take(&mut item, "pk").ok()?, take(&mut item, "sk").ok()?))
+}
+
+pub(super) fn key_of_deletion(deletion: &Deletion) -> (String, String) {
+    let tag = deletion.tag.as_ref().map_or("", |tag| tag.as_str());
+    (pk_of_image(&deletion.image), format!("deletion#{}#{tag}", deletion.registry))
+}
+
+pub(super) fn standing(status: Status, source: &Registry) -> String {
+    format!("{}#{source}", status.word())
+}
+
+pub(super) fn deletion(deletion: &Deletion) -> Result<Item, Unreadable> {
+    let (pk, sk) = key_of_deletion(deletion);
+    let mut item = with_key(serde_dynamo::to_item(deletion)?, pk, sk);
+    item.insert("standing".into(), AttributeValue::S(standing(deletion.status, &deletion.source)));
+    if let Some(due) = deletion.due {
+        item.insert("queue".into(), AttributeValue::S(queue_of(&deletion.image)));
+        item.insert("due".into(), AttributeValue::S(due_text(due)));
+    }
+    Ok(item)
+}
+
+pub(super) fn read_deletion(item: Item) -> Result<Deletion, Unreadable> {
+    Ok(serde_dynamo::from_item(item)?)
+}
+
+/// What an item in the partition of an image is.
+pub(super) enum Part {
+    Evidence,
+    Fact,
+    Loss,
+    Deletion,
+}
+
+pub(super) fn part(item: &Item) -> Option<Part> {
+    let (kind, _) = item.get("sk")?.as_s().ok()?.split_once('#')?;
+    match kind {
+        "placement" => Some(Part::Evidence),
+        "fact" => Some(Part::Fact),
+        "loss" => Some(Part::Loss),
+        "deletion" => Some(Part::Deletion),
+        _ => None,
+    }
+}
+
+/// What is due: a loss at a source, or the deletions of an image.
+pub(super) fn read_due(mut item: Item) -> Result<(Image, Option<Registry>), Unreadable> {
+    let pk = take(&mut item, "pk")?;
+    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    match take(&mut item, "sk")?.split_once('#') {
+        Some(("loss", source)) => Ok((image, Some(source.parse()?))),
+        Some(("deletion", _)) => Ok((image, None)),
+        _ => Err(Unreadable::Key),
+    }
+}
+
+pub(super) fn read_loss(mut item: Item) -> Result<Registry, Unreadable> {
+    let sk = take(&mut item, "sk")?;
+    Ok(sk.strip_prefix("loss#").ok_or(Unreadable::Key)?.parse()?)
+}
+
+// Breakers and alerts
+
+pub(super) fn pk_of_breaker(source: &Registry) -> String {
+    format!("breaker#{source}")
+}
+
+pub(super) fn breaker(source: &Registry, breaker: &Breaker) -> Result<Item, Unreadable> {
+    Ok(with_key(serde_dynamo::to_item(breaker)?, pk_of_breaker(source), "state".into()))
+}
+
+pub(super) fn sort_key_of_count(place: &Place) -> String {
+    format!("count#{}#{}#{}", place.class.word(), place.registry, place.repository)
+}
+
+pub(super) fn count(source: &Registry, place: &Place, count: &Count) -> Result<Item, Unreadable> {
+    Ok(with_key(serde_dynamo::to_item(count)?, pk_of_breaker(source), sort_key_of_count(place)))
+}
+
+/// The state of a breaker, or one of its counts.
+pub(super) enum BreakerPart {
+    State(Breaker),
+    Count(Place, Count),
+}
+
+pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, Unreadable> {
+    let sk = take(&mut item, "sk")?;
+    if sk == "state" {
+        return Ok(BreakerPart::State(serde_dynamo::from_item(item)?));
+    }
+    let mut parts = sk.splitn(4, '#');
+    let (Some("count"), Some(class), Some(registry), Some(repository)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Unreadable::Key);
+    };
+    let class = [Class::Lifecycle, Class::People].into_iter().find(|known| known.word() == class);
+    let place =
+        Place { class: class.ok_or(Unreadable::Key)?, registry: registry.parse()?, repository: repository.parse()? };
+    Ok(BreakerPart::Count(place, serde_dynamo::from_item(item)?))
+}
+
+pub(super) fn pk_of_alerts(time: Timestamp) -> String {
+    // The date of an RFC 3339 time in UTC.
+    format!("alert#{}", time.to_string().split('T').next().unwrap_or_default())
+}
+
+pub(super) fn alert(alert: &Alert) -> Result<Item, Unreadable> {
+    let sk = format!("{}#{}", alert.kind.word(), alert.subject);
+    Ok(with_key(serde_dynamo::to_item(alert)?, pk_of_alerts(alert.time), sk))
+}
+
+pub(super) fn read_alert(item: Item) -> Result<Alert, Unreadable> {
+    Ok(serde_dynamo::from_item(item)?)
 }
 
 // Registries

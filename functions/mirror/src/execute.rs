@@ -1,0 +1,382 @@
+//! What was decided is stored, then done, then its outcome is stored.
+//!
+//! What may go is claimed first: the plan and its reasons are in the table before any call. Whoever finds a claim that
+//! nobody finished looks again: an image that is gone then is ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{
+    registry::{Deleted, IDS_PER_CALL, Id},
+    retry::{Failure, chain},
+    table::{self, Stored},
+};
+use domain::{
+    alert::Kind as AlertKind,
+    deletion::{Check, CheckName, Deletion, Look, PATIENCE, Refusal, Status, Verdict, refusal},
+    fact::{Cause, Fact, StorageClass, Subject, What},
+    image::{Digest, Registry, RepositoryName, Tag},
+    policy::{Action, Kind},
+};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tracing::{error, warn};
+
+use crate::{
+    AT_A_TIME, CLAIM, Mirror, Mode, Summary,
+    decide::{Decided, Decisions},
+};
+
+/// After so many failures in a row a person is told.
+const TOLD_AFTER: u32 = 5;
+
+/// Something to be done to one replica.
+#[derive(Debug)]
+struct Claimed {
+    deletion: Deletion,
+    action: Action,
+    kind: Kind,
+    subject: Option<Digest>,
+}
+
+impl Mirror {
+    /// Stores what was decided, and does what may be done.
+    pub(crate) async fn carry_out(
+        &self,
+        decisions: Decisions,
+        now: Timestamp,
+        summary: &mut Summary,
+    ) -> Result<(), table::Error> {
+        let Decisions { all, mut breakers, opened } = decisions;
+        for (source, opened) in &opened {
+            let source_text = source.to_string();
+            self.tell(
+                AlertKind::BreakerOpened,
+                &source_text,
+                format!("the breaker of {source} opened: {}", opened.why),
+                now,
+            )
+            .await?;
+            error!(registry = source_text, why = opened.why, "breaker opened, everything pending from there is held");
+            let Some(breaker) = breakers.get_mut(source) else { continue };
+            // If somebody reset it just now, what is held here is released by the next reset.
+            self.table.put_breaker(source, breaker).await?;
+        }
+        for (source, breaker) in &breakers {
+            let going = all.iter().filter(|decided| {
+                decided.deletion.source == *source && matches!(decided.decision.verdict, Verdict::Go(_))
+            });
+            let places: BTreeSet<_> =
+                going.map(|decided| crate::decide::place(&decided.deletion, decided.class)).collect();
+            self.table.put_counts(source, breaker, places.iter()).await?;
+        }
+        let mut stored = stream::iter(all).map(|decided| self.settle(decided, now)).buffer_unordered(AT_A_TIME);
+        let mut claims = Vec::new();
+        while let Some(result) = stored.next().await {
+            match result {
+                Ok((status, claimed)) => {
+                    claims.extend(claimed);
+                    if let Some(status) = status {
+                        *summary.standing.entry(status.word()).or_default() += 1;
+                    }
+                }
+                Err(failure) => {
+                    summary.failures += 1;
+                    warn!(error = chain(&failure), "cannot store what was decided, it is due again");
+                }
+            }
+        }
+        drop(stored);
+        self.execute(claims, now, summary).await;
+        Ok(())
+    }
+
+    /// Stores a decision; what may be done is claimed. Nothing if somebody else was faster.
+    async fn settle(
+        &self,
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
+        let Decided { mut deletion, decision, seen, source, .. } = decided;
+        let interrupted = (deletion.status == Status::Executing).then_some(deletion.changed_at);
+        let ours = (deletion.action, deletion.policies.clone());
+        deletion.take(&decision, now);
+        if let (Some(claimed_at), Verdict::PutOff) = (interrupted, &decision.verdict) {
+            // Still nobody knows whether our call took effect.
+            (deletion.status, deletion.changed_at) = (Status::Executing, claimed_at);
+            (deletion.action, deletion.policies) = ours.clone();
+        }
+        match decision.verdict {
+            Verdict::Go(action) => return self.claim(deletion, action, seen, now).await,
+            // Our own call took effect, and its answer was lost.
+            Verdict::Gone if interrupted.is_some() => {
+                let claimed_at = interrupted.unwrap_or(now);
+                (deletion.action, deletion.policies) = ours;
+                self.record_done(&deletion, claimed_at).await?;
+            }
+            Verdict::Gone if deletion.tag.is_none() && seen.is_none() => {
+                self.observe(&deletion, &deletion.registry, None, now).await?;
+            }
+            // The table is wrong about the source: it learns, and looks what else the source may have lost.
+            Verdict::Present => {
+                let storage = match &source {
+                    Look::There(seen) if seen.archived => StorageClass::Archive,
+                    _ => StorageClass::Standard,
+                };
+                self.observe(&deletion, &deletion.source, Some(storage), now).await?;
+                self.table.put_loss(&deletion.image, &deletion.source).await?;
+            }
+            Verdict::Ask => {
+                let subject = deletion.source.to_string();
+                let message = format!("deletions from {subject} wait for approval, first {}", deletion.image);
+                self.tell(AlertKind::ApprovalWanted, &subject, message, now).await?;
+            }
+            _ => {}
+        }
+        match self.table.put_deletion(&mut deletion).await? {
+            Stored::New => Ok((Some(deletion.status), None)),
+            Stored::Known => Ok((None, None)),
+        }
+    }
+
+    /// Claims what may be done: from here on it is under way. In observe mode it is kept instead.
+    async fn claim(
+        &self,
+        mut deletion: Deletion,
+        action: Action,
+        seen: Option<domain::deletion::Seen>,
+        now: Timestamp,
+    ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
+        deletion.counted = true;
+        if self.mode == Mode::Observe {
+            let why = format!("observe: would {action} it now, nothing is touched");
+            deletion.settle(Status::Kept, Check::stopped(CheckName::Mode, why), now);
+        } else {
+            deletion.status = Status::Executing;
+            deletion.due = Some(now.saturating_add(CLAIM).unwrap_or(now));
+        }
+        if self.table.put_deletion(&mut deletion).await? == Stored::Known {
+            return Ok((None, None));
+        }
+        if deletion.status != Status::Executing {
+            return Ok((Some(deletion.status), None));
+        }
+        let seen = seen.unwrap_or_default();
+        Ok((None, Some(Claimed { deletion, action, kind: seen.kind, subject: seen.subject })))
+    }
+
+    /// Does what was claimed: indexes before their children, subjects before their referrers.
+    async fn execute(&self, claims: Vec<Claimed>, now: Timestamp, summary: &mut Summary) {
+        let mut still_there: BTreeSet<(Registry, Digest)> = BTreeSet::new();
+        for kind in [Kind::Index, Kind::Image, Kind::Referrer] {
+            let mut rooms: BTreeMap<(&Registry, &RepositoryName), Vec<(Id, &Claimed)>> = BTreeMap::new();
+            let mut others = Vec::new();
+            let mut outcomes: Vec<(&Claimed, Outcome)> = Vec::new();
+            for claimed in claims.iter().filter(|claimed| claimed.kind == kind) {
+                let Deletion { registry, image, tag, .. } = &claimed.deletion;
+                let subject = claimed.subject.as_ref().map(|subject| (registry.clone(), subject.clone()));
+                if let Some((_, subject)) = subject.filter(|subject| still_there.contains(subject)) {
+                    let why = format!("its subject {} is still there", subject.short());
+                    outcomes.push((claimed, Outcome::PutOff(Check::stopped(CheckName::Manifest, why))));
+                    continue;
+                }
+                let id = match (claimed.action, tag) {
+                    (Action::Delete, _) => Id::Image(image.digest.clone()),
+                    (Action::Untag, Some(tag)) => Id::Tag(tag.clone()),
+                    (Action::Archive, _) | (Action::Untag, None) => {
+                        others.push(claimed);
+                        continue;
+                    }
+                };
+                rooms.entry((registry, &image.repository)).or_default().push((id, claimed));
+            }
+            let batches = rooms.iter().flat_map(|(room, ids)| ids.chunks(IDS_PER_CALL).map(move |ids| (*room, ids)));
+            let mut deleted =
+                stream::iter(batches).map(|(room, ids)| self.delete(room, ids)).buffer_unordered(AT_A_TIME);
+            while let Some(some) = deleted.next().await {
+                outcomes.extend(some);
+            }
+            drop(deleted);
+            let mut archived = stream::iter(others).map(|claimed| self.archive(claimed)).buffer_unordered(AT_A_TIME);
+            while let Some(one) = archived.next().await {
+                outcomes.push(one);
+            }
+            drop(archived);
+            for (claimed, outcome) in &outcomes {
+                let Deletion { registry, image, tag: None, .. } = &claimed.deletion else { continue };
+                if !matches!(outcome, Outcome::Done(_)) {
+                    still_there.insert((registry.clone(), image.digest.clone()));
+                }
+            }
+            let mut stored = stream::iter(outcomes)
+                .map(|(claimed, outcome)| self.finish(&claimed.deletion, outcome, now))
+                .buffer_unordered(AT_A_TIME);
+            while let Some(result) = stored.next().await {
+                match result {
+                    Ok(status) => *summary.standing.entry(status.word()).or_default() += 1,
+                    Err(failure) => {
+                        summary.failures += 1;
+                        warn!(error = chain(&failure), "cannot store an outcome, the next run finds it");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes one batch in one repository.
+    async fn delete<'a>(
+        &self,
+        (registry, repository): (&Registry, &RepositoryName),
+        claims: &[(Id, &'a Claimed)],
+    ) -> Vec<(&'a Claimed, Outcome)> {
+        let ids: Vec<_> = claims.iter().map(|(id, _)| id.clone()).collect();
+        match self.registries.delete(registry, repository, &ids).await {
+            Ok(deleted) => claims
+                .iter()
+                .zip(deleted)
+                .map(|((_, claimed), deleted)| (*claimed, outcome(claimed, deleted)))
+                .collect(),
+            Err(failure) => claims.iter().map(|(_, claimed)| (*claimed, Outcome::of(&failure))).collect(),
+        }
+    }
+
+    async fn archive<'a>(&self, claimed: &'a Claimed) -> (&'a Claimed, Outcome) {
+        let Deletion { registry, image, .. } = &claimed.deletion;
+        let outcome = match self.registries.archive(registry, image).await {
+            Ok(()) => Outcome::Done("ECR archived it".to_owned()),
+            Err(failure) => Outcome::of(&failure),
+        };
+        (claimed, outcome)
+    }
+
+    /// Stores what became of a claim.
+    async fn finish(&self, claimed: &Deletion, outcome: Outcome, now: Timestamp) -> Result<Status, table::Error> {
+        let mut deletion = claimed.clone();
+        match outcome {
+            Outcome::Done(why) => {
+                // First the fact: a deletion that is done is in the lineage.
+                self.record_done(&deletion, claimed.changed_at).await?;
+                deletion.settle(Status::Done, Check::passed(CheckName::Call, why), now);
+            }
+            Outcome::PutOff(check)
+                if check.check == CheckName::Manifest && now.duration_since(deletion.since) > PATIENCE =>
+            {
+                deletion.settle(Status::Kept, check, now);
+            }
+            Outcome::PutOff(check) => deletion.put_off(check, now),
+            Outcome::Unknown(why) => {
+                deletion.put_off(Check::stopped(CheckName::Call, why), now);
+                // It may be done: whoever looks again must know that it was we.
+                deletion.status = Status::Executing;
+                deletion.changed_at = claimed.changed_at;
+            }
+            Outcome::Failed(why) => {
+                self.tell_failure(&deletion, &why, now).await?;
+                deletion.settle(Status::Failed, Check::stopped(CheckName::Call, why), now);
+            }
+        }
+        if deletion.attempts == TOLD_AFTER {
+            let why = deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default();
+            self.tell_failure(&deletion, &why, now).await?;
+        }
+        self.table.put_deletion(&mut deletion).await?;
+        Ok(deletion.status)
+    }
+
+    async fn tell_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), table::Error> {
+        let subject = format!("{}/{}", deletion.registry, deletion.image.repository);
+        error!(
+            registry = %deletion.registry,
+            image.repository = %deletion.image.repository,
+            image.digest = %deletion.image.digest,
+            why,
+            "a replica could not follow its source"
+        );
+        self.tell(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
+    }
+
+    /// Records in the lineage that we did it.
+    async fn record_done(&self, deletion: &Deletion, at: Timestamp) -> Result<(), table::Error> {
+        let cause = Cause::Mirror { source: deletion.source.clone(), policies: deletion.policies.clone() };
+        let what = match (deletion.action, &deletion.tag) {
+            (Some(Action::Archive), _) => What::Archived { cause },
+            (_, Some(tag)) => What::TagsDeleted { tags: [tag.clone()].into(), cause },
+            (_, None) => What::ImageDeleted { cause },
+        };
+        let tag = deletion.tag.as_ref().map_or("image", Tag::as_str);
+        self.record(deletion, &deletion.registry, at, format!("mirror-{tag}"), what).await
+    }
+
+    /// Records in the lineage what a look showed.
+    async fn observe(
+        &self,
+        deletion: &Deletion,
+        registry: &Registry,
+        storage: Option<StorageClass>,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        self.record(deletion, registry, now, "mirror-looked".to_owned(), What::Observed { storage }).await
+    }
+
+    async fn record(
+        &self,
+        deletion: &Deletion,
+        registry: &Registry,
+        at: Timestamp,
+        event_id: String,
+        what: What,
+    ) -> Result<(), table::Error> {
+        let time = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        let subject = Subject::Image(deletion.image.clone());
+        self.table.record(&[&Fact { time, registry: registry.clone(), event_id, subject, what }]).await.map(drop)
+    }
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+enum Outcome {
+    /// It is done.
+    Done(String),
+    /// ECR refused, for now.
+    PutOff(Check),
+    /// It may be done.
+    Unknown(String),
+    /// ECR refused for good.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Of a call that failed as a whole.
+    fn of(failure: &Failure) -> Self {
+        let why = chain(failure);
+        match failure.code.as_deref() {
+            // The service itself fell over, or nobody answered: who knows what it did before.
+            None | Some("ServerException" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable") => {
+                Self::Unknown(format!("no answer: {why}"))
+            }
+            Some(
+                "ImageStorageClassUpdateNotSupportedException" | "InvalidParameterException" | "ValidationException",
+            ) => Self::Failed(why),
+            Some("ImageNotFoundException" | "RepositoryNotFoundException") => {
+                Self::Done("it was gone already".to_owned())
+            }
+            Some(_) => Self::PutOff(Check::stopped(CheckName::Call, why)),
+        }
+    }
+}
+
+/// Of one id in the answer of a call.
+fn outcome(claimed: &Claimed, deleted: Deleted) -> Outcome {
+    match deleted {
+        Deleted::Gone(Some(digest)) if digest != claimed.deletion.image.digest => {
+            Outcome::Failed(format!("the tag moved at the last moment: it was removed from {digest}"))
+        }
+        Deleted::Gone(_) => Outcome::Done("ECR deleted it".to_owned()),
+        Deleted::Unmentioned => Outcome::Unknown("ECR's answer does not mention it".to_owned()),
+        Deleted::Refused { code, reason } => match refusal(&code) {
+            Refusal::Gone => Outcome::Done("it was gone already".to_owned()),
+            Refusal::IndexFirst => Outcome::PutOff(Check::stopped(CheckName::Manifest, format!("{code}: {reason}"))),
+            Refusal::ForNow => Outcome::PutOff(Check::stopped(CheckName::Call, format!("{code}: {reason}"))),
+            Refusal::ForGood => Outcome::Failed(format!("{code}: {reason}")),
+        },
+    }
+}

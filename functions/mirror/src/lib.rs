@@ -1,0 +1,244 @@
+//! Deletions that are due: looked into, judged, carried out, recorded. The only function that deletes.
+//!
+//! Every run takes what is due and brings it one step further. A loss becomes deletions, one for each replica; a
+//! deletion that is due is judged from fresh reads ([`decide`]); what may go is claimed, deleted in batches, and its
+//! outcome stored ([`mod@execute`]). A run that ends anywhere leaves what the next one finishes. When in doubt, the
+//! replica stays.
+
+pub mod config;
+pub mod decide;
+pub mod execute;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use aws::{
+    registry::Registries,
+    retry::chain,
+    table::{self, Due, Stored, Table},
+};
+use domain::{
+    alert::{self, Alert},
+    breaker::Limits,
+    deletion::{self, Deletion, Status, wanted},
+    image::{Image, Registry},
+};
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use metrics::{counter, describe_counter};
+use policy::{Invalid, Policy, Problem};
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use decide::Candidate;
+
+/// Whether anything is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Everything is decided and recorded as what would be done.
+    #[default]
+    Observe,
+    /// What is permitted is done.
+    Enforce,
+}
+
+/// Everything that the function works with.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The table.
+    pub table: Table,
+    /// The registries, entered by role.
+    pub registries: Registries,
+    /// The policy, or why it cannot be used: then nothing is done.
+    pub policy: Result<Policy, Invalid>,
+    /// Whether anything is touched.
+    pub mode: Mode,
+    /// How much may go at once.
+    pub limits: Limits,
+    /// Registries that may replicate although no event ever came from them.
+    pub known: BTreeSet<Registry>,
+    /// A name for this process, for the lease.
+    pub name: String,
+}
+
+/// What a run did, in deletions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// New ones.
+    pub opened: usize,
+    /// How many of those that were looked at stand where now.
+    pub standing: BTreeMap<&'static str, usize>,
+    /// Images of which something could not be read or stored; they are due again.
+    pub failures: usize,
+    /// Another run was at work, or the policy cannot be used: nothing was done.
+    pub idle: bool,
+}
+
+/// How many images are taken at a time: enough for full batches, little enough for 256 MB.
+const IMAGES_AT_A_TIME: usize = 1_000;
+
+/// How many partitions are read or written at a time.
+const AT_A_TIME: usize = 16;
+
+/// How long a run may take on a loss, or on calls to ECR, before another run may take it up.
+const CLAIM: SignedDuration = SignedDuration::from_mins(20);
+
+/// Loads the policy of a file; without one the policy that keeps everything.
+///
+/// # Errors
+/// When the file cannot be read, or its policy cannot be used.
+pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
+    let Some(file) = file else { return Policy::load("keep-everything.cedar", policy::KEEP_EVERYTHING) };
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => Policy::load(&name, &text),
+        Err(error) => {
+            let problem = Problem { line: 1, column: 1, message: format!("cannot be read: {error}"), suggestion: None };
+            Err(Invalid { name, problems: vec![problem] })
+        }
+    }
+}
+
+/// Tells CloudWatch the units of the metrics below.
+pub fn describe_metrics() {
+    describe_counter!("Deletions", metrics::Unit::Count, "deletions that were looked at, by where they stand now");
+    describe_counter!("MirrorFailures", metrics::Unit::Count, "images of which something could not be read or stored");
+}
+
+impl Mirror {
+    /// Brings everything that is due one step further, until nothing is left or the time is over. Nothing is begun after
+    /// `until`.
+    ///
+    /// # Errors
+    /// When the table cannot be asked what is due.
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+        let mut summary = Summary::default();
+        let started = clock();
+        if let Err(invalid) = &self.policy {
+            self.tell(alert::Kind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
+            error!(error = %invalid, "nothing is mirrored: the policy cannot be used");
+            return Ok(Summary { idle: true, ..summary });
+        }
+        if !self.table.take_lease(&self.name, started, until.saturating_add(CLAIM).unwrap_or(until)).await? {
+            return Ok(Summary { idle: true, ..summary });
+        }
+        let mut taken = BTreeSet::new();
+        let done = loop {
+            let now = clock();
+            let mut due = match self.table.due(now, IMAGES_AT_A_TIME).await {
+                Ok(due) => due,
+                Err(error) => break Err(error),
+            };
+            due.retain(|image, _| taken.insert(image.clone()));
+            if due.is_empty() {
+                break Ok(());
+            }
+            if let Err(error) = self.take(due, now, &mut summary).await {
+                break Err(error);
+            }
+            if clock() >= until {
+                break Ok(());
+            }
+        };
+        // The lease ends now; if this fails it ends by itself.
+        if let Err(error) = self.table.take_lease(&self.name, started, started).await {
+            warn!(error = chain(&error), "cannot give back the lease");
+        }
+        for (status, count) in &summary.standing {
+            counter!("Deletions", "Status" => *status).increment(*count as u64);
+        }
+        counter!("MirrorFailures").increment(summary.failures as u64);
+        done.map(|()| summary)
+    }
+
+    /// Takes some images whose losses or deletions are due.
+    async fn take(&self, due: BTreeMap<Image, Due>, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
+        let mut opened = stream::iter(due).map(|(image, due)| self.open(image, due, now)).buffer_unordered(AT_A_TIME);
+        let mut candidates = Vec::new();
+        while let Some(result) = opened.next().await {
+            match result {
+                Ok((new, mut some)) => {
+                    summary.opened += new;
+                    candidates.append(&mut some);
+                }
+                Err(failure) => {
+                    summary.failures += 1;
+                    warn!(error = chain(&failure), "cannot look into a loss, it is due again");
+                }
+            }
+        }
+        drop(opened);
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let decided = self.decide(candidates, now).await?;
+        self.carry_out(decided, now, summary).await
+    }
+
+    /// Opens the deletions that the losses of an image ask for, and returns those that are due.
+    async fn open(&self, image: Image, due: Due, now: Timestamp) -> Result<(usize, Vec<Candidate>), table::Error> {
+        let until = now.saturating_add(CLAIM).unwrap_or(now);
+        for source in &due.losses {
+            self.table.take_loss(&image, source, until).await?;
+        }
+        let dossier = self.table.dossier(&image).await?;
+        let mut deletions: BTreeMap<_, Deletion> =
+            dossier.deletions.into_iter().map(|known| (key(&known), known)).collect();
+        let mut new = 0;
+        for source in &due.losses {
+            for wanted in wanted(&dossier.lineage, source) {
+                let place = (wanted.registry.clone(), wanted.tag.clone());
+                let Some(mut opened) = Deletion::open(deletions.get(&place), &image, source, wanted, now) else {
+                    continue;
+                };
+                if let Ok(policy) = &self.policy {
+                    deletion::estimate(&mut opened, &dossier.lineage, |action, question| policy.ask(action, question));
+                }
+                // If a person was faster, theirs stands.
+                if self.table.put_deletion(&mut opened).await? == Stored::New {
+                    new += 1;
+                    deletions.insert(place, opened);
+                }
+            }
+            self.table.settle_loss(&image, source, until).await?;
+        }
+        let is_due = |deletion: &Deletion| {
+            matches!(deletion.status, Status::Pending | Status::Executing) && deletion.due.is_some_and(|due| due <= now)
+        };
+        let due = deletions.into_values().filter(is_due);
+        Ok((new, due.map(|deletion| Candidate { deletion, lineage: dossier.lineage.clone() }).collect()))
+    }
+
+    /// Stores an alert; one of a kind and subject a day.
+    async fn tell(
+        &self,
+        kind: alert::Kind,
+        subject: &str,
+        message: String,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let next = match kind {
+            alert::Kind::PolicyInvalid => {
+                "mend the policy (`ecr-lineage policy check FILE`); until then nothing is mirrored".to_owned()
+            }
+            alert::Kind::BreakerOpened => format!(
+                "look at `ecr-lineage deletions --held`; `ecr-lineage breaker reset {subject}` if it was meant, with `--allow N` for that many"
+            ),
+            alert::Kind::ApprovalWanted => {
+                "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
+            }
+            alert::Kind::DeletionFailed | alert::Kind::BreakerReset => {
+                "`ecr-lineage deletions --failed` lists them".to_owned()
+            }
+        };
+        let alert = Alert { time: now, kind, subject: subject.to_owned(), message, next };
+        self.table.put_alert(&alert).await.map(drop)
+    }
+}
+
+fn key(deletion: &Deletion) -> (Registry, Option<domain::image::Tag>) {
+    (deletion.registry.clone(), deletion.tag.clone())
+}

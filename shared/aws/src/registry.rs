@@ -1,0 +1,478 @@
+//! Registries: what they replicate, what they hold, and the three calls that change them.
+//!
+//! A look must never mistake an image for gone. It always asks for every storage class (`imageStatus=ANY`: by default ECR
+//! shows only what is active), and what ECR neither shows nor denies is an error, not an absence.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use aws_config::{Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_sdk_ecr::{
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::FinalizerInterceptorContextRef, retry::RetryConfig,
+    },
+    error::{BoxError, SdkError},
+    operation::describe_images::{DescribeImagesError, builders::DescribeImagesFluentBuilder},
+    primitives::DateTime,
+    types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageStatus, ImageStatusFilter, TargetStorageClass},
+};
+use domain::{
+    deletion::Seen,
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+    policy::Kind,
+    replication::Rules,
+};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::retry::Failure;
+
+/// As many ids as one call may have.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html>
+pub const IDS_PER_CALL: usize = 100;
+
+/// As many images as one page of a list may have.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
+const IMAGES_PER_PAGE: i32 = 1_000;
+
+/// So many images are asked for one by one; more of them by a list of the whole repository, because ECR answers a call
+/// about several images with an error as soon as one of them is missing.
+const FEW: usize = 3;
+
+/// How registries are entered.
+#[derive(Debug, Clone, Default)]
+pub struct Roles {
+    /// The name of the role that reads, in the account of each registry; without it the caller's own credentials.
+    pub read: Option<String>,
+    /// The name of the role that deletes and archives.
+    pub delete: Option<String>,
+    /// What these roles want to be told by whoever assumes them.
+    pub external_id: Option<String>,
+}
+
+/// What a client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Purpose {
+    Read,
+    Change,
+}
+
+/// Every registry, through clients that are made when they are first needed and kept with their credentials.
+pub struct Registries {
+    sdk: SdkConfig,
+    roles: Roles,
+    clients: Mutex<BTreeMap<(Registry, Purpose), Client>>,
+    calls: AtomicU64,
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registries").field("roles", &self.roles).finish_non_exhaustive()
+    }
+}
+
+/// What a repository holds of some images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Whether the repository is there.
+    pub repository: bool,
+    /// Those that are there.
+    pub images: BTreeMap<Digest, Seen>,
+    /// The repository has at least so many images; all of them, if it was listed to its end. Nothing if it was not listed.
+    pub listed: Option<u32>,
+}
+
+/// What is expected of the images in question: it saves calls, and decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Most are there.
+    Present,
+    /// Most are gone.
+    Absent,
+}
+
+/// What is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Id {
+    /// An image with all its tags.
+    Image(Digest),
+    /// A tag, wherever it points.
+    Tag(Tag),
+}
+
+/// What became of one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone. A tag was on this image.
+    Gone(Option<Digest>),
+    /// ECR refused.
+    Refused {
+        /// Its code, such as `ImageReferencedByManifestList`.
+        code: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The answer does not mention it.
+    Unmentioned,
+}
+
+impl Registries {
+    /// Registries that are entered with these roles, from the credentials and the endpoint of a configuration.
+    #[must_use]
+    pub fn new(sdk: SdkConfig, roles: Roles) -> Self {
+        Self { sdk, roles, clients: Mutex::default(), calls: AtomicU64::default() }
+    }
+
+    /// Calls to ECR so far, without those that the SDK repeated.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Relaxed)
+    }
+
+    async fn client(&self, registry: &Registry, purpose: Purpose) -> Client {
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get(&(registry.clone(), purpose)) {
+            return client.clone();
+        }
+        let region = Region::new(registry.region().to_owned());
+        let mut config = aws_sdk_ecr::config::Builder::from(&self.sdk).region(region);
+        let role = match purpose {
+            Purpose::Read => &self.roles.read,
+            Purpose::Change => &self.roles.delete,
+        };
+        if let Some(role) = role {
+            let arn = format!("arn:{}:iam::{}:role/{role}", partition(registry), registry.account());
+            let mut provider = AssumeRoleProvider::builder(arn).session_name("ecr-lineage").configure(&self.sdk);
+            if let Some(id) = &self.roles.external_id {
+                provider = provider.external_id(id);
+            }
+            config = config.credentials_provider(provider.build().await);
+        }
+        let client = Client::from_conf(config.build());
+        clients.insert((registry.clone(), purpose), client.clone());
+        client
+    }
+
+    async fn to_read(&self, registry: &Registry) -> Client {
+        self.calls.fetch_add(1, Relaxed);
+        self.client(registry, Purpose::Read).await
+    }
+
+    async fn to_change(&self, registry: &Registry) -> Client {
+        self.calls.fetch_add(1, Relaxed);
+        self.client(registry, Purpose::Change).await
+    }
+
+    // Reading
+
+    /// The replication rules of a registry, from the answer as ECR wrote it: the SDK's types lack the switch for
+    /// deletions.
+    ///
+    /// # Errors
+    /// When they cannot be read, or not be understood.
+    pub async fn rules(&self, registry: &Registry) -> Result<Rules, Failure> {
+        let body = Body::default();
+        let call = self.to_read(registry).await.describe_registry().customize().interceptor(body.clone());
+        let answer = call.send().await?;
+        if answer.registry_id().is_some_and(|account| account != registry.account()) {
+            let message = format!("the credentials belong to another account than {registry}");
+            return Err(Failure::unclear(message));
+        }
+        let body = body.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        Rules::read(&body).map_err(|error| Failure::unclear(crate::retry::chain(&error)))
+    }
+
+    /// Looks for some images in a repository; at the same time whether it has at least so many images, if anybody wants
+    /// to know.
+    ///
+    /// # Errors
+    /// When any of them was neither shown nor denied.
+    pub async fn describe(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        digests: &BTreeSet<Digest>,
+        expect: Expect,
+        at_least: Option<u32>,
+    ) -> Result<Described, Failure> {
+        let mut described = Described { repository: true, ..Described::default() };
+        let mut open: Vec<&Digest> = digests.iter().collect();
+        if expect == Expect::Present && at_least.is_none() && open.len() > 1 {
+            let mut left = Vec::new();
+            for some in open.chunks(IDS_PER_CALL) {
+                match self.by_digest(registry, repository, some).await? {
+                    Found::All(found) => described.images.extend(found),
+                    Found::SomeMissing => left.extend(some),
+                    Found::NoRepository => return Ok(Described::default()),
+                }
+            }
+            open = left;
+        }
+        if open.len() > FEW || at_least.is_some() {
+            let pages = open.len().max(at_least.unwrap_or(0) as usize / IMAGES_PER_PAGE as usize + 1);
+            let listed = self.list(registry, repository, pages).await?;
+            let Some((images, complete)) = listed else { return Ok(Described::default()) };
+            described.listed = u32::try_from(images.len()).ok();
+            described.images.extend(images.into_iter().filter(|(digest, _)| digests.contains(digest)));
+            open.retain(|digest| !complete && !described.images.contains_key(digest));
+        }
+        for digest in open {
+            match self.by_digest(registry, repository, &[digest]).await? {
+                Found::All(found) => described.images.extend(found),
+                Found::SomeMissing => {}
+                Found::NoRepository => return Ok(Described::default()),
+            }
+        }
+        Ok(described)
+    }
+
+    /// All of some images, unless any is missing.
+    async fn by_digest(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> Result<Found, Failure> {
+        let ids = digests.iter().map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
+        let call = describe_images(&self.to_read(registry).await, registry, repository);
+        match call.set_image_ids(Some(ids.collect())).send().await {
+            Ok(answer) => {
+                let found: BTreeMap<_, _> = answer.image_details().iter().map(seen).collect::<Result<_, _>>()?;
+                match digests.iter().find(|digest| !found.contains_key(**digest)) {
+                    None => Ok(Found::All(found)),
+                    Some(digest) => Err(Failure::unclear(format!("ECR's answer does not mention {digest}"))),
+                }
+            }
+            Err(error) => Found::of(error),
+        }
+    }
+
+    /// What a repository holds, up to so many pages, and whether that is all; nothing if it is not there.
+    async fn list(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        pages: usize,
+    ) -> Result<Option<(BTreeMap<Digest, Seen>, bool)>, Failure> {
+        let mut images = BTreeMap::new();
+        let mut next = None;
+        for _ in 0..pages.max(1) {
+            let call = describe_images(&self.to_read(registry).await, registry, repository);
+            let answer = match call.max_results(IMAGES_PER_PAGE).set_next_token(next).send().await {
+                Ok(answer) => answer,
+                Err(error) => match Found::of(error)? {
+                    Found::NoRepository => return Ok(None),
+                    Found::All(_) | Found::SomeMissing => {
+                        return Err(Failure::unclear("ECR misses an image in a list of all".to_owned()));
+                    }
+                },
+            };
+            for detail in answer.image_details() {
+                images.extend([seen(detail)?]);
+            }
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(Some((images, true)));
+            }
+        }
+        Ok(Some((images, false)))
+    }
+
+    /// Everything that a repository holds; nothing if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn contents(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+    ) -> Result<BTreeMap<Digest, Seen>, Failure> {
+        Ok(self.list(registry, repository, usize::MAX).await?.map(|(images, _)| images).unwrap_or_default())
+    }
+
+    /// The names of all repositories of a registry.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, Failure> {
+        let call = self.to_read(registry).await.describe_repositories().registry_id(registry.account());
+        let mut pages = call.into_paginator().send();
+        let mut names = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            for repository in page?.repositories() {
+                let name = repository.repository_name().unwrap_or_default();
+                names.insert(name.parse().map_err(|error| Failure::unclear(crate::retry::chain(&error)))?);
+            }
+        }
+        Ok(names)
+    }
+
+    // Changing. The SDK does not repeat these calls: whoever makes them looks again first.
+
+    /// Deletes up to [`IDS_PER_CALL`] images or tags. What became of each is in the place of its id.
+    ///
+    /// # Errors
+    /// When ECR refused all of it, or did not answer: any of it may be gone then.
+    pub async fn delete(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        ids: &[Id],
+    ) -> Result<Vec<Deleted>, Failure> {
+        let client = self.to_change(registry).await;
+        let call = client.batch_delete_image().registry_id(registry.account()).repository_name(repository.as_str());
+        let answer = call.set_image_ids(Some(ids.iter().map(identifier).collect())).customize();
+        let answer = answer.config_override(once()).send().await?;
+        let outcome = |id: &Id| {
+            let about = |other: &ImageIdentifier| match id {
+                Id::Image(digest) => other.image_digest() == Some(digest.as_str()),
+                Id::Tag(tag) => other.image_tag() == Some(tag.as_str()),
+            };
+            let failure = answer.failures().iter().find(|failure| failure.image_id().is_some_and(about));
+            if let Some(failure) = failure {
+                let code = failure.failure_code().map_or("unnamed", |code| code.as_str()).to_owned();
+                return Deleted::Refused { code, reason: failure.failure_reason().unwrap_or_default().to_owned() };
+            }
+            match answer.image_ids().iter().find(|id| about(id)) {
+                Some(gone) => Deleted::Gone(gone.image_digest().and_then(|digest| digest.parse().ok())),
+                None => Deleted::Unmentioned,
+            }
+        };
+        Ok(ids.iter().map(outcome).collect())
+    }
+
+    /// Moves an image to the archive storage class.
+    ///
+    /// # Errors
+    /// When ECR refused or did not answer: it may be moved all the same.
+    pub async fn archive(&self, registry: &Registry, image: &Image) -> Result<(), Failure> {
+        let client = self.to_change(registry).await;
+        self.update(client, registry, image, TargetStorageClass::Archive).await
+    }
+
+    /// Starts to bring an image back from the archive storage class, with the caller's own credentials unless there is a
+    /// role that changes.
+    ///
+    /// # Errors
+    /// When ECR refused or did not answer: it may be under way all the same.
+    pub async fn restore(&self, registry: &Registry, image: &Image) -> Result<(), Failure> {
+        let client = self.to_change(registry).await;
+        self.update(client, registry, image, TargetStorageClass::Standard).await
+    }
+
+    async fn update(
+        &self,
+        client: Client,
+        registry: &Registry,
+        image: &Image,
+        to: TargetStorageClass,
+    ) -> Result<(), Failure> {
+        let id = ImageIdentifier::builder().image_digest(image.digest.as_str()).build();
+        let call = client.update_image_storage_class().registry_id(registry.account());
+        let call = call.repository_name(image.repository.as_str()).image_id(id).target_storage_class(to);
+        call.customize().config_override(once()).send().await?;
+        Ok(())
+    }
+}
+
+fn once() -> aws_sdk_ecr::config::Builder {
+    aws_sdk_ecr::Config::builder().retry_config(RetryConfig::disabled())
+}
+
+/// The partition of a region, as in an ARN.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+fn partition(registry: &Registry) -> &'static str {
+    match registry.region() {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+fn identifier(id: &Id) -> ImageIdentifier {
+    match id {
+        Id::Image(digest) => ImageIdentifier::builder().image_digest(digest.as_str()).build(),
+        Id::Tag(tag) => ImageIdentifier::builder().image_tag(tag.as_str()).build(),
+    }
+}
+
+fn describe_images(client: &Client, registry: &Registry, repository: &RepositoryName) -> DescribeImagesFluentBuilder {
+    let every_class = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+    client.describe_images().registry_id(registry.account()).repository_name(repository.as_str()).filter(every_class)
+}
+
+/// What ECR knows of images that were asked for by name.
+enum Found {
+    All(BTreeMap<Digest, Seen>),
+    SomeMissing,
+    NoRepository,
+}
+
+impl Found {
+    fn of<R>(error: SdkError<DescribeImagesError, R>) -> Result<Self, Failure>
+    where
+        R: fmt::Debug + Send + Sync + 'static,
+    {
+        match error.as_service_error() {
+            Some(DescribeImagesError::ImageNotFoundException(_)) => Ok(Self::SomeMissing),
+            Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok(Self::NoRepository),
+            _ => Err(error.into()),
+        }
+    }
+}
+
+const INDEXES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+/// An image as ECR describes it. What is in any storage class but the standard one counts as archived.
+fn seen(detail: &ImageDetail) -> Result<(Digest, Seen), Failure> {
+    let parsed = |error: domain::image::Malformed| Failure::unclear(crate::retry::chain(&error));
+    let digest: Digest = detail.image_digest().unwrap_or_default().parse().map_err(parsed)?;
+    let subject = detail.subject_manifest_digest().map(str::parse).transpose().map_err(parsed)?;
+    let index = detail.image_manifest_media_type().is_some_and(|media_type| INDEXES.contains(&media_type));
+    let kind = match (&subject, index) {
+        (Some(_), _) => Kind::Referrer,
+        (None, true) => Kind::Index,
+        (None, false) => Kind::Image,
+    };
+    let time = |time: Option<&DateTime>| time.and_then(|time| Timestamp::from_second(time.secs()).ok());
+    let seen = Seen {
+        tags: detail.image_tags().iter().map(|tag| tag.parse()).collect::<Result<_, _>>().map_err(parsed)?,
+        archived: detail.image_status().is_some_and(|status| *status != ImageStatus::Active),
+        pushed_at: time(detail.image_pushed_at()),
+        last_pulled_at: time(detail.last_recorded_pull_time()),
+        size_bytes: detail.image_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        kind,
+        subject,
+    };
+    Ok((digest, seen))
+}
+
+/// Keeps the body of an answer as it came.
+#[derive(Debug, Clone, Default)]
+struct Body(Arc<std::sync::Mutex<Option<Vec<u8>>>>);
+
+impl Intercept for Body {
+    fn name(&self) -> &'static str {
+        "body"
+    }
+
+    /// Only now the whole body is in memory.
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let bytes = context.response().and_then(|response| response.body().bytes()).map(<[u8]>::to_vec);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+        Ok(())
+    }
+}

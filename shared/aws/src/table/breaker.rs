@@ -1,0 +1,96 @@
+//! Breakers: one item for the state, one for each thing that is counted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    breaker::{Breaker, Place},
+    image::Registry,
+};
+
+use super::{
+    Error, Stored, Table,
+    item::{self, BreakerPart},
+};
+
+impl Table {
+    /// The breaker of a source, with everything it counted.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn breaker(&self, source: &Registry) -> Result<Breaker, Error> {
+        let pk = item::pk_of_breaker(source);
+        let query = self.between(&pk, &(" ".to_owned(), "~".to_owned()));
+        let (mut breaker, mut counts) = (Breaker::default(), BTreeMap::new());
+        for item in self.all(&pk, query).await? {
+            match self.decode(item, item::read_breaker)? {
+                BreakerPart::State(state) => breaker = state,
+                BreakerPart::Count(place, count) => _ = counts.insert(place, count),
+            }
+        }
+        breaker.counts = counts;
+        Ok(breaker)
+    }
+
+    /// Stores the state of a breaker, if nobody stored it since it was read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_breaker(&self, source: &Registry, breaker: &mut Breaker) -> Result<Stored, Error> {
+        let read = breaker.version;
+        breaker.version = read.saturating_add(1);
+        let item = item::breaker(source, breaker).map_err(|error| self.unreadable("state", error))?;
+        let stored = self.put_version(item, read).await;
+        if !matches!(stored, Ok(Stored::New)) {
+            breaker.version = read;
+        }
+        stored
+    }
+
+    /// Stores what a breaker counted in some places. Only who has the lease of `mirror` counts.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_counts<'a>(
+        &self,
+        source: &Registry,
+        breaker: &Breaker,
+        places: impl Iterator<Item = &'a Place>,
+    ) -> Result<(), Error> {
+        for place in places {
+            let Some(count) = breaker.counts.get(place) else { continue };
+            let key = item::sort_key_of_count(place);
+            let item = item::count(source, place, count).map_err(|error| self.unreadable(&key, error))?;
+            self.put(item, None, HashMap::new(), HashMap::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// A person closes a breaker: what it counted is forgotten, then it is closed. Nothing is closed if somebody else
+    /// changed it meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub async fn reset_breaker(
+        &self,
+        source: &Registry,
+        by: &str,
+        allow: Option<u32>,
+        now: jiff::Timestamp,
+    ) -> Result<Stored, Error> {
+        let mut breaker = self.breaker(source).await?;
+        let pk = item::pk_of_breaker(source);
+        for place in breaker.counts.keys() {
+            let delete = self.client.delete_item().table_name(&self.name);
+            let delete = delete.key("pk", AttributeValue::S(pk.clone()));
+            let delete = delete.key("sk", AttributeValue::S(item::sort_key_of_count(place)));
+            delete.send().await.map_err(|error| Error::Write {
+                table: self.name.clone(),
+                key: pk.clone(),
+                source: error.into(),
+            })?;
+        }
+        breaker.reset(by, allow, now);
+        self.put_breaker(source, &mut breaker).await
+    }
+}

@@ -1,0 +1,263 @@
+//! Losses, and the deletions that come of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use domain::{
+    alert::Alert,
+    deletion::{Deletion, Status},
+    image::{Image, Registry},
+    lineage::Lineage,
+};
+use jiff::Timestamp;
+
+use super::{
+    Error, Stored, Table,
+    definition::{DELETION_INDEX, DUE_INDEX, Index},
+    item::{self, Item, Part},
+};
+
+/// Everything in the partition of one image.
+#[derive(Debug, Clone)]
+pub struct Dossier {
+    /// What is known of it.
+    pub lineage: Lineage,
+    /// The deletions to be mirrored, done and not done.
+    pub deletions: Vec<Deletion>,
+    /// The sources that lost it or a tag of it, at any time.
+    pub losses: BTreeSet<Registry>,
+}
+
+/// What is due, image by image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The sources whose loss has not been looked into yet.
+    pub losses: BTreeSet<Registry>,
+    /// Whether any deletion of it is due.
+    pub deletions: bool,
+}
+
+impl Table {
+    /// Everything about one image.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn dossier(&self, image: &Image) -> Result<Dossier, Error> {
+        self.dossier_from(image, item::EVERYTHING).await
+    }
+
+    pub(super) async fn dossier_from(&self, image: &Image, range: (&str, &str)) -> Result<Dossier, Error> {
+        let pk = item::pk_of_image(image);
+        let query = self.between(&pk, &(range.0.to_owned(), range.1.to_owned()));
+        let (mut evidence, mut facts, mut deletions, mut losses) =
+            (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        for item in self.all(&pk, query).await? {
+            match item::part(&item) {
+                Some(Part::Fact) => facts.push(self.decode(item, item::read_fact)?),
+                Some(Part::Deletion) => deletions.push(self.decode(item, item::read_deletion)?),
+                Some(Part::Loss) => _ = losses.insert(self.decode(item, item::read_loss)?),
+                Some(Part::Evidence) | None => evidence.push(self.decode(item, item::read_evidence)?),
+            }
+        }
+        let registries: BTreeSet<_> = evidence.iter().map(|(name, _)| name.registry.clone()).collect();
+        let gone = self.repository_deletions(&image.repository, &registries).await?;
+        let lineage = Lineage::new(image.clone(), evidence, facts, gone);
+        Ok(Dossier { lineage, deletions, losses })
+    }
+
+    // Losses
+
+    /// Notes that a source lost an image or a tag of it: to be looked into at once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_loss(&self, image: &Image, source: &Registry) -> Result<(), Error> {
+        self.put(item::loss(image, source), None, HashMap::new(), HashMap::new()).await.map(drop)
+    }
+
+    /// Whether a source has ever lost the image or a tag of it.
+    pub(super) async fn has_loss(&self, image: &Image, source: &Registry) -> Result<bool, Error> {
+        let (pk, sk) = item::key_of_loss(image, source);
+        let get = self.client.get_item().table_name(&self.name).projection_expression("pk").consistent_read(true);
+        let get = get.key("pk", AttributeValue::S(pk.clone())).key("sk", AttributeValue::S(sk));
+        let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let output = get.send().await.map_err(|error| self.unread(&pk, error))?;
+        self.read(output.consumed_capacity());
+        Ok(output.item.is_some())
+    }
+
+    /// Takes a loss until a time: it is due again then, unless it is settled before.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn take_loss(&self, image: &Image, source: &Registry, until: Timestamp) -> Result<(), Error> {
+        self.put(item::loss_taken(image, source, until), None, HashMap::new(), HashMap::new()).await.map(drop)
+    }
+
+    /// Settles a loss that was taken until a time, unless it happened again meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn settle_loss(&self, image: &Image, source: &Registry, until: Timestamp) -> Result<(), Error> {
+        let taken = [(":due".to_owned(), AttributeValue::S(item::due_text(until)))].into();
+        let names = [("#due".to_owned(), "due".to_owned())].into();
+        self.put(item::loss_settled(image, source), Some("#due = :due".into()), names, taken).await.map(drop)
+    }
+
+    // Deletions
+
+    /// Stores a deletion, if nobody stored it since it was read. It then has the version that is stored.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_deletion(&self, deletion: &mut Deletion) -> Result<Stored, Error> {
+        let (_, key) = item::key_of_deletion(deletion);
+        let read = deletion.version;
+        deletion.version = read.saturating_add(1);
+        let item = item::deletion(deletion).map_err(|source| self.unreadable(&key, source))?;
+        let stored = self.put_version(item, read).await;
+        if !matches!(stored, Ok(Stored::New)) {
+            deletion.version = read;
+        }
+        stored
+    }
+
+    /// Writes an item that counts its versions, if the version is still the one that was read.
+    pub(super) async fn put_version(&self, item: Item, read: u64) -> Result<Stored, Error> {
+        if read == 0 {
+            return self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await;
+        }
+        let names = [("#version".to_owned(), "version".to_owned())].into();
+        let values = [(":version".to_owned(), AttributeValue::N(read.to_string()))].into();
+        self.put(item, Some("#version = :version".into()), names, values).await
+    }
+
+    /// What is due at a time, of so many images at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn due(&self, now: Timestamp, most: usize) -> Result<BTreeMap<Image, Due>, Error> {
+        let mut all: BTreeMap<Image, Due> = BTreeMap::new();
+        for shard in 0..item::SHARDS {
+            let share = most.saturating_sub(all.len()).div_ceil((item::SHARDS - shard) as usize);
+            let limit = all.len() + share;
+            let mut start = None;
+            while all.len() < limit {
+                let query = self.index(&DUE_INDEX, &item::queue(shard), " ", &item::due_text(now)).limit(500);
+                let output = query.set_exclusive_start_key(start).send().await;
+                let output = output.map_err(|error| self.unread(DUE_INDEX.name, error))?;
+                self.read(output.consumed_capacity());
+                for item in output.items.unwrap_or_default() {
+                    let (image, loss) = self.decode(item, item::read_due)?;
+                    if all.len() >= limit && !all.contains_key(&image) {
+                        continue;
+                    }
+                    let due = all.entry(image).or_default();
+                    match loss {
+                        Some(source) => _ = due.losses.insert(source),
+                        None => due.deletions = true,
+                    }
+                }
+                start = output.last_evaluated_key;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The deletions with a status from a source that changed since a time, newest first, so many at most.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn deletions(
+        &self,
+        status: Status,
+        source: &Registry,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Deletion>, Error> {
+        let standing = item::standing(status, source);
+        let mut keys = Vec::new();
+        let mut start = None;
+        while keys.len() < most {
+            let query = self.index(&DELETION_INDEX, &standing, &since.to_string(), "~").scan_index_forward(false);
+            let output = query.set_exclusive_start_key(start).send().await;
+            let output = output.map_err(|error| self.unread(DELETION_INDEX.name, error))?;
+            self.read(output.consumed_capacity());
+            keys.extend(output.items.unwrap_or_default().into_iter().filter_map(item::key));
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        keys.truncate(most);
+        // The index finds; the items themselves tell.
+        let items = self.get_all(keys).await?;
+        let read = items.into_iter().map(|item| self.decode(item, item::read_deletion));
+        let mut deletions = read.collect::<Result<Vec<_>, _>>()?;
+        deletions.retain(|deletion| deletion.status == status);
+        deletions.sort_by_key(|deletion| std::cmp::Reverse(deletion.changed_at));
+        Ok(deletions)
+    }
+
+    /// One page of an index between two sort keys.
+    fn index(
+        &self,
+        index: &Index,
+        pk: &str,
+        from: &str,
+        to: &str,
+    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .index_name(index.name)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+            .expression_attribute_names("#pk", index.key.0)
+            .expression_attribute_names("#sk", index.key.1)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":from", AttributeValue::S(from.to_owned()))
+            .expression_attribute_values(":to", AttributeValue::S(to.to_owned()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    // One at a time
+
+    /// Takes the lease of `mirror` until a time, if nobody has it at this one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn take_lease(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
+        let values = [
+            (":now".to_owned(), AttributeValue::S(item::due_text(now))),
+            (":owner".to_owned(), AttributeValue::S(owner.to_owned())),
+        ];
+        let names = [("#until".to_owned(), "until".to_owned()), ("#owner".to_owned(), "owner".to_owned())];
+        let condition = "attribute_not_exists(pk) OR #until <= :now OR #owner = :owner";
+        let put = self.put(item::lease(owner, until), Some(condition.into()), names.into(), values.into());
+        Ok(put.await? == Stored::New)
+    }
+
+    // Alerts
+
+    /// Stores an alert, unless one of its kind and subject is there of the same day.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
+        let item = item::alert(alert).map_err(|source| self.unreadable(alert.kind.word(), source))?;
+        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
+    }
+
+    /// The alerts of the day of a time, by kind and subject.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn alerts(&self, day: Timestamp) -> Result<Vec<Alert>, Error> {
+        let pk = item::pk_of_alerts(day);
+        let query = self.between(&pk, &(" ".to_owned(), "~".to_owned()));
+        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_alert)).collect()
+    }
+}

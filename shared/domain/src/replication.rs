@@ -1,0 +1,179 @@
+//! What a registry is told to replicate: its rules, as `DescribeRegistry` answers them.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::image::{Malformed, Registry, RepositoryName};
+
+/// The replication rules of one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// In the order in which they are configured; people count them from 1.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule: what is copied where, and whether ECR deletes it there as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Where copies go.
+    pub destinations: BTreeSet<Registry>,
+    /// Which repositories are copied: names that start with one of these; without any, all.
+    pub prefixes: Vec<String>,
+    /// ECR's own switch, `deleteReplication`: whatever is deleted at the source is deleted at the destinations.
+    pub deletes_natively: bool,
+}
+
+/// An answer that is not one of `DescribeRegistry`.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Broken JSON, or a field that is missing or of another type.
+    #[error("not an answer of DescribeRegistry")]
+    Json(#[from] serde_json::Error),
+    /// A destination that is no registry.
+    #[error("a destination is malformed")]
+    Destination(#[from] Malformed),
+    /// A filter of a kind that did not exist when this was written.
+    #[error("unknown filter type `{0}`")]
+    FilterType(String),
+}
+
+impl Rules {
+    /// Reads the body of an answer of
+    /// [`DescribeRegistry`](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRegistry.html), as it
+    /// came over the wire: an SDK that is older than a field leaves it out.
+    ///
+    /// # Errors
+    /// When anything in it is not understood: who does not know the rules must not act on them.
+    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer: wire::Registry = serde_json::from_slice(body)?;
+        let rules = answer.replication_configuration.map(|configuration| configuration.rules).unwrap_or_default();
+        Ok(Self { rules: rules.into_iter().map(wire::Rule::read).collect::<Result<_, _>>()? })
+    }
+
+    /// The rules that copy a repository to a destination, with their numbers counted from 1.
+    pub fn to<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        destination: &'a Registry,
+    ) -> impl Iterator<Item = (usize, &'a Rule)> {
+        let numbered = self.rules.iter().enumerate().map(|(index, rule)| (index + 1, rule));
+        numbered.filter(|(_, rule)| rule.destinations.contains(destination) && rule.covers(repository))
+    }
+
+    /// The first rule by which ECR itself replicates deletions in a repository to a destination.
+    #[must_use]
+    pub fn native_deletes(&self, repository: &RepositoryName, destination: &Registry) -> Option<usize> {
+        self.to(repository, destination).find(|(_, rule)| rule.deletes_natively).map(|(number, _)| number)
+    }
+}
+
+impl Rule {
+    /// Whether a repository is copied. A filter is a plain prefix of the name: `prod` covers `production` as well.
+    /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-settings-examples.html>
+    #[must_use]
+    pub fn covers(&self, repository: &RepositoryName) -> bool {
+        self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| repository.as_str().starts_with(prefix))
+    }
+}
+
+/// The answer as ECR writes it.
+mod wire {
+    use super::{Deserialize, Registry as Name, Unreadable};
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct Registry {
+        pub(super) replication_configuration: Option<Configuration>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Configuration {
+        #[serde(default)]
+        pub(super) rules: Vec<Rule>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct Rule {
+        destinations: Vec<Destination>,
+        repository_filters: Option<Vec<Filter>>,
+        delete_replication: Option<Switch>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Destination {
+        region: String,
+        registry_id: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Filter {
+        filter: String,
+        filter_type: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Switch {
+        enabled: bool,
+    }
+
+    impl Rule {
+        pub(super) fn read(self) -> Result<super::Rule, Unreadable> {
+            let destinations = self.destinations.iter().map(|to| Name::new(&to.registry_id, &to.region));
+            let filters = self.repository_filters.unwrap_or_default();
+            if let Some(unknown) = filters.iter().find(|filter| filter.filter_type != "PREFIX_MATCH") {
+                return Err(Unreadable::FilterType(unknown.filter_type.clone()));
+            }
+            Ok(super::Rule {
+                destinations: destinations.collect::<Result<_, _>>()?,
+                prefixes: filters.into_iter().map(|filter| filter.filter).collect(),
+                deletes_natively: self.delete_replication.is_some_and(|switch| switch.enabled),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As botocore 1.44.5 encodes it (`tests/conformance` asks the simulator the same way).
+    const ANSWER: &str = r#"{"registryId": "111122223333", "replicationConfiguration": {"rules": [
+        {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}],
+         "repositoryFilters": [{"filter": "prod", "filterType": "PREFIX_MATCH"}],
+         "deleteReplication": {"enabled": true}},
+        {"destinations": [{"region": "us-east-1", "registryId": "111122223333"},
+                          {"region": "ap-northeast-1", "registryId": "444455556666"}]}]}}"#;
+
+    #[test]
+    fn the_native_switch_is_read_for_its_rule_and_no_other() {
+        let rules = Rules::read(ANSWER.as_bytes()).unwrap();
+        let virginia: Registry = "111122223333/us-east-1".parse().unwrap();
+        let tokyo: Registry = "444455556666/ap-northeast-1".parse().unwrap();
+        let native = |repository: &str, to| rules.native_deletes(&repository.parse().unwrap(), to);
+        assert_eq!(native("prod/app", &virginia), Some(1));
+        assert_eq!(native("production/app", &virginia), Some(1));
+        assert_eq!(native("prod/app", &tokyo), None);
+        assert_eq!(native("dev/app", &virginia), None);
+        let both = rules.to(&"prod/app".parse().unwrap(), &virginia).map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(both, [1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_rule() {
+        for bad in [
+            "",
+            "[]",
+            r#"{"replicationConfiguration": {"rules": [{}]}}"#,
+            r#"{"replicationConfiguration": {"rules": [{"destinations": [{"region": "?", "registryId": "1"}]}]}}"#,
+            r#"{"replicationConfiguration": {"rules": [{"destinations": [], "deleteReplication": {}}]}}"#,
+            r#"{"replicationConfiguration": {"rules": [{"destinations": [], "repositoryFilters": [{"filter": "a", "filterType": "REGEX"}]}]}}"#,
+        ] {
+            assert!(Rules::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(Rules::read(br#"{"registryId": "111122223333"}"#).unwrap(), Rules::default());
+    }
+}

@@ -1,0 +1,187 @@
+//! Answers what may be done to a replica, from a policy that an operator wrote in
+//! [Cedar](https://docs.cedarpolicy.com).
+//!
+//! Nothing is permitted unless a policy permits it, a forbid beats every permit, and whatever cannot be evaluated is
+//! not permitted. A text is checked as a whole before it answers anything: [`Policy::load`] tells every mistake in it.
+
+mod annotation;
+mod problem;
+mod vocabulary;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use cedar_policy::{
+    Authorizer, Decision, Effect, PolicyId, PolicySet, ValidationError, ValidationMode, ValidationResult,
+    ValidationWarning, Validator,
+};
+use domain::policy::{Action, Answer, Question};
+use jiff::SignedDuration;
+
+pub use crate::problem::{Invalid, Problem};
+use crate::{annotation::Terms, vocabulary::Vocabulary};
+
+/// The policy that permits nothing: what to load where no other was chosen.
+pub const KEEP_EVERYTHING: &str = include_str!("../../../infra/policies/keep-everything.cedar");
+
+/// How long to wait after the loss where a policy says nothing else: 24 hours.
+pub const DEFAULT_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// A text of policies, checked, and ready to answer.
+#[derive(Debug)]
+pub struct Policy {
+    name: String,
+    vocabulary: Vocabulary,
+    /// Each under the id of its annotation, which then is what Cedar calls it in every answer and error.
+    policies: PolicySet,
+    /// The terms of each permit, by id.
+    permits: BTreeMap<String, Terms>,
+    authorizer: Authorizer,
+}
+
+impl Policy {
+    /// Reads the text of one or more policies and checks it. The name, usually that of a file, is for messages only.
+    ///
+    /// # Errors
+    /// All mistakes of the text: those of syntax if there are any, else those against the schema, conditions that can
+    /// never be true, and annotations that are missing, unknown or misplaced.
+    pub fn load(name: &str, text: &str) -> Result<Self, Invalid> {
+        let invalid = |mut problems: Vec<Problem>| {
+            problems.sort();
+            problems.dedup();
+            Invalid { name: name.to_owned(), problems }
+        };
+        let parsed: PolicySet = text.parse().map_err(|errors: cedar_policy::ParseErrors| {
+            invalid(errors.iter().map(|error| Problem::of(text, error)).collect())
+        })?;
+        let vocabulary = Vocabulary::load().map_err(|error| {
+            invalid(vec![Problem::at(text, 0, format!("no policy can be checked, for the schema is wrong: {error}"))])
+        })?;
+        let mut problems = find_mistakes(text, &parsed, &vocabulary);
+        let named = name_policies(text, &parsed, &mut problems);
+        if !problems.is_empty() {
+            return Err(invalid(problems));
+        }
+        let permits = named
+            .iter()
+            .filter(|(policy, _)| policy.effect() == Effect::Permit)
+            .map(|(policy, terms)| (policy.id().to_string(), *terms))
+            .collect();
+        let policies = PolicySet::from_policies(named.into_iter().map(|(policy, _)| policy))
+            .map_err(|error| invalid(vec![Problem::at(text, 0, error.to_string())]))?;
+        Ok(Self { name: name.to_owned(), vocabulary, policies, permits, authorizer: Authorizer::new() })
+    }
+
+    /// The name it was loaded under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Answers whether an action on a replica is permitted, by which policies and on what terms.
+    #[must_use]
+    pub fn ask(&self, action: Action, question: &Question<'_>) -> Answer {
+        let (request, entities) = match self.vocabulary.put(action, question) {
+            Ok(put) => put,
+            Err(error) => return refuse(BTreeSet::new(), vec![error.to_string()]),
+        };
+        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        let policies: BTreeSet<_> = response.diagnostics().reason().map(ToString::to_string).collect();
+        // Cedar leaves out what fails to evaluate. A forbid left out would permit.
+        let mut errors: Vec<_> = response.diagnostics().errors().map(ToString::to_string).collect();
+        errors.sort();
+        match response.decision() {
+            Decision::Deny => refuse(policies, errors),
+            // The permits decided nothing: the errors did.
+            Decision::Allow if !errors.is_empty() => refuse(BTreeSet::new(), errors),
+            Decision::Allow => {
+                let terms = || policies.iter().map(|id| self.permits.get(id).copied().unwrap_or_default());
+                let grace = terms().map(|terms| terms.grace).max().unwrap_or(DEFAULT_GRACE);
+                let approval = terms().any(|terms| terms.approval);
+                let replica_only_tags = !policies.is_empty() && terms().all(|terms| terms.replica_only_tags);
+                Answer { permitted: true, errors, grace, approval, replica_only_tags, policies }
+            }
+        }
+    }
+}
+
+fn refuse(policies: BTreeSet<String>, errors: Vec<String>) -> Answer {
+    Answer { permitted: false, policies, errors, grace: DEFAULT_GRACE, approval: false, replica_only_tags: false }
+}
+
+/// What Cedar finds wrong, and what Cedar allows and we do not.
+fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec<Problem> {
+    if parsed.is_empty() {
+        let message = "the file has no policy; keep-everything.cedar is one that permits nothing";
+        return vec![Problem::at(text, 0, message)];
+    }
+    let checked = Validator::new(vocabulary.schema.clone()).validate(parsed, ValidationMode::Strict);
+    let errors = checked.validation_errors().map(|error| {
+        let problem = Problem::of(text, error);
+        match error {
+            // Cedar guesses by letters alone: `archive` for `remove`.
+            ValidationError::UnrecognizedActionId(_) => {
+                problem.suggest("the actions are `delete`, `archive` and `untag`")
+            }
+            _ => problem,
+        }
+    });
+    let templates = parsed.templates().map(|template| {
+        let slots: Vec<_> = template.slots().map(|slot| format!("`{slot}`")).collect();
+        let message = format!("{} makes the policy a template, and nothing fills it", slots.join(" and "));
+        let start = template.as_ref().loc().map_or(0, |place| place.span.offset());
+        Problem::at(text, start, message).suggest("write the registry or the replica that is meant")
+    });
+    errors.chain(find_impossible(text, &checked)).chain(templates).collect()
+}
+
+/// Warnings of Cedar: a policy that can never apply is a mistake of whoever wrote it, and believes that it does.
+///
+/// Only the first reason is told: what cannot be checked, or applies to no action, is impossible as well.
+fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item = Problem> {
+    let wrong: HashSet<_> = checked.validation_errors().map(ValidationError::policy_id).collect();
+    let is_scope = |warning: &&ValidationWarning| matches!(warning, ValidationWarning::InvalidActionApplication(_));
+    let out_of_scope: HashSet<_> =
+        checked.validation_warnings().filter(is_scope).map(ValidationWarning::policy_id).collect();
+    checked.validation_warnings().filter_map(move |warning| {
+        let id = warning.policy_id();
+        let problem = Problem::of(text, warning);
+        match warning {
+            ValidationWarning::ImpossiblePolicy(_) => (!wrong.contains(id) && !out_of_scope.contains(id)).then(|| {
+                problem
+                    .suggest("`has` with an attribute that the schema lacks is never true, nor are opposites together")
+            }),
+            ValidationWarning::InvalidActionApplication(_) => (!wrong.contains(id))
+                .then(|| problem.suggest("the principal is always a `Registry` and the resource a `Replica`")),
+            _ => Some(problem),
+        }
+    })
+}
+
+/// Reads the annotations and gives each policy the id that they name.
+fn name_policies(text: &str, parsed: &PolicySet, problems: &mut Vec<Problem>) -> Vec<(cedar_policy::Policy, Terms)> {
+    // Only Cedar's own form of a policy, not part of its stable interface, knows places.
+    let start = |policy: &cedar_policy::Policy| policy.as_ref().loc().map_or(0, |place| place.span.offset());
+    let mut policies: Vec<_> = parsed.policies().collect();
+    policies.sort_by_key(|policy| start(policy));
+    let mut named = Vec::new();
+    let mut taken = BTreeMap::new();
+    for policy in policies {
+        let start = start(policy);
+        let annotations = policy.as_ref().annotations().map(|(name, annotation)| {
+            let offset = annotation.loc.as_ref().map_or(start, |place| place.span.offset());
+            (name.as_ref(), annotation.val.as_str(), offset)
+        });
+        let read = annotation::read(text, start, policy.effect(), annotations, problems);
+        let Some((id, offset)) = read.id else { continue };
+        if let Some(first) = taken.insert(id.clone(), offset) {
+            let first = problem::position(text, first).0;
+            let message = format!("the id `{id}` is taken by the policy in line {first}");
+            problems.push(Problem::at(text, offset, message).suggest("give each policy an id of its own"));
+        }
+        named.push((policy.new_id(PolicyId::new(id)), read.terms));
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests;

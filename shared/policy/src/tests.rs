@@ -1,0 +1,504 @@
+use std::collections::BTreeSet;
+
+use domain::{
+    fact::Cause,
+    image::{Image, Registry, Tag},
+    policy::Kind,
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+
+const DEV: &str = include_str!("../../../infra/policies/dev-follows-its-source.cedar");
+const LIFECYCLE: &str = include_str!("../../../infra/policies/lifecycle-follows-people-need-approval.cedar");
+const ARCHIVE: &str = include_str!("../../../infra/policies/archive-instead-of-delete.cedar");
+const RELEASES: &str = include_str!("../../../infra/policies/never-release-tags.cedar");
+const PULLED: &str = include_str!("../../../infra/policies/never-pulled-recently.cedar");
+const LAST: &str = include_str!("../../../infra/policies/never-the-last-copy.cedar");
+
+const SHIPPED: [&str; 7] = [KEEP_EVERYTHING, DEV, LIFECYCLE, ARCHIVE, RELEASES, PULLED, LAST];
+
+/// The policy under test permits everything, so that only a forbid or an error refuses.
+const PERMIT: &str = "@id(\"all\") permit (principal, action, resource);\n";
+
+/// A replica that lost its source, and how.
+#[derive(Debug, Clone)]
+struct Case {
+    source: Registry,
+    registry: Registry,
+    image: Image,
+    tags: BTreeSet<Tag>,
+    replica_only_tags: BTreeSet<Tag>,
+    pushed_at: Option<Timestamp>,
+    last_pulled_at: Option<Timestamp>,
+    size_bytes: u64,
+    now: Timestamp,
+    cause: Cause,
+    other_copies: u64,
+    tag: Option<Tag>,
+}
+
+fn tags(tags: &[&str]) -> BTreeSet<Tag> {
+    tags.iter().map(|tag| tag.parse().unwrap()).collect()
+}
+
+fn case() -> Case {
+    Case {
+        source: "111122223333/eu-west-1".parse().unwrap(),
+        registry: "444455556666/us-east-1".parse().unwrap(),
+        image: "dev/app@sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234b5c8".parse().unwrap(),
+        tags: tags(&["build-7"]),
+        replica_only_tags: BTreeSet::new(),
+        pushed_at: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        last_pulled_at: None,
+        size_bytes: 1_000,
+        now: "2026-06-30T12:00:00.123456789Z".parse().unwrap(),
+        cause: Cause::Person { by: "arn:aws:iam::111122223333:user/\"Ann\"".into() },
+        other_copies: 2,
+        tag: None,
+    }
+}
+
+impl Case {
+    fn ask(&self, text: &str, action: Action) -> Answer {
+        self.put(&Policy::load("test.cedar", text).unwrap(), action)
+    }
+
+    fn put(&self, policy: &Policy, action: Action) -> Answer {
+        policy.ask(
+            action,
+            &Question {
+                source: &self.source,
+                image: &self.image,
+                registry: &self.registry,
+                tags: &self.tags,
+                replica_only_tags: &self.replica_only_tags,
+                pushed_at: self.pushed_at,
+                replicated_at: "2026-01-01T00:01:00Z".parse().unwrap(),
+                last_pulled_at: self.last_pulled_at,
+                size_bytes: self.size_bytes,
+                kind: Kind::Image,
+                archived: false,
+                now: self.now,
+                since: "2026-06-01T12:00:00Z".parse().unwrap(),
+                cause: &self.cause,
+                other_copies: self.other_copies,
+                tag: self.tag.as_ref(),
+            },
+        )
+    }
+
+    fn of(repository: &str) -> Self {
+        let mut case = case();
+        case.image.repository = repository.parse().unwrap();
+        case
+    }
+
+    fn tagged(words: &[&str]) -> Self {
+        Self { tags: tags(words), ..case() }
+    }
+
+    fn caused(cause: Cause) -> Self {
+        Self { cause, ..case() }
+    }
+
+    fn untagged_at_source(tag: &str) -> Self {
+        Self { tag: Some(tag.parse().unwrap()), ..Self::tagged(&[tag, "other"]) }
+    }
+}
+
+fn pulled(at: &str) -> Case {
+    Case { last_pulled_at: Some(at.parse().unwrap()), ..case() }
+}
+
+#[test]
+fn every_shipped_policy_decides_as_it_says() {
+    use Action::{Archive, Delete, Untag};
+    let lifecycle = || Cause::Lifecycle { rule: 1, description: None };
+    let repository = || Cause::Repository { by: "arn:aws:iam::111122223333:root".into() };
+    let copies = |other_copies| Case { other_copies, ..case() };
+    let table: &[(&str, Action, Case, bool, &[&str])] = &[
+        (KEEP_EVERYTHING, Delete, case(), false, &["keep-everything"]),
+        (KEEP_EVERYTHING, Archive, case(), false, &["keep-everything"]),
+        (KEEP_EVERYTHING, Untag, Case::untagged_at_source("a"), false, &["keep-everything"]),
+        (DEV, Delete, case(), true, &["dev-follows-its-source"]),
+        (DEV, Untag, Case::untagged_at_source("a"), true, &["dev-follows-its-source"]),
+        (DEV, Archive, case(), false, &[]),
+        (DEV, Delete, Case::of("prod/app"), false, &[]),
+        (DEV, Delete, Case::of("prod/dev/app"), false, &[]),
+        (DEV, Delete, Case::of("development/app"), false, &[]),
+        (LIFECYCLE, Delete, Case::caused(lifecycle()), true, &["lifecycle-follows"]),
+        (LIFECYCLE, Delete, case(), true, &["the-rest-needs-approval"]),
+        (LIFECYCLE, Delete, Case::caused(Cause::Unknown), true, &["the-rest-needs-approval"]),
+        (LIFECYCLE, Delete, Case::caused(repository()), false, &["keep-when-the-repository-went"]),
+        (LIFECYCLE, Archive, case(), false, &[]),
+        (LIFECYCLE, Untag, Case::untagged_at_source("a"), false, &[]),
+        (ARCHIVE, Archive, case(), true, &["archive-after-a-week"]),
+        (ARCHIVE, Delete, case(), false, &["never-delete"]),
+        (ARCHIVE, Untag, Case::untagged_at_source("a"), false, &[]),
+        (RELEASES, Delete, Case::tagged(&["build-7"]), true, &["follow-unless-released"]),
+        (RELEASES, Delete, Case::tagged(&[]), true, &["follow-unless-released"]),
+        (RELEASES, Delete, Case::tagged(&["dev-v1", "preview", "not-latest"]), true, &["follow-unless-released"]),
+        (RELEASES, Delete, Case::tagged(&["build-7", "latest"]), false, &["never-release-tags"]),
+        (RELEASES, Delete, Case::tagged(&["a", "v1.4.2", "z"]), false, &["never-release-tags"]),
+        (RELEASES, Archive, Case::tagged(&["release-7"]), false, &["never-release-tags"]),
+        (RELEASES, Untag, Case::untagged_at_source("build-7"), true, &["follow-unless-released"]),
+        (RELEASES, Untag, Case::untagged_at_source("latest"), false, &["never-untag-releases"]),
+        (RELEASES, Untag, Case::untagged_at_source("v2"), false, &["never-untag-releases"]),
+        (PULLED, Delete, case(), true, &["follow-unless-pulled"]),
+        (PULLED, Delete, pulled("2026-05-31T12:00:00Z"), true, &["follow-unless-pulled"]),
+        (PULLED, Delete, pulled("2026-05-31T12:00:01Z"), false, &["never-pulled-recently"]),
+        (PULLED, Archive, pulled("2026-06-30T12:00:00Z"), false, &["never-pulled-recently"]),
+        (LAST, Delete, copies(1), true, &["follow-unless-last"]),
+        (LAST, Delete, copies(0), false, &["never-the-last-copy"]),
+        (LAST, Archive, copies(0), false, &["never-the-last-copy"]),
+    ];
+    for (text, action, case, permitted, policies) in table {
+        let answer = case.ask(text, *action);
+        let policies: BTreeSet<_> = policies.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!((answer.permitted, &answer.policies), (*permitted, &policies), "{action} {case:?}");
+        assert_eq!(answer.errors, [""; 0]);
+        assert!(!answer.replica_only_tags);
+        assert_eq!(answer.approval, policies.contains("the-rest-needs-approval"));
+        let week = SignedDuration::from_hours(7 * 24);
+        assert_eq!(answer.grace, if policies.contains("archive-after-a-week") { week } else { DEFAULT_GRACE });
+    }
+}
+
+#[test]
+fn every_shipped_policy_is_tested_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/policies");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".cedar")).count(), SHIPPED.len());
+}
+
+#[test]
+fn every_shipped_policy_keeps_what_has_tags_of_its_own() {
+    let goes = Case { cause: Cause::Lifecycle { rule: 1, description: None }, ..case() };
+    let stays = Case { replica_only_tags: tags(&["mine"]), tags: tags(&["build-7", "mine"]), ..goes.clone() };
+    for text in &SHIPPED[1..] {
+        let action = if *text == ARCHIVE { Action::Archive } else { Action::Delete };
+        assert!(goes.ask(text, action).permitted);
+        for action in [Action::Delete, Action::Archive] {
+            let answer = stays.ask(text, action);
+            assert!(!answer.permitted && answer.policies.contains("keep-tags-of-the-replica"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_knows_everything_the_schema_promises() {
+    let condition = r#"@id("all") permit (principal, action, resource) when {
+        principal == Registry::"111122223333/eu-west-1" && principal == resource.source &&
+        principal.account == "111122223333" && principal.region == "eu-west-1" &&
+        resource.registry == Registry::"444455556666/us-east-1" && resource.registry.region == "us-east-1" &&
+        resource.repository == "dev/app" && resource.digest like "sha256:7f5b*" &&
+        resource.tags == ["a", "b"] && resource.tagLine == " a b " && resource.replicaOnlyTags == ["b"] &&
+        resource has pushedAt && resource.pushedAt == datetime("2026-01-01") &&
+        resource.replicatedAt == datetime("2026-01-01T00:01:00Z") &&
+        resource has lastPulledAt && resource.lastPulledAt == datetime("2026-06-02T00:00:00.500Z") &&
+        resource.sizeBytes == 1000 && resource.kind == "image" && !resource.archived &&
+        context.now == datetime("2026-06-30T12:00:00.123Z") && context.deletedAt == datetime("2026-06-01T12:00:00Z") &&
+        context.otherCopies == 2 && context has tag && context.tag == "a" && CAUSE
+    };"#;
+    let known = Case {
+        tags: tags(&["a", "b"]),
+        replica_only_tags: tags(&["b"]),
+        last_pulled_at: Some("2026-06-02T00:00:00.5Z".parse().unwrap()),
+        tag: Some("a".parse().unwrap()),
+        ..case()
+    };
+    let by = || "arn:aws:iam::111122223333:user/\"Ann\"".to_owned();
+    let deleted_by =
+        r#"context has deletedBy && context.deletedBy like "*user/\"Ann\"" && !(context has lifecycleRule)"#;
+    let neither = "!(context has deletedBy) && !(context has lifecycleRule)";
+    for (cause, rest) in [
+        (Cause::Person { by: by() }, deleted_by),
+        (Cause::Repository { by: by() }, deleted_by),
+        (
+            Cause::Lifecycle { rule: -3, description: Some("old".into()) },
+            "context has lifecycleRule && context.lifecycleRule == -3 && !(context has deletedBy)",
+        ),
+        (Cause::Mirror { source: case().registry, policies: BTreeSet::new() }, neither),
+        (Cause::Unknown, neither),
+    ] {
+        let text = condition.replace("CAUSE", &format!("context.cause == \"{}\" && {rest}", cause.word()));
+        let answer = Case { cause, ..known.clone() }.ask(&text, Action::Untag);
+        assert!(answer.permitted, "{text}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_tag_line_tells_where_a_tag_starts_and_ends() {
+    let patterns = ["* v*", "*v *", "* v1 *"].map(|pattern| {
+        let like = format!("resource.tagLine like \"{pattern}\"");
+        Policy::load(pattern, &format!("@id(\"like\") permit (principal, action, resource) when {{ {like} }};"))
+            .unwrap()
+    });
+    let ask = |words: &BTreeSet<String>| {
+        let tags = words.iter().map(|word| word.parse().unwrap()).collect();
+        let case = Case { tags, ..case() };
+        patterns.each_ref().map(|policy| case.put(policy, Action::Delete).permitted)
+    };
+    for (words, expected) in [
+        (&[][..], [false, false, false]),
+        (&["preview", "dev-v1"], [false, false, false]),
+        (&["preview", "v1"], [true, false, true]),
+        (&["v10", "dev"], [true, true, false]),
+        (&["v"], [true, true, false]),
+    ] {
+        assert_eq!(ask(&words.iter().map(ToString::to_string).collect()), expected, "{words:?}");
+    }
+    proptest!(|(words in prop::collection::btree_set("(preview|dev-)?[v-]?[a-v1.]{1,3}", 0..4))| {
+        let starts = words.iter().any(|word| word.starts_with('v'));
+        let ends = words.iter().any(|word| word.ends_with('v'));
+        prop_assert_eq!(ask(&words), [starts, ends, words.contains("v1")]);
+    });
+}
+
+#[test]
+fn what_no_policy_permits_is_refused_by_none() {
+    let answer = Case::of("prod/app").ask(DEV, Action::Delete);
+    assert_eq!(
+        answer,
+        Answer {
+            permitted: false,
+            policies: BTreeSet::new(),
+            errors: Vec::new(),
+            grace: DEFAULT_GRACE,
+            approval: false,
+            replica_only_tags: false,
+        }
+    );
+}
+
+#[test]
+fn a_policy_that_fails_refuses_although_another_permits() {
+    for effect in ["forbid", "permit"] {
+        let overflow = format!(
+            "{PERMIT}@id(\"sum\") {effect} (principal, action, resource)
+             when {{ resource.sizeBytes * 9223372036854775807 > 0 }};"
+        );
+        let answer = case().ask(&overflow, Action::Delete);
+        assert!(!answer.permitted);
+        assert!(answer.policies.is_empty());
+        assert_eq!(answer.errors.len(), 1);
+        assert!(answer.errors[0].contains("`sum`") && answer.errors[0].contains("overflow"), "{}", answer.errors[0]);
+        assert!(Case { size_bytes: 1, ..case() }.ask(&overflow, Action::Delete).errors.is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let large = Case { size_bytes: u64::MAX, ..case() };
+    let many = Case { other_copies: u64::MAX, ..case() };
+    let ancient = Case { now: Timestamp::MIN, ..case() };
+    for case in [large, many, ancient] {
+        let answer = case.ask(PERMIT, Action::Delete);
+        assert!(!answer.permitted && answer.policies.is_empty());
+        assert_eq!(answer.errors.len(), 1, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_registry_that_lost_an_image_to_itself_is_asked_about_as_well() {
+    let case = Case { registry: case().source, ..case() };
+    assert!(case.ask(PERMIT, Action::Delete).permitted);
+}
+
+#[test]
+fn the_longest_grace_of_those_that_permit_wins() {
+    let text = |graces: &[&str]| -> String {
+        let permit = |(i, grace): (usize, &&str)| {
+            format!("@id(\"p-{i}\") {grace} permit (principal, action == Action::\"delete\", resource);\n")
+        };
+        graces.iter().enumerate().map(permit).collect()
+    };
+    let hours = |hours| SignedDuration::from_hours(hours);
+    for (graces, longest) in [
+        (&["@grace(\"7d\")", "@grace(\"48h\")"][..], hours(7 * 24)),
+        (&["", "@grace(\"1h\")"], hours(24)),
+        (&["@grace(\"0s\")"], hours(0)),
+        (&["@grace(\"1h 30m\")"], SignedDuration::from_mins(90)),
+        (&["@grace(\"90d\")"], hours(90 * 24)),
+        (&["@grace(\"2 weeks\")"], hours(14 * 24)),
+    ] {
+        assert_eq!(case().ask(&text(graces), Action::Delete).grace, longest, "{graces:?}");
+    }
+    let elsewhere =
+        format!("{PERMIT}@id(\"long\") @grace(\"9d\") permit (principal, action == Action::\"untag\", resource);");
+    assert_eq!(case().ask(&elsewhere, Action::Delete).grace, DEFAULT_GRACE);
+}
+
+#[test]
+fn approval_is_needed_if_any_permit_asks_and_replica_only_tags_go_if_all_say_so() {
+    let ask = |first: &str, second: &str, forbid: &str| {
+        let text = format!(
+            "@id(\"a\") {first} permit (principal, action, resource);
+             @id(\"b\") {second} permit (principal, action, resource);
+             {forbid}"
+        );
+        let answer = case().ask(&text, Action::Delete);
+        (answer.permitted, answer.approval, answer.replica_only_tags)
+    };
+    let (approval, may_go) = ("@approval(\"required\")", "@replica_only_tags(\"may_go\")");
+    assert_eq!(ask("", "", ""), (true, false, false));
+    assert_eq!(ask("", approval, ""), (true, true, false));
+    assert_eq!(ask(may_go, "", ""), (true, false, false));
+    assert_eq!(ask(may_go, may_go, ""), (true, false, true));
+    assert_eq!(ask(may_go, &format!("{may_go} {approval}"), ""), (true, true, true));
+    let forbid = "@id(\"c\") forbid (principal, action, resource);";
+    assert_eq!(ask(&format!("{may_go} {approval}"), may_go, forbid), (false, false, false));
+}
+
+/// A text, and for each problem its line, its column and what its message and its suggestion contain.
+type Mistake = (&'static str, &'static [(usize, usize, &'static str, &'static str)]);
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_to_do() {
+    let mistakes: &[Mistake] = &[
+        ("@id(\"a\")\npermit (principal, action, resource) when { 1 = 1 };", &[(2, 45, "not a valid operator", "==")]),
+        ("@id(\"a\")\npermit (principal, action resource);", &[(2, 27, "unexpected token `resource`", "expected")]),
+        ("@id(\"a\")\npermit (principal, action, resource)\n\n", &[(2, 37, "unexpected end of input", "`;`")]),
+        (
+            "@id(\"a\")\npermit (principal, action, resource)\nwhen { 'x' };",
+            &[(3, 8, "invalid token", "double quotes")],
+        ),
+        (
+            "// é\n@id(\"a\")\npermit (principal, action, resource)\nwhen { \"é\" == resource.tag };",
+            &[(4, 15, "attribute `tag` on entity type `Replica` not found", "did you mean `tags`?")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource) when { context.othercopies > 1 };",
+            &[(1, 54, "attribute `othercopies` in context not found", "did you mean `otherCopies`?")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource) when { context.tag == \"a\" };",
+            &[(1, 54, "optional attribute `tag` in context", "context has tag")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource) when { resource.sizeBytes > \"1\" };",
+            &[(1, 75, "expected Long but saw String", "")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action == Action::\"remove\", resource);",
+            &[(1, 39, "unrecognized action", "`delete`, `archive` and `untag`")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource is Replca);",
+            &[(1, 49, "unrecognized entity type `Replca`", "did you mean `Replica`?")],
+        ),
+        (
+            "@id(\"a\") permit (principal is Replica, action, resource);",
+            &[(1, 1, "unable to find an applicable action", "always a `Registry`")],
+        ),
+        (
+            "@id(\"a\")\n\
+             permit (principal, action, resource);\n\
+             @id(\"b\")\n\
+             forbid (principal, action, resource)\n\
+             when { resource has pulledAt };",
+            &[(3, 1, "policy is impossible", "`has`")],
+        ),
+        ("\npermit (principal, action, resource);", &[(2, 1, "no `@id`", "@id(\"dev-follows-its-source\")")]),
+        (
+            "@id(\"a\") permit (principal, action, resource);\n\
+             @grace(\"1h\") @id(\"a\")\n\
+             permit (principal, action, resource);",
+            &[(2, 14, "`a` is taken by the policy in line 1", "id of its own")],
+        ),
+        ("@id(\"a\")\n@id(\"b\")\npermit (principal, action, resource);", &[(2, 1, "duplicate annotation: @id", "")]),
+        ("@id permit (principal, action, resource);", &[(1, 1, "`@id` cannot be ``", "1 to 64 of")]),
+        ("@id(\"Dev\") permit (principal, action, resource);", &[(1, 1, "`@id` cannot be `Dev`", "a-z")]),
+        (
+            "@id(\"a\")\n@grce(\"1h\")\npermit (principal, action, resource);",
+            &[(2, 1, "unknown annotation `@grce`", "did you mean `@grace`?")],
+        ),
+        (
+            "@id(\"a\") @colour(\"red\") permit (principal, action, resource);",
+            &[(1, 10, "unknown annotation `@colour`", "`@id`, `@grace`, `@approval`, `@replica_only_tags`")],
+        ),
+        (
+            "@id(\"a\")\n@grace(\"soon\")\npermit (principal, action, resource);",
+            &[(2, 1, "`@grace` cannot be `soon`", "@grace(\"24h\")")],
+        ),
+        ("@id(\"a\") @grace(\"-1h\") permit (principal, action, resource);", &[(1, 10, "`-1h`", "`0s` to `90d`")]),
+        ("@id(\"a\") @grace(\"91d\") permit (principal, action, resource);", &[(1, 10, "`91d`", "`0s` to `90d`")]),
+        ("@id(\"a\") @grace(\"1 month\") permit (principal, action, resource);", &[(1, 10, "`1 month`", "`90d`")]),
+        (
+            "@id(\"a\")\n@grace(\"1h\")\nforbid (principal, action, resource);",
+            &[(2, 1, "`@grace` means nothing on a forbid", "on a permit")],
+        ),
+        (
+            "@id(\"a\") @approval(\"yes\") permit (principal, action, resource);",
+            &[(1, 10, "`@approval` cannot be `yes`", "@approval(\"required\")")],
+        ),
+        (
+            "@id(\"a\") @approval(\"required\") forbid (principal, action, resource);",
+            &[(1, 10, "means nothing on a forbid", "on a permit")],
+        ),
+        (
+            "@id(\"a\") @replica_only_tags(\"go\") permit (principal, action, resource);",
+            &[(1, 10, "`@replica_only_tags` cannot be `go`", "may_go")],
+        ),
+        (
+            "@id(\"a\") @replica_only_tags(\"may_go\") forbid (principal, action, resource);",
+            &[(1, 10, "means nothing on a forbid", "on a permit")],
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource);\n\
+             @id(\"b\") permit (principal == ?principal, action, resource);",
+            &[(2, 1, "`?principal` makes the policy a template", "write the registry")],
+        ),
+        ("", &[(1, 1, "the file has no policy; keep-everything.cedar is one that permits nothing", "")]),
+        ("// @id(\"a\") permit (principal, action, resource);\n", &[(1, 1, "the file has no policy", "")]),
+        (
+            "@id(\"a\") @approve(\"required\")\n\
+             permit (principal, action, resource)\n\
+             when { resource.tag == 1 && context.caus == \"x\" };\n\n\
+             forbid (principal, action, resource);",
+            &[
+                (1, 10, "unknown annotation `@approve`", "did you mean `@approval`?"),
+                (3, 8, "attribute `tag`", "`tags`"),
+                (3, 29, "attribute `caus`", "`cause`"),
+                (5, 1, "no `@id`", ""),
+            ],
+        ),
+    ];
+    for (text, expected) in mistakes {
+        let invalid = Policy::load("dev.cedar", text).unwrap_err();
+        assert_eq!(invalid.problems.len(), expected.len(), "{text}: {invalid}");
+        for (problem, (line, column, message, suggestion)) in invalid.problems.iter().zip(*expected) {
+            assert_eq!((problem.line, problem.column), (*line, *column), "{text}: {problem}");
+            assert!(problem.message.contains(message), "{text}: {problem}");
+            assert!(problem.suggestion.as_deref().unwrap_or_default().contains(suggestion), "{text}: {problem}");
+            assert!(!problem.to_string().contains("policy0"), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn an_invalid_policy_is_told_in_one_line() {
+    let text = "@grace(\"soon\")\npermit (principal, action, resource)\nwhen { resource.tag == \"a\" };";
+    let invalid = Policy::load("dev.cedar", text).unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        "`dev.cedar` is not a usable policy: \
+         1:1: `@grace` cannot be `soon`; write a duration from `0s` to `90d`, as in `@grace(\"24h\")`; and \
+         1:1: the policy has no `@id`; write 1 to 64 of `a-z 0-9 -`, as in `@id(\"dev-follows-its-source\")`; and \
+         3:8: attribute `tag` on entity type `Replica` not found; did you mean `tags`?"
+    );
+    assert_eq!(
+        invalid.problems.last().unwrap().to_string(),
+        "3:8: attribute `tag` on entity type `Replica` not found (did you mean `tags`?)"
+    );
+}
+
+#[test]
+fn a_policy_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
+    let policy = Policy::load("keep-everything.cedar", KEEP_EVERYTHING).unwrap();
+    shared(&policy);
+    assert_eq!(policy.name(), "keep-everything.cedar");
+}

@@ -1,0 +1,171 @@
+//! Replicas follow their sources where the policy permits, and nowhere else.
+//!
+//! - `flows`: from the loss to the outcome, step by step.
+//! - `peers`: what other tools get wrong, by name.
+
+mod flows;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aws_sdk_ecr::{Client, types::ImageIdentifier};
+use cli::local::{Local, LocalSettings};
+use domain::{
+    deletion::{Deletion, Status},
+    image::{Image, Registry, Tag},
+};
+use mirror::{Mode, Summary};
+use policy::Policy;
+use serde_json::{Value, json};
+use simulator::{Caller, settings::Settings};
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    registries::{APP, IMAGE, INDEX, destination, digest},
+};
+
+/// Everything may go, a day after its source.
+pub(crate) const FOLLOW: &str = r#"
+    @id("follow") @grace("24h")
+    permit (principal, action in [Action::"delete", Action::"untag"], resource);
+"#;
+
+/// Three registries, of which Ireland replicates to the others, and `mirror` in enforce mode.
+pub(crate) struct Site {
+    pub(crate) local: Local,
+}
+
+impl Site {
+    pub(crate) async fn new(policy: &str) -> Self {
+        Self::with(policy, Settings::default()).await
+    }
+
+    pub(crate) async fn with(policy: &str, registries: Settings) -> Self {
+        let now = "2026-11-02T09:00:00Z".parse().unwrap();
+        let settings = LocalSettings { registries, now, mode: Mode::Enforce, ..LocalSettings::default() };
+        let mut local = Local::start(settings).await.unwrap();
+        local.mirror.policy = Policy::load("test.cedar", policy);
+        assert!(local.mirror.policy.is_ok(), "{:?}", local.mirror.policy);
+        let site = Self { local };
+        let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        for registry in [IRELAND, VIRGINIA, TOKYO] {
+            site.call(registry, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
+        }
+        site.call(IRELAND, "CreateRepository", json!({}));
+        site.replicate(IRELAND, &[VIRGINIA, TOKYO], false);
+        site
+    }
+
+    /// A call to the repository that must succeed.
+    pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
+        body["repositoryName"] = json!(APP);
+        let (account, region) = registry.split_once('/').unwrap();
+        let arn = format!("arn:aws:sts::{account}:assumed-role/platform/dana");
+        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        let answer = self.local.simulator.call(&caller, operation, body.to_string().as_bytes());
+        answer.unwrap().unwrap_or_else(|error| panic!("{operation}: {error:?}"))
+    }
+
+    pub(crate) fn replicate(&self, from: &str, to: &[&str], native: bool) {
+        let destinations: Vec<_> = to.iter().map(|to| destination(to)).collect();
+        let mut rule = json!({"destinations": destinations});
+        if native {
+            rule["deleteReplication"] = json!({"enabled": true});
+        }
+        self.call(from, "PutReplicationConfiguration", json!({"replicationConfiguration": {"rules": [rule]}}));
+    }
+
+    pub(crate) fn push(&self, registry: &str, manifest: &str, tag: Option<&str>) -> Image {
+        let mut body = json!({"imageManifest": manifest});
+        if let Some(tag) = tag {
+            body["imageTag"] = json!(tag);
+        }
+        self.call(registry, "PutImage", body);
+        format!("{APP}@{}", digest(manifest)).parse().unwrap()
+    }
+
+    /// Deletes images or tags, and expects every one to be gone.
+    pub(crate) fn delete(&self, registry: &str, ids: &[Value]) {
+        for ids in ids.chunks(100) {
+            let answer = self.call(registry, "BatchDeleteImage", json!({"imageIds": ids}));
+            assert_eq!(answer["failures"], json!([]));
+        }
+    }
+
+    pub(crate) fn delete_image(&self, registry: &str, image: &Image) {
+        self.delete(registry, &[json!({"imageDigest": image.digest})]);
+    }
+
+    pub(crate) fn untag(&self, registry: &str, tag: &str) {
+        self.delete(registry, &[json!({"imageTag": tag})]);
+    }
+
+    /// Time passes, events arrive, and `mirror` runs once.
+    pub(crate) async fn pass(&self, seconds: u64) -> Summary {
+        self.local.simulator.step(Duration::from_secs(seconds));
+        self.local.deliver_now().await;
+        self.local.mirror_now().await.unwrap()
+    }
+
+    /// Copies arrive.
+    pub(crate) async fn arrive(&self) {
+        self.pass(60).await;
+    }
+
+    /// A day passes, with what is due in it.
+    pub(crate) async fn a_day(&self) {
+        self.pass(60).await;
+        self.pass(24 * 3600).await;
+    }
+
+    pub(crate) fn has(&self, registry: &str, image: &Image) -> bool {
+        self.local.simulator.held().contains_key(&(registry.parse().unwrap(), image.clone()))
+    }
+
+    pub(crate) fn tags(&self, registry: &str, image: &Image) -> BTreeSet<String> {
+        let held = self.local.simulator.held();
+        let tags = held.get(&(registry.parse::<Registry>().unwrap(), image.clone())).map(|held| held.tags.clone());
+        tags.unwrap_or_default().iter().map(Tag::to_string).collect()
+    }
+
+    /// The deletion of an image, or of a tag, in a registry.
+    pub(crate) async fn deletion(&self, registry: &str, image: &Image, tag: Option<&str>) -> Deletion {
+        let deletions = self.local.table.dossier(image).await.unwrap().deletions;
+        let found = deletions.into_iter().find(|deletion| {
+            deletion.registry.to_string() == registry && deletion.tag.as_ref().map(Tag::as_str) == tag
+        });
+        found.unwrap_or_else(|| panic!("no deletion of {image} {tag:?} in {registry}"))
+    }
+
+    /// Where a deletion stands, and the reason.
+    pub(crate) async fn standing(&self, registry: &str, image: &Image) -> (Status, String) {
+        let deletion = self.deletion(registry, image, None).await;
+        (deletion.status, deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default())
+    }
+
+    /// Keeps a replica for a reason.
+    pub(crate) async fn keeps(&self, registry: &str, image: &Image, reason: &str) {
+        assert!(self.has(registry, image), "{image} is gone from {registry}");
+        let (status, why) = self.standing(registry, image).await;
+        assert_eq!(status, Status::Kept, "{why}");
+        assert!(why.contains(reason), "{why}");
+    }
+
+    pub(crate) async fn client(&self, registry: &str) -> Client {
+        self.local.registry(&registry.parse().unwrap(), "platform", "dana").await.unwrap()
+    }
+}
+
+/// A manifest of its own.
+pub(crate) fn manifest(of: &str) -> String {
+    json!({"schemaVersion": 2, "mediaType": IMAGE, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": of}).to_string()
+}
+
+pub(crate) fn index_of(children: &[&str]) -> String {
+    let children: Vec<_> = children.iter().map(|child| json!({"digest": digest(child), "size": 1})).collect();
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string()
+}
+
+pub(crate) fn signature_of(subject: &str) -> String {
+    let subject = json!({"digest": digest(subject), "size": 1});
+    json!({"mediaType": IMAGE, "artifactType": "application/vnd.cncf.notary.signature", "subject": subject}).to_string()
+}

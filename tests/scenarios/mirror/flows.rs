@@ -1,0 +1,93 @@
+use domain::deletion::{CheckName, Status};
+use mirror::Mode;
+use serde_json::json;
+
+use super::{FOLLOW, Site, index_of, manifest, signature_of};
+use crate::events::{IRELAND, TOKYO, VIRGINIA};
+
+#[tokio::test]
+async fn a_replica_follows_its_source_when_the_grace_is_over() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    assert!(site.has(VIRGINIA, &image) && site.has(TOKYO, &image));
+    site.delete_image(IRELAND, &image);
+    site.pass(60).await;
+    let pending = site.deletion(TOKYO, &image, None).await;
+    assert_eq!(pending.status, Status::Pending);
+    assert_eq!(pending.due.unwrap().duration_since(pending.since).as_hours(), 24);
+    assert_eq!(pending.policies.iter().collect::<Vec<_>>(), ["follow"]);
+    site.pass(23 * 3600).await;
+    assert!(site.has(TOKYO, &image));
+    let summary = site.pass(3600).await;
+    assert_eq!(summary.standing.get("done"), Some(&2), "{summary:?}");
+    assert!(!site.has(VIRGINIA, &image) && !site.has(TOKYO, &image));
+    let done = site.deletion(TOKYO, &image, None).await;
+    let checks: Vec<_> = done.checks.iter().map(|check| (check.check, check.passed)).collect();
+    let names = [
+        CheckName::Origin,
+        CheckName::Native,
+        CheckName::Source,
+        CheckName::Replica,
+        CheckName::Manifest,
+        CheckName::Policy,
+        CheckName::Grace,
+        CheckName::Breaker,
+        CheckName::Call,
+    ];
+    assert_eq!(checks, names.map(|name| (name, true)));
+    // The lineage says who did it and why; the events of our own deletion start nothing.
+    site.a_day().await;
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    let tokyo = lineage.whereabouts().into_iter().find(|place| place.registry.to_string() == TOKYO).unwrap();
+    assert_eq!(
+        tokyo.deleted.unwrap().cause.to_string(),
+        "by ecr-lineage, following 111122223333/eu-west-1 (policy follow)"
+    );
+    assert_eq!(site.local.table.dossier(&image).await.unwrap().deletions.len(), 2);
+}
+
+#[tokio::test]
+async fn one_tag_of_several_follows_and_the_image_stays() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("stable"));
+    site.arrive().await;
+    assert_eq!(site.tags(TOKYO, &image).len(), 2);
+    site.untag(IRELAND, "stable");
+    site.a_day().await;
+    assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
+    assert_eq!(site.deletion(TOKYO, &image, Some("stable")).await.status, Status::Done);
+}
+
+#[tokio::test]
+async fn nothing_is_touched_in_observe_mode() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.mode = Mode::Observe;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "observe: would delete it now").await;
+}
+
+#[tokio::test]
+async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
+    let site = Site::new(FOLLOW).await;
+    let (amd64, arm64) = (manifest("amd64"), manifest("arm64"));
+    let index = index_of(&[&amd64, &arm64]);
+    let mut images = vec![site.push(IRELAND, &amd64, None), site.push(IRELAND, &arm64, None)];
+    images.push(site.push(IRELAND, &index, Some("v1")));
+    images.push(site.push(IRELAND, &signature_of(&index), None));
+    site.arrive().await;
+    assert!(images.iter().all(|image| site.has(TOKYO, image)));
+    // Ireland deletes in the same order as it must.
+    for image in [2, 3, 0, 1] {
+        site.delete(IRELAND, &[json!({"imageDigest": images[image].digest})]);
+    }
+    site.a_day().await;
+    for image in &images {
+        let (status, why) = site.standing(TOKYO, image).await;
+        assert!(!site.has(TOKYO, image), "{image}: {status:?} {why}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Registries on one machine, and what people do in them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+use cli::local::{Local, LocalSettings};
+use domain::{
+    event,
+    fact::Fact,
+    image::{Image, Registry, RepositoryName, Tag},
+    lineage::Status,
+};
+use jiff::SignedDuration;
+use proptest::{prelude::*, sample::select};
+use serde_json::{Value, json};
+use simulator::{
+    Caller, ImageStatus,
+    settings::{Lag, Settings, Unconfirmed},
+    trouble::Trouble,
+};
+
+use crate::events::{IRELAND, TOKYO, VIRGINIA};
+
+/// What somebody does in a registry. Much of it is refused, as in life.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Push(&'static str, char, Option<&'static str>),
+    PushIndex(&'static str, Option<&'static str>),
+    PushArtifact(&'static str, char),
+    Untag(&'static str, &'static str),
+    Delete(&'static str, char),
+    DeleteIndex(&'static str),
+    Move(&'static str, char, &'static str),
+    DeleteRepository(&'static str),
+    Expire(&'static str, u32),
+    Immutable(&'static str, bool),
+    Replicate(&'static str, &'static [&'static str], bool),
+    Backfill(&'static str, &'static str),
+    Pass(u64),
+}
+
+pub(crate) fn act() -> impl Strategy<Value = Act> {
+    let registry = || select(vec![IRELAND, VIRGINIA, TOKYO]);
+    let letter = || select(vec!['a', 'b', 'c']);
+    let tag = || select(vec!["latest", "v1", "v2"]);
+    let others = |registry| match registry {
+        IRELAND => [VIRGINIA, TOKYO].as_slice(),
+        VIRGINIA => [IRELAND].as_slice(),
+        _ => [VIRGINIA].as_slice(),
+    };
+    prop_oneof![
+        10 => (registry(), letter(), proptest::option::weighted(0.8, tag())).prop_map(|(r, l, t)| Act::Push(r, l, t)),
+        2 => (registry(), proptest::option::of(tag())).prop_map(|(r, t)| Act::PushIndex(r, t)),
+        1 => (registry(), letter()).prop_map(|(r, l)| Act::PushArtifact(r, l)),
+        5 => (registry(), tag()).prop_map(|(r, t)| Act::Untag(r, t)),
+        4 => (registry(), letter()).prop_map(|(r, l)| Act::Delete(r, l)),
+        1 => registry().prop_map(Act::DeleteIndex),
+        2 => (registry(), letter(), select(vec!["ARCHIVE", "STANDARD"])).prop_map(|(r, l, c)| Act::Move(r, l, c)),
+        1 => registry().prop_map(Act::DeleteRepository),
+        1 => (registry(), 1u32..3).prop_map(|(r, n)| Act::Expire(r, n)),
+        1 => (registry(), any::<bool>()).prop_map(|(r, on)| Act::Immutable(r, on)),
+        2 => (registry(), any::<bool>()).prop_map(move |(r, native)| Act::Replicate(r, others(r), native)),
+        1 => registry().prop_map(move |r| Act::Backfill(r, others(r)[0])),
+        6 => select(vec![1, 20, 300, 4_000, 90_000]).prop_map(Act::Pass),
+    ]
+}
+
+/// Other answers to what AWS does not document, of those that leave events that say enough.
+pub(crate) fn unconfirmed() -> impl Strategy<Value = Unconfirmed> {
+    any::<[bool; 13]>().prop_map(|answers| Unconfirmed {
+        delete_per_tag: answers[0],
+        empty_tag_in_events: answers[1],
+        lifecycle_emits_delete: answers[2],
+        repository_deletion_emits_delete: answers[3],
+        tag_with_digest_removes_tag: answers[4],
+        replica_emits_push: answers[5],
+        referrer_actions: answers[6],
+        replication_survives_deletion: answers[7],
+        late_replica_takes_tag: answers[8],
+        transition_in_policy_record: answers[9],
+        filters_are_text_prefixes: answers[10],
+        failed_replication_has_code: answers[11],
+        new_tag_replicates: answers[12],
+        // A copy that could not have its tag is told without: what is not said, no table can know.
+        untagged_replica_event_has_tag: false,
+        ..Unconfirmed::default()
+    })
+}
+
+pub(crate) const APP: &str = "team/app";
+pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+pub(crate) fn manifest(letter: char) -> String {
+    json!({"schemaVersion": 2, "mediaType": IMAGE, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": letter.to_string()}).to_string()
+}
+
+pub(crate) fn index() -> String {
+    let children = ['a', 'b'].map(|letter| json!({"digest": digest(&manifest(letter)), "size": 1}));
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string()
+}
+
+pub(crate) fn digest(manifest: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(manifest.as_bytes()).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Registries on one machine, and the calls of their users.
+pub(crate) struct Route {
+    pub(crate) local: Local,
+}
+
+impl Route {
+    pub(crate) async fn new(registries: Settings, data: Option<PathBuf>) -> Self {
+        let now = "2026-11-02T09:00:00Z".parse().unwrap();
+        let registries = Settings { seconds_apart: true, ..registries };
+        let local = Local::start(LocalSettings { registries, now, data, ..LocalSettings::default() }).await.unwrap();
+        let route = Self { local };
+        let policy = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        for registry in [IRELAND, VIRGINIA, TOKYO] {
+            route.call(registry, "PutRegistryPolicy", json!({"policyText": policy.to_string()}));
+            route.call(registry, "CreateRepository", json!({}));
+        }
+        route.perform(&Act::Replicate(IRELAND, &[VIRGINIA, TOKYO], false)).await;
+        route
+    }
+
+    /// A call to the repository, whatever it is answered.
+    pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) {
+        body["repositoryName"] = json!(APP);
+        let (account, region) = registry.split_once('/').unwrap();
+        let arn = format!("arn:aws:iam::{account}:root");
+        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        _ = self.local.simulator.call(&caller, operation, body.to_string().as_bytes());
+    }
+
+    pub(crate) async fn perform(&self, act: &Act) {
+        let put = |registry, manifest, tag: Option<&str>| {
+            let mut body = json!({"imageManifest": manifest});
+            if let Some(tag) = tag {
+                body["imageTag"] = json!(tag);
+            }
+            self.call(registry, "PutImage", body);
+        };
+        let delete = |registry, id| self.call(registry, "BatchDeleteImage", json!({"imageIds": [id]}));
+        match act {
+            Act::Push(registry, letter, tag) => {
+                self.call(registry, "CreateRepository", json!({}));
+                put(registry, manifest(*letter), *tag);
+            }
+            Act::PushIndex(registry, tag) => put(registry, index(), *tag),
+            Act::PushArtifact(registry, letter) => {
+                let subject = json!({"digest": digest(&manifest(*letter)), "size": 1});
+                put(
+                    registry,
+                    json!({"mediaType": IMAGE, "artifactType": "text/sbom+json", "subject": subject}).to_string(),
+                    None,
+                );
+            }
+            Act::Untag(registry, tag) => delete(registry, json!({"imageTag": tag})),
+            Act::Delete(registry, letter) => delete(registry, json!({"imageDigest": digest(&manifest(*letter))})),
+            Act::DeleteIndex(registry) => delete(registry, json!({"imageDigest": digest(&index())})),
+            Act::Move(registry, letter, class) => {
+                let id = json!({"imageDigest": digest(&manifest(*letter))});
+                let body = json!({"imageId": id, "targetStorageClass": class});
+                self.call(registry, "UpdateImageStorageClass", body);
+            }
+            Act::DeleteRepository(registry) => self.call(registry, "DeleteRepository", json!({"force": true})),
+            Act::Expire(registry, count) => {
+                let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": count});
+                let rules =
+                    json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+                self.call(registry, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
+            }
+            Act::Immutable(registry, on) => {
+                let setting = if *on { "IMMUTABLE" } else { "MUTABLE" };
+                self.call(registry, "PutImageTagMutability", json!({"imageTagMutability": setting}));
+            }
+            Act::Replicate(registry, to, native) => {
+                let destinations: Vec<_> = to.iter().map(|to| destination(to)).collect();
+                let rule = json!({"destinations": destinations, "deleteReplication": {"enabled": native}});
+                self.call(
+                    registry,
+                    "PutReplicationConfiguration",
+                    json!({"replicationConfiguration": {"rules": [rule]}}),
+                );
+            }
+            Act::Backfill(registry, to) => {
+                self.call(registry, "StartReplicationBackfill", json!({"destination": destination(to)}));
+            }
+            Act::Pass(seconds) => {
+                self.local.simulator.step(Duration::from_secs(*seconds));
+                self.local.deliver_now().await;
+            }
+        }
+    }
+
+    /// Lets everything under way arrive. What happens by itself every day is under way for ever.
+    pub(crate) async fn settle(&self) {
+        self.local.simulator.set(|settings| settings.trouble = Trouble::default());
+        for hours in [4, 1, 1] {
+            self.local.simulator.step(Duration::from_secs(hours * 3600));
+            self.local.deliver_now().await;
+        }
+        assert_eq!(self.local.simulator.queue_lengths(), (0, 0));
+    }
+
+    /// What the registries have: the archive, and the tags.
+    pub(crate) fn truth(&self) -> Images {
+        let held = self.local.simulator.held().into_iter();
+        held.map(|(name, held)| (name, (held.status != ImageStatus::Active, held.tags))).collect()
+    }
+
+    /// What the table says.
+    pub(crate) async fn said(&self) -> Images {
+        let mut said = Images::new();
+        let repository: RepositoryName = APP.parse().unwrap();
+        for lineage in self.local.table.images(&repository).await.unwrap() {
+            // The list is from an index; the partition is what counts.
+            let lineage = self.local.table.lineage(&lineage.image).await.unwrap();
+            for (registry, placement) in &lineage.placements {
+                let archived = match placement.status() {
+                    Status::Present => false,
+                    Status::Archived => true,
+                    Status::Absent | Status::ProbablyAbsent => continue,
+                };
+                let tags = placement.current_tags().into_iter().cloned().collect();
+                said.insert((registry.clone(), lineage.image.clone()), (archived, tags));
+            }
+        }
+        said
+    }
+
+    /// The events that never arrived, of those that say anything about an image.
+    pub(crate) fn lost(&self) -> Vec<(Value, Vec<Fact>)> {
+        let lost = self.local.simulator.emitted(0).into_iter().filter(|emitted| emitted.deliveries == 0);
+        let told = lost.map(|emitted| (event::read_value(&emitted.event).unwrap().facts, emitted.event));
+        told.filter(|(facts, _)| !facts.is_empty()).map(|(facts, event)| (event, facts)).collect()
+    }
+}
+
+pub(crate) fn destination(registry: &str) -> Value {
+    let (account, region) = registry.split_once('/').unwrap();
+    json!({"region": region, "registryId": account})
+}
+
+/// What is where: archived or not, with its tags.
+pub(crate) type Images = BTreeMap<(Registry, Image), (bool, BTreeSet<Tag>)>;
+
+pub(crate) fn settings(seed: u64, unconfirmed: Unconfirmed, trouble: &str) -> Settings {
+    let lag = Lag { from: SignedDuration::from_secs(5), to: SignedDuration::from_mins(20) };
+    Settings { seed, unconfirmed, lag, trouble: trouble.parse().unwrap(), ..Settings::default() }
+}
