@@ -1,91 +1,15 @@
 //! Each call to the table fails once, in each way in which calls fail, and the messages that failed are delivered
 //! again, as the queue would. The table must end as if nothing had happened.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use aws_sdk_dynamodb::config::{http::HttpRequest, http::HttpResponse};
-use aws_smithy_runtime_api::client::{
-    http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-    },
-    result::ConnectorError,
-    runtime_components::RuntimeComponents,
-};
-use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use crate::{
     events::{DANA, IRELAND, TOKYO, call, delete, digest, image, lifecycle, push, replicate, storage_class},
+    faulty::{Fault, Faulty},
     store::{Store, deliver},
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// DynamoDB refuses, and does nothing.
-    Throttled,
-    /// The request never arrives.
-    Unreachable,
-    /// The request takes effect, and its answer is lost.
-    AnswerLost,
-    /// Another writer changed the item after it was read. Only evidence is read before it is written.
-    Conflict,
-}
-
-/// An HTTP client that goes wrong at one call.
-#[derive(Debug, Clone)]
-struct Faulty {
-    inner: SharedHttpClient,
-    calls: Arc<AtomicUsize>,
-    at: usize,
-    fault: Fault,
-}
-
-impl HttpClient for Faulty {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(FaultyConnector { inner, faulty: self.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct FaultyConnector {
-    inner: SharedHttpConnector,
-    faulty: Faulty,
-}
-
-impl HttpConnector for FaultyConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let due = self.faulty.calls.fetch_add(1, Ordering::Relaxed) == self.faulty.at;
-        let io = || ConnectorError::io("the network is gone".into());
-        let answer = |code: &str| {
-            let body =
-                json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "once"}).to_string();
-            HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body))
-        };
-        let evidence = || {
-            let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
-            body.contains("placement#") && body.contains("ConditionExpression")
-        };
-        match self.faulty.fault {
-            Fault::Throttled if due => HttpConnectorFuture::ready(Ok(answer("ThrottlingException"))),
-            Fault::Unreachable if due => HttpConnectorFuture::ready(Err(io())),
-            Fault::Conflict if due && evidence() => {
-                HttpConnectorFuture::ready(Ok(answer("ConditionalCheckFailedException")))
-            }
-            Fault::AnswerLost if due => {
-                let inner = self.inner.call(request);
-                HttpConnectorFuture::new(async move {
-                    inner.await?;
-                    Err(io())
-                })
-            }
-            _ => self.inner.call(request),
-        }
-    }
-}
 
 /// One batch in which everything that is ever written is written, after another batch that it changes.
 fn batches() -> [Vec<Value>; 2] {

@@ -23,6 +23,7 @@ mod definition;
 mod deletions;
 mod events;
 mod faults;
+mod faulty;
 mod lists;
 mod measures;
 mod mirror;

@@ -1,13 +1,17 @@
 //! Replicas follow their sources where the policy permits, and nowhere else.
 //!
 //! - `flows`: from the loss to the outcome, step by step.
+//! - `interruptions`: every call failing once in every way, two runs at once, policies that cannot be used, old events.
 //! - `peers`: what other tools get wrong, by name.
+//! - `safety`: what must never be deleted, and what must be, after any history.
 
 mod flows;
+mod interruptions;
+mod peers;
+mod safety;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use aws_sdk_ecr::{Client, types::ImageIdentifier};
 use cli::local::{Local, LocalSettings};
 use domain::{
     deletion::{Deletion, Status},
@@ -150,9 +154,6 @@ impl Site {
         assert!(why.contains(reason), "{why}");
     }
 
-    pub(crate) async fn client(&self, registry: &str) -> Client {
-        self.local.registry(&registry.parse().unwrap(), "platform", "dana").await.unwrap()
-    }
 }
 
 /// A manifest of its own.

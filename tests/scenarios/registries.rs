@@ -103,6 +103,12 @@ pub(crate) fn index() -> String {
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string()
 }
 
+/// An SBOM of an image.
+pub(crate) fn artifact(letter: char) -> String {
+    let subject = json!({"digest": digest(&manifest(letter)), "size": 1});
+    json!({"mediaType": IMAGE, "artifactType": "text/sbom+json", "subject": subject}).to_string()
+}
+
 pub(crate) fn digest(manifest: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(manifest.as_bytes()).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
@@ -153,12 +159,7 @@ impl Route {
             }
             Act::PushIndex(registry, tag) => put(registry, index(), *tag),
             Act::PushArtifact(registry, letter) => {
-                let subject = json!({"digest": digest(&manifest(*letter)), "size": 1});
-                put(
-                    registry,
-                    json!({"mediaType": IMAGE, "artifactType": "text/sbom+json", "subject": subject}).to_string(),
-                    None,
-                );
+                put(registry, artifact(*letter), None);
             }
             Act::Untag(registry, tag) => delete(registry, json!({"imageTag": tag})),
             Act::Delete(registry, letter) => delete(registry, json!({"imageDigest": digest(&manifest(*letter))})),

@@ -11,7 +11,7 @@ use domain::{
     breaker::{Breaker, Class, Opened, Place, Planned},
     deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Seen, Stays, Verdict, judge, to_look_at},
     image::{Digest, Registry, RepositoryName},
-    lineage::Lineage,
+    lineage::{Lineage, Status},
     policy::Kind,
     replication::Rules,
 };
@@ -40,6 +40,8 @@ pub struct Decided {
     pub seen: Option<Seen>,
     /// What the source looked like.
     pub source: Look,
+    /// Whether the table knows that the source has it.
+    pub known_at_source: bool,
     /// For the breaker.
     pub class: Class,
 }
@@ -215,10 +217,14 @@ impl Mirror {
             };
             let source = case.others.get(&deletion.source).map(|other| other.look.clone()).unwrap_or_default();
             let class = Class::of(&cause(&deletion, &lineage));
+            let known_at_source = lineage
+                .placements
+                .get(&deletion.source)
+                .is_some_and(|source| matches!(source.status(), Status::Present | Status::Archived));
             if matches!(decision.verdict, Verdict::Go(_)) && deletion.tag.is_none() {
                 going.entry(image.digest.clone()).or_default().insert(deletion.registry.clone());
             }
-            decisions.all.push(Decided { decision, seen, source, class, deletion });
+            decisions.all.push(Decided { decision, seen, source, known_at_source, class, deletion });
         }
     }
 }

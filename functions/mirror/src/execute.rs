@@ -96,7 +96,7 @@ impl Mirror {
         decided: Decided,
         now: Timestamp,
     ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
-        let Decided { mut deletion, decision, seen, source, .. } = decided;
+        let Decided { mut deletion, decision, seen, source, known_at_source, .. } = decided;
         let interrupted = (deletion.status == Status::Executing).then_some(deletion.changed_at);
         let ours = (deletion.action, deletion.policies.clone());
         deletion.take(&decision, now);
@@ -117,7 +117,7 @@ impl Mirror {
                 self.observe(&deletion, &deletion.registry, None, now).await?;
             }
             // The table is wrong about the source: it learns, and looks what else the source may have lost.
-            Verdict::Present => {
+            Verdict::Present if !known_at_source => {
                 let storage = match &source {
                     Look::There(seen) if seen.archived => StorageClass::Archive,
                     _ => StorageClass::Standard,

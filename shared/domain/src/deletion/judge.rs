@@ -130,6 +130,7 @@ pub struct Decision {
 }
 
 type Checked = Result<String, (Verdict, String)>;
+type CheckOf = fn(&Case<'_>) -> Checked;
 
 /// The registries that must be asked for the image before a deletion can be judged: the replica's, every one that
 /// replicates or may replicate there, and every one that is believed to have a copy.
@@ -164,7 +165,7 @@ pub fn judge(case: &Case<'_>, ask: impl Fn(Action, &Question<'_>) -> Answer) -> 
         policies: BTreeSet::new(),
         size_bytes: None,
     };
-    let facts: [(CheckName, fn(&Case<'_>) -> Checked); 5] = [
+    let facts: [(CheckName, CheckOf); 5] = [
         (CheckName::Origin, origin),
         (CheckName::Native, native),
         (CheckName::Source, source),

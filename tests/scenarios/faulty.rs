@@ -1,0 +1,102 @@
+//! A client that goes wrong at one call.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use aws_sdk_dynamodb::config::{http::HttpRequest, http::HttpResponse};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// DynamoDB refuses, and does nothing.
+    Throttled,
+    /// The request never arrives.
+    Unreachable,
+    /// The request takes effect, and its answer is lost.
+    AnswerLost,
+    /// Another writer changed the item after it was read. Only evidence is read before it is written.
+    Conflict,
+    /// The request takes effect, and its answer leaves out the first of what it should list.
+    Partial,
+}
+
+/// An HTTP client that goes wrong at one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Faulty {
+    pub(crate) inner: SharedHttpClient,
+    pub(crate) calls: Arc<AtomicUsize>,
+    pub(crate) at: usize,
+    pub(crate) fault: Fault,
+}
+
+impl HttpClient for Faulty {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(FaultyConnector { inner, faulty: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyConnector {
+    inner: SharedHttpConnector,
+    faulty: Faulty,
+}
+
+impl HttpConnector for FaultyConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let due = self.faulty.calls.fetch_add(1, Ordering::Relaxed) == self.faulty.at;
+        let io = || ConnectorError::io("the network is gone".into());
+        let answer = |code: &str| {
+            let body =
+                json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "once"}).to_string();
+            HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body))
+        };
+        let evidence = || {
+            let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+            body.contains("placement#") && body.contains("ConditionExpression")
+        };
+        match self.faulty.fault {
+            Fault::Throttled if due => HttpConnectorFuture::ready(Ok(answer("ThrottlingException"))),
+            Fault::Unreachable if due => HttpConnectorFuture::ready(Err(io())),
+            Fault::Conflict if due && evidence() => {
+                HttpConnectorFuture::ready(Ok(answer("ConditionalCheckFailedException")))
+            }
+            Fault::AnswerLost if due => {
+                let inner = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    inner.await?;
+                    Err(io())
+                })
+            }
+            Fault::Partial if due => {
+                let inner = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    let mut response = inner.await?;
+                    let body = std::mem::replace(response.body_mut(), SdkBody::empty());
+                    let whole = ByteStream::new(body).collect().await.unwrap().into_bytes().to_vec();
+                    let mut answer: Value = serde_json::from_slice(&whole).unwrap_or_default();
+                    for list in ["imageIds", "imageDetails"] {
+                        if let Some(list) = answer.get_mut(list).and_then(Value::as_array_mut).filter(|list| !list.is_empty()) {
+                            list.remove(0);
+                        }
+                    }
+                    let answer = if answer.is_null() { whole } else { answer.to_string().into_bytes() };
+                    response.headers_mut().insert("content-length", answer.len().to_string());
+                    *response.body_mut() = SdkBody::from(answer);
+                    Ok(response)
+                })
+            }
+            _ => self.inner.call(request),
+        }
+    }
+}

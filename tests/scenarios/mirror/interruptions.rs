@@ -1,0 +1,287 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use aws::{
+    registry::{Registries, Roles},
+    start,
+    table::Table,
+};
+use aws_config::Region;
+use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
+use domain::{
+    alert::Kind,
+    breaker::Limits,
+    deletion::Status,
+    fact::{Cause, What},
+    image::Image,
+};
+use mirror::{Mirror, Mode};
+use policy::Policy;
+use serde_json::{Value, json};
+
+use super::{FOLLOW, Site, manifest};
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    faulty::{Fault, Faulty},
+    store::{client, deliver},
+};
+
+/// `mirror` with clients of its own, all of which go wrong together at one call, and do not repeat calls.
+pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Faulty) {
+    let inner = aws_smithy_http_client::Builder::new().build_http();
+    let faulty = Faulty { inner, calls: Arc::default(), at, fault };
+    let loader = start::loader().http_client(faulty.clone()).endpoint_url(&site.local.endpoint);
+    let loader = loader.region(Region::from_static("eu-west-1")).retry_config(RetryConfig::disabled());
+    let credentials = Credentials::new("999988887777", "test", None, None, "test");
+    let sdk = loader.credentials_provider(credentials).load().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+    let name = client(&site.local.endpoint).await.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
+    let mirror = Mirror {
+        table: Table::new(dynamodb, name),
+        registries: Registries::new(sdk, roles()),
+        policy: Policy::load("test.cedar", FOLLOW),
+        mode: Mode::Enforce,
+        limits: Limits::default(),
+        known: [].into(),
+        name: "faulty".to_owned(),
+    };
+    (mirror, faulty)
+}
+
+/// Registries that are asked once: what goes wrong reaches the code under test at once.
+pub(super) async fn impatient(endpoint: &str) -> Registries {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let loader = start::loader().http_client(http).endpoint_url(endpoint).region(Region::from_static("eu-west-1"));
+    let credentials = Credentials::new("999988887777", "test", None, None, "test");
+    let sdk = loader.credentials_provider(credentials).retry_config(RetryConfig::disabled()).load().await;
+    Registries::new(sdk, roles())
+}
+
+fn roles() -> Roles {
+    let role = |name: &str| Some(name.to_owned());
+    Roles { read: role("ecr-lineage-read"), delete: role("ecr-lineage-delete"), external_id: role("id") }
+}
+
+/// What is there in the end, and what was done to get there.
+#[derive(Debug, PartialEq)]
+struct End {
+    held: Vec<String>,
+    standing: BTreeMap<(Image, String), Status>,
+    /// How often an image or tag was deleted by us, as CloudTrail tells.
+    deletions: BTreeMap<String, usize>,
+    /// How often the lineage says that we did it.
+    recorded: usize,
+}
+
+/// An image goes, and one of two tags of another, while one call goes wrong.
+async fn play(at: usize, fault: Fault) -> (End, usize) {
+    let site = Site::new(FOLLOW).await;
+    let gone = site.push(IRELAND, &manifest("gone"), Some("v1"));
+    let stays = site.push(IRELAND, &manifest("stays"), Some("v2"));
+    site.push(IRELAND, &manifest("stays"), Some("stable"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &gone);
+    site.untag(IRELAND, "stable");
+    let (mirror, faults) = faulty(&site, at, fault).await;
+    let clock = site.local.simulator.clock();
+    let run = async |seconds| {
+        site.local.simulator.step(Duration::from_secs(seconds));
+        site.local.deliver_now().await;
+        let until = clock.now().saturating_add(jiff::SignedDuration::from_mins(10)).unwrap();
+        _ = mirror.run(|| clock.now(), until).await;
+    };
+    run(60).await;
+    run(24 * 3600).await;
+    let calls = faults.calls.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        run(3600).await;
+    }
+    let mut standing = BTreeMap::new();
+    let mut recorded = 0;
+    for image in [&gone, &stays] {
+        let dossier = site.local.table.dossier(image).await.unwrap();
+        for deletion in dossier.deletions {
+            standing.insert((image.clone(), deletion.registry.to_string()), deletion.status);
+        }
+        recorded += dossier.lineage.facts.iter().filter(|fact| ours(&fact.what)).count();
+    }
+    let mut deletions = BTreeMap::new();
+    for emitted in site.local.simulator.emitted(0) {
+        let detail = &emitted.event["detail"];
+        let by = detail["userIdentity"]["arn"].as_str().unwrap_or_default();
+        if detail["eventName"] != "BatchDeleteImage" || !by.contains("ecr-lineage-delete") {
+            continue;
+        }
+        for id in detail["responseElements"]["imageIds"].as_array().into_iter().flatten() {
+            *deletions.entry(format!("{} {id}", detail["awsRegion"])).or_default() += 1;
+        }
+    }
+    let held = site.local.simulator.held();
+    let held = held.iter().map(|(name, held)| format!("{name:?} {held:?}")).collect();
+    (End { held, standing, deletions, recorded }, calls)
+}
+
+fn ours(what: &What) -> bool {
+    matches!(
+        what,
+        What::ImageDeleted { cause: Cause::Mirror { .. } } | What::TagsDeleted { cause: Cause::Mirror { .. }, .. }
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_call_may_fail_once_in_any_way() {
+    let (expected, calls) = play(usize::MAX, Fault::Throttled).await;
+    assert!(calls > 40, "{calls}");
+    assert_eq!(expected.recorded, 4);
+    assert!(expected.standing.len() == 4 && expected.standing.values().all(|status| *status == Status::Done));
+    assert!(expected.deletions.len() == 4 && expected.deletions.values().all(|times| *times == 1));
+    // With `PROPTEST_CASES` every call goes wrong in every way; without, each in one of them.
+    let faults = [Fault::Throttled, Fault::Unreachable, Fault::AnswerLost, Fault::Partial];
+    let every = std::env::var_os("PROPTEST_CASES").is_some();
+    let ways = (0..calls).flat_map(|at| (0..faults.len()).map(move |way| (at, way)));
+    let ways: Vec<_> = ways.filter(|(at, way)| every || at % faults.len() == *way).collect();
+    for ways in ways.chunks(8) {
+        let plays = ways.iter().map(|(at, way)| async move { (at, way, play(*at, faults[*way]).await.0) });
+        for (at, way, end) in futures::future::join_all(plays).await {
+            assert_eq!(end, expected, "{:?} at call {at}", faults[*way]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_runs_at_once_one_acts() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.pass(60).await;
+    let (other, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
+    site.local.simulator.step(Duration::from_secs(24 * 3600));
+    let clock = site.local.simulator.clock();
+    let until = clock.now().saturating_add(jiff::SignedDuration::from_mins(10)).unwrap();
+    let (one, two) = futures::join!(site.local.mirror_now(), other.run(|| clock.now(), until));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert!(one.idle != two.idle, "{one:?} {two:?}");
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Done);
+    // And the next finds the lease free.
+    assert!(!site.pass(60).await.idle);
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let missing = folder.path().join("missing.cedar");
+    let empty = file("empty.cedar", "// nothing\n");
+    let invalid = file("invalid.cedar", r#"@id("all") permit (principal, action, resource) when { resource.colour };"#);
+    for path in [missing, empty, invalid] {
+        let mut site = Site::new(FOLLOW).await;
+        let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+        site.arrive().await;
+        site.delete_image(IRELAND, &image);
+        site.pass(60).await;
+        site.local.mirror.policy = mirror::load_policy(Some(&path));
+        let summary = site.pass(24 * 3600).await;
+        assert!(summary.idle);
+        site.pass(60).await;
+        assert!(site.has(TOKYO, &image));
+        let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
+        assert_eq!(alerts.len(), 1, "{alerts:?}");
+        assert!(alerts[0].kind == Kind::PolicyInvalid && alerts[0].message.contains(path.to_str().unwrap()));
+    }
+}
+
+/// An event with a time of its own.
+fn delete_event(image: &Image, time: &str) -> Value {
+    let detail = json!({
+        "result": "SUCCESS", "repository-name": image.repository, "image-digest": image.digest, "action-type": "DELETE",
+        "image-tag": "v1",
+    });
+    json!({
+        "version": "0", "id": format!("forged-{time}"), "detail-type": "ECR Image Action", "source": "aws.ecr",
+        "account": "111122223333", "time": time, "region": "eu-west-1", "resources": [], "detail": detail,
+    })
+}
+
+#[tokio::test]
+async fn a_deletion_that_never_was_deletes_nothing_and_is_found_out() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    let event = delete_event(&image, "2026-11-02T10:00:00Z");
+    assert!(deliver(&site.local.table, [event.to_string()]).await.is_empty());
+    site.pass(3600).await;
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Pending);
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "111122223333/eu-west-1 has it").await;
+    // The table has learnt it, and delivering it again changes nothing.
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    assert!(lineage.whereabouts().iter().all(|place| !place.orphan));
+    assert!(deliver(&site.local.table, [event.to_string()]).await.is_empty());
+    site.a_day().await;
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_told_weeks_later_is_not_mirrored() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.local.simulator.set(|settings| settings.trouble.lost = 1.0);
+    site.delete_image(IRELAND, &image);
+    site.local.simulator.set(|settings| settings.trouble.lost = 0.0);
+    site.pass(15 * 24 * 3600).await;
+    let event = delete_event(&image, "2026-11-02T10:00:00Z");
+    assert!(deliver(&site.local.table, [event.to_string()]).await.is_empty());
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "reported 14 days after it happened").await;
+}
+
+#[tokio::test]
+async fn a_replica_that_arrives_after_its_source_went_follows_it() {
+    let site = Site::new(FOLLOW).await;
+    let tokyo = TOKYO.parse().unwrap();
+    let slow = simulator::settings::Lag::exactly(jiff::SignedDuration::from_hours(30));
+    site.local.simulator.set(|settings| _ = settings.lags.insert(tokyo, slow));
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(VIRGINIA, &image) && !site.has(TOKYO, &image));
+    site.pass(6 * 3600).await;
+    assert!(site.has(TOKYO, &image));
+    let pending = site.deletion(TOKYO, &image, None).await;
+    assert!(pending.due.unwrap() > site.local.simulator.clock().now());
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and_less() {
+    let mut site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.pass(60).await;
+    (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
+    site.local.simulator.set(|settings| settings.trouble.unheard = 1.0);
+    site.pass(24 * 3600).await;
+    for _ in 0..6 {
+        site.pass(3600).await;
+    }
+    assert!(site.has(TOKYO, &image));
+    let pending = site.deletion(TOKYO, &image, None).await;
+    assert_eq!(pending.status, Status::Pending);
+    assert!(pending.attempts > 4 && pending.checks.last().unwrap().why.contains("cannot be read"), "{pending:?}");
+    site.local.simulator.set(|settings| settings.trouble.unheard = 0.0);
+    site.pass(6 * 3600).await;
+    assert!(!site.has(TOKYO, &image));
+}

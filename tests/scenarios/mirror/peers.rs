@@ -1,0 +1,297 @@
+//! What other tools get wrong when they delete, one test each: the tool, and the issue or file that shows it.
+
+use domain::deletion::Status;
+use serde_json::json;
+use simulator::settings::{Settings, Unconfirmed};
+
+use super::{FOLLOW, Site, index_of, interruptions::impatient, manifest, signature_of};
+use crate::events::{IRELAND, TOKYO, VIRGINIA};
+
+/// Harbor, `transfer/image/transfer.go`: the remote deletion checks that the tag exists, not which digest it points at.
+#[tokio::test]
+async fn harbor_deletes_a_tag_that_means_another_image_at_the_replica() {
+    let site = Site::new(FOLLOW).await;
+    let old = site.push(IRELAND, &manifest("old"), Some("v1"));
+    site.push(IRELAND, &manifest("old"), Some("keep"));
+    site.arrive().await;
+    // Somebody in Tokyo puts the tag on another image.
+    let other = site.push(TOKYO, &manifest("other"), Some("v1"));
+    site.untag(IRELAND, "v1");
+    site.a_day().await;
+    assert_eq!(site.tags(TOKYO, &other), ["v1".to_owned()].into());
+    assert_eq!(site.tags(TOKYO, &old), ["keep".to_owned()].into());
+    assert_eq!(site.tags(VIRGINIA, &old), ["keep".to_owned()].into());
+}
+
+/// Harbor, `adapter/awsecr/adapter.go`: the failures in a successful answer of `BatchDeleteImage` are ignored, and every
+/// reference is passed as a tag. jogold/cloudstructs#276 the same.
+#[tokio::test]
+async fn harbor_takes_a_refused_deletion_for_done() {
+    let site = Site::new(FOLLOW).await;
+    let child = manifest("child");
+    let image = site.push(IRELAND, &child, None);
+    site.arrive().await;
+    // In Tokyo somebody builds an index of it, which stays.
+    site.push(TOKYO, &index_of(&[&child]), Some("theirs"));
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+    let refused = site.deletion(TOKYO, &image, None).await;
+    assert_eq!(refused.status, Status::Pending);
+    assert!(refused.checks.last().unwrap().why.contains("ImageReferencedByManifestList"));
+    // It is tried again until it is kept for good, with the reason.
+    for _ in 0..130 {
+        site.pass(6 * 3600).await;
+    }
+    site.keeps(TOKYO, &image, "ImageReferencedByManifestList").await;
+}
+
+/// Harbor #21218: a tag deletion that failed once stays undone for ever, even after the image is deleted.
+#[tokio::test]
+async fn harbor_never_comes_back_to_a_tag_deletion_that_failed() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.registries = impatient(&site.local.endpoint).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("stable"));
+    site.arrive().await;
+    site.untag(IRELAND, "stable");
+    site.pass(60).await;
+    site.local.simulator.set(|settings| settings.trouble.throttled = 1.0);
+    site.pass(24 * 3600).await;
+    assert_eq!(site.tags(TOKYO, &image).len(), 2);
+    site.local.simulator.set(|settings| settings.trouble.throttled = 0.0);
+    site.pass(3600).await;
+    assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+/// Harbor #9757: what a retention policy deletes at the source is not deleted at the replicas.
+#[tokio::test]
+async fn harbor_does_not_follow_retention() {
+    for emits_delete in [true, false] {
+        let unconfirmed = Unconfirmed { lifecycle_emits_delete: emits_delete, ..Unconfirmed::default() };
+        let policy = r#"@id("expiries") permit (principal, action == Action::"delete", resource)
+            when { context.cause == "lifecycle" };"#;
+        let site = Site::with(policy, Settings { unconfirmed, ..Settings::default() }).await;
+        let old = site.push(IRELAND, &manifest("old"), Some("v1"));
+        site.arrive().await;
+        let new = site.push(IRELAND, &manifest("new"), Some("v2"));
+        let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1});
+        let rules = json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+        site.call(IRELAND, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
+        for _ in 0..3 {
+            site.a_day().await;
+        }
+        assert!(!site.has(IRELAND, &old));
+        assert!(!site.has(TOKYO, &old) && !site.has(VIRGINIA, &old), "{emits_delete}");
+        assert!(site.has(TOKYO, &new));
+    }
+}
+
+/// Harbor #14812 asks for the deletion of whole repositories to be propagated. Here it never is by itself: its replicas are
+/// kept, listed as orphans, and say why, also if ECR sends an event for each image.
+#[tokio::test]
+async fn harbor_users_would_lose_a_repository_everywhere() {
+    for emits_delete in [true, false] {
+        let unconfirmed = Unconfirmed { repository_deletion_emits_delete: emits_delete, ..Unconfirmed::default() };
+        let site = Site::with(FOLLOW, Settings { unconfirmed, ..Settings::default() }).await;
+        let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+        site.arrive().await;
+        site.call(IRELAND, "DeleteRepository", json!({"force": true}));
+        site.a_day().await;
+        assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+        let orphans = site.local.table.orphans(&TOKYO.parse().unwrap()).await.unwrap();
+        assert_eq!(orphans.len(), 1);
+        if emits_delete {
+            site.keeps(TOKYO, &image, "repository").await;
+        }
+    }
+}
+
+/// Harbor #3959: with two tags on a digest the deletion of one deletes what both mean.
+#[tokio::test]
+async fn harbor_deletes_an_image_with_one_of_its_tags() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("v1-rc"));
+    site.arrive().await;
+    site.untag(IRELAND, "v1-rc");
+    site.a_day().await;
+    assert_eq!(site.tags(VIRGINIA, &image), ["v1".to_owned()].into());
+    assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
+}
+
+/// Harbor #12568, #19495: a deletion by digest is refused because the manifest is still tagged.
+#[tokio::test]
+async fn harbor_cannot_delete_what_is_still_tagged() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("v1.0"));
+    site.push(IRELAND, &manifest("a"), Some("v1.0.0"));
+    site.arrive().await;
+    assert_eq!(site.tags(TOKYO, &image).len(), 3);
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+/// Harbor #4256, awslabs/ecr-cleanup-lambda#11: more than 100 images at once fail.
+#[tokio::test]
+async fn harbor_fails_with_more_than_a_hundred() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.limits.people.images = 1_000;
+    site.local.mirror.limits.people.percent = 100;
+    let images: Vec<_> =
+        (0..230).map(|number| site.push(IRELAND, &manifest(&number.to_string()), Some(&format!("v{number}")))).collect();
+    site.arrive().await;
+    let ids: Vec<_> = images.iter().map(|image| json!({"imageDigest": image.digest})).collect();
+    site.delete(IRELAND, &ids);
+    site.pass(60).await;
+    let before = site.local.mirror.registries.calls();
+    site.pass(24 * 3600).await;
+    assert!(images.iter().all(|image| !site.has(TOKYO, image) && !site.has(VIRGINIA, image)));
+    // Rules of 3 registries, 3 looks at each replica, 1 list of the source, 3 deletions at each replica.
+    assert_eq!(site.local.mirror.registries.calls() - before, 3 + 2 * 3 + 1 + 2 * 3);
+}
+
+/// Harbor #9168: an image that was cleaned up is not replicated when it is pushed again, or is deleted again.
+#[tokio::test]
+async fn harbor_deletes_what_was_pushed_again() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.pass(12 * 3600).await;
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "has it").await;
+    // And a deletion after that is one of its own.
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+/// awslabs/ecr-cleanup-lambda: an image tagged `release-1.0` and `abc123` was deleted although `release` was ignored,
+/// because each tag was looked at alone.
+#[tokio::test]
+async fn ecr_cleanup_lambda_deletes_by_the_unprotected_one_of_two_tags() {
+    let policy = r#"
+        @id("follow") permit (principal, action, resource);
+        @id("releases") forbid (principal, action in [Action::"delete", Action::"archive"], resource)
+        when { resource.tagLine like "* release-*" };"#;
+    let site = Site::new(policy).await;
+    let release = site.push(IRELAND, &manifest("a"), Some("release-1.0"));
+    site.push(IRELAND, &manifest("a"), Some("abc123"));
+    let other = site.push(IRELAND, &manifest("b"), Some("not-a-release-1.0"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &release);
+    site.delete_image(IRELAND, &other);
+    site.a_day().await;
+    site.keeps(TOKYO, &release, "forbidden by releases").await;
+    assert!(!site.has(TOKYO, &other));
+}
+
+/// awslabs/ecr-cleanup-lambda: whatever is untagged is deleted, the children of multi-arch images among it.
+#[tokio::test]
+async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_stays() {
+    let policy = r#"
+        @id("follow") permit (principal, action, resource);
+        @id("releases") forbid (principal, action, resource) when { resource.tagLine like "* v*" };"#;
+    let site = Site::new(policy).await;
+    let child = manifest("child");
+    let image = site.push(IRELAND, &child, None);
+    let index = site.push(IRELAND, &index_of(&[&child]), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &index);
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(site.has(TOKYO, &index) && site.has(TOKYO, &image));
+}
+
+/// The same of signatures: a kept image keeps what proves it.
+#[tokio::test]
+async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
+    let policy = r#"
+        @id("follow") permit (principal, action, resource);
+        @id("releases") forbid (principal, action, resource) when { resource.tagLine like "* v*" };"#;
+    let site = Site::new(policy).await;
+    let subject = site.push(IRELAND, &manifest("a"), Some("v1"));
+    let signature = site.push(IRELAND, &signature_of(&manifest("a")), None);
+    site.arrive().await;
+    site.delete_image(IRELAND, &subject);
+    site.delete_image(IRELAND, &signature);
+    site.a_day().await;
+    assert!(site.has(TOKYO, &subject) && site.has(TOKYO, &signature));
+    let waiting = site.deletion(TOKYO, &signature, None).await;
+    assert!(waiting.checks.last().unwrap().why.contains("still there"), "{waiting:?}");
+}
+
+/// techservicesillinois/aws-partition-ecr-replicate, README: "fast changes may arrive out of order"; the deletion of an
+/// image that was pushed again a moment later deletes it for good.
+#[tokio::test]
+async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment() {
+    let policy = r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#;
+    let site = Site::new(policy).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    // The deletion arrives last.
+    let events = site.local.simulator.emitted(0);
+    site.pass(120).await;
+    let deletion = events.iter().find(|emitted| emitted.event["detail"]["action-type"] == "DELETE").unwrap();
+    assert!(crate::store::deliver(&site.local.table, [deletion.event.to_string()]).await.is_empty());
+    site.pass(60).await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+}
+
+/// ECR's own switch: with the last tag at the source all tags at the replica go, also those that the source never had.
+#[tokio::test]
+async fn ecr_itself_deletes_tags_that_the_source_never_had() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    // Not a push of the image: a tag that only Tokyo gives, before its event was recorded.
+    site.push(TOKYO, &manifest("a"), Some("deployed"));
+    site.untag(IRELAND, "v1");
+    site.a_day().await;
+    assert_eq!(site.tags(TOKYO, &image), ["deployed".to_owned(), "v1".to_owned()].into());
+    assert!(!site.has(VIRGINIA, &image));
+}
+
+/// ECR's own switch is all or nothing, and asks nobody. Where it is on, nothing is deleted a second time.
+#[tokio::test]
+async fn ecr_itself_is_left_to_what_it_does() {
+    let site = Site::new(FOLLOW).await;
+    site.replicate(IRELAND, &[VIRGINIA], true);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    // ECR's copy of the deletion takes longer than the grace.
+    let slow = simulator::settings::Lag::exactly(jiff::SignedDuration::from_hours(48));
+    site.local.simulator.set(|settings| settings.lag = slow);
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.keeps(VIRGINIA, &image, "rule 1 of 111122223333/eu-west-1 has ECR replicate deletions itself").await;
+    site.a_day().await;
+    assert!(!site.has(VIRGINIA, &image));
+}
+
+/// Cloud Custodian stops a run that would touch too much, before any action (`max-resources`); nobody else does.
+#[tokio::test]
+async fn nobody_else_stops_a_script_that_deletes_everything() {
+    let site = Site::new(FOLLOW).await;
+    let images: Vec<_> = (0..101).map(|number| site.push(IRELAND, &manifest(&number.to_string()), None)).collect();
+    site.arrive().await;
+    let ids: Vec<_> = images.iter().map(|image| json!({"imageDigest": image.digest})).collect();
+    site.delete(IRELAND, &ids);
+    site.a_day().await;
+    assert!(images.iter().all(|image| site.has(TOKYO, image) && site.has(VIRGINIA, image)));
+    let (status, why) = site.standing(TOKYO, &images[0]).await;
+    assert_eq!(status, Status::Held);
+    assert!(why.contains("the breaker of 111122223333/eu-west-1"), "{why}");
+    let now = site.local.simulator.clock().now();
+    let alerts = site.local.table.alerts(now).await.unwrap();
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == domain::alert::Kind::BreakerOpened).count(), 1);
+}

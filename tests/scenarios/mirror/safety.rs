@@ -1,0 +1,378 @@
+//! After any history: never is anything touched that must stay, and in the end whatever may go is gone.
+//!
+//! What is true is asked of the registries and of all events that they emitted, lost ones included; never of the table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use domain::{
+    breaker::{Limit, Limits},
+    deletion::{CheckName, Deletion, Status},
+    event,
+    fact::{Fact, Subject, What},
+    image::{Digest, Image, Registry, Tag},
+    replication::Rules,
+};
+use jiff::{SignedDuration, Timestamp};
+use mirror::Mode;
+use policy::Policy;
+use proptest::{prelude::*, sample::select};
+use serde_json::json;
+use simulator::{Caller, Held, ImageStatus, settings::Unconfirmed};
+
+use super::{FOLLOW, interruptions::impatient};
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    registries::{APP, Act, Route, act, digest, index, manifest, settings, unconfirmed},
+};
+
+/// A policy, and the same in the words of a test.
+struct Rule {
+    text: &'static str,
+    /// Whether an image with these tags, that went for this reason, may be deleted.
+    deletes: fn(&BTreeSet<Tag>, lifecycle: bool) -> bool,
+    archives: bool,
+    untags: fn(&Tag) -> bool,
+    replica_only_tags: bool,
+}
+
+const RULES: [Rule; 5] = [
+    Rule { text: FOLLOW, deletes: |_, _| true, archives: false, untags: |_| true, replica_only_tags: false },
+    Rule {
+        text: r#"
+            @id("follow") permit (principal, action in [Action::"delete", Action::"untag"], resource);
+            @id("never-v1") forbid (principal, action == Action::"delete", resource) when { resource.tagLine like "* v1 *" };
+            @id("never-v") forbid (principal, action == Action::"untag", resource) when { context has tag && context.tag like "v*" };"#,
+        deletes: |tags, _| tags.iter().all(|tag| tag.as_str() != "v1"),
+        archives: false,
+        untags: |tag| !tag.as_str().starts_with('v'),
+        replica_only_tags: false,
+    },
+    Rule {
+        text: r#"@id("expiries") permit (principal, action == Action::"delete", resource) when { context.cause == "lifecycle" };"#,
+        deletes: |_, lifecycle| lifecycle,
+        archives: false,
+        untags: |_| false,
+        replica_only_tags: false,
+    },
+    Rule {
+        text: r#"@id("archive") permit (principal, action == Action::"archive", resource);"#,
+        deletes: |_, _| false,
+        archives: true,
+        untags: |_| false,
+        replica_only_tags: false,
+    },
+    Rule {
+        text: r#"@id("all-tags") @replica_only_tags("may_go") permit (principal, action, resource);"#,
+        deletes: |_, _| true,
+        archives: true,
+        untags: |_| true,
+        replica_only_tags: true,
+    },
+];
+
+type Place = (Registry, Image);
+type Holdings = BTreeMap<Place, Held>;
+
+/// What the registries did, by all they emitted.
+#[derive(Default)]
+struct Truth {
+    /// Where an image was pushed, with which tags, and whether that is known by now.
+    pushed: BTreeMap<Place, Vec<(Option<Tag>, bool)>>,
+    /// Where it came from, and whether that is known by now.
+    replicated: BTreeMap<Place, BTreeMap<Registry, bool>>,
+    /// What lifecycle policies expired.
+    expired: BTreeSet<Place>,
+}
+
+/// An event may take 15 minutes, and comes again after 3 if it was not recorded.
+const KNOWN_AFTER: SignedDuration = SignedDuration::from_mins(30);
+
+impl Truth {
+    fn of(route: &Route, now: Timestamp) -> Self {
+        let mut truth = Self::default();
+        for emitted in route.local.simulator.emitted(0) {
+            for Fact { time, registry, subject, what, .. } in event::read_value(&emitted.event).unwrap().facts {
+                let Subject::Image(image) = subject else { continue };
+                let known = emitted.deliveries > 0 && now.duration_since(time) > KNOWN_AFTER;
+                let place = (registry, image);
+                match what {
+                    What::Pushed { tag, .. } => truth.pushed.entry(place).or_default().push((tag, known)),
+                    What::Replicated { source, .. } => {
+                        *truth.replicated.entry(place).or_default().entry(source).or_default() |= known;
+                    }
+                    What::ImageDeleted { cause: domain::fact::Cause::Lifecycle { .. } } => _ = truth.expired.insert(place),
+                    _ => {}
+                }
+            }
+        }
+        truth
+    }
+
+    /// Whether a source ever had a tag on an image.
+    fn had(&self, source: &Registry, image: &Image, tag: &Tag) -> bool {
+        let pushes = self.pushed.get(&(source.clone(), image.clone())).into_iter().flatten();
+        pushes.into_iter().any(|(pushed, _)| pushed.as_ref() == Some(tag))
+    }
+}
+
+/// A history, with `mirror` at work, and everything it did held against the truth.
+struct Watched<'a> {
+    route: Route,
+    rule: &'a Rule,
+    limit: u32,
+    /// Whether events may be lost: then only what is known can be respected.
+    losses: bool,
+    /// What was done from which source to which registry, and when.
+    done: Vec<(Registry, Registry, Timestamp)>,
+}
+
+impl Watched<'_> {
+    fn now(&self) -> Timestamp {
+        self.route.local.simulator.clock().now()
+    }
+
+    /// The registries whose rules cover the repository now, by destination.
+    fn rules(&self) -> BTreeMap<Registry, Rules> {
+        let read = |name: &str| {
+            let registry: Registry = name.parse().unwrap();
+            let arn = format!("arn:aws:iam::{}:root", registry.account());
+            let caller = Caller { account: registry.account().into(), region: registry.region().into(), arn };
+            loop {
+                // Trouble answers like anybody else.
+                if let Some(Ok(answer)) = self.route.local.simulator.call(&caller, "DescribeRegistry", b"{}") {
+                    return (registry, Rules::read(answer.to_string().as_bytes()).unwrap());
+                }
+            }
+        };
+        [IRELAND, VIRGINIA, TOKYO].into_iter().map(read).collect()
+    }
+
+    /// Lets `mirror` run, and checks everything that it changed. Time stands still meanwhile.
+    async fn mirror(&mut self) {
+        let (before, now) = (self.route.local.simulator.held(), self.now());
+        let truth = Truth::of(&self.route, now);
+        let rules = self.rules();
+        _ = self.route.local.mirror_now().await;
+        let after = self.route.local.simulator.held();
+        for (place, held) in &before {
+            let left = after.get(place);
+            if left == Some(held) {
+                continue;
+            }
+            let (registry, image) = place;
+            let deletions = self.route.local.table.dossier(image).await.unwrap().deletions;
+            let about = |deletion: &&Deletion| deletion.registry == *registry && deletion.status != Status::Pending;
+            let untagged = left.map(|left| held.tags.difference(&left.tags).cloned().collect::<BTreeSet<_>>());
+            match (left, untagged) {
+                (None, _) => {
+                    let deletion = deletions.iter().filter(about).find(|deletion| deletion.tag.is_none());
+                    let deletion = deletion.unwrap_or_else(|| panic!("{place:?} is gone, and no deletion says so"));
+                    self.may_go(&truth, &rules, &before, place, deletion, now);
+                    let lifecycle = truth.expired.contains(&(deletion.source.clone(), image.clone()));
+                    assert!((self.rule.deletes)(&held.tags, lifecycle), "no policy permits to delete {place:?}");
+                    for tag in &held.tags {
+                        let had = truth.had(&deletion.source, image, tag);
+                        assert!(had || self.rule.replica_only_tags, "{:?} never had {tag} of {place:?}", deletion.source);
+                    }
+                    self.stays_whole(&after, place);
+                }
+                (Some(left), Some(tags)) if !tags.is_empty() => {
+                    assert_eq!(left.status, held.status);
+                    for tag in tags {
+                        let deletion = deletions.iter().filter(about).find(|deletion| deletion.tag.as_ref() == Some(&tag));
+                        let deletion = deletion.unwrap_or_else(|| panic!("{tag} is gone from {place:?}, and no deletion says so"));
+                        let at_source = before.get(&(deletion.source.clone(), image.clone()));
+                        assert!(at_source.is_some_and(|source| !source.tags.contains(&tag)), "{tag} of {place:?}");
+                        assert!((self.rule.untags)(&tag), "no policy permits to remove {tag}");
+                        self.done.push((deletion.source.clone(), registry.clone(), now));
+                    }
+                }
+                (Some(left), _) => {
+                    assert_eq!((held.status, left.status), (ImageStatus::Active, ImageStatus::Archived));
+                    assert!(self.rule.archives, "no policy permits to archive {place:?}");
+                    let deletion = deletions.iter().find(|deletion| about(deletion) && deletion.tag.is_none()).unwrap();
+                    self.may_go(&truth, &rules, &before, place, deletion, now);
+                }
+            }
+        }
+        assert!(after.keys().all(|place| before.contains_key(place)));
+        self.is_within_the_limit();
+    }
+
+    /// Nobody who replicates it there has it, nobody pushed it there, and ECR does not do this by itself.
+    fn may_go(
+        &mut self,
+        truth: &Truth,
+        rules: &BTreeMap<Registry, Rules>,
+        before: &Holdings,
+        place: &Place,
+        deletion: &Deletion,
+        now: Timestamp,
+    ) {
+        let (registry, image) = place;
+        for (source, known) in truth.replicated.get(place).into_iter().flatten() {
+            let has = before.contains_key(&(source.clone(), image.clone()));
+            assert!(!has || (self.losses && !known), "{source} still has {place:?}");
+        }
+        for (source, rules) in rules.iter().filter(|(source, _)| *source != registry) {
+            let covers = rules.to(&image.repository, registry).next().is_some();
+            let has = before.contains_key(&(source.clone(), image.clone()));
+            assert!(!(covers && has), "{source} replicates {place:?} and has it");
+        }
+        let pushes = truth.pushed.get(place).into_iter().flatten();
+        let known = pushes.filter(|(_, known)| *known).count();
+        assert_eq!(known, 0, "{place:?} was pushed there");
+        let native = rules.get(&deletion.source).and_then(|rules| rules.native_deletes(&image.repository, registry));
+        assert_eq!(native, None, "ECR deletes {place:?} by itself");
+        self.done.push((deletion.source.clone(), registry.clone(), now));
+    }
+
+    /// An index has its children, and an artifact goes only with its subject.
+    fn stays_whole(&self, after: &Holdings, (registry, image): &Place) {
+        let has = |manifest: &str| {
+            let digest: Digest = digest(manifest).parse().unwrap();
+            after.contains_key(&(registry.clone(), Image { repository: image.repository.clone(), digest }))
+        };
+        let children = ['a', 'b'].map(|letter| digest(&manifest(letter)));
+        assert!(!(has(&index()) && children.contains(&image.digest.to_string())), "a child of an index that stays");
+        for letter in ['a', 'b', 'c'] {
+            let artifact = digest(&crate::registries::artifact(letter));
+            assert!(!(artifact == image.digest.as_str() && has(&manifest(letter))), "an artifact of {letter}, which stays");
+        }
+    }
+
+    /// In no 24 hours more than both classes may, from one source to one registry.
+    fn is_within_the_limit(&self) {
+        for (source, registry, at) in &self.done {
+            let within = |(other, to, when): &&(Registry, Registry, Timestamp)| {
+                other == source && to == registry && when >= at && when.duration_since(*at).as_hours() < 23
+            };
+            let count = self.done.iter().filter(within).count();
+            assert!(count <= 2 * self.limit as usize, "{count} from {source} to {registry}, {} may go", self.limit);
+        }
+    }
+
+    async fn pass(&mut self, seconds: u64) {
+        self.route.local.simulator.step(Duration::from_secs(seconds));
+        self.route.local.deliver_now().await;
+        self.mirror().await;
+    }
+
+    /// What is left when nothing goes wrong any more: everything is decided, and what stays says why.
+    async fn settles(&mut self) {
+        self.route.local.simulator.set(|settings| settings.trouble = simulator::trouble::Trouble::default());
+        for hours in [1, 6, 25, 25, 25, 24 * 31, 6, 25, 6, 6] {
+            self.pass(hours * 3600).await;
+        }
+        let truth = Truth::of(&self.route, self.now());
+        let held = self.route.local.simulator.held();
+        for image in self.route.local.table.images(&APP.parse().unwrap()).await.unwrap() {
+            let dossier = self.route.local.table.dossier(&image.image).await.unwrap();
+            for deletion in &dossier.deletions {
+                let decided = !matches!(deletion.status, Status::Pending | Status::Executing);
+                assert!(decided, "not decided: {deletion:?}");
+                let place = (deletion.registry.clone(), deletion.image.clone());
+                let there = held.get(&place);
+                if deletion.status == Status::Kept && deletion.tag.is_none() {
+                    self.is_kept_for_a_reason(deletion, there, &truth, &place, &held);
+                }
+                // What is done is gone, unless it came back after that.
+                if deletion.status == Status::Done && deletion.tag.is_none() && !self.rule.archives {
+                    let back = dossier.lineage.placements.get(&deletion.registry).is_some_and(|here| {
+                        let arrived = here.replicated().into_values().max().max(here.pushed());
+                        arrived.is_some_and(|at| at.as_second() >= deletion.since.as_second())
+                    });
+                    assert!(there.is_none() || back, "not gone: {deletion:?}");
+                }
+            }
+            for (registry, placement) in &dossier.lineage.placements {
+                if !self.losses && domain::lineage::is_orphan(placement, &dossier.lineage.placements) {
+                    let with_repository = placement.replicated().into_keys().all(|source| {
+                        matches!(dossier.lineage.cause_of_loss(source), domain::fact::Cause::Repository { .. })
+                    });
+                    let decided = dossier.deletions.iter().any(|deletion| deletion.registry == *registry);
+                    assert!(decided || with_repository, "{} in {registry} is an orphan nobody decided about", image.image);
+                }
+            }
+        }
+    }
+
+    fn is_kept_for_a_reason(&self, deletion: &Deletion, there: Option<&Held>, truth: &Truth, place: &Place, held: &Holdings) {
+        let last = deletion.checks.last().unwrap();
+        assert!(!last.passed && !last.why.is_empty(), "{deletion:?}");
+        let Some(there) = there else { return };
+        let has = |registry: &Registry| held.contains_key(&(registry.clone(), deletion.image.clone()));
+        match last.check {
+            CheckName::Origin if last.why.contains("pushed to") => assert!(truth.pushed.contains_key(place), "{deletion:?}"),
+            CheckName::Policy if self.rule.text == FOLLOW => {
+                let had = |tag: &Tag| truth.had(&deletion.source, &deletion.image, tag);
+                assert!(self.losses || there.tags.iter().any(|tag| !had(tag)), "{deletion:?}");
+            }
+            CheckName::Source if last.why.ends_with("has it") => {
+                // It has it, or had it again after that.
+                let again = truth.pushed.contains_key(&(deletion.source.clone(), deletion.image.clone()));
+                assert!(has(&deletion.source) || again, "{deletion:?}");
+            }
+            CheckName::Age => panic!("nothing is that old: {deletion:?}"),
+            _ => {}
+        }
+    }
+}
+
+fn cases() -> ProptestConfig {
+    // `PROPTEST_CASES` asks for more: a case here is weeks of three registries.
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
+}
+
+fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &str, acts: &[Act]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let rule = &RULES[rule];
+        let mut route = Route::new(settings(seed, unconfirmed, "lost=0"), None).await;
+        let limits = Limit { images: limit, percent: 100 };
+        let limits = Limits { people: limits, lifecycle: limits, window: SignedDuration::from_hours(24) };
+        route.local.mirror.registries = impatient(&route.local.endpoint).await;
+        route.local.mirror.policy = Policy::load("test.cedar", rule.text);
+        (route.local.mirror.mode, route.local.mirror.limits) = (Mode::Enforce, limits);
+        route.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
+        let losses = trouble.contains("lost");
+        let mut watched = Watched { route, rule, limit, losses, done: Vec::new() };
+        for act in acts {
+            match act {
+                Act::Pass(seconds) => watched.pass(*seconds).await,
+                act => watched.route.perform(act).await,
+            }
+        }
+        watched.settles().await;
+    });
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn nothing_that_must_stay_goes_and_all_that_may_go_does(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        rule in 0..RULES.len(),
+        limit in select(vec![1, 2, 1_000, 1_000]),
+        acts in proptest::collection::vec(act(), 1..50),
+    ) {
+        let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5,throttled=10,unheard=5,unanswered=10";
+        play(seed, unconfirmed, rule, limit, trouble, &acts);
+    }
+
+    #[test]
+    fn nothing_that_is_known_to_have_to_stay_goes_when_events_are_lost(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        rule in 0..RULES.len(),
+        acts in proptest::collection::vec(act(), 1..50),
+    ) {
+        play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,unanswered=5", &acts);
+    }
+}
