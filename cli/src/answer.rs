@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::table::Table;
+use aws::table::{Dossier, Table};
 use domain::{
+    deletion::Deletion,
     fact::Fact,
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, Status, Whereabouts},
@@ -32,6 +33,9 @@ pub struct ShownImage {
     pub image: Image,
     /// Every registry that has or had it.
     pub registries: Vec<Whereabouts>,
+    /// Deletions that were or are to be mirrored to its replicas.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<Deletion>,
     /// What happened, oldest first.
     pub timeline: Vec<Fact>,
 }
@@ -43,17 +47,31 @@ pub struct ShownImage {
 pub async fn show(table: &Table, reference: &Reference) -> Result<Shown, Failure> {
     let mut images = Vec::new();
     for image in resolve(table, reference).await? {
-        let lineage = table.lineage(&image).await?;
+        let Dossier { lineage, deletions, .. } = table.dossier(&image).await?;
         if lineage.is_empty() {
             return Err(Failure::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
-        images.push(ShownImage { registries: lineage.whereabouts(), image: lineage.image, timeline: lineage.facts });
+        let registries = lineage.whereabouts();
+        images.push(ShownImage { registries, image: lineage.image, deletions, timeline: lineage.facts });
     }
     Ok(Shown { images })
 }
 
+/// The images that somebody means, also by a tag that nothing has any more: then the last that had it.
+pub(crate) async fn resolve_ever(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Failure> {
+    match (resolve(table, reference).await, reference) {
+        (Err(Failure::PastTag { .. }), Reference::Tagged(tag)) => {
+            let bands = bands(table, tag, tag.registry.as_ref()).await?;
+            let last = bands.into_iter().max_by_key(|band| band.ended.as_ref().map(|ended| ended.at));
+            let image = |band: Band| Image { repository: tag.name.repository.clone(), digest: band.digest };
+            Ok(last.into_iter().map(image).collect())
+        }
+        (resolved, _) => resolved,
+    }
+}
+
 /// The images that somebody means: one, unless registries disagree on a tag.
-async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Failure> {
+pub(crate) async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Failure> {
     match reference {
         Reference::Exact(image) => Ok([image.clone()].into()),
         Reference::Short { repository, digest } => {
@@ -170,11 +188,15 @@ pub struct Orphan {
     pub sources: BTreeMap<Registry, Option<Timestamp>>,
 }
 
-/// Answers `orphans`, in one registry or in all.
+/// Answers `orphans`, in one registry or in all, of one repository or of all.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn orphans(table: &Table, registry: Option<&Registry>) -> Result<Orphans, Failure> {
+pub async fn orphans(
+    table: &Table,
+    registry: Option<&Registry>,
+    repository: Option<&RepositoryName>,
+) -> Result<Orphans, Failure> {
     let registries = match registry {
         Some(registry) => [registry.clone()].into(),
         None => table.registries().await?,
@@ -182,6 +204,9 @@ pub async fn orphans(table: &Table, registry: Option<&Registry>) -> Result<Orpha
     let mut orphans = Vec::new();
     for registry in registries {
         for lineage in table.orphans(&registry).await? {
+            if repository.is_some_and(|repository| lineage.image.repository != *repository) {
+                continue;
+            }
             let Some(replica) = lineage.placements.get(&registry) else { continue };
             let lost = |source: &Registry| lineage.placements.get(source).and_then(Placement::gone_at);
             orphans.push(Orphan {

@@ -10,8 +10,13 @@ use aws_sdk_ecr::{
         RepositoryFilterType,
     },
 };
-use domain::image::Registry;
+use domain::{
+    deletion::Status,
+    image::{Malformed, Registry},
+};
 use jiff::{SignedDuration, Timestamp};
+use mirror::Mode;
+use policy::Policy;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,6 +24,7 @@ use simulator::settings::{Lag, Settings};
 
 use crate::{
     answer::{self, History, Orphans, Shown},
+    deletions::{self, Breakers, Deletions},
     failure::Failure,
     local::{Local, LocalSettings},
     reference::Reference,
@@ -33,6 +39,10 @@ pub struct Demo {
     pub shown: Shown,
     /// A tag that moved, late in one registry.
     pub history: History,
+    /// The replicas that followed their source, and those that did not.
+    pub deletions: Deletions,
+    /// What was stopped because it was too much at once.
+    pub breakers: Breakers,
     /// The replicas that are left over.
     pub orphans: Orphans,
 }
@@ -54,6 +64,15 @@ const BEGINNING: i64 = 1_793_610_000;
 const IRELAND: &str = "111122223333/eu-west-1";
 const VIRGINIA: &str = "111122223333/us-east-1";
 const TOKYO: &str = "444455556666/ap-northeast-1";
+
+/// Replicas follow their source after a day, but never a release.
+const POLICY: &str = r#"
+@id("follow-the-source") @grace("24h")
+permit (principal, action in [Action::"delete", Action::"untag"], resource);
+
+@id("never-a-release")
+forbid (principal, action, resource) when { resource.tagLine like "* release-*" };
+"#;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -94,7 +113,9 @@ pub async fn play() -> Result<Demo, Failure> {
     let quick = Lag { from: SignedDuration::from_secs(20), to: SignedDuration::from_secs(70) };
     let registries = Settings { lag: quick, seed: 1, ..Settings::default() };
     let now = Timestamp::from_second(BEGINNING).unwrap_or_default();
-    let local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
+    let settings = LocalSettings { registries, now, mode: Mode::Enforce, ..LocalSettings::default() };
+    let mut local = Local::start(settings).await?;
+    local.mirror.policy = Policy::load("demo.cedar", POLICY);
     let mut stage = Stage { local, story: Vec::new() };
     let ireland = stage.site(IRELAND, "release", "pipeline").await?;
     let (virginia, tokyo) =
@@ -140,6 +161,29 @@ pub async fn play() -> Result<Demo, Failure> {
     stage.delete(&ireland, by_digest, "v1.1.0 by its digest, with all its tags").await?;
     stage.delete(&virginia, tagged("v1.1.0"), "v1.1.0: the replica's only tag, and so the replica").await?;
 
+    let by_digest = |image: &str| ImageIdentifier::builder().image_digest(digest(image)).build();
+    let newest = image("api 1.3.0", "amd64");
+    stage.push(&ireland, &newest, Some("release-1.3"), "which both get").await?;
+    stage.wait(SignedDuration::from_mins(3)).await;
+    stage.delete(&ireland, by_digest(&newest), "release-1.3, a release").await?;
+    stage.wait(SignedDuration::from_hours(25)).await;
+    stage.act(&ireland, "a day later replicas have followed, where the policy lets them");
+
+    stage.create(&ireland, "shop/builds").await?;
+    stage.act(&ireland, "pushes 10 builds, which both get");
+    let builds: Vec<_> = (1..=10).map(|number| image(&format!("build {number}"), "amd64")).collect();
+    for (number, build) in builds.iter().enumerate() {
+        let put = ireland.ecr.put_image().repository_name("shop/builds").image_manifest(build);
+        put.image_tag(format!("build-{}", number + 1)).send().await?;
+        stage.breathe().await;
+    }
+    stage.wait(SignedDuration::from_mins(3)).await;
+    stage.act(&ireland, "a script deletes all 10 builds");
+    let delete = ireland.ecr.batch_delete_image().repository_name("shop/builds");
+    delete.set_image_ids(Some(builds.iter().map(|build| by_digest(build)).collect())).send().await?;
+    stage.wait(SignedDuration::from_hours(25)).await;
+    stage.act(&ireland, "a day later that was too much at once: the breaker holds it");
+
     stage.expire(&ireland).await?;
     stage.wait(SignedDuration::from_hours(24 * 15)).await;
     stage.act(&ireland, "lifecycle rule 1 expires what was pushed more than 14 days ago");
@@ -149,10 +193,14 @@ pub async fn play() -> Result<Demo, Failure> {
         Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
     let stable = "shop/api:stable".parse().map_err(|error| Failure::Demo(Box::new(error)))?;
     let (shown, history) = (answer::show(table, &reference).await?, answer::history(table, &stable, None).await?);
-    let orphans = answer::orphans(table, None).await?;
+    let api = "shop/api".parse().map_err(|error: Malformed| Failure::Demo(Box::new(error)))?;
+    let over = [Status::Done, Status::Kept];
+    let deletions = deletions::with_status(table, &over, None, Timestamp::UNIX_EPOCH).await?;
+    let (deletions, breakers) = (Deletions { deletions }, deletions::breakers(table, None).await?);
+    let orphans = answer::orphans(table, None, Some(&api)).await?;
     let Stage { local, story } = stage;
     local.close().await;
-    Ok(Demo { story, shown, history, orphans })
+    Ok(Demo { story, shown, history, deletions, breakers, orphans })
 }
 
 impl Stage {
@@ -171,6 +219,8 @@ impl Stage {
     async fn wait(&self, time: SignedDuration) {
         self.local.simulator.step(Duration::try_from(time).unwrap_or_default());
         self.local.deliver_now().await;
+        // A run that the table refuses is found out by what the story shows.
+        _ = self.local.mirror_now().await;
     }
 
     /// A few seconds between one thing and the next.

@@ -84,6 +84,48 @@ pub enum Failure {
     /// A simulated registry refused something that the demo does.
     #[error("the demo failed")]
     Demo(#[source] Box<dyn StdError + Send + Sync>),
+    /// AWS does not say who the caller is.
+    #[error("cannot find out who you are")]
+    Identity(#[source] Box<dyn StdError + Send + Sync>),
+    /// A policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] policy::Invalid),
+    /// A registry could not be asked or changed.
+    #[error("cannot {what} in `{registry}`")]
+    Registry {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        registry: Registry,
+        /// Why.
+        #[source]
+        source: aws::retry::Failure,
+    },
+    /// There is no such deletion.
+    #[error("no deletion of `{asked}` is recorded{}", registry.as_ref().map(|registry| format!(" in `{registry}`")).unwrap_or_default())]
+    NoDeletion {
+        /// The image.
+        asked: Image,
+        /// The only registry that was asked for.
+        registry: Option<Registry>,
+    },
+    /// That cannot be done about a deletion now.
+    #[error(transparent)]
+    Impossible(#[from] domain::deletion::Impossible),
+    /// Somebody else changed it at the same time.
+    #[error("{what} was changed by somebody else just now")]
+    Changed {
+        /// What.
+        what: String,
+    },
+    /// The image is not a replica there.
+    #[error("`{image}` is not known as a replica in `{registry}`")]
+    NoReplica {
+        /// The image.
+        image: Image,
+        /// Where.
+        registry: Registry,
+    },
     /// Standard output is gone.
     #[error("cannot print")]
     Output(#[from] std::io::Error),
@@ -133,6 +175,15 @@ impl Failure {
             }
             Self::Registries(_) => "name another folder with `--data`".into(),
             Self::Port { .. } => "name another port with `--port`; `--port 0` takes any that is free".into(),
+            Self::Identity(_) => "sign in (`aws sso login`), or choose another `--profile`".into(),
+            Self::Policy(_) => "`infra/policies/README.md` lists what a policy can say".into(),
+            Self::Registry { .. } => {
+                "name a role of the registry's account with `--role`, or credentials with `--profile`".into()
+            }
+            Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
+            Self::Impossible(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
+            Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
+            Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })
     }

@@ -3,6 +3,8 @@
 //! Every command prints a table for people or JSON for programs, from the same value.
 
 pub mod answer;
+pub mod audit;
+pub mod deletions;
 pub mod demo;
 pub mod embedded;
 pub mod failure;
@@ -10,15 +12,17 @@ pub mod ingest;
 pub mod input;
 pub mod local;
 pub mod options;
+pub mod policies;
 pub mod print;
 pub mod reference;
+pub mod restore;
 pub mod target;
 
 use std::{io::Write, process::ExitCode};
 
-use aws::table::Table;
+use domain::deletion::Did;
 use failure::Failure;
-use options::{Command, Format, Options, TableCommand};
+use options::{AuditCommand, BreakerCommand, Command, Format, Options, PolicyCommand, TableCommand};
 use print::Print;
 use target::Target;
 
@@ -36,16 +40,24 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
             local::serve(local).await?;
             Ok(ExitCode::SUCCESS)
         }
+        // Needs no table.
+        Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => {
+            let checked = policies::check(files);
+            print(options.format, &checked)?;
+            Ok(if checked.all_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Table(command) => {
             let target = Target::open(&options.target).await?;
-            let answered = answer(command, &target.table, options.format).await;
+            let answered = answer(command, &target, options.format).await;
             target.close().await;
             answered
         }
     }
 }
 
-async fn answer(command: &TableCommand, table: &Table, format: Format) -> Result<ExitCode, Failure> {
+async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, Failure> {
+    let table = &target.table;
+    let act = async |options, did| print(format, &deletions::act(target, options, did).await?);
     match command {
         TableCommand::Ingest { files, show } => {
             let summary = ingest::ingest(table, files).await?;
@@ -61,7 +73,31 @@ async fn answer(command: &TableCommand, table: &Table, format: Format) -> Result
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
         TableCommand::Images { repository } => print(format, &answer::images(table, repository).await?)?,
-        TableCommand::Orphans { registry } => print(format, &answer::orphans(table, registry.as_ref()).await?)?,
+        TableCommand::Orphans { registry, repository } => {
+            print(format, &answer::orphans(table, registry.as_ref(), repository.as_ref()).await?)?;
+        }
+        TableCommand::Deletions(options) => print(format, &deletions::list(table, options).await?)?,
+        TableCommand::Hold(options) => act(options, Did::Hold).await?,
+        TableCommand::Release(options) => act(options, Did::Release).await?,
+        TableCommand::Approve(options) => act(options, Did::Approve).await?,
+        TableCommand::Cancel(options) => act(options, Did::Cancel).await?,
+        TableCommand::Breaker(BreakerCommand::Status { source }) => {
+            print(format, &deletions::breakers(table, source.as_ref()).await?)?;
+        }
+        TableCommand::Breaker(BreakerCommand::Reset { source, allow }) => {
+            print(format, &deletions::reset(target, source, *allow).await?)?;
+        }
+        TableCommand::Restore { image, registry } => print(format, &restore::restore(target, image, registry).await?)?,
+        TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
+            print(format, &audit::native_deletes(target, source.as_ref(), *pulled).await?)?;
+        }
+        TableCommand::Policy(PolicyCommand::Check { files }) => print(format, &policies::check(files))?,
+        TableCommand::Policy(PolicyCommand::Preview { file, since }) => {
+            print(format, &policies::preview(target, file, *since).await?)?;
+        }
+        TableCommand::Policy(PolicyCommand::Explain { image, registry, policy }) => {
+            print(format, &policies::explain(target, image, registry, policy.as_deref()).await?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

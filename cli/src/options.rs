@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::image::{Registry, RepositoryName};
-use jiff::SignedDuration;
+use domain::image::{Registry, RepositoryName, Tag};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use simulator::{
     settings::{Lag, Unconfirmed},
     trouble::Trouble,
@@ -45,9 +45,17 @@ pub struct TargetOptions {
     #[arg(long, global = true)]
     pub region: Option<String>,
 
-    /// Where to reach DynamoDB instead of its public endpoint
+    /// Where to reach AWS instead of its public endpoints, such as what `local` prints
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
+
+    /// The role to enter registries with, by its name in every account; without it the caller's own credentials
+    #[arg(long, global = true, value_name = "NAME")]
+    pub role: Option<String>,
+
+    /// What that role wants to be told
+    #[arg(long, global = true, value_name = "ID", requires = "role")]
+    pub external_id: Option<String>,
 }
 
 /// How an answer is printed.
@@ -71,7 +79,7 @@ pub enum Command {
     Table(TableCommand),
 }
 
-/// The commands that work on a table.
+/// The commands that work on a table, and some on the registries.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
     /// Record events from files: EventBridge events, SQS messages holding them, CloudTrail log files (also gzipped)
@@ -110,6 +118,151 @@ pub enum TableCommand {
         /// Only in this registry, as in `111122223333/eu-west-1`
         #[arg(long)]
         registry: Option<Registry>,
+
+        /// Only of this repository, such as `team/app`
+        #[arg(long, value_name = "REPO")]
+        repository: Option<RepositoryName>,
+    },
+    /// List deletions to be mirrored, and why; without a status those that are not over, and those that failed
+    Deletions(DeletionsOptions),
+    /// Stop the deletion of a replica until it is released
+    Hold(ActOptions),
+    /// Let a deletion that is held, kept or failed be judged again
+    Release(ActOptions),
+    /// Approve a deletion, where the policy wants that; every other check is made all the same
+    Approve(ActOptions),
+    /// Stop a deletion for good: the replica stays
+    Cancel(ActOptions),
+    /// Show or close the breakers that stop everything when too much is deleted at once
+    #[command(subcommand)]
+    Breaker(BreakerCommand),
+    /// Bring an archived replica back, or say how a deleted one comes back
+    Restore {
+        /// The image, as in `show`
+        image: Reference,
+
+        /// The registry of the replica, as in `111122223333/us-east-1`
+        #[arg(long)]
+        registry: Registry,
+    },
+    /// Look for what would go wrong
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check a policy, or ask what it would do
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// Which deletions are listed.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct DeletionsOptions {
+    /// Those that wait until they are due
+    #[arg(long)]
+    pub pending: bool,
+    /// Those that a person or the breaker stopped
+    #[arg(long)]
+    pub held: bool,
+    /// Those that wait for approval
+    #[arg(long)]
+    pub waiting: bool,
+    /// Those that were carried out
+    #[arg(long)]
+    pub done: bool,
+    /// Those that were not, with the reason
+    #[arg(long)]
+    pub kept: bool,
+    /// Those that ECR refused
+    #[arg(long)]
+    pub failed: bool,
+    /// Only those that changed in this time, as in `12h` or `30d`
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+    pub since: SignedDuration,
+    /// Only from this source, as in `111122223333/eu-west-1`
+    #[arg(long, value_name = "REGISTRY")]
+    pub source: Option<Registry>,
+}
+
+/// Which deletions somebody does something about.
+#[derive(Debug, Args)]
+pub struct ActOptions {
+    /// The image, as in `show`
+    pub image: Reference,
+
+    /// Only in this registry, as in `111122223333/us-east-1`
+    #[arg(long)]
+    pub registry: Option<Registry>,
+
+    /// Only the deletion of this tag
+    #[arg(long)]
+    pub tag: Option<Tag>,
+}
+
+/// What can be done about breakers.
+#[derive(Debug, Subcommand)]
+pub enum BreakerCommand {
+    /// Show which are open and what they counted
+    Status {
+        /// Only of this source
+        source: Option<Registry>,
+    },
+    /// Close one, and let everything that it holds be judged again
+    Reset {
+        /// The source whose deletions it stops, as in `111122223333/eu-west-1`
+        source: Registry,
+
+        /// Let so many images go in the next window, whatever the limits say
+        #[arg(long, value_name = "IMAGES")]
+        allow: Option<u32>,
+    },
+}
+
+/// What can be looked for.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// If ECR's own switch for deletions were turned on today: which tags that only replicas have, and which replicas that
+    /// are still pulled, could vanish, rule by rule
+    NativeDeletes {
+        /// Only the rules of this source
+        #[arg(long, value_name = "REGISTRY")]
+        source: Option<Registry>,
+
+        /// How recent a pull counts, as in `30d`
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        pulled: SignedDuration,
+    },
+}
+
+/// What can be asked about a policy.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check syntax, schema and annotations
+    Check {
+        /// Cedar files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Ask what a policy would do with the recorded deletions and orphans; nothing is touched
+    Preview {
+        /// A Cedar file
+        file: PathBuf,
+
+        /// Deletions that happened in this time, as in `12h` or `30d`; orphans of any age
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        since: SignedDuration,
+    },
+    /// Show why a replica was or would be kept or deleted, check by check; nothing is touched
+    Explain {
+        /// The image, as in `show`
+        image: Reference,
+
+        /// The registry of the replica, as in `111122223333/us-east-1`
+        #[arg(long)]
+        registry: Registry,
+
+        /// The policy to ask; without one everything is kept
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
 }
 
@@ -152,6 +305,12 @@ pub struct LocalOptions {
     /// Another answer to what AWS does not document, as in `delete-per-tag=false`; again for more
     #[arg(long, value_name = "NAME=BOOLEAN", value_parser = unconfirmed)]
     pub unconfirmed: Vec<(String, bool)>,
+}
+
+/// A time back from now, in which a day has 24 hours.
+fn time(text: &str) -> Result<SignedDuration, String> {
+    let span = text.parse::<Span>().ok().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    span.filter(|time| time.is_positive()).ok_or_else(|| format!("`{text}` is not a time: write `12h` or `30d`"))
 }
 
 fn trouble(text: &str) -> Result<Trouble, String> {

@@ -3,6 +3,8 @@
 //! Every colour has a sign or a word beside it, so that nothing is lost without colour. Whether colour is written is
 //! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
 
+mod mirror;
+
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -75,9 +77,11 @@ impl Print for Demo {
         let asked = |what: &str| styled(HEADING, format!("What was recorded: {what}"));
         let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
         let history = format!("{}\n{history}", asked("ecr-lineage history shop/api:stable"));
-        let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans"));
+        let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans --repository shop/api"));
+        let deletions = format!("{}\n{}", asked("ecr-lineage deletions --done --kept"), self.deletions.table(width));
+        let breakers = format!("{}\n{}", asked("ecr-lineage breaker status"), self.breakers.table(width));
         let next = "To do the like yourself, with the AWS CLI or any SDK: ecr-lineage local";
-        format!("{story}\n\n{shown}\n{history}\n{orphans}\n{next}\n")
+        format!("{story}\n\n{shown}\n{history}\n{deletions}\n{breakers}\n{orphans}\n{next}\n")
     }
 }
 
@@ -102,6 +106,9 @@ impl Print for ShownImage {
             _ = writeln!(text, "\n{}", styled(HEADING, heading));
             for place in &self.registries {
                 text.push_str(&whereabouts(place, longest, width));
+                for deletion in self.deletions.iter().filter(|deletion| deletion.registry == place.registry) {
+                    text.push_str(&mirror::below(deletion, width));
+                }
             }
         }
         let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "WHAT HAPPENED"], &[0, 1]);

@@ -1,20 +1,32 @@
 //! The table that a command works on: embedded, or DynamoDB's.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use aws::{start, table::Table};
-use aws_config::Region;
+use aws::{
+    registry::{Registries, Roles},
+    start,
+    table::Table,
+};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use domain::breaker::Limits;
+use mirror::{Mirror, Mode};
+use policy::Policy;
 
 use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
 
 /// The name of the table within an embedded file.
 pub(crate) const EMBEDDED_NAME: &str = "ecr-lineage";
 
-/// A table, and the server behind it if it is embedded.
+/// A table, the server behind it if it is embedded, and the way to the registries.
 #[derive(Debug)]
 pub struct Target {
     /// The table.
     pub table: Table,
+    dynamodb: Client,
+    name: String,
+    sdk: SdkConfig,
+    roles: Roles,
     embedded: Option<Embedded>,
 }
 
@@ -24,13 +36,11 @@ impl Target {
     /// # Errors
     /// When an embedded table cannot be opened. Whether a DynamoDB table is there shows when it is asked.
     pub async fn open(options: &TargetOptions) -> Result<Self, Failure> {
-        let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
-        if file || options.table == "memory" {
-            let embedded = Embedded::open(file.then(|| PathBuf::from(&options.table))).await?;
-            let table = Table::new(embedded.client().await, EMBEDDED_NAME);
-            table.create().await?;
-            return Ok(Self { table, embedded: Some(embedded) });
-        }
+        let roles = Roles {
+            read: options.role.clone(),
+            delete: options.role.clone(),
+            external_id: options.external_id.clone(),
+        };
         let mut loader = start::loader();
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
@@ -41,8 +51,51 @@ impl Target {
         if let Some(url) = &options.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        let client = aws_sdk_dynamodb::Client::new(&loader.load().await);
-        Ok(Self { table: Table::new(client, &options.table), embedded: None })
+        let sdk = loader.load().await;
+        let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
+        if file || options.table == "memory" {
+            let embedded = Embedded::open(file.then(|| PathBuf::from(&options.table))).await?;
+            let (dynamodb, name) = (embedded.client().await, EMBEDDED_NAME.to_owned());
+            let table = Table::new(dynamodb.clone(), &name);
+            table.create().await?;
+            return Ok(Self { table, dynamodb, name, sdk, roles, embedded: Some(embedded) });
+        }
+        let (dynamodb, name) = (Client::new(&sdk), options.table.clone());
+        Ok(Self { table: Table::new(dynamodb.clone(), &name), dynamodb, name, sdk, roles, embedded: None })
+    }
+
+    /// The registries, entered as the options say.
+    #[must_use]
+    pub fn registries(&self) -> Registries {
+        Registries::new(self.sdk.clone(), self.roles.clone())
+    }
+
+    /// What `mirror` would decide with a policy. It never touches anything.
+    #[must_use]
+    pub fn mirror(&self, policy: Policy) -> Mirror {
+        Mirror {
+            table: Table::new(self.dynamodb.clone(), &self.name),
+            registries: self.registries(),
+            policy: Ok(policy),
+            mode: Mode::Observe,
+            limits: Limits::default(),
+            known: BTreeSet::new(),
+            name: "command line".to_owned(),
+        }
+    }
+
+    /// Who does something: the caller's ARN; of an embedded table, which asks nobody for credentials, the user's name.
+    ///
+    /// # Errors
+    /// When AWS does not say who the caller is.
+    pub async fn who(&self) -> Result<String, Failure> {
+        if self.embedded.is_some() {
+            let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+            return Ok(name.map_or_else(|| "an unnamed user".to_owned(), |name| format!("user {name}")));
+        }
+        let identity = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
+        let identity = identity.map_err(|error| Failure::Identity(error.into()))?;
+        Ok(identity.arn.unwrap_or_else(|| "an unnamed caller".to_owned()))
     }
 
     /// Lets go of the table.

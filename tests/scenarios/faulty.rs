@@ -86,7 +86,9 @@ impl HttpConnector for FaultyConnector {
                     let whole = ByteStream::new(body).collect().await.unwrap().into_bytes().to_vec();
                     let mut answer: Value = serde_json::from_slice(&whole).unwrap_or_default();
                     for list in ["imageIds", "imageDetails"] {
-                        if let Some(list) = answer.get_mut(list).and_then(Value::as_array_mut).filter(|list| !list.is_empty()) {
+                        if let Some(list) =
+                            answer.get_mut(list).and_then(Value::as_array_mut).filter(|list| !list.is_empty())
+                        {
                             list.remove(0);
                         }
                     }

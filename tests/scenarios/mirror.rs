@@ -153,7 +153,6 @@ impl Site {
         assert_eq!(status, Status::Kept, "{why}");
         assert!(why.contains(reason), "{why}");
     }
-
 }
 
 /// A manifest of its own.

@@ -24,7 +24,7 @@ use aws_sdk_ecr::{
     types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageStatus, ImageStatusFilter, TargetStorageClass},
 };
 use domain::{
-    deletion::Seen,
+    deletion::{Look, Seen},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     policy::Kind,
     replication::Rules,
@@ -231,6 +231,20 @@ impl Registries {
             }
         }
         Ok(described)
+    }
+
+    /// Looks for one image.
+    ///
+    /// # Errors
+    /// When it was neither shown nor denied.
+    pub async fn look(&self, registry: &Registry, image: &Image) -> Result<Look, Failure> {
+        let digests = [image.digest.clone()].into();
+        let mut found = self.describe(registry, &image.repository, &digests, Expect::Present, None).await?;
+        Ok(match found.images.remove(&image.digest) {
+            Some(seen) => Look::There(seen),
+            None if found.repository => Look::Missing,
+            None => Look::NoRepository,
+        })
     }
 
     /// All of some images, unless any is missing.

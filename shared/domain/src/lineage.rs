@@ -297,7 +297,6 @@ impl Lineage {
             at,
             lag_seconds: self.lag_seconds(placement, source),
         });
-        let gone_at = placement.gone_at();
         Whereabouts {
             registry: registry.clone(),
             status: placement.status(),
@@ -307,7 +306,7 @@ impl Lineage {
             tags: placement.current_tags().into_iter().cloned().collect(),
             moved_tags: placement.moved_tags(),
             since: self.since(registry),
-            deleted: gone_at.map(|at| Deleted { at, cause: self.cause(registry, at) }),
+            deleted: self.loss(registry),
         }
     }
 
@@ -339,8 +338,20 @@ impl Lineage {
     /// Who or what deleted the image from a registry, if it is not there.
     #[must_use]
     pub fn cause_of_loss(&self, registry: &Registry) -> Cause {
-        let gone_at = self.placements.get(registry).and_then(Placement::gone_at);
-        gone_at.map_or(Cause::Unknown, |at| self.cause(registry, at))
+        self.loss(registry).map_or(Cause::Unknown, |deleted| deleted.cause)
+    }
+
+    /// When and why it went, if it is not there. Whoever sees that it is gone does not know why; whoever removed the last
+    /// tag before that may.
+    fn loss(&self, registry: &Registry) -> Option<Deleted> {
+        let placement = self.placements.get(registry)?;
+        let deleted = |at| Deleted { at, cause: self.cause(registry, at) };
+        let gone = deleted(placement.gone_at()?);
+        if gone.cause != Cause::Unknown {
+            return Some(gone);
+        }
+        let with_last_tag = placement.last_tag_removed().map(deleted);
+        Some(with_last_tag.filter(|earlier| earlier.cause != Cause::Unknown).unwrap_or(gone))
     }
 
     /// Who or what deleted the image, or tags of it, from a registry at a time: the nearest fact that knows. Where we did

@@ -5,7 +5,7 @@ use std::fmt;
 use miette::Diagnostic;
 
 /// A mistake in the text of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Problem {
     /// The line, counted from 1.
     pub line: usize,

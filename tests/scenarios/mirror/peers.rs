@@ -143,8 +143,9 @@ async fn harbor_fails_with_more_than_a_hundred() {
     let mut site = Site::new(FOLLOW).await;
     site.local.mirror.limits.people.images = 1_000;
     site.local.mirror.limits.people.percent = 100;
-    let images: Vec<_> =
-        (0..230).map(|number| site.push(IRELAND, &manifest(&number.to_string()), Some(&format!("v{number}")))).collect();
+    let images: Vec<_> = (0..230)
+        .map(|number| site.push(IRELAND, &manifest(&number.to_string()), Some(&format!("v{number}"))))
+        .collect();
     site.arrive().await;
     let ids: Vec<_> = images.iter().map(|image| json!({"imageDigest": image.digest})).collect();
     site.delete(IRELAND, &ids);

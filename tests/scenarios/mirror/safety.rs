@@ -103,7 +103,9 @@ impl Truth {
                     What::Replicated { source, .. } => {
                         *truth.replicated.entry(place).or_default().entry(source).or_default() |= known;
                     }
-                    What::ImageDeleted { cause: domain::fact::Cause::Lifecycle { .. } } => _ = truth.expired.insert(place),
+                    What::ImageDeleted { cause: domain::fact::Cause::Lifecycle { .. } } => {
+                        _ = truth.expired.insert(place)
+                    }
                     _ => {}
                 }
             }
@@ -175,15 +177,21 @@ impl Watched<'_> {
                     assert!((self.rule.deletes)(&held.tags, lifecycle), "no policy permits to delete {place:?}");
                     for tag in &held.tags {
                         let had = truth.had(&deletion.source, image, tag);
-                        assert!(had || self.rule.replica_only_tags, "{:?} never had {tag} of {place:?}", deletion.source);
+                        assert!(
+                            had || self.rule.replica_only_tags,
+                            "{:?} never had {tag} of {place:?}",
+                            deletion.source
+                        );
                     }
                     self.stays_whole(&after, place);
                 }
                 (Some(left), Some(tags)) if !tags.is_empty() => {
                     assert_eq!(left.status, held.status);
                     for tag in tags {
-                        let deletion = deletions.iter().filter(about).find(|deletion| deletion.tag.as_ref() == Some(&tag));
-                        let deletion = deletion.unwrap_or_else(|| panic!("{tag} is gone from {place:?}, and no deletion says so"));
+                        let deletion =
+                            deletions.iter().filter(about).find(|deletion| deletion.tag.as_ref() == Some(&tag));
+                        let deletion =
+                            deletion.unwrap_or_else(|| panic!("{tag} is gone from {place:?}, and no deletion says so"));
                         let at_source = before.get(&(deletion.source.clone(), image.clone()));
                         assert!(at_source.is_some_and(|source| !source.tags.contains(&tag)), "{tag} of {place:?}");
                         assert!((self.rule.untags)(&tag), "no policy permits to remove {tag}");
@@ -240,7 +248,10 @@ impl Watched<'_> {
         assert!(!(has(&index()) && children.contains(&image.digest.to_string())), "a child of an index that stays");
         for letter in ['a', 'b', 'c'] {
             let artifact = digest(&crate::registries::artifact(letter));
-            assert!(!(artifact == image.digest.as_str() && has(&manifest(letter))), "an artifact of {letter}, which stays");
+            assert!(
+                !(artifact == image.digest.as_str() && has(&manifest(letter))),
+                "an artifact of {letter}, which stays"
+            );
         }
     }
 
@@ -294,19 +305,32 @@ impl Watched<'_> {
                         matches!(dossier.lineage.cause_of_loss(source), domain::fact::Cause::Repository { .. })
                     });
                     let decided = dossier.deletions.iter().any(|deletion| deletion.registry == *registry);
-                    assert!(decided || with_repository, "{} in {registry} is an orphan nobody decided about", image.image);
+                    assert!(
+                        decided || with_repository,
+                        "{} in {registry} is an orphan nobody decided about",
+                        image.image
+                    );
                 }
             }
         }
     }
 
-    fn is_kept_for_a_reason(&self, deletion: &Deletion, there: Option<&Held>, truth: &Truth, place: &Place, held: &Holdings) {
+    fn is_kept_for_a_reason(
+        &self,
+        deletion: &Deletion,
+        there: Option<&Held>,
+        truth: &Truth,
+        place: &Place,
+        held: &Holdings,
+    ) {
         let last = deletion.checks.last().unwrap();
         assert!(!last.passed && !last.why.is_empty(), "{deletion:?}");
         let Some(there) = there else { return };
         let has = |registry: &Registry| held.contains_key(&(registry.clone(), deletion.image.clone()));
         match last.check {
-            CheckName::Origin if last.why.contains("pushed to") => assert!(truth.pushed.contains_key(place), "{deletion:?}"),
+            CheckName::Origin if last.why.contains("pushed to") => {
+                assert!(truth.pushed.contains_key(place), "{deletion:?}")
+            }
             CheckName::Policy if self.rule.text == FOLLOW => {
                 let had = |tag: &Tag| truth.had(&deletion.source, &deletion.image, tag);
                 assert!(self.losses || there.tags.iter().any(|tag| !had(tag)), "{deletion:?}");

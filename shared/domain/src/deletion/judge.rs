@@ -416,10 +416,15 @@ fn permitted(
             let by: Vec<_> = answer.policies.iter().map(String::as_str).collect();
             format!("forbidden by {}", by.join(", "))
         };
-        refusals.push(format!("{action}: {why}"));
+        refusals.push((*action, why));
         policies.extend(answer.policies);
     }
-    Err((refusals.join("; "), policies))
+    let first = refusals.first().map(|(_, why)| why.clone()).unwrap_or_default();
+    if refusals.iter().all(|(_, why)| *why == first) {
+        return Err((first, policies));
+    }
+    let each: Vec<_> = refusals.into_iter().map(|(action, why)| format!("{action}: {why}")).collect();
+    Err((each.join("; "), policies))
 }
 
 fn archived_already(action: Action, seen: &Seen) -> Checked {

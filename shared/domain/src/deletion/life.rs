@@ -62,6 +62,12 @@ impl Deletion {
         self.acts.iter().rev().find(|act| act.did == Did::Approve)
     }
 
+    /// Whether the breaker stopped it, and no person.
+    #[must_use]
+    pub fn held_by_breaker(&self) -> bool {
+        self.status == Status::Held && self.checks.last().is_some_and(|check| check.check == CheckName::Breaker)
+    }
+
     /// A person does something about it.
     ///
     /// # Errors

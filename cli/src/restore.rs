@@ -1,0 +1,117 @@
+//! `restore`: an archived replica comes back by a call; a deleted one from wherever it still is.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    deletion::Look,
+    image::{Image, Registry, Tag},
+    lineage::Lineage,
+};
+use serde::Serialize;
+
+use crate::{answer, failure::Failure, reference::Reference, target::Target};
+
+/// What was found, and done.
+#[derive(Debug, Serialize)]
+pub struct Restored {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Where it is wanted.
+    pub registry: Registry,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is there, and pullable.
+    There,
+    /// ECR brings it back from the archive: "within 20 minutes".
+    /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>
+    UnderWay,
+    /// It is not there.
+    Gone {
+        /// The registries that still have it, looked at just now.
+        held_by: BTreeSet<Registry>,
+        /// The registries that could not be looked at.
+        unknown: BTreeSet<Registry>,
+        /// The tags that it had, as far as is recorded.
+        tags: BTreeSet<Tag>,
+        /// The commands that bring it back.
+        commands: Vec<String>,
+    },
+}
+
+/// Answers `restore`.
+///
+/// # Errors
+/// When the registry cannot be read, ECR refuses, or the table cannot be read.
+pub async fn restore(target: &Target, reference: &Reference, registry: &Registry) -> Result<Restored, Failure> {
+    let registries = target.registries();
+    let mut images = answer::resolve_ever(&target.table, reference).await?;
+    // A tag may mean different images: the one that is known there is meant.
+    if images.len() > 1 {
+        let mut known = BTreeSet::new();
+        for image in &images {
+            if target.table.placements(image).await?.placements.contains_key(registry) {
+                known.insert(image.clone());
+            }
+        }
+        images = known;
+    }
+    let mut images = images.into_iter();
+    let (Some(image), None) = (images.next(), images.next()) else {
+        return Err(Failure::Ambiguous { asked: format!("{reference:?}"), found: images.collect() });
+    };
+    let lineage = target.table.placements(&image).await?;
+    let unreadable = |source| Failure::Registry { what: "look", registry: registry.clone(), source };
+    let outcome = match registries.look(registry, &image).await.map_err(unreadable)? {
+        Look::There(seen) if seen.archived => {
+            let refused = |source| Failure::Registry { what: "restore it", registry: registry.clone(), source };
+            registries.restore(registry, &image).await.map_err(refused)?;
+            Outcome::UnderWay
+        }
+        Look::There(_) => Outcome::There,
+        _ => gone(target, &lineage, registry).await,
+    };
+    Ok(Restored { image, registry: registry.clone(), outcome })
+}
+
+/// Where it still is, and how it comes back from there.
+async fn gone(target: &Target, lineage: &Lineage, registry: &Registry) -> Outcome {
+    let registries = target.registries();
+    let (mut held_by, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for other in lineage.placements.keys().filter(|other| *other != registry) {
+        match registries.look(other, &lineage.image).await {
+            Ok(Look::There(seen)) if !seen.archived => _ = held_by.insert(other.clone()),
+            // Archived it cannot be pulled; it is restored there first.
+            Ok(Look::There(_)) | Err(_) => _ = unknown.insert(other.clone()),
+            Ok(_) => {}
+        }
+    }
+    let tags = lineage.placements.get(registry).map(|here| here.tags.keys().cloned().collect()).unwrap_or_default();
+    let commands = held_by.first().map(|from| copies(&lineage.image, from, registry, &tags)).unwrap_or_default();
+    Outcome::Gone { held_by, unknown, tags, commands }
+}
+
+/// The commands that copy an image with everything that belongs to it. `crane copy` keeps digests, indexes and their
+/// children. <https://github.com/google/go-containerregistry/blob/main/cmd/crane/doc/crane_copy.md>
+fn copies(image: &Image, from: &Registry, to: &Registry, tags: &BTreeSet<Tag>) -> Vec<String> {
+    let place = |registry: &Registry| format!("{}/{}", host(registry), image.repository);
+    let copy = |target: String| format!("crane copy {}@{} {target}", place(from), image.digest);
+    if tags.is_empty() {
+        return vec![copy(format!("{}@{}", place(to), image.digest))];
+    }
+    tags.iter().map(|tag| copy(format!("{}:{tag}", place(to)))).collect()
+}
+
+/// The host name of a registry.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html>
+fn host(registry: &Registry) -> String {
+    let suffix = if registry.region().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("{}.dkr.ecr.{}.{suffix}", registry.account(), registry.region())
+}
