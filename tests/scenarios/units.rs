@@ -46,10 +46,11 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
             ("push without a tag", 3.0),
             ("replicate", 4.0),
             ("replicate that moves a tag", 5.0),
-            ("delete of a tag", 4.0),
+            // Two of these are the loss that `mirror` is to look into, and its place in the index of what is due.
+            ("delete of a tag", 6.0),
             ("archive", 3.0),
-            ("delete of an image", 3.0),
-            ("lifecycle expiry", 3.0),
+            ("delete of an image", 5.0),
+            ("lifecycle expiry", 5.0),
             ("scan", 1.0),
         ]
     );
@@ -60,5 +61,15 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
     for batch in earlier.chunks(100) {
         assert!(store.deliver(batch).await.is_empty());
     }
-    assert_eq!(costs(&store, 2_000).await, first);
+    // A loss that is still to be looked into costs no place in the index again; a replica of what was lost before wakes it.
+    let again = costs(&store, 2_000).await;
+    let (mut more, mut less) = (0.0, 0.0);
+    for ((name, before), (_, after)) in first.iter().zip(&again) {
+        match *name {
+            "delete of a tag" | "delete of an image" | "lifecycle expiry" => less += before - after,
+            "replicate" => more += after - before,
+            _ => assert_eq!(before, after, "{name}"),
+        }
+    }
+    assert_eq!((more, less), (1.0, 3.0));
 }

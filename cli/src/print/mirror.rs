@@ -9,7 +9,7 @@ use domain::{
 };
 use indicatif::DecimalBytes;
 
-use super::{HEADING, Print, coloured, duration, styled, table, time};
+use super::{HEADING, Print, coloured, styled, table, time};
 use crate::{
     audit::NativeDeletes,
     deletions::{Acted, Breakers, Deletions, WasReset},
@@ -247,7 +247,7 @@ impl Print for Restored {
             Outcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● there already")),
             Outcome::UnderWay => {
                 let sign = coloured(AnsiColor::Blue, "◐ on its way back from the archive");
-                format!("{sign}: {what}\nECR takes up to {}.\n", duration(20 * 60))
+                format!("{sign}: {what}\nECR takes up to 20 minutes.\n")
             }
             Outcome::Gone { held_by, unknown, commands, .. } => {
                 let mut text = format!("{}: {what}\n", coloured(AnsiColor::Red, "○ deleted"));

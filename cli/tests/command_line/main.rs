@@ -3,6 +3,7 @@
 //! - `answers`: what each question prints, for people and for programs.
 //! - `files`: every form of input, and what is wrong with some.
 //! - `local`: registries on one machine, killed and restarted; the demo.
+//! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
 //! - `mistakes`: one clear line and a next step, never a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
@@ -11,4 +12,5 @@ mod answers;
 mod command;
 mod files;
 mod local;
+mod mirror;
 mod mistakes;

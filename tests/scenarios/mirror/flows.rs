@@ -1,4 +1,4 @@
-use domain::deletion::{CheckName, Status};
+use domain::deletion::{CheckName, Did, Status};
 use mirror::Mode;
 use serde_json::json;
 
@@ -90,4 +90,93 @@ async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
         let (status, why) = site.standing(TOKYO, image).await;
         assert!(!site.has(TOKYO, image), "{image}: {status:?} {why}");
     }
+}
+
+#[tokio::test]
+async fn a_policy_that_fails_to_evaluate_refuses() {
+    let policy = r#"
+        @id("follow") permit (principal, action, resource);
+        @id("overflows") forbid (principal, action, resource)
+        when { (resource.sizeBytes + 9223372036854775807) * 2 > 0 };"#;
+    let site = Site::new(policy).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "a policy failed").await;
+}
+
+#[tokio::test]
+async fn what_nobody_approved_stays_and_what_was_approved_goes() {
+    let policy = r#"@id("ask") @approval("required") permit (principal, action, resource);"#;
+    let site = Site::new(policy).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+    let mut waiting = site.deletion(TOKYO, &image, None).await;
+    assert_eq!(waiting.status, Status::AwaitingApproval);
+    let now = site.local.simulator.clock().now();
+    waiting.act(Did::Approve, "dana", now).unwrap();
+    site.local.table.put_deletion(&mut waiting).await.unwrap();
+    site.pass(60).await;
+    assert!(!site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+    let done = site.deletion(TOKYO, &image, None).await;
+    assert!(done.checks.iter().any(|check| check.check == CheckName::Approval && check.why.contains("dana")));
+}
+
+#[tokio::test]
+async fn what_is_held_stays_whatever_is_told_later() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.pass(60).await;
+    let mut held = site.deletion(TOKYO, &image, None).await;
+    held.act(Did::Hold, "dana", site.local.simulator.clock().now()).unwrap();
+    site.local.table.put_deletion(&mut held).await.unwrap();
+    // Every event comes once more, and the image is deleted once more.
+    let events: Vec<_> = site.local.simulator.emitted(0).iter().map(|emitted| emitted.event.to_string()).collect();
+    assert!(crate::store::deliver(&site.local.table, events).await.is_empty());
+    site.a_day().await;
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Held);
+}
+
+#[tokio::test]
+async fn the_last_copy_stays_where_the_policy_wants_that() {
+    let policy = r#"
+        @id("follow") permit (principal, action, resource);
+        @id("last-copy") forbid (principal, action, resource) when { context.otherCopies < 1 };"#;
+    let site = Site::new(policy).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.a_day().await;
+    // Both were due in the same run, and each was a copy of the other.
+    assert!(site.has(TOKYO, &image) != site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
+async fn an_archived_source_still_has_it() {
+    let site = Site::new(r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("v2"));
+    site.arrive().await;
+    let archive = json!({"imageId": {"imageDigest": image.digest}, "targetStorageClass": "ARCHIVE"});
+    site.call(IRELAND, "UpdateImageStorageClass", archive);
+    // Both tags go from the table's point of view, and the image stays.
+    let event = |tag: &str| {
+        let mut event = crate::events::delete(IRELAND, 'a', Some(tag), 0);
+        event["time"] = json!("2026-11-02T09:02:00Z");
+        event["detail"]["image-digest"] = json!(image.digest);
+        event.to_string()
+    };
+    assert!(crate::store::deliver(&site.local.table, [event("v1"), event("v2")]).await.is_empty());
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
 }

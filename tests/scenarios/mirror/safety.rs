@@ -19,7 +19,6 @@ use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
 use proptest::{prelude::*, sample::select};
-use serde_json::json;
 use simulator::{Caller, Held, ImageStatus, settings::Unconfirmed};
 
 use super::{FOLLOW, interruptions::impatient};
@@ -79,10 +78,12 @@ type Holdings = BTreeMap<Place, Held>;
 /// What the registries did, by all they emitted.
 #[derive(Default)]
 struct Truth {
-    /// Where an image was pushed, with which tags, and whether that is known by now.
-    pushed: BTreeMap<Place, Vec<(Option<Tag>, bool)>>,
+    /// Where an image was pushed, how often, and whether that is known by now.
+    pushed: BTreeMap<Place, Vec<bool>>,
     /// Where it came from, and whether that is known by now.
     replicated: BTreeMap<Place, BTreeMap<Registry, bool>>,
+    /// The tags that an image ever got there, by a push or by replication.
+    tags: BTreeMap<Place, BTreeSet<Tag>>,
     /// What lifecycle policies expired.
     expired: BTreeSet<Place>,
 }
@@ -98,8 +99,11 @@ impl Truth {
                 let Subject::Image(image) = subject else { continue };
                 let known = emitted.deliveries > 0 && now.duration_since(time) > KNOWN_AFTER;
                 let place = (registry, image);
+                if let What::Pushed { tag: Some(tag), .. } | What::Replicated { tag: Some(tag), .. } = &what {
+                    truth.tags.entry(place.clone()).or_default().insert(tag.clone());
+                }
                 match what {
-                    What::Pushed { tag, .. } => truth.pushed.entry(place).or_default().push((tag, known)),
+                    What::Pushed { .. } => truth.pushed.entry(place).or_default().push(known),
                     What::Replicated { source, .. } => {
                         *truth.replicated.entry(place).or_default().entry(source).or_default() |= known;
                     }
@@ -115,8 +119,7 @@ impl Truth {
 
     /// Whether a source ever had a tag on an image.
     fn had(&self, source: &Registry, image: &Image, tag: &Tag) -> bool {
-        let pushes = self.pushed.get(&(source.clone(), image.clone())).into_iter().flatten();
-        pushes.into_iter().any(|(pushed, _)| pushed.as_ref() == Some(tag))
+        self.tags.get(&(source.clone(), image.clone())).is_some_and(|tags| tags.contains(tag))
     }
 }
 
@@ -231,7 +234,7 @@ impl Watched<'_> {
             assert!(!(covers && has), "{source} replicates {place:?} and has it");
         }
         let pushes = truth.pushed.get(place).into_iter().flatten();
-        let known = pushes.filter(|(_, known)| *known).count();
+        let known = pushes.filter(|known| **known).count();
         assert_eq!(known, 0, "{place:?} was pushed there");
         let native = rules.get(&deletion.source).and_then(|rules| rules.native_deletes(&image.repository, registry));
         assert_eq!(native, None, "ECR deletes {place:?} by itself");

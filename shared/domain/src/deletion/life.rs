@@ -82,7 +82,10 @@ impl Deletion {
             (Did::Hold, Status::Held) => return refuse("it is held already"),
             (Did::Release, Status::Done) => return refuse("it is over"),
             (Did::Release, Status::Pending | Status::AwaitingApproval) => return refuse("nothing holds it"),
-            (Did::Release, _) | (Did::Approve, Status::AwaitingApproval) => self.again(now),
+            (Did::Release, _) => self.again(format!("released by {by}, to be judged again"), now),
+            (Did::Approve, Status::AwaitingApproval) => {
+                self.again(format!("approved by {by}, to be judged again"), now)
+            }
             // The approval stands when the rest is judged again.
             (Did::Approve, _) => {}
             (Did::Hold, _) => {
@@ -98,7 +101,8 @@ impl Deletion {
     }
 
     /// It is to be judged again, now.
-    fn again(&mut self, now: Timestamp) {
+    fn again(&mut self, why: String, now: Timestamp) {
+        self.checks.push(Check::passed(CheckName::Person, why));
         self.status = Status::Pending;
         self.due = Some(now);
         self.attempts = 0;

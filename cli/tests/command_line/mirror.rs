@@ -1,0 +1,169 @@
+//! What people ask and do about deletions, against registries in this process.
+
+use std::time::Duration;
+
+use cli::local::{Local, LocalSettings};
+use domain::image::Registry;
+use jiff::Timestamp;
+use mirror::Mode;
+use policy::Policy;
+use serde_json::{Value, json};
+use simulator::Caller;
+
+use crate::command::{Ran, User};
+
+const IRELAND: &str = "111122223333/eu-west-1";
+const TOKYO: &str = "444455556666/ap-northeast-1";
+
+const POLICY: &str = r#"
+@id("follow") @grace("24h")
+permit (principal, action in [Action::"delete", Action::"untag"], resource)
+when { !(resource.tagLine like "* v*") };
+
+@id("versions-need-approval") @grace("24h") @approval("required")
+permit (principal, action == Action::"delete", resource)
+when { resource.tagLine like "* v*" };
+
+@id("never-stable")
+forbid (principal, action, resource)
+when { resource.tagLine like "* stable *" };
+"#;
+
+struct Scene {
+    local: Local,
+    user: User,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Scene {
+    /// Ireland replicates four images to Tokyo, and loses three of them: one may go, one needs approval, one is never to go.
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let settings = LocalSettings { now: Timestamp::now(), mode: Mode::Enforce, ..LocalSettings::default() };
+        let mut local = runtime.block_on(Local::start(settings)).unwrap();
+        local.mirror.policy = Policy::load("test.cedar", POLICY);
+        let scene = Self { local, user: User::new(), runtime };
+        let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+        scene.call(TOKYO, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
+        scene.call(IRELAND, "CreateRepository", json!({}));
+        let to = json!([{"region": "ap-northeast-1", "registryId": "444455556666"}]);
+        let rules = json!({"rules": [{"destinations": to}]});
+        scene.call(IRELAND, "PutReplicationConfiguration", json!({"replicationConfiguration": rules}));
+        for tag in ["build-7", "v1", "stable", "archived"] {
+            let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
+            let manifest =
+                json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
+            scene.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
+        }
+        scene.pass(60);
+        for tag in ["build-7", "v1", "stable"] {
+            scene.call(IRELAND, "BatchDeleteImage", json!({"imageIds": [{"imageTag": tag}]}));
+        }
+        let archive = json!({"imageId": {"imageTag": "archived"}, "targetStorageClass": "ARCHIVE"});
+        scene.call(TOKYO, "UpdateImageStorageClass", archive);
+        scene.pass(60);
+        scene
+    }
+
+    fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
+        body["repositoryName"] = json!("team/app");
+        let registry: Registry = registry.parse().unwrap();
+        let arn = format!("arn:aws:sts::{}:assumed-role/platform/dana", registry.account());
+        let caller = Caller { account: registry.account().into(), region: registry.region().into(), arn };
+        self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
+    }
+
+    /// Time passes, events arrive, `mirror` runs.
+    fn pass(&self, seconds: u64) {
+        self.local.simulator.step(Duration::from_secs(seconds));
+        self.runtime.block_on(async {
+            self.local.deliver_now().await;
+            self.local.mirror_now().await.unwrap();
+        });
+    }
+
+    /// The command, by a person with credentials of the hub's account, who enters registries with a role.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let endpoint = self.local.endpoint.as_str();
+        let more = ["--table", "ecr-lineage", "--endpoint-url", endpoint, "--region", "eu-west-1", "--role", "reader"];
+        let credentials = [("AWS_ACCESS_KEY_ID", "999988887777"), ("AWS_SECRET_ACCESS_KEY", "local")];
+        self.user.run_with(&[arguments, &more].concat(), &credentials, "")
+    }
+
+    /// What a command prints, with its call; times are of the day, and left out.
+    fn shows(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        let call = arguments.join(" ").replace(self.user.path(), "FOLDER");
+        format!("$ ecr-lineage {call}\n{}{}\n", without_times(&ran.out), without_times(&ran.err))
+            .replace(self.user.path(), "FOLDER")
+    }
+}
+
+/// A text with `TIME` for every `2026-11-22 14:00:00`, also as RFC 3339.
+fn without_times(text: &str) -> String {
+    let form = b"dddd-dd-dd dd:dd:dd";
+    let is_time = |rest: &str| {
+        let bytes = rest.as_bytes();
+        bytes.len() >= form.len()
+            && bytes.iter().zip(form).all(|(byte, form)| match form {
+                b'd' => byte.is_ascii_digit(),
+                b' ' => *byte == b' ' || *byte == b'T',
+                form => byte == form,
+            })
+    };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if is_time(rest) {
+            out.push_str("TIME");
+            rest = rest[form.len()..].trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+            rest = rest.strip_prefix('Z').unwrap_or(rest);
+        } else {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    out
+}
+
+#[test]
+fn deletions_are_listed_explained_held_approved_and_undone() {
+    let scene = Scene::new();
+    let policy = scene.user.file("mine.cedar", POLICY);
+    let (tokyo, mut report) = (["--registry", TOKYO], String::new());
+    report += &scene.shows(&["deletions"]);
+    report += &scene.shows(&["policy", "preview", &policy]);
+    report += &scene.shows(&["hold", "team/app:build-7"]);
+    scene.pass(24 * 3600);
+    report += &scene.shows(&["deletions", "--kept", "--held", "--waiting"]);
+    report += &scene.shows(&["policy", "explain", "team/app:stable", "--registry", TOKYO, "--policy", &policy]);
+    report += &scene.shows(&["approve", "team/app:v1"]);
+    report += &scene.shows(&["release", "team/app:build-7"]);
+    scene.pass(60);
+    report += &scene.shows(&["deletions", "--done"]);
+    report += &scene.shows(&["cancel", "team/app:build-7", tokyo[0], tokyo[1]]);
+    report += &scene.shows(&["restore", "team/app:archived", tokyo[0], tokyo[1]]);
+    report += &scene.shows(&["restore", "team/app:v1", tokyo[0], tokyo[1]]);
+    // Somebody in Ireland pushes it again, and turns replication off.
+    report += &scene.shows(&["audit", "native-deletes"]);
+    report += &scene.shows(&["breaker", "status"]);
+    report += &scene.shows(&["breaker", "reset", IRELAND, "--allow", "50"]);
+    report += &scene.shows(&["breaker", "status", IRELAND]);
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_clear_line() {
+    let scene = Scene::new();
+    let broken =
+        scene.user.file("broken.cedar", "@id(\"x\") permit (principal, action, resource) when { resource.colour };");
+    let mut report = String::new();
+    report += &scene.shows(&["hold", "team/app:archived"]);
+    report += &scene.shows(&["approve", "team/app:v1", "--registry", IRELAND]);
+    report += &scene.shows(&["release", "team/app:v1"]);
+    report += &scene.shows(&["policy", "preview", &broken]);
+    report += &scene.shows(&["policy", "check", &broken, "no/such.cedar"]);
+    report += &scene.shows(&["policy", "explain", "team/app:archived", "--registry", IRELAND]);
+    report += &scene.shows(&["deletions", "--since", "soon"]);
+    insta::assert_snapshot!(report);
+}
