@@ -310,7 +310,7 @@ pub struct LocalOptions {
 /// A time back from now, in which a day has 24 hours.
 fn time(text: &str) -> Result<SignedDuration, String> {
     let span = text.parse::<Span>().ok().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    span.filter(|time| time.is_positive()).ok_or_else(|| format!("`{text}` is not a time: write `12h` or `30d`"))
+    span.filter(SignedDuration::is_positive).ok_or_else(|| format!("`{text}` is not a time: write `12h` or `30d`"))
 }
 
 fn trouble(text: &str) -> Result<Trouble, String> {

@@ -1,7 +1,8 @@
-//! The release build of `record` under AWS's own Lambda runtime interface emulator: the contract between a function and
-//! Lambda, held by a program that nobody here wrote. <https://github.com/aws/aws-lambda-runtime-interface-emulator>
+//! The release builds of the functions under AWS's own Lambda runtime interface emulator: the contract between a function
+//! and Lambda, held by a program that nobody here wrote.
+//! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
-//! `RECORD_FUNCTION` names the build and `LAMBDA_RIE` the emulator; `.ci/run` sets both.
+//! `RECORD_FUNCTION` and `MIRROR_FUNCTION` name the builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
@@ -14,8 +15,13 @@ use std::{
 };
 
 use aws::table::Table;
-use cli::embedded::Embedded;
+use cli::{
+    embedded::Embedded,
+    local::{Local, LocalSettings},
+};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use simulator::{Caller, settings::Lag};
 
 /// The emulator with the function in it.
 struct Lambda {
@@ -24,8 +30,8 @@ struct Lambda {
 }
 
 impl Lambda {
-    fn start(endpoint: &str) -> Self {
-        let function = std::env::var("RECORD_FUNCTION").unwrap();
+    fn start(function: &str, endpoint: &str, environment: &[(&str, &str)]) -> Self {
+        let function = std::env::var(function).unwrap();
         let emulator = std::env::var("LAMBDA_RIE").unwrap();
         let port = free_port();
         let mut command = Command::new(emulator);
@@ -36,8 +42,8 @@ impl Lambda {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "111122223333")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
-            .env("TABLE_NAME", "lineage")
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let lambda = Self { process: command.spawn().unwrap(), port };
@@ -105,7 +111,7 @@ async fn the_release_build_speaks_lambdas_contract() {
     table.create().await.unwrap();
     let endpoint = embedded.endpoint.clone();
     let lambda = tokio::task::spawn_blocking(move || {
-        let lambda = Lambda::start(&endpoint);
+        let lambda = Lambda::start("RECORD_FUNCTION", &endpoint, &[("TABLE_NAME", "lineage")]);
         let good =
             batch(&[("good", sample("push.json")), ("poison", "poison".into()), ("also", sample("delete.json"))]);
         assert_eq!(lambda.invoke(&good), json!({"batchItemFailures": [{"itemIdentifier": "poison"}]}));
@@ -130,4 +136,56 @@ async fn the_release_build_speaks_lambdas_contract() {
     let events = metric("Events").unwrap_or_else(|| panic!("{printed}"));
     assert_eq!(events["_aws"]["CloudWatchMetrics"][0]["Namespace"], "ecr-lineage");
     assert_eq!(events["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Kind"]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_release_build_of_mirror_deletes_what_is_due() {
+    let now = Timestamp::now();
+    let mut settings = LocalSettings { now, ..LocalSettings::default() };
+    settings.registries.lag = Lag::exactly(SignedDuration::from_secs(1));
+    let local = Local::start(settings).await.unwrap();
+    let call = |operation: &str, mut body: Value| {
+        body["repositoryName"] = json!("team/app");
+        let caller = Caller {
+            account: "111122223333".into(),
+            region: "eu-west-1".into(),
+            arn: "arn:aws:iam::111122223333:user/dana".into(),
+        };
+        local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
+    };
+    let manifest =
+        json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": 1}}).to_string();
+    call("CreateRepository", json!({}));
+    let rules = json!({"rules": [{"destinations": [{"region": "us-east-1", "registryId": "111122223333"}]}]});
+    call("PutReplicationConfiguration", json!({"replicationConfiguration": rules}));
+    call("PutImage", json!({"imageManifest": manifest, "imageTag": "v1"}));
+    local.simulator.step(Duration::from_secs(5));
+    assert_eq!(local.simulator.held().len(), 2);
+    call("BatchDeleteImage", json!({"imageIds": [{"imageTag": "v1"}]}));
+    local.deliver_now().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("at-once.cedar");
+    std::fs::write(&policy, r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#).unwrap();
+    let (endpoint, policy) = (local.endpoint.clone(), policy.display().to_string());
+    let printed = tokio::task::spawn_blocking(move || {
+        let roles = [("READ_ROLE", "reader"), ("DELETE_ROLE", "deleter"), ("MODE", "enforce")];
+        let table = [("TABLE_NAME", "ecr-lineage"), ("POLICY_FILE", policy.as_str())];
+        let environment = [roles.as_slice(), &table].concat();
+        let lambda = Lambda::start("MIRROR_FUNCTION", &endpoint, &environment);
+        // The clock of the function is the machine's, a few seconds behind the registries'.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let summary = lambda.invoke(&json!({}));
+            assert_eq!(summary["failures"], 0, "{summary}");
+            if summary["standing"]["done"] == 1 {
+                return lambda.end();
+            }
+            assert!(Instant::now() < deadline, "{summary}");
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let printed = printed.await.unwrap();
+    assert!(local.simulator.held().is_empty());
+    assert!(printed.contains("\"Deletions\""), "{printed}");
 }

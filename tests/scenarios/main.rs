@@ -16,7 +16,12 @@
 //! All of it runs against the embedded table, or against whatever implementation of DynamoDB listens at
 //! `TEST_DYNAMODB_ENDPOINT`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it expects by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says what it expects by panicking"
+)]
 
 mod batches;
 mod definition;

@@ -1,5 +1,7 @@
 //! What people ask and do about deletions, against registries in this process.
 
+#![expect(clippy::indexing_slicing, reason = "a test says what it expects by panicking")]
+
 use std::time::Duration;
 
 use cli::local::{Local, LocalSettings};
@@ -116,11 +118,11 @@ fn without_times(text: &str) -> String {
     while let Some(next) = rest.chars().next() {
         if is_time(rest) {
             out.push_str("TIME");
-            rest = rest[form.len()..].trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+            rest = rest.split_at(form.len()).1.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
             rest = rest.strip_prefix('Z').unwrap_or(rest);
         } else {
             out.push(next);
-            rest = &rest[next.len_utf8()..];
+            rest = rest.split_at(next.len_utf8()).1;
         }
     }
     out

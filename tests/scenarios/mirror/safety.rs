@@ -108,7 +108,7 @@ impl Truth {
                         *truth.replicated.entry(place).or_default().entry(source).or_default() |= known;
                     }
                     What::ImageDeleted { cause: domain::fact::Cause::Lifecycle { .. } } => {
-                        _ = truth.expired.insert(place)
+                        _ = truth.expired.insert(place);
                     }
                     _ => {}
                 }
@@ -332,7 +332,7 @@ impl Watched<'_> {
         let has = |registry: &Registry| held.contains_key(&(registry.clone(), deletion.image.clone()));
         match last.check {
             CheckName::Origin if last.why.contains("pushed to") => {
-                assert!(truth.pushed.contains_key(place), "{deletion:?}")
+                assert!(truth.pushed.contains_key(place), "{deletion:?}");
             }
             CheckName::Policy if self.rule.text == FOLLOW => {
                 let had = |tag: &Tag| truth.had(&deletion.source, &deletion.image, tag);

@@ -84,7 +84,7 @@ impl Deletion {
             (Did::Release, Status::Pending | Status::AwaitingApproval) => return refuse("nothing holds it"),
             (Did::Release, _) => self.again(format!("released by {by}, to be judged again"), now),
             (Did::Approve, Status::AwaitingApproval) => {
-                self.again(format!("approved by {by}, to be judged again"), now)
+                self.again(format!("approved by {by}, to be judged again"), now);
             }
             // The approval stands when the rest is judged again.
             (Did::Approve, _) => {}
