@@ -1,7 +1,7 @@
 """The baseline: what `record` does for image events, written with boto3 as a Python Lambda function.
 
 Same calls to DynamoDB in the same order, same items; the benchmark checks that both leave the same table behind.
-It does less than `record`: it knows no CloudTrail records, and validates only what it needs.
+It does less than `record`: it knows no deletions and no CloudTrail records, and validates only what it needs.
 """
 
 import json
@@ -190,6 +190,15 @@ def record_image(repository, digest, facts):
             if winner != digest:
                 prove((repository, digest, registry, tag), {"moved": {"since": time, "at": at, "to": winner}})
     known = {name: join_stored(name, evidence) for name, evidence in proved.items()}
+    # A replica of what its source has lost meanwhile is looked into.
+    for source in sorted({fact["source"] for fact in facts if fact["what"] == "replicated"}):
+        DYNAMODB.get_item(
+            TableName=TABLE,
+            Key=key(f"image#{repository}@{digest}", f"loss#{source}"),
+            ProjectionExpression="pk",
+            ConsistentRead=True,
+            ReturnConsumedCapacity="TOTAL",
+        )
     metrics = []
     for fact in facts:
         sk = f"fact#{fact['time']}#{fact['registry']}#{fact['event_id']}"

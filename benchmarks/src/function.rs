@@ -28,7 +28,7 @@ use tokio::{
 use crate::{Error, events, report::Report};
 
 /// How often each function is started; the median counts.
-const STARTS: usize = 20;
+pub(crate) const STARTS: usize = 20;
 
 /// Releases of six events each that are recorded while CPU is measured, and before, to warm up.
 const RELEASES: u32 = 500;
@@ -51,7 +51,7 @@ struct Api {
 }
 
 /// A running function.
-struct Function {
+pub(crate) struct Function {
     process: Child,
     invocations: mpsc::UnboundedSender<String>,
     answers: mpsc::UnboundedReceiver<Result<String, String>>,
@@ -59,7 +59,12 @@ struct Function {
 
 impl Function {
     /// Starts a function, and waits until it asks for its first invocation: its cold start.
-    async fn start(mut command: Command, table: &str, endpoint: &str) -> Result<(Self, Duration), Error> {
+    pub(crate) async fn start(
+        mut command: Command,
+        table: &str,
+        endpoint: &str,
+        more: &[(&str, &str)],
+    ) -> Result<(Self, Duration), Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let (ready, mut first) = mpsc::unbounded_channel();
@@ -89,6 +94,7 @@ impl Function {
             // As the deployed function has it: one bundle of certificates instead of a folder with the same again.
             .env("SSL_CERT_FILE", CERTIFICATES.iter().find(|path| Path::new(path).exists()).unwrap_or(&""))
             .env("TABLE_NAME", table)
+            .envs(more.iter().copied())
             .stdout(Stdio::null())
             .kill_on_drop(true);
         let started = Instant::now();
@@ -106,18 +112,11 @@ impl Function {
 
     /// CPU time used so far by all threads, user and system, in seconds.
     fn cpu_seconds(&self) -> Result<f64, Error> {
-        let mut nanoseconds = 0.0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
-            // The time spent on a processor, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst); the
-            // times in `stat` are sampled a hundred times a second, too coarse for work of less than a millisecond.
-            let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanoseconds += schedstat.split_whitespace().next().unwrap_or_default().parse::<f64>()?;
-        }
-        Ok(nanoseconds / 1e9)
+        cpu_seconds(&self.pid()?.to_string())
     }
 
     /// The most memory resident at once, in MiB.
-    fn peak_mebibytes(&self) -> Result<f64, Error> {
+    pub(crate) fn peak_mebibytes(&self) -> Result<f64, Error> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/…/status")?;
         let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
@@ -127,6 +126,18 @@ impl Function {
     fn pid(&self) -> Result<u32, Error> {
         self.process.id().ok_or_else(|| "the function ended".into())
     }
+}
+
+/// CPU time used so far by all threads of a process, user and system, in seconds.
+pub(crate) fn cpu_seconds(process: &str) -> Result<f64, Error> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // The time spent on a processor, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst); the
+        // times in `stat` are sampled a hundred times a second, too coarse for work of less than a millisecond.
+        let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += schedstat.split_whitespace().next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 async fn next(State(api): State<Arc<Api>>) -> Response {
@@ -166,15 +177,15 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
     };
     let (mut our_starts, mut their_starts) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        our_starts.push(Function::start(ours(), "none", &embedded.endpoint).await?.1);
-        their_starts.push(Function::start(baseline(), "none", &embedded.endpoint).await?.1);
+        our_starts.push(Function::start(ours(), "none", &embedded.endpoint, &[]).await?.1);
+        their_starts.push(Function::start(baseline(), "none", &embedded.endpoint, &[]).await?.1);
     }
 
     for table in ["ours", "baseline"] {
         Table::new(embedded.client().await, table).create().await?;
     }
-    let (mut one, _) = Function::start(ours(), "ours", &embedded.endpoint).await?;
-    let (mut other, _) = Function::start(baseline(), "baseline", &embedded.endpoint).await?;
+    let (mut one, _) = Function::start(ours(), "ours", &embedded.endpoint, &[]).await?;
+    let (mut other, _) = Function::start(baseline(), "baseline", &embedded.endpoint, &[]).await?;
     let warm_up: Vec<_> = (0..WARM_UP).flat_map(events::release).collect();
     let measured: Vec<_> = (WARM_UP..WARM_UP + RELEASES).flat_map(events::release).collect();
     take_turns(&mut one, &mut other, &warm_up).await?;
@@ -197,7 +208,7 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
 }
 
 /// The median in milliseconds.
-fn median(mut times: Vec<Duration>) -> f64 {
+pub(crate) fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3
 }

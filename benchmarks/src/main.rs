@@ -1,10 +1,11 @@
-//! What `record` needs, beside the same work in Python; what each kind of event costs; what the whole route on one machine
-//! takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for what the rows
+//! What `record` and `mirror` need, beside the same work in Python; what each kind of event costs; what the whole route on
+//! one machine takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for what the rows
 //! mean.
 
 mod cost;
 mod events;
 mod function;
+mod mirror;
 mod report;
 mod route;
 
@@ -38,6 +39,18 @@ enum Part {
         #[arg(long)]
         python: PathBuf,
     },
+    /// The mirror function: a thousand expired images, and its cold start beside its baseline
+    Mirror {
+        /// The release build of the mirror function
+        #[arg(long)]
+        function: PathBuf,
+        /// A Python that has the baseline's requirements
+        #[arg(long)]
+        python: PathBuf,
+        /// How many images expire
+        #[arg(long, default_value_t = 1_000)]
+        images: u32,
+    },
     /// The request units of events and questions
     Cost {
         /// How many images the table holds for the last column
@@ -58,6 +71,10 @@ async fn main() -> Result<ExitCode, Error> {
     let mut report = Report::default();
     match &options.part {
         Part::Function { function, python } => function::compare(function, python, &mut report).await?,
+        Part::Mirror { function, python, images } => {
+            mirror::compare(function, python, &mut report).await?;
+            mirror::measure(*images, &mut report).await?;
+        }
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }
