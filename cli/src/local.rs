@@ -224,6 +224,8 @@ async fn account(endpoint: &str, account: &str, region: &str) -> SdkConfig {
 /// # Errors
 /// As [`Local::start`] and [`Local::run`].
 pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
+    // Here a person waits: better now than as an alert in the table.
+    mirror::load_policy(options.policy.as_deref())?;
     let local = Local::start(settings(options)).await?;
     say(&welcome(&local.endpoint, options));
     let ended = local.run(interrupted(), |message| say(&told(message))).await;
@@ -285,6 +287,14 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
         1.0 => line("clock", "as fast as the wall's"),
         speed => line("clock", &format!("{speed} times as fast as the wall's")),
     }
+    let policy = options.policy.as_ref().map(|file| file.display().to_string());
+    match (policy, options.enforce) {
+        (None, _) => line("mirror", "keeps every replica (`--policy FILE` says which may follow their sources)"),
+        (Some(policy), false) => {
+            line("mirror", &format!("asks {policy} and touches nothing (`--enforce` does what it permits)"))
+        }
+        (Some(policy), true) => line("mirror", &format!("does what {policy} permits, each minute")),
+    }
     if options.trouble != simulator::trouble::Trouble::default() {
         line("trouble", &format!("{} (seed {})", options.trouble, options.seed));
     }
@@ -300,6 +310,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
         "ecr-lineage --table ecr-lineage show team/app:v1",
         "aws ecr batch-delete-image --repository-name team/app --image-ids imageTag=v1",
         "ecr-lineage --table ecr-lineage orphans",
+        "ecr-lineage --table ecr-lineage deletions --kept --pending",
     ];
     _ = writeln!(text, "\n{}\n", styled(HEADING, "To try, in another terminal:"));
     for command in try_it {

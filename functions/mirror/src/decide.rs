@@ -199,12 +199,14 @@ impl Mirror {
             let other = |(registry, rules)| {
                 (registry != &deletion.registry).then(|| (registry, Other { rules, look: look(registry) }))
             };
+            let unknown = Err("nobody asked".to_owned());
             let closed = Breaker::default();
             let nowhere = BTreeSet::new();
             let case = Case {
                 lineage: &lineage,
                 now,
                 replica,
+                onwards: rules.get(&deletion.registry).unwrap_or(&unknown),
                 others: rules.iter().filter_map(other).collect(),
                 going: going.get(&image.digest).unwrap_or(&nowhere),
                 subject,

@@ -66,6 +66,13 @@ impl Rules {
     pub fn native_deletes(&self, repository: &RepositoryName, destination: &Registry) -> Option<usize> {
         self.to(repository, destination).find(|(_, rule)| rule.deletes_natively).map(|(number, _)| number)
     }
+
+    /// The first rule by which ECR would replicate a deletion in a repository to anywhere.
+    #[must_use]
+    pub fn carries_deletions_on(&self, repository: &RepositoryName) -> Option<usize> {
+        let carries = |rule: &Rule| rule.deletes_natively && rule.covers(repository) && !rule.destinations.is_empty();
+        self.rules.iter().position(carries).map(|index| index + 1)
+    }
 }
 
 impl Rule {

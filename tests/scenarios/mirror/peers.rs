@@ -279,6 +279,18 @@ async fn ecr_itself_is_left_to_what_it_does() {
     assert!(!site.has(VIRGINIA, &image));
 }
 
+/// And it carries a deletion on: one in Tokyo, whose own rule has the switch on, would be made in Virginia as well.
+#[tokio::test]
+async fn ecr_itself_would_carry_our_deletion_on() {
+    let site = Site::new(FOLLOW).await;
+    site.replicate(TOKYO, &[VIRGINIA], true);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    site.keeps(TOKYO, &image, "rule 1 of 444455556666/ap-northeast-1 would have ECR delete it elsewhere").await;
+}
+
 /// Cloud Custodian stops a run that would touch too much, before any action (`max-resources`); nobody else does.
 #[tokio::test]
 async fn nobody_else_stops_a_script_that_deletes_everything() {

@@ -238,6 +238,8 @@ impl Watched<'_> {
         assert_eq!(known, 0, "{place:?} was pushed there");
         let native = rules.get(&deletion.source).and_then(|rules| rules.native_deletes(&image.repository, registry));
         assert_eq!(native, None, "ECR deletes {place:?} by itself");
+        let onwards = rules.get(registry).and_then(|rules| rules.carries_deletions_on(&image.repository));
+        assert_eq!(onwards, None, "ECR would carry the deletion of {place:?} on");
         self.done.push((deletion.source.clone(), registry.clone(), now));
     }
 

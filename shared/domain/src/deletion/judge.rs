@@ -83,6 +83,8 @@ pub struct Case<'a> {
     pub now: Timestamp,
     /// The replica.
     pub replica: Look,
+    /// The replication rules of the replica's registry, or why they could not be read.
+    pub onwards: &'a Result<Rules, String>,
     /// Every other registry that is known.
     pub others: BTreeMap<&'a Registry, Other<'a>>,
     /// Registries whose copy of this image goes at the same time, or may have.
@@ -294,23 +296,35 @@ fn is_exact(digest: &Digest) -> bool {
         && encoded.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// 2. ECR does not replicate this deletion by itself.
+/// 2. ECR does not replicate this deletion by itself: neither here, nor from here onwards.
 fn native(case: &Case<'_>) -> Checked {
     let Deletion { source, registry, image, .. } = case.deletion;
     match case.others.get(source).map(|other| other.rules) {
-        Some(Ok(rules)) => match rules.native_deletes(&image.repository, registry) {
-            None => Ok(format!("{source} does not replicate deletions to {registry} by itself")),
-            Some(number) => {
+        Some(Ok(rules)) => {
+            if let Some(number) = rules.native_deletes(&image.repository, registry) {
                 let what = match &case.replica {
                     Look::There(_) => "it has not deleted this replica",
                     Look::Missing | Look::NoRepository => "this replica is gone",
                     Look::Unreadable(_) | Look::NotAsked => "this replica could not be looked at",
                 };
-                Err((Verdict::Keep, format!("rule {number} of {source} has ECR replicate deletions itself: {what}")))
+                let why = format!("rule {number} of {source} has ECR replicate deletions itself: {what}");
+                return Err((Verdict::Keep, why));
+            }
+        }
+        Some(Err(why)) => {
+            return Err((Verdict::PutOff, format!("the replication rules of {source} cannot be read: {why}")));
+        }
+        None => return Err((Verdict::PutOff, format!("the replication rules of {source} were not read"))),
+    }
+    match case.onwards {
+        Ok(rules) => match rules.carries_deletions_on(&image.repository) {
+            None => Ok(format!("{source} does not replicate deletions to {registry} by itself")),
+            Some(number) => {
+                let why = format!("rule {number} of {registry} would have ECR delete it elsewhere as well, unasked");
+                Err((Verdict::Keep, why))
             }
         },
-        Some(Err(why)) => Err((Verdict::PutOff, format!("the replication rules of {source} cannot be read: {why}"))),
-        None => Err((Verdict::PutOff, format!("the replication rules of {source} were not read"))),
+        Err(why) => Err((Verdict::PutOff, format!("the replication rules of {registry} cannot be read: {why}"))),
     }
 }
 
