@@ -126,12 +126,7 @@ fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> Strin
     let lags: Vec<_> = place.replicated_from.iter().filter_map(|from| from.lag_seconds).map(duration).collect();
     let (sign, word) = (sign(place.status), word(place.status));
     let mut text = format!("{:<longest$}  {sign} {word:<13}  {since:<19}  {}\n", place.registry, lags.join(", "));
-    let mut detail = |line: &str| {
-        let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
-        let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-        let options = options.initial_indent("    ").subsequent_indent("      ");
-        _ = writeln!(text, "{}", textwrap::fill(line, options));
-    };
+    let mut detail = |line: &str| _ = writeln!(text, "{}", filled(line, ["    ", "      "], width));
     if place.orphan {
         detail(&coloured(AnsiColor::Yellow, "! orphan: its source no longer has it"));
     }
@@ -239,6 +234,13 @@ impl Print for Orphans {
         _ = writeln!(text, "\n{count} {replicas} whose source no longer has the image");
         text
     }
+}
+
+/// A line in as many as it needs: the indents of the first and of the rest. Without a terminal it stays whole.
+fn filled(line: &str, [first, rest]: [&str; 2], width: Option<u16>) -> String {
+    let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(line, options.initial_indent(first).subsequent_indent(rest))
 }
 
 /// A table without lines: columns apart, headings bold. The columns in `whole` are never broken.

@@ -151,7 +151,7 @@ def test_what_local_says_to_try_works_as_it_stands(endpoint, request):
     ran = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert '"status": "IN_PROGRESS"' in ran.stdout and "pushed as v1" in ran.stdout
-    assert len(commands) == 9
+    assert len(commands) == 10
 
 
 @pytest.mark.only_simulator("the table is ours")
@@ -163,3 +163,21 @@ def test_the_table_is_on_the_same_port(sites, aws, ireland):
         if any(digest(image("the table")) in item["pk"]["S"] for item in items):
             return
     raise AssertionError("the push is not in the table")
+
+
+@pytest.mark.only_simulator("the command is ours")
+def test_the_switch_that_boto3_sets_is_the_one_that_is_read(sites, ireland, virginia):
+    """The Rust SDK's type lacks `deleteReplication`: it is read from the answer as it came."""
+    account = sites.accounts[0]
+    environment = {
+        **os.environ, "AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": sites.endpoint,
+    }
+    command = [os.environ["ECR_LINEAGE"], "--table", "ecr-lineage", "--role", "conformance", "--format", "json"]
+    command += ["audit", "native-deletes", "--source", f"{account}/eu-west-1"]
+    for native in [True, False, None]:
+        ireland.replicate(virginia, native=native)
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        (audited,) = json.loads(ran.stdout)["rules"]
+        assert (audited["on"], audited["destinations"]) == (bool(native), [f"{account}/us-east-1"])

@@ -59,6 +59,16 @@ impl Site {
         site
     }
 
+    /// An image that both others have, and Ireland no longer.
+    pub(crate) async fn with_loss(policy: &str) -> (Self, Image) {
+        let site = Self::new(policy).await;
+        let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+        site.arrive().await;
+        assert!(site.has(VIRGINIA, &image) && site.has(TOKYO, &image));
+        site.delete_image(IRELAND, &image);
+        (site, image)
+    }
+
     /// A call to the repository that must succeed.
     pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
         body["repositoryName"] = json!(APP);

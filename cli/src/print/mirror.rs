@@ -9,7 +9,7 @@ use domain::{
 };
 use indicatif::DecimalBytes;
 
-use super::{HEADING, Print, coloured, styled, table, time};
+use super::{HEADING, Print, coloured, filled, styled, table, time};
 use crate::{
     audit::NativeDeletes,
     deletions::{Acted, Breakers, Deletions, WasReset},
@@ -55,9 +55,7 @@ pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
     let due = deletion.due.filter(|_| deletion.status == Status::Pending);
     let due = due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
     let line = format!("deletion{tag} {}{due}: {}", standing(deletion.status), reason(deletion));
-    let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
-    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-    format!("{}\n", textwrap::fill(&line, options.initial_indent("    ").subsequent_indent("      ")))
+    filled(&line, ["    ", "      "], width) + "\n"
 }
 
 /// The rows of some deletions.
@@ -210,11 +208,8 @@ impl Print for Preview {
 fn checks(text: &mut String, checks: &[Check], width: Option<u16>) {
     for check in checks {
         let sign = if check.passed { coloured(AnsiColor::Green, "✓") } else { coloured(AnsiColor::Yellow, "✗") };
-        let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
-        let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
-        let options = options.initial_indent("  ").subsequent_indent("              ");
         let line = format!("{sign} {:<9} {}", check.check.word(), check.why);
-        _ = writeln!(text, "{}", textwrap::fill(&line, options));
+        _ = writeln!(text, "{}", filled(&line, ["  ", "              "], width));
     }
 }
 

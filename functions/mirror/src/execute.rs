@@ -19,7 +19,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     AT_A_TIME, CLAIM, Mirror, Mode, Summary,
@@ -256,6 +256,16 @@ impl Mirror {
                 // First the fact: a deletion that is done is in the lineage.
                 self.record_done(&deletion, claimed.changed_at).await?;
                 deletion.settle(Status::Done, Check::passed(CheckName::Call, why), now);
+                info!(
+                    registry = %deletion.registry,
+                    image.repository = %deletion.image.repository,
+                    image.digest = %deletion.image.digest,
+                    image.tag = deletion.tag.as_ref().map(Tag::as_str),
+                    source = %deletion.source,
+                    action = deletion.action.map(Action::word),
+                    policies = ?deletion.policies,
+                    "a replica followed its source"
+                );
             }
             Outcome::PutOff(check)
                 if check.check == CheckName::Manifest && now.duration_since(deletion.since) > PATIENCE =>

@@ -98,10 +98,7 @@ async fn a_policy_that_fails_to_evaluate_refuses() {
         @id("follow") permit (principal, action, resource);
         @id("overflows") forbid (principal, action, resource)
         when { (resource.sizeBytes + 9223372036854775807) * 2 > 0 };"#;
-    let site = Site::new(policy).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(policy).await;
     site.a_day().await;
     site.keeps(TOKYO, &image, "a policy failed").await;
 }
@@ -109,10 +106,7 @@ async fn a_policy_that_fails_to_evaluate_refuses() {
 #[tokio::test]
 async fn what_nobody_approved_stays_and_what_was_approved_goes() {
     let policy = r#"@id("ask") @approval("required") permit (principal, action, resource);"#;
-    let site = Site::new(policy).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(policy).await;
     site.a_day().await;
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
@@ -129,10 +123,7 @@ async fn what_nobody_approved_stays_and_what_was_approved_goes() {
 
 #[tokio::test]
 async fn what_is_held_stays_whatever_is_told_later() {
-    let site = Site::new(FOLLOW).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let mut held = site.deletion(TOKYO, &image, None).await;
     held.act(Did::Hold, "dana", site.local.simulator.clock().now()).unwrap();
@@ -151,10 +142,7 @@ async fn the_last_copy_stays_where_the_policy_wants_that() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("last-copy") forbid (principal, action, resource) when { context.otherCopies < 1 };"#;
-    let site = Site::new(policy).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(policy).await;
     site.a_day().await;
     site.a_day().await;
     // Both were due in the same run, and each was a copy of the other.

@@ -153,10 +153,7 @@ async fn any_call_may_fail_once_in_any_way() {
 
 #[tokio::test]
 async fn of_two_runs_at_once_one_acts() {
-    let site = Site::new(FOLLOW).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let (other, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
     site.local.simulator.step(Duration::from_secs(24 * 3600));
@@ -182,10 +179,7 @@ async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
     let empty = file("empty.cedar", "// nothing\n");
     let invalid = file("invalid.cedar", r#"@id("all") permit (principal, action, resource) when { resource.colour };"#);
     for path in [missing, empty, invalid] {
-        let mut site = Site::new(FOLLOW).await;
-        let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-        site.arrive().await;
-        site.delete_image(IRELAND, &image);
+        let (mut site, image) = Site::with_loss(FOLLOW).await;
         site.pass(60).await;
         site.local.mirror.policy = mirror::load_policy(Some(&path));
         let summary = site.pass(24 * 3600).await;
@@ -266,10 +260,7 @@ async fn a_replica_that_arrives_after_its_source_went_follows_it() {
 
 #[tokio::test]
 async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and_less() {
-    let mut site = Site::new(FOLLOW).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (mut site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
     site.local.simulator.set(|settings| settings.trouble.unheard = 1.0);

@@ -160,10 +160,7 @@ async fn harbor_fails_with_more_than_a_hundred() {
 /// Harbor #9168: an image that was cleaned up is not replicated when it is pushed again, or is deleted again.
 #[tokio::test]
 async fn harbor_deletes_what_was_pushed_again() {
-    let site = Site::new(FOLLOW).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(12 * 3600).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.a_day().await;
@@ -234,10 +231,7 @@ async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
 #[tokio::test]
 async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment() {
     let policy = r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#;
-    let site = Site::new(policy).await;
-    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
-    site.arrive().await;
-    site.delete_image(IRELAND, &image);
+    let (site, image) = Site::with_loss(policy).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
     // The deletion arrives last.
     let events = site.local.simulator.emitted(0);
