@@ -19,9 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
 use proptest::{prelude::*, sample::select};
+use serde_json::json;
 use simulator::{Caller, Held, ImageStatus, settings::Unconfirmed};
 
-use super::{FOLLOW, interruptions::impatient};
+use super::{FOLLOW, Site, interruptions::impatient};
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
     registries::{APP, Act, Route, act, digest, index, manifest, settings, unconfirmed},
@@ -357,6 +358,42 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
 }
 
+/// Images go in heaps, at any time; whatever the heaps, no more follow in a day than may.
+fn heaps(limit: u32, heaps: &[(usize, u64)]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut site = Site::new(FOLLOW).await;
+        let limits = Limit { images: limit, percent: 100 };
+        site.local.mirror.limits.people = limits;
+        let all: usize = heaps.iter().map(|(size, _)| size).sum();
+        let mut images: Vec<_> = (0..all).map(|n| site.push(IRELAND, &super::manifest(&n.to_string()), None)).collect();
+        site.arrive().await;
+        let held =
+            |site: &Site| site.local.simulator.held().keys().filter(|(place, _)| place.to_string() == TOKYO).count();
+        // When, and how many.
+        let mut gone: Vec<(Timestamp, usize)> = Vec::new();
+        let mut pass = async |site: &Site, hours: u64| {
+            let before = held(site);
+            site.pass(hours * 3600).await;
+            gone.push((site.local.simulator.clock().now(), before - held(site)));
+            for (at, _) in &gone {
+                let within = gone.iter().filter(|(when, _)| when >= at && when.duration_since(*at).as_hours() < 23);
+                let sum: usize = within.map(|(_, count)| count).sum();
+                assert!(sum <= limit as usize, "{sum} within a day, {limit} may go");
+            }
+        };
+        for (size, hours) in heaps {
+            let ids: Vec<_> = images.split_off(images.len() - size);
+            site.delete(IRELAND, &ids.iter().map(|image| json!({"imageDigest": image.digest})).collect::<Vec<_>>());
+            pass(&site, *hours).await;
+        }
+        pass(&site, 24).await;
+        // Either all of it went, or the breaker is open and says what it holds.
+        let breaker = site.local.table.breaker(&IRELAND.parse().unwrap()).await.unwrap();
+        assert!(held(&site) == 0 || breaker.opened.is_some(), "{} left", held(&site));
+    });
+}
+
 fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &str, acts: &[Act]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -403,5 +440,13 @@ proptest! {
         acts in proptest::collection::vec(act(), 1..50),
     ) {
         play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,unanswered=5", &acts);
+    }
+
+    #[test]
+    fn no_more_follow_in_a_day_than_may(
+        limit in 1u32..8,
+        sizes in proptest::collection::vec((1usize..6, 1u64..30), 1..5),
+    ) {
+        heaps(limit, &sizes);
     }
 }
