@@ -9,7 +9,7 @@ use aws::{
 };
 use domain::{
     breaker::{Breaker, Class, Opened, Place, Planned},
-    deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Seen, Stays, Verdict, judge, to_look_at},
+    deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Stays, Verdict, judge, to_look_at},
     image::{Digest, Registry, RepositoryName},
     lineage::{Lineage, Status},
     policy::Kind,
@@ -37,7 +37,7 @@ pub struct Decided {
     /// What to do about it, and why.
     pub decision: Decision,
     /// What the replica looked like.
-    pub seen: Option<Seen>,
+    pub replica: Look,
     /// What the source looked like.
     pub source: Look,
     /// Whether the table knows that the source has it.
@@ -181,8 +181,8 @@ impl Mirror {
             let image = &deletion.image;
             let look = |registry: &Registry| at(looks, registry, &image.repository, &image.digest);
             let replica = look(&deletion.registry);
-            let seen = if let Look::There(seen) = &replica { Some(seen.clone()) } else { None };
-            let subject = match seen.as_ref().and_then(|seen| seen.subject.as_ref()) {
+            let subject = if let Look::There(seen) = &replica { seen.subject.as_ref() } else { None };
+            let subject = match subject {
                 None => Stays::No,
                 Some(subject) => {
                     let goes = going.get(subject).is_some_and(|registries| registries.contains(&deletion.registry));
@@ -205,7 +205,7 @@ impl Mirror {
             let case = Case {
                 lineage: &lineage,
                 now,
-                replica,
+                replica: replica.clone(),
                 onwards: rules.get(&deletion.registry).unwrap_or(&unknown),
                 others: rules.iter().filter_map(other).collect(),
                 going: going.get(&image.digest).unwrap_or(&nowhere),
@@ -226,7 +226,7 @@ impl Mirror {
             if matches!(decision.verdict, Verdict::Go(_)) && deletion.tag.is_none() {
                 going.entry(image.digest.clone()).or_default().insert(deletion.registry.clone());
             }
-            decisions.all.push(Decided { decision, seen, source, known_at_source, class, deletion });
+            decisions.all.push(Decided { decision, replica, source, known_at_source, class, deletion });
         }
     }
 }

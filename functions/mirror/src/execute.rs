@@ -96,24 +96,21 @@ impl Mirror {
         decided: Decided,
         now: Timestamp,
     ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
-        let Decided { mut deletion, decision, seen, source, known_at_source, .. } = decided;
-        let interrupted = (deletion.status == Status::Executing).then_some(deletion.changed_at);
-        let ours = (deletion.action, deletion.policies.clone());
-        deletion.take(&decision, now);
-        if let (Some(claimed_at), Verdict::PutOff) = (interrupted, &decision.verdict) {
-            // Still nobody knows whether our call took effect.
-            (deletion.status, deletion.changed_at) = (Status::Executing, claimed_at);
-            (deletion.action, deletion.policies) = ours.clone();
-        }
-        match decision.verdict {
-            Verdict::Go(action) => return self.claim(deletion, action, seen, now).await,
-            // Our own call took effect, and its answer was lost.
-            Verdict::Gone if interrupted.is_some() => {
-                let claimed_at = interrupted.unwrap_or(now);
-                (deletion.action, deletion.policies) = ours;
-                self.record_done(&deletion, claimed_at).await?;
+        let Decided { mut deletion, decision, replica, source, known_at_source, .. } = decided;
+        if deletion.status == Status::Executing {
+            if took_effect(&deletion, &replica) {
+                return self.finish(&deletion, Outcome::Done("our call took effect".to_owned()), now).await.map(taken);
             }
-            Verdict::Gone if deletion.tag.is_none() && seen.is_none() => {
+            if decision.verdict == Verdict::PutOff {
+                // Still nobody knows.
+                let why = decision.checks.last().map(|check| check.why.clone()).unwrap_or_default();
+                return self.finish(&deletion, Outcome::Unknown(why), now).await.map(taken);
+            }
+        }
+        deletion.take(&decision, now);
+        match decision.verdict {
+            Verdict::Go(action) => return self.claim(deletion, action, replica, now).await,
+            Verdict::Gone if matches!(replica, Look::Missing | Look::NoRepository) && deletion.tag.is_none() => {
                 self.observe(&deletion, &deletion.registry, None, now).await?;
             }
             // The table is wrong about the source: it learns, and looks what else the source may have lost.
@@ -143,7 +140,7 @@ impl Mirror {
         &self,
         mut deletion: Deletion,
         action: Action,
-        seen: Option<domain::deletion::Seen>,
+        replica: Look,
         now: Timestamp,
     ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
         deletion.counted = true;
@@ -160,8 +157,11 @@ impl Mirror {
         if deletion.status != Status::Executing {
             return Ok((Some(deletion.status), None));
         }
-        let seen = seen.unwrap_or_default();
-        Ok((None, Some(Claimed { deletion, action, kind: seen.kind, subject: seen.subject })))
+        let (kind, subject) = match replica {
+            Look::There(seen) => (seen.kind, seen.subject),
+            _ => (Kind::Image, None),
+        };
+        Ok((None, Some(Claimed { deletion, action, kind, subject })))
     }
 
     /// Does what was claimed: indexes before their children, subjects before their referrers.
@@ -338,6 +338,20 @@ impl Mirror {
         let time = Timestamp::from_second(at.as_second()).unwrap_or(at);
         let subject = Subject::Image(deletion.image.clone());
         self.table.record(&[&Fact { time, registry: registry.clone(), event_id, subject, what }]).await.map(drop)
+    }
+}
+
+fn taken(status: Status) -> (Option<Status>, Option<Claimed>) {
+    (Some(status), None)
+}
+
+/// Whether a call of ours, whose answer nobody heard, was carried out.
+fn took_effect(claimed: &Deletion, replica: &Look) -> bool {
+    match (replica, &claimed.tag) {
+        (Look::Missing | Look::NoRepository, _) => true,
+        (Look::There(seen), Some(tag)) => !seen.tags.contains(tag),
+        (Look::There(seen), None) => claimed.action == Some(Action::Archive) && seen.archived,
+        (Look::Unreadable(_) | Look::NotAsked, _) => false,
     }
 }
 

@@ -441,6 +441,11 @@ proptest! {
     ) {
         play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,unanswered=5", &acts);
     }
+}
+
+proptest! {
+    // A case pushes and deletes dozens of images.
+    #![proptest_config(ProptestConfig { cases: (cases().cases / 8).max(12), ..cases() })]
 
     #[test]
     fn no_more_follow_in_a_day_than_may(
