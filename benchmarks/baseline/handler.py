@@ -1,7 +1,7 @@
 """The baseline: what `record` does for image events, written with boto3 as a Python Lambda function.
 
 Same calls to DynamoDB in the same order, same items; the benchmark checks that both leave the same table behind.
-It does less than `record`: it knows no deletions and no CloudTrail records, and validates only what it needs.
+It does less than `record`: it knows no CloudTrail records, and validates only what it needs.
 """
 
 import json
@@ -58,9 +58,12 @@ def read(body):
     elif action == "REPLICATE":
         fact["what"] = "replicated"
         fact["source"] = matching(REGISTRY, f"{detail['source-account']}/{detail['source-region']}")
+    elif action == "DELETE":
+        fact |= {"what": "tags_deleted", "tags": [tag]} if tag else {"what": "image_deleted"}
+        fact["cause"] = "unknown"
     else:
         raise ValueError(f"the baseline does not know {action}")
-    if tag:
+    if tag and action != "DELETE":
         fact["tag"] = tag
     return repository, digest, tag, fact
 
@@ -164,12 +167,33 @@ def join_stored(name, evidence):
     raise RuntimeError("contended")
 
 
+def put_loss(repository, digest, source):
+    name = f"{repository}@{digest}"
+    shard = sum(digest.encode()) % 8
+    due = {"queue": {"S": f"mirror#{shard}"}, "due": {"S": "1970-01-01T00:00:00Z"}}
+    put(key(f"image#{name}", f"loss#{source}") | due)
+
+
+def has_loss(repository, digest, source):
+    output = DYNAMODB.get_item(
+        TableName=TABLE,
+        Key=key(f"image#{repository}@{digest}", f"loss#{source}"),
+        ProjectionExpression="pk",
+        ConsistentRead=True,
+        ReturnConsumedCapacity="TOTAL",
+    )
+    return "Item" in output
+
+
 def record_image(repository, digest, facts):
     for registry in {fact["registry"] for fact in facts}:
         list_registry(registry)
     marks = sorted({(fact["tag"], fact["registry"], fact["time"]) for fact in facts if "tag" in fact})
     for tag, registry, time in marks:
         put(key(f"tag#{repository}:{tag}", f"{registry}#set#{time}#{digest}"))
+    for fact in facts:
+        for tag in fact.get("tags", ()):
+            put(key(f"tag#{repository}:{tag}", f"{fact['registry']}#removed#{fact['time']}#{digest}"))
     proved = {}
 
     def prove(name, evidence):
@@ -178,9 +202,12 @@ def record_image(repository, digest, facts):
     for fact in facts:
         if fact["what"] == "pushed":
             evidence = {"pushed": fact["time"]}
-        else:
+        elif fact["what"] == "replicated":
             evidence = {"replicated": {fact["source"]: fact["time"]}}
-        prove((repository, digest, fact["registry"], fact.get("tag")), evidence)
+        else:
+            evidence = {"removed": fact["time"]}
+        for tag in fact.get("tags", [fact.get("tag")]):
+            prove((repository, digest, fact["registry"], tag), evidence)
     for tag, registry, time in marks:
         pk, prefix = f"tag#{repository}:{tag}", f"{registry}#set#"
         for since, loser in nearest(pk, prefix, f"{prefix}{time}", False):
@@ -190,15 +217,13 @@ def record_image(repository, digest, facts):
             if winner != digest:
                 prove((repository, digest, registry, tag), {"moved": {"since": time, "at": at, "to": winner}})
     known = {name: join_stored(name, evidence) for name, evidence in proved.items()}
-    # A replica of what its source has lost meanwhile is looked into.
-    for source in sorted({fact["source"] for fact in facts if fact["what"] == "replicated"}):
-        DYNAMODB.get_item(
-            TableName=TABLE,
-            Key=key(f"image#{repository}@{digest}", f"loss#{source}"),
-            ProjectionExpression="pk",
-            ConsistentRead=True,
-            ReturnConsumedCapacity="TOTAL",
-        )
+    lost = {fact["registry"] for fact in facts if fact["what"] in ("tags_deleted", "image_deleted")}
+    for source in lost:
+        put_loss(repository, digest, source)
+    # A replica of what its source has lost meanwhile is looked into as well.
+    for source in {fact["source"] for fact in facts if fact["what"] == "replicated"} - lost:
+        if has_loss(repository, digest, source):
+            put_loss(repository, digest, source)
     metrics = []
     for fact in facts:
         sk = f"fact#{fact['time']}#{fact['registry']}#{fact['event_id']}"
@@ -259,7 +284,7 @@ def emit(metrics, request_id):
         }
         print(json.dumps({"_aws": aws, dimension: label, name: value, "RequestId": request_id}))
 
-    for kind in ("pushed", "replicated"):
+    for kind in ("pushed", "replicated", "tags_deleted", "image_deleted"):
         if count := metrics.count(kind):
             line("Kind", "Events", "Count", kind, count)
     lags = {}

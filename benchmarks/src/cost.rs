@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Error,
-    events::{REPLICAS, archive, delete, digest, push, replicate, scan},
+    events::{REPLICAS, SOURCE, archive, delete, digest, push, replicate, scan},
     report::Report,
 };
 
@@ -63,6 +63,8 @@ async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> R
     // Each round has its own tag and a later time: old news would cost less.
     let (image, tag, second) = (IMAGE, format!("release-{round}"), 100_000 + round * 100);
     let [replica, _] = REPLICAS;
+    // One of its own in each round: a loss is remembered.
+    let lost = IMAGE + 1 + round;
     let kinds = [
         ("push", Some(6.0), push(image, &tag, second)),
         ("push that moves a tag", Some(6.0), push(image + 1, &tag, second + 1)),
@@ -72,6 +74,8 @@ async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> R
         ("delete of an image", None, delete(replica, image, "", second + 5)),
         ("archive", None, archive(image, second + 6)),
         ("scan", None, scan(image, second + 7)),
+        ("delete of an image by its source", None, delete(SOURCE, lost, "", second + 8)),
+        ("replicate after that", None, replicate(replica, lost, &format!("late-{round}"), second + 9)),
     ];
     for (kind, at_most, event) in kinds {
         let (read, written) = units(table, &event).await?;

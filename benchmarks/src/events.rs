@@ -71,6 +71,18 @@ pub(crate) fn release(number: u32) -> Vec<Value> {
     events
 }
 
+/// A release that its source loses: first the tag of its version, then the image.
+pub(crate) fn lose(number: u32) -> [Value; 2] {
+    let second = number * 300 + 100;
+    [delete(SOURCE, number, &format!("v1.{number}"), second), delete(SOURCE, number, "", second + 1)]
+}
+
+/// A copy of it that comes only then.
+pub(crate) fn late(number: u32) -> Value {
+    let [replica, _] = REPLICAS;
+    replicate(replica, number, "", number * 300 + 200)
+}
+
 /// One batch of messages as Lambda hands it to the function.
 pub(crate) fn batch(events: &[Value]) -> String {
     let record = |(place, event): (usize, &Value)| {

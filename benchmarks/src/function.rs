@@ -40,6 +40,9 @@ const BATCH: usize = 10;
 /// Batches in a turn: four turns, so that a machine that slows down slows both, each long enough to be warm.
 const TURN: usize = 75;
 
+/// The table of each function.
+const TABLES: [&str; 2] = ["ours", "baseline"];
+
 /// Amazon Linux's certificates, and Debian's.
 const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
@@ -181,7 +184,7 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
         their_starts.push(Function::start(baseline(), "none", &embedded.endpoint, &[]).await?.1);
     }
 
-    for table in ["ours", "baseline"] {
+    for table in TABLES {
         Table::new(embedded.client().await, table).create().await?;
     }
     let (mut one, _) = Function::start(ours(), "ours", &embedded.endpoint, &[]).await?;
@@ -192,6 +195,8 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
     let before = (one.cpu_seconds()?, other.cpu_seconds()?);
     take_turns(&mut one, &mut other, &measured).await?;
     let used = (one.cpu_seconds()? - before.0, other.cpu_seconds()? - before.1);
+    let peak = (one.peak_mebibytes()?, other.peak_mebibytes()?);
+    lose(embedded, &mut one, &mut other).await?;
     if dump(embedded, "ours").await? != dump(embedded, "baseline").await? {
         return Err("the baseline left another table than the function: they do not do the same work".into());
     }
@@ -200,7 +205,7 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
     let (megabytes, events) = (std::fs::metadata(function)?.len() as f64 / 1e6, measured.len() as f64);
     report.alone("binary, stripped", "MB", megabytes, Some(8.0));
     report.beside("cold start, median of 20", "ms", median(our_starts), median(their_starts), 40.0);
-    report.beside("peak memory", "MiB", one.peak_mebibytes()?, other.peak_mebibytes()?, 4.0);
+    report.beside("peak memory", "MiB", peak.0, peak.1, 4.0);
     let milliseconds = |seconds: f64| seconds * 1e3 / events;
     let (ours, theirs) = (milliseconds(used.0), milliseconds(used.1));
     report.beside("CPU per event, warm, batches of 10", "ms", ours, theirs, 10.0);
@@ -226,6 +231,24 @@ async fn take_turns(one: &mut Function, other: &mut Function, events: &[Value]) 
         }
     }
     Ok(())
+}
+
+/// Gives both functions deletions, and copies that come after them: too rare to be measured, but part of the comparison.
+async fn lose(embedded: &Embedded, one: &mut Function, other: &mut Function) -> Result<(), Error> {
+    let lost: Vec<_> = (0..WARM_UP).flat_map(events::lose).collect();
+    take_turns(one, other, &lost).await?;
+    // Once `mirror` has looked into a loss, the table shows whether a late copy wakes it.
+    let (source, until) = (events::SOURCE.parse()?, "2026-11-01T00:00:00Z".parse()?);
+    for table in TABLES {
+        let table = Table::new(embedded.client().await, table);
+        for number in 0..WARM_UP {
+            let image = format!("team/app@{}", events::digest(number)).parse()?;
+            table.take_loss(&image, &source, until).await?;
+            table.settle_loss(&image, &source, until).await?;
+        }
+    }
+    let late: Vec<_> = (0..WARM_UP).map(events::late).collect();
+    take_turns(one, other, &late).await
 }
 
 /// Everything in a table, in an order.

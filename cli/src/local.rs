@@ -291,7 +291,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     match (policy, options.enforce) {
         (None, _) => line("mirror", "keeps every replica (`--policy FILE` says which may follow their sources)"),
         (Some(policy), false) => {
-            line("mirror", &format!("asks {policy} and touches nothing (`--enforce` does what it permits)"))
+            line("mirror", &format!("asks {policy} and touches nothing (`--enforce` does what it permits)"));
         }
         (Some(policy), true) => line("mirror", &format!("does what {policy} permits, each minute")),
     }
