@@ -1,6 +1,6 @@
 //! What `record` and `mirror` need, beside the same work in Python; what each kind of event costs; what the whole route on
-//! one machine takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for what the rows
-//! mean.
+//! one machine takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for
+//! what the rows mean.
 
 mod cost;
 mod events;

@@ -1,11 +1,13 @@
 //! What `mirror` needs: calls to ECR and time for many replicas at once, and its cold start beside the same in Python.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cli::local::{Local, LocalSettings};
+use domain::image::{Image, Registry};
 use mirror::Mode;
 use serde_json::{Value, json};
 use simulator::{
@@ -33,7 +35,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let lag = Lag::exactly("10s".parse()?);
     let local = Local::start(LocalSettings {
         registries: Settings { lag, ..Settings::default() },
-        now: "2026-11-02T09:00:00Z".parse()?,
+        now: SystemTime::now().try_into()?,
         policy: Some(PathBuf::from(POLICY)),
         mode: Mode::Enforce,
         ..LocalSettings::default()
@@ -48,20 +50,25 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     // The policy runs within a day, and its replicas are due a day later.
     local.simulator.step(Duration::from_secs(25 * 3600));
     local.deliver_now().await;
-    let held = || local.simulator.held().len();
-    let (all, left) = (images as usize * 7, images as usize * 4);
-    if held() != all {
-        return Err(format!("{} images instead of {all}: not as many expired as should", held()).into());
+    let expired = held(&local);
+    let source = format!("{}/{}", SOURCE.0, SOURCE.1).parse()?;
+    let stays = expired.get(&source).cloned().unwrap_or_default();
+    let all: usize = expired.values().map(BTreeSet::len).sum();
+    if stays.len() != images as usize || all != images as usize * 7 {
+        return Err(format!("{} images at the source, {all} in all: not as many expired as should", stays.len()).into());
     }
+    let followed: Held = expired.into_keys().map(|registry| (registry, stays.clone())).collect();
 
     let (calls, cpu, started) = (local.mirror.registries.calls(), cpu_seconds("self")?, Instant::now());
+    eprintln!("STAT {} {} threads {}", std::fs::read_to_string("/proc/self/stat")?, cpu_seconds("self")?, std::fs::read_dir("/proc/self/task")?.count());
     local.mirror_now().await?;
     local.simulator.step(Duration::from_secs(24 * 3600));
     local.deliver_now().await;
     local.mirror_now().await?;
+    eprintln!("STAT {} {} threads {}", std::fs::read_to_string("/proc/self/stat")?, cpu_seconds("self")?, std::fs::read_dir("/proc/self/task")?.count());
     let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds("self")? - cpu);
-    if held() != left {
-        return Err(format!("{} images instead of {left}: not all replicas followed", held()).into());
+    if held(&local) != followed {
+        return Err("a registry has other images than its source".into());
     }
     #[expect(clippy::cast_precision_loss, reason = "some thousand calls")]
     let calls = (local.mirror.registries.calls() - calls) as f64;
@@ -72,6 +79,17 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     report.alone(what("CPU per image and replica, registries and table included"), "ms", cpu * 1e3 / replicas, None);
     local.close().await;
     Ok(())
+}
+
+/// The images of each registry.
+type Held = BTreeMap<Registry, BTreeSet<Image>>;
+
+fn held(local: &Local) -> Held {
+    let mut held = Held::new();
+    for (registry, image) in local.simulator.held().into_keys() {
+        held.entry(registry).or_default().insert(image);
+    }
+    held
 }
 
 /// One source, three replicas, and twice as many images as will expire.
