@@ -237,11 +237,11 @@ async fn take_turns(one: &mut Function, other: &mut Function, events: &[Value]) 
 async fn lose(embedded: &Embedded, one: &mut Function, other: &mut Function) -> Result<(), Error> {
     let lost: Vec<_> = (0..WARM_UP).flat_map(events::lose).collect();
     take_turns(one, other, &lost).await?;
-    // Once `mirror` has looked into a loss, the table shows whether a late copy wakes it.
+    // `mirror` looks into every other loss: where it did, the table shows whether a late copy wakes it, elsewhere the loss.
     let (source, until) = (events::SOURCE.parse()?, "2026-11-01T00:00:00Z".parse()?);
     for table in TABLES {
         let table = Table::new(embedded.client().await, table);
-        for number in 0..WARM_UP {
+        for number in (0..WARM_UP).step_by(2) {
             let image = format!("team/app@{}", events::digest(number)).parse()?;
             table.take_loss(&image, &source, until).await?;
             table.settle_loss(&image, &source, until).await?;

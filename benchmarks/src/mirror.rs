@@ -60,12 +60,10 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let followed: Held = expired.into_keys().map(|registry| (registry, stays.clone())).collect();
 
     let (calls, cpu, started) = (local.mirror.registries.calls(), cpu_seconds("self")?, Instant::now());
-    eprintln!("STAT {} {} threads {}", std::fs::read_to_string("/proc/self/stat")?, cpu_seconds("self")?, std::fs::read_dir("/proc/self/task")?.count());
     local.mirror_now().await?;
     local.simulator.step(Duration::from_secs(24 * 3600));
     local.deliver_now().await;
     local.mirror_now().await?;
-    eprintln!("STAT {} {} threads {}", std::fs::read_to_string("/proc/self/stat")?, cpu_seconds("self")?, std::fs::read_dir("/proc/self/task")?.count());
     let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds("self")? - cpu);
     if held(&local) != followed {
         return Err("a registry has other images than its source".into());

@@ -44,7 +44,11 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["what", "unit", "ours", "baseline", "ratio", "at most", "met"]);
-        let figure = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
+        let rounded = |value: f64| {
+            let decimals = if value > 0.0 && value < 0.1 { 4 } else { 2 };
+            format!("{value:.decimals$}")
+        };
+        let figure = |value: Option<f64>| value.map(rounded).unwrap_or_default();
         for row in &self.rows {
             let ratio = row.baseline.map(|baseline| format!("1/{:.1}", baseline / row.ours)).unwrap_or_default();
             let met = if row.at_most.is_none() {

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Conflict,
     /// The request takes effect, and its answer leaves out the first of what it should list.
     Partial,
+    /// ECR refuses every deletion with a code that nobody has heard of; `at` does not matter.
+    Strange,
 }
 
 /// An HTTP client that goes wrong at one call.
@@ -65,7 +67,17 @@ impl HttpConnector for FaultyConnector {
             let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
             body.contains("placement#") && body.contains("ConditionExpression")
         };
+        let deletes = request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(".BatchDeleteImage"));
         match self.faulty.fault {
+            Fault::Strange if deletes => {
+                let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+                let ids = asked["imageIds"].as_array().unwrap().iter();
+                let failures: Vec<_> = ids
+                    .map(|id| json!({"imageId": id, "failureCode": "NeverHeardOf", "failureReason": "for some reason"}))
+                    .collect();
+                let body = json!({"imageIds": [], "failures": failures}).to_string();
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body))))
+            }
             Fault::Throttled if due => HttpConnectorFuture::ready(Ok(answer("ThrottlingException"))),
             Fault::Unreachable if due => HttpConnectorFuture::ready(Err(io())),
             Fault::Conflict if due && evidence() => {

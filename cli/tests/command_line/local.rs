@@ -149,6 +149,7 @@ fn what_it_cannot_use_is_one_clear_line() {
         (1, &["--port", port.as_str()][..]),
         (1, &["--port", "0", "--data", file.as_str()]),
         (1, &["--port", "0", "--data", used.as_str()]),
+        (1, &["--port", "0", "--policy", file.as_str()]),
         (2, &["--seed", "seven"]),
         (2, &["--speed", "-1"]),
         (2, &["--trouble", "lost=200"]),

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
 use domain::{
     alert::Kind,
     breaker::Limits,
-    deletion::Status,
+    deletion::{Did, Status},
     fact::{Cause, What},
     image::Image,
 };
@@ -274,5 +274,25 @@ async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and
     assert!(pending.attempts > 4 && pending.checks.last().unwrap().why.contains("cannot be read"), "{pending:?}");
     site.local.simulator.set(|settings| settings.trouble.unheard = 0.0);
     site.pass(6 * 3600).await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+#[tokio::test]
+async fn a_refusal_that_nobody_knows_keeps_the_replica_and_is_told_once() {
+    let (mut site, image) = Site::with_loss(FOLLOW).await;
+    (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Strange).await;
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+    let (status, why) = site.standing(TOKYO, &image).await;
+    assert_eq!((status, why.as_str()), (Status::Failed, "NeverHeardOf: for some reason"));
+    let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
+    // One for each registry and repository.
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == Kind::DeletionFailed).count(), 2);
+    // A person may have it tried again.
+    site.local.mirror.registries = impatient(&site.local.endpoint).await;
+    let mut failed = site.deletion(TOKYO, &image, None).await;
+    failed.act(Did::Release, "dana", site.local.simulator.clock().now()).unwrap();
+    site.local.table.put_deletion(&mut failed).await.unwrap();
+    site.pass(60).await;
     assert!(!site.has(TOKYO, &image));
 }
