@@ -5,12 +5,13 @@
 
 mod mirror;
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use domain::{
     fact::{Cause, Fact, StorageClass, What},
+    image::Tag,
     lineage::{Status, Whereabouts},
     tag::End,
 };
@@ -313,9 +314,24 @@ pub(crate) fn happened(fact: &Fact) -> String {
         What::RepositoryDeleted { cause } => coloured(AnsiColor::Red, format!("deleted{}", by(cause))),
         What::Archived { cause } => format!("archived{}", by(cause)),
         What::Restored => "restored".to_owned(),
-        What::Observed { storage: Some(StorageClass::Standard) } => "seen".to_owned(),
-        What::Observed { storage: Some(StorageClass::Archive) } => "seen, archived".to_owned(),
-        What::Observed { storage: None } => "seen to be gone".to_owned(),
+        What::Observed { storage: None, .. } => "seen to be gone".to_owned(),
+        What::Observed { storage: Some(class), tags, without, source } => {
+            let mut text = match class {
+                StorageClass::Standard => "seen".to_owned(),
+                StorageClass::Archive => "seen, archived".to_owned(),
+            };
+            let names = |tags: &BTreeSet<Tag>| tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ");
+            if !tags.is_empty() {
+                _ = write!(text, " with tag {}", names(tags));
+            }
+            if !without.is_empty() {
+                _ = write!(text, " without tag {}", names(without));
+            }
+            if let Some(source) = source {
+                _ = write!(text, ", replicated from {source}");
+            }
+            text
+        }
         What::Other { detail_type, .. } => styled(QUIET, detail_type),
     }
 }

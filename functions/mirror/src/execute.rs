@@ -111,7 +111,7 @@ impl Mirror {
         match decision.verdict {
             Verdict::Go(action) => return self.claim(deletion, action, replica, now).await,
             Verdict::Gone if matches!(replica, Look::Missing | Look::NoRepository) && deletion.tag.is_none() => {
-                self.observe(&deletion, &deletion.registry, None, now).await?;
+                self.observe(&deletion, &deletion.registry, What::SEEN_TO_BE_GONE, now).await?;
             }
             // The table is wrong about the source: it learns, and looks what else the source may have lost.
             Verdict::Present if !known_at_source => {
@@ -119,7 +119,13 @@ impl Mirror {
                     Look::There(seen) if seen.archived => StorageClass::Archive,
                     _ => StorageClass::Standard,
                 };
-                self.observe(&deletion, &deletion.source, Some(storage), now).await?;
+                let what = What::Observed {
+                    storage: Some(storage),
+                    tags: BTreeSet::new(),
+                    without: BTreeSet::new(),
+                    source: None,
+                };
+                self.observe(&deletion, &deletion.source, what, now).await?;
                 self.table.put_loss(&deletion.image, &deletion.source).await?;
             }
             Verdict::Ask => {
@@ -321,10 +327,10 @@ impl Mirror {
         &self,
         deletion: &Deletion,
         registry: &Registry,
-        storage: Option<StorageClass>,
+        what: What,
         now: Timestamp,
     ) -> Result<(), table::Error> {
-        self.record(deletion, registry, now, "mirror-looked".to_owned(), What::Observed { storage }).await
+        self.record(deletion, registry, now, "mirror-looked".to_owned(), what).await
     }
 
     async fn record(

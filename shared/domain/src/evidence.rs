@@ -45,7 +45,7 @@ pub struct Evidence {
     /// Deleted, or observed to be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
-    /// Here, in the archive storage class.
+    /// Here, in the archive storage class: of a tag, seen on an image that is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Timestamp>,
     /// The tag was put on another image in the same registry.
@@ -83,16 +83,16 @@ impl Evidence {
         self.moved.take_if(|moved| set > Some(moved.since));
     }
 
-    /// The newest time the name was put here, by a push or by replication.
+    /// The newest time the name was put here or seen here, pullable or archived.
     #[must_use]
     pub fn set(&self) -> Option<Timestamp> {
-        self.replicated.values().copied().max().max(self.pushed)
+        self.pullable().max(self.archived)
     }
 
     /// The newest time the name was here and pullable, by any proof.
     #[must_use]
     pub fn pullable(&self) -> Option<Timestamp> {
-        self.set().max(self.seen).max(self.moved.as_ref().map(|moved| moved.since))
+        self.replicated.values().copied().max().max(self.pushed).max(self.seen)
     }
 
     /// Seconds from the newest push at the source until this replica had it, if it has it.
@@ -111,24 +111,32 @@ pub fn of(fact: &Fact) -> Vec<(Name, Evidence)> {
     let Subject::Image(image) = &fact.subject else { return Vec::new() };
     let at = Some(fact.time);
     let none = Evidence::default();
+    let name = |tag: Option<&Tag>| Name { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
     let (tags, evidence): (Vec<Option<&Tag>>, _) = match &fact.what {
+        What::Observed { storage: Some(class), tags, without, source } => {
+            let mut seen = match class {
+                StorageClass::Standard => Evidence { seen: at, ..none },
+                StorageClass::Archive => Evidence { archived: at, ..none },
+            };
+            seen.replicated.extend(source.iter().map(|source| (source.clone(), fact.time)));
+            let there = std::iter::once(None).chain(tags.iter().map(Some)).map(|tag| (name(tag), seen.clone()));
+            let gone = without.iter().map(|tag| (name(Some(tag)), Evidence { removed: at, ..Evidence::default() }));
+            return there.chain(gone).collect();
+        }
         What::Pushed { tag, .. } => (vec![tag.as_ref()], Evidence { pushed: at, ..none }),
         What::Replicated { source, tag } => {
             (vec![tag.as_ref()], Evidence { replicated: [(source.clone(), fact.time)].into(), ..none })
         }
-        What::ImageDeleted { .. } | What::Observed { storage: None } => (vec![None], Evidence { removed: at, ..none }),
+        What::ImageDeleted { .. } | What::Observed { storage: None, .. } => {
+            (vec![None], Evidence { removed: at, ..none })
+        }
         What::TagsDeleted { tags, .. } => (tags.iter().map(Some).collect(), Evidence { removed: at, ..none }),
-        What::Archived { .. } | What::Observed { storage: Some(StorageClass::Archive) } => {
-            (vec![None], Evidence { archived: at, ..none })
-        }
-        What::Restored | What::Observed { storage: Some(StorageClass::Standard) } => {
-            (vec![None], Evidence { seen: at, ..none })
-        }
+        What::Archived { .. } => (vec![None], Evidence { archived: at, ..none }),
+        What::Restored => (vec![None], Evidence { seen: at, ..none }),
         What::ReplicationFailed { .. }
         | What::DeletionFailed { .. }
         | What::RepositoryDeleted { .. }
         | What::Other { .. } => (Vec::new(), none),
     };
-    let name = |tag: Option<&Tag>| Name { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
     tags.into_iter().map(|tag| (name(tag), evidence.clone())).collect()
 }

@@ -105,6 +105,15 @@ pub enum What {
     Observed {
         /// How the image was kept there; nothing if it was not there.
         storage: Option<StorageClass>,
+        /// Tags that were seen on it.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        tags: BTreeSet<Tag>,
+        /// Tags that it was thought to have, and that were not seen on it.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        without: BTreeSet<Tag>,
+        /// The registry that replicated it here, as ECR says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Registry>,
     },
     /// Anything else that ECR told: kept, and changes nothing.
     Other {
@@ -197,6 +206,10 @@ impl fmt::Display for Cause {
 }
 
 impl What {
+    /// Somebody looked, and it was not there.
+    pub const SEEN_TO_BE_GONE: Self =
+        Self::Observed { storage: None, tags: BTreeSet::new(), without: BTreeSet::new(), source: None };
+
     /// The word for this kind of fact, as in its JSON and in metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -393,7 +393,7 @@ fn order(fact: &Fact) -> impl Ord + '_ {
 fn presence(what: &What) -> Option<bool> {
     match what {
         What::Pushed { .. } | What::Replicated { .. } | What::Archived { .. } | What::Restored => Some(true),
-        What::Observed { storage } => Some(storage.is_some()),
+        What::Observed { storage, .. } => Some(storage.is_some()),
         What::ImageDeleted { .. } | What::RepositoryDeleted { .. } => Some(false),
         What::TagsDeleted { .. }
         | What::ReplicationFailed { .. }

@@ -48,6 +48,10 @@ pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
     match &fact.what {
         What::Pushed { tag, .. } | What::Replicated { tag, .. } => tag.iter().map(|tag| mark(tag, true)).collect(),
         What::TagsDeleted { tags, .. } => tags.iter().map(|tag| mark(tag, false)).collect(),
+        What::Observed { storage: Some(_), tags, without, .. } => {
+            let seen = tags.iter().map(|tag| mark(tag, true));
+            seen.chain(without.iter().map(|tag| mark(tag, false))).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -97,7 +97,12 @@ fn tag() -> impl Strategy<Value = Tag> {
 
 fn what() -> impl Strategy<Value = What> {
     let cause = || Just(Cause::Unknown);
-    let storage = select(vec![None, Some(StorageClass::Standard), Some(StorageClass::Archive)]);
+    let class = select(vec![StorageClass::Standard, StorageClass::Archive]);
+    let tags = || proptest::collection::btree_set(tag(), 0..=2);
+    let seen = (class, tags(), tags(), proptest::option::of(registry())).prop_map(|(class, tags, without, source)| {
+        let without = without.difference(&tags).cloned().collect();
+        What::Observed { storage: Some(class), tags, without, source }
+    });
     prop_oneof![
         6 => proptest::option::weighted(0.8, tag())
             .prop_map(|tag| What::Pushed { tag, artifact_media_type: None }),
@@ -111,7 +116,8 @@ fn what() -> impl Strategy<Value = What> {
         1 => cause().prop_map(|cause| What::RepositoryDeleted { cause }),
         1 => cause().prop_map(|cause| What::Archived { cause }),
         1 => Just(What::Restored),
-        1 => storage.prop_map(|storage| What::Observed { storage }),
+        1 => Just(What::SEEN_TO_BE_GONE),
+        2 => seen,
         1 => Just(What::Other { detail_type: "ECR Image Scan".into(), detail: None }),
     ]
 }
@@ -161,17 +167,19 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
     };
     let sets = |what: &What, tag: &Tag| match what {
         What::Pushed { tag: set, .. } | What::Replicated { tag: set, .. } => set.as_ref() == Some(tag),
+        What::Observed { tags, .. } => tags.contains(tag),
         _ => false,
     };
     let pullable = newest(&about, &|what| {
         matches!(what, What::Pushed { .. } | What::Replicated { .. } | What::Restored)
-            || matches!(what, What::Observed { storage: Some(StorageClass::Standard) })
+            || matches!(what, What::Observed { storage: Some(class), source, .. } if *class == StorageClass::Standard || source.is_some())
     });
     let archived = newest(&about, &|what| {
-        matches!(what, What::Archived { .. } | What::Observed { storage: Some(StorageClass::Archive) })
+        matches!(what, What::Archived { .. } | What::Observed { storage: Some(StorageClass::Archive), .. })
     });
-    let removed = newest(&about, &|what| matches!(what, What::ImageDeleted { .. } | What::Observed { storage: None }))
-        .max(newest(&here, &|what| matches!(what, What::RepositoryDeleted { .. })));
+    let removed =
+        newest(&about, &|what| matches!(what, What::ImageDeleted { .. } | What::Observed { storage: None, .. }))
+            .max(newest(&here, &|what| matches!(what, What::RepositoryDeleted { .. })));
     if removed > pullable.max(archived) {
         return (Status::Absent, BTreeSet::new());
     }
@@ -179,7 +187,7 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
     let (mut last_removal, mut last_other) = (None, None);
     for tag in TAGS.map(|tag| tag.parse::<Tag>().unwrap()) {
         let set = newest(&about, &|what| sets(what, &tag));
-        let untagged = newest(&about, &|what| matches!(what, What::TagsDeleted { tags, .. } if tags.contains(&tag)))
+        let untagged = newest(&about, &|what| matches!(what, What::TagsDeleted { tags, .. } | What::Observed { without: tags, .. } if tags.contains(&tag)))
             .filter(|at| Some(*at) > set);
         let taken = here
             .iter()
@@ -197,7 +205,7 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
     }
     let untagged_proof = newest(&about, &|what| {
         matches!(what, What::Pushed { tag: None, .. } | What::Replicated { tag: None, .. } | What::Restored)
-            || matches!(what, What::Archived { .. } | What::Observed { storage: Some(_) })
+            || matches!(what, What::Archived { .. } | What::Observed { storage: Some(_), .. })
     });
     let status = if current.is_empty() && last_removal > last_other.max(untagged_proof) {
         Status::ProbablyAbsent
