@@ -197,9 +197,7 @@ pub async fn reset(target: &Target, source: &Registry, allow: Option<u32>) -> Re
         return Err(Failure::Changed { what: format!("the breaker of {source}") });
     }
     let message = format!("the breaker of {source} was closed by {by}");
-    let next = "nothing; what it held is judged again".to_owned();
-    let alert = Alert { time: now, kind: Kind::BreakerReset, subject: source.to_string(), message, next };
-    table.put_alert(&alert).await?;
+    table.put_alert(&Alert::told(Kind::BreakerReset, &source.to_string(), message, now)).await?;
     let mut released = 0;
     loop {
         let held = table.deletions(Status::Held, source, Timestamp::UNIX_EPOCH, MOST).await?;

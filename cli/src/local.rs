@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use mirror::{Mirror, Mode, Summary};
 use simulator::{Simulator, queue::Message, server, settings::Settings};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use watch::Watch;
 
 use crate::{
     embedded::Embedded,
@@ -37,6 +38,8 @@ pub struct Local {
     pub table: Table,
     /// What lets replicas follow their sources, where its policy permits.
     pub mirror: Mirror,
+    /// What looks for copies that should be there by now.
+    pub watch: Watch,
     /// Where ECR, STS and DynamoDB answer.
     pub endpoint: String,
     embedded: Embedded,
@@ -69,11 +72,11 @@ pub struct LocalSettings {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
 
-/// How often `mirror` is started.
-const MIRROR_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How often `mirror` and `watch` are started.
+const EVERY: SignedDuration = SignedDuration::from_mins(1);
 
-/// How long `mirror` may run: as long as a Lambda function.
-const MIRROR_RUNS: SignedDuration = SignedDuration::from_mins(14);
+/// How long they may run: as long as a Lambda function.
+const RUNS: SignedDuration = SignedDuration::from_mins(14);
 
 /// The account that all of it runs in: the hub, which has no registry of its own.
 const HUB: &str = "999988887777";
@@ -99,9 +102,15 @@ impl Local {
             delete: Some("ecr-lineage-delete".to_owned()),
             external_id: None,
         };
+        let hub = account(&endpoint, HUB, "eu-west-1").await;
+        let watch = Watch {
+            table: Table::new(client.clone(), EMBEDDED_NAME),
+            registries: Registries::new(hub.clone(), roles.clone()),
+            name: "local".to_owned(),
+        };
         let mirror = Mirror {
             table: Table::new(client, EMBEDDED_NAME),
-            registries: Registries::new(account(&endpoint, HUB, "eu-west-1").await, roles),
+            registries: Registries::new(hub, roles),
             policy: mirror::load_policy(policy.as_deref()),
             mode,
             limits,
@@ -112,7 +121,7 @@ impl Local {
         let serving = server::serve(listener, simulator.clone(), Some(embedded.endpoint.clone()), async {
             _ = ended.await;
         });
-        Ok(Self { simulator, table, mirror, endpoint, embedded, end, serving: tokio::spawn(serving) })
+        Ok(Self { simulator, table, mirror, watch, endpoint, embedded, end, serving: tokio::spawn(serving) })
     }
 
     /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
@@ -127,11 +136,12 @@ impl Local {
                 self.deliver(messages).await.iter().for_each(&tell);
             }
         };
-        let mirroring = async {
+        let scheduled = async {
             let clock = self.simulator.clock();
             loop {
-                clock.wait_until(clock.now().saturating_add(MIRROR_EVERY).unwrap_or(Timestamp::MAX)).await;
-                if let Err(error) = self.mirror_now().await {
+                clock.wait_until(clock.now().saturating_add(EVERY).unwrap_or(Timestamp::MAX)).await;
+                let (watched, mirrored) = tokio::join!(self.watch_now(), self.mirror_now());
+                if let Err(error) = watched.map(drop).and(mirrored.map(drop)) {
                     return error;
                 }
             }
@@ -140,7 +150,7 @@ impl Local {
             () = end => Ok(()),
             failure = self.simulator.run() => Err(failure.into()),
             () = delivering => Ok(()),
-            error = mirroring => Err(error.into()),
+            error = scheduled => Err(error.into()),
         }
     }
 
@@ -150,8 +160,18 @@ impl Local {
     /// When the table cannot be asked what is due.
     pub async fn mirror_now(&self) -> Result<Summary, table::Error> {
         let clock = self.simulator.clock();
-        let until = clock.now().saturating_add(MIRROR_RUNS).unwrap_or(Timestamp::MAX);
+        let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.mirror.run(|| clock.now(), until).await
+    }
+
+    /// Starts `watch` once, as its schedule does.
+    ///
+    /// # Errors
+    /// When the table cannot be asked what is due.
+    pub async fn watch_now(&self) -> Result<watch::Summary, table::Error> {
+        let clock = self.simulator.clock();
+        let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
+        self.watch.run(|| clock.now(), until).await
     }
 
     /// Delivers all events that can be received now.

@@ -332,6 +332,7 @@ pub(crate) fn happened(fact: &Fact) -> String {
             }
             text
         }
+        What::ReplicationConfigured { by } => format!("replication rules changed by {by}"),
         What::Other { detail_type, .. } => styled(QUIET, detail_type),
     }
 }

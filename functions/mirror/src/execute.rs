@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws::{
     registry::{Deleted, IDS_PER_CALL, Id},
     retry::{Failure, chain},
-    table::{self, Stored},
+    table::{self, Errand, Stored},
 };
 use domain::{
     alert::Kind as AlertKind,
@@ -126,7 +126,7 @@ impl Mirror {
                     source: None,
                 };
                 self.observe(&deletion, &deletion.source, what, now).await?;
-                self.table.put_loss(&deletion.image, &deletion.source).await?;
+                self.table.put_errand(&deletion.image, &Errand::Loss(deletion.source.clone())).await?;
             }
             Verdict::Ask => {
                 let subject = deletion.source.to_string();

@@ -17,7 +17,7 @@ use std::{
 use aws::{
     registry::Registries,
     retry::chain,
-    table::{self, Due, Stored, Table},
+    table::{self, Due, Errand, Stored, Table, Work},
 };
 use domain::{
     alert::{self, Alert},
@@ -122,7 +122,11 @@ impl Mirror {
             error!(error = %invalid, "nothing is mirrored: the policy cannot be used");
             return Ok(Summary { idle: true, ..summary });
         }
-        if !self.table.take_lease(&self.name, started, until.saturating_add(CLAIM).unwrap_or(until)).await? {
+        if !self
+            .table
+            .take_lease(Work::Mirror, &self.name, started, until.saturating_add(CLAIM).unwrap_or(until))
+            .await?
+        {
             return Ok(Summary { idle: true, ..summary });
         }
         let mut taken = BTreeSet::new();
@@ -144,7 +148,7 @@ impl Mirror {
             }
         };
         // The lease ends now; if this fails it ends by itself.
-        if let Err(error) = self.table.take_lease(&self.name, started, started).await {
+        if let Err(error) = self.table.take_lease(Work::Mirror, &self.name, started, started).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
         for (status, count) in &summary.standing {
@@ -182,7 +186,7 @@ impl Mirror {
     async fn open(&self, image: Image, due: Due, now: Timestamp) -> Result<(usize, Vec<Candidate>), table::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
         for source in &due.losses {
-            self.table.take_loss(&image, source, until).await?;
+            self.table.take_errand(&image, &Errand::Loss(source.clone()), until).await?;
         }
         let dossier = self.table.dossier(&image).await?;
         let mut deletions: BTreeMap<_, Deletion> =
@@ -203,7 +207,7 @@ impl Mirror {
                     deletions.insert(place, opened);
                 }
             }
-            self.table.settle_loss(&image, source, until).await?;
+            self.table.settle_errand(&image, &Errand::Loss(source.clone()), until).await?;
         }
         let is_due = |deletion: &Deletion| {
             matches!(deletion.status, Status::Pending | Status::Executing) && deletion.due.is_some_and(|due| due <= now)
@@ -220,21 +224,7 @@ impl Mirror {
         message: String,
         now: Timestamp,
     ) -> Result<(), table::Error> {
-        let next = match kind {
-            alert::Kind::PolicyInvalid => {
-                "mend the policy (`ecr-lineage policy check FILE`); until then nothing is mirrored".to_owned()
-            }
-            alert::Kind::BreakerOpened => format!(
-                "look at `ecr-lineage deletions --held`; `ecr-lineage breaker reset {subject}` if it was meant, with `--allow N` for that many"
-            ),
-            alert::Kind::ApprovalWanted => {
-                "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
-            }
-            alert::Kind::DeletionFailed | alert::Kind::BreakerReset => {
-                "`ecr-lineage deletions --failed` lists them".to_owned()
-            }
-        };
-        let alert = Alert { time: now, kind, subject: subject.to_owned(), message, next };
+        let alert = Alert::told(kind, subject, message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 }

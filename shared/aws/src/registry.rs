@@ -19,15 +19,21 @@ use aws_sdk_ecr::{
         ConfigBag, Intercept, RuntimeComponents, interceptors::FinalizerInterceptorContextRef, retry::RetryConfig,
     },
     error::{BoxError, SdkError},
-    operation::describe_images::{DescribeImagesError, builders::DescribeImagesFluentBuilder},
+    operation::{
+        describe_image_replication_status::DescribeImageReplicationStatusError as CopiesError,
+        describe_images::{DescribeImagesError, builders::DescribeImagesFluentBuilder},
+    },
     primitives::DateTime,
-    types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageStatus, ImageStatusFilter, TargetStorageClass},
+    types::{
+        DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageReplicationStatus, ImageStatus, ImageStatusFilter,
+        ReplicationStatus, TargetStorageClass,
+    },
 };
 use domain::{
     deletion::{Look, Seen},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     policy::Kind,
-    replication::Rules,
+    replication::{CopyStatus, Rules},
 };
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -187,6 +193,41 @@ impl Registries {
         }
         let body = body.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
         Rules::read(&body).map_err(|error| Failure::unclear(crate::retry::chain(&error)))
+    }
+
+    /// What ECR knows of the copies of an image, by destination; nothing if the source does not have the image.
+    ///
+    /// # Errors
+    /// When it did not say.
+    pub async fn copies(
+        &self,
+        source: &Registry,
+        image: &Image,
+    ) -> Result<Option<BTreeMap<Registry, CopyStatus>>, Failure> {
+        let id = ImageIdentifier::builder().image_digest(image.digest.as_str()).build();
+        let call = self.to_read(source).await.describe_image_replication_status();
+        let call = call.registry_id(source.account()).repository_name(image.repository.as_str()).image_id(id);
+        let answer = match call.send().await {
+            Ok(answer) => answer,
+            Err(error) => match error.as_service_error() {
+                Some(CopiesError::ImageNotFoundException(_) | CopiesError::RepositoryNotFoundException(_)) => {
+                    return Ok(None);
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        let copy = |copy: &ImageReplicationStatus| {
+            let destination = Registry::new(copy.registry_id().unwrap_or_default(), copy.region().unwrap_or_default());
+            let destination = destination.map_err(|error| Failure::unclear(crate::retry::chain(&error)))?;
+            let status = match copy.status() {
+                Some(ReplicationStatus::InProgress) => CopyStatus::InProgress,
+                Some(ReplicationStatus::Complete) => CopyStatus::Complete,
+                Some(ReplicationStatus::Failed) => CopyStatus::Failed(copy.failure_code().map(str::to_owned)),
+                other => return Err(Failure::unclear(format!("unknown replication status {other:?}"))),
+            };
+            Ok((destination, status))
+        };
+        Ok(Some(answer.replication_statuses().iter().map(copy).collect::<Result<_, _>>()?))
     }
 
     /// Looks for some images in a repository; at the same time whether it has at least so many images, if anybody wants

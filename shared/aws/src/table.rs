@@ -4,14 +4,18 @@
 //! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
 //! lost, repeated or half done is mended by doing all of it again.
 
+mod alert;
 mod breaker;
 pub mod definition;
 mod deletion;
+mod expectation;
 mod item;
 mod list;
 mod record;
 
 pub use deletion::{Dossier, Due};
+pub use expectation::ToWatch;
+pub use item::{Errand, Known, Work};
 pub use record::Recorded;
 
 use std::{
@@ -55,6 +59,8 @@ pub struct Table {
     units: Units,
     /// Registries that this process knows to be listed.
     listed: Mutex<HashSet<Registry>>,
+    /// What this process knows of their settings.
+    remembered: Mutex<expectation::Remembered>,
 }
 
 /// Request units consumed so far, indexes included.
@@ -157,7 +163,13 @@ impl Table {
     /// The table of this name, which [`Table::create`] may have to create first.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into(), units: Units::default(), listed: Mutex::default() }
+        Self {
+            client,
+            name: name.into(),
+            units: Units::default(),
+            listed: Mutex::default(),
+            remembered: Mutex::default(),
+        }
     }
 
     /// Creates the table and its indexes, unless it is there.
@@ -274,8 +286,7 @@ impl Table {
                 Ok(Stored::New)
             }
             Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                // A failed condition still costs the write of an item of this size, one unit at least.
-                self.units.written.fetch_add(1, Relaxed);
+                self.wrote_nothing();
                 Ok(Stored::Known)
             }
             Err(error) => Err(Error::Write { table: self.name.clone(), key, source: error.into() }),
@@ -475,6 +486,11 @@ impl Table {
 
     fn read(&self, consumed: Option<&ConsumedCapacity>) {
         self.units.halves_read.fetch_add(whole(consumed, 2.0), Relaxed);
+    }
+
+    /// A failed condition still costs the write of an item of this size, one unit at least.
+    fn wrote_nothing(&self) {
+        self.units.written.fetch_add(1, Relaxed);
     }
 
     fn wrote(&self, consumed: Option<&ConsumedCapacity>) {

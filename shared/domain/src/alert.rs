@@ -1,17 +1,51 @@
-//! What a person should know.
+//! What a person should know: told once, counted, and told again when it is over.
+//!
+//! The same trouble with many images is one [`Incident`]: it is told when it opens, again at growing intervals while it
+//! lasts, and once when it is over. Each of these is an [`Alert`], which never changes and has an id of its own.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Something that a person should know. Stored in the same step as what caused it.
+use crate::image::{Image, Registry};
+
+/// An incident is over no sooner than this after it opened: trouble that comes and goes is one incident.
+pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long after the first alert an incident that lasts is told again; then after twice as long, and so on.
+const REMIND: SignedDuration = SignedDuration::from_hours(1);
+
+/// No longer than this between two alerts of an incident.
+const REMIND_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
+
+/// Something that a person should know. Stored once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
+    /// The same whenever it is told.
+    pub id: String,
+    /// The same for every alert of one incident.
+    pub incident: String,
     /// When.
     pub time: Timestamp,
     /// What happened.
     pub kind: Kind,
-    /// To what: a registry, or a registry and a repository. One alert of a kind and subject is kept for a day.
+    /// Whether it begins, lasts or is over.
+    pub state: State,
+    /// How soon a person should look.
+    pub severity: Severity,
+    /// To what: a registry, a registry and a repository, or a source and a destination.
     pub subject: String,
+    /// The registry that is copied from, where it is about replication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Registry>,
+    /// The registry that is copied to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Registry>,
+    /// One of the images.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// How many images since it began, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// What happened, in one line.
     pub message: String,
     /// What to do next.
@@ -22,6 +56,20 @@ pub struct Alert {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// A copy is under way for longer than it should be.
+    ReplicationLate,
+    /// ECR gave up on a copy.
+    ReplicationFailed,
+    /// ECR knows of no copy where a rule asks for one.
+    ReplicationMissing,
+    /// A copy arrived without its tag.
+    ReplicaUntagged,
+    /// A replica was deleted while its source has the image.
+    ReplicaDeleted,
+    /// Somebody pushed where replicas go.
+    PushedToReplica,
+    /// ECR's own replication of deletions was switched on or off.
+    NativeDeletesSwitched,
     /// The policy cannot be used: nothing is mirrored.
     PolicyInvalid,
     /// More was deleted at a source than its breaker lets through.
@@ -32,18 +80,282 @@ pub enum Kind {
     ApprovalWanted,
     /// ECR refused a deletion for a reason that will not pass.
     DeletionFailed,
+    /// Something that this needs cannot be reached.
+    PipelineUnhealthy,
+}
+
+/// Whether something begins, lasts or is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It happened: nothing more is told of it.
+    Told,
+    /// It began.
+    Opened,
+    /// It lasts.
+    Open,
+    /// It is over.
+    Resolved,
+}
+
+/// How soon a person should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// When there is time.
+    Info,
+    /// Today.
+    Warning,
+    /// Now.
+    Critical,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::ReplicationLate,
+        Self::ReplicationFailed,
+        Self::ReplicationMissing,
+        Self::ReplicaUntagged,
+        Self::ReplicaDeleted,
+        Self::PushedToReplica,
+        Self::NativeDeletesSwitched,
+        Self::PolicyInvalid,
+        Self::BreakerOpened,
+        Self::BreakerReset,
+        Self::ApprovalWanted,
+        Self::DeletionFailed,
+        Self::PipelineUnhealthy,
+    ];
+
     /// The word for it, as in its JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::ReplicationLate => "replication_late",
+            Self::ReplicationFailed => "replication_failed",
+            Self::ReplicationMissing => "replication_missing",
+            Self::ReplicaUntagged => "replica_untagged",
+            Self::ReplicaDeleted => "replica_deleted",
+            Self::PushedToReplica => "pushed_to_replica",
+            Self::NativeDeletesSwitched => "native_deletes_switched",
             Self::PolicyInvalid => "policy_invalid",
             Self::BreakerOpened => "breaker_opened",
             Self::BreakerReset => "breaker_reset",
             Self::ApprovalWanted => "approval_wanted",
             Self::DeletionFailed => "deletion_failed",
+            Self::PipelineUnhealthy => "pipeline_unhealthy",
         }
     }
+
+    fn severity(self) -> Severity {
+        match self {
+            Self::BreakerReset | Self::PushedToReplica => Severity::Info,
+            Self::ReplicationLate
+            | Self::ReplicaUntagged
+            | Self::ReplicaDeleted
+            | Self::ApprovalWanted
+            | Self::NativeDeletesSwitched => Severity::Warning,
+            Self::ReplicationFailed
+            | Self::ReplicationMissing
+            | Self::PolicyInvalid
+            | Self::BreakerOpened
+            | Self::DeletionFailed
+            | Self::PipelineUnhealthy => Severity::Critical,
+        }
+    }
+
+    /// What to do next about a subject.
+    fn next(self, subject: &str) -> String {
+        match self {
+            Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
+            Self::ReplicationFailed => {
+                "mend the cause, then `ecr-lineage backfill`: ECR does not try again by itself".to_owned()
+            }
+            Self::ReplicationMissing => {
+                "look at the replication rules (`aws ecr describe-registry`); a rule counts only for what is pushed after it".to_owned()
+            }
+            Self::ReplicaUntagged => {
+                "look which image has the tag there (`ecr-lineage history REPO:TAG`): an immutable tag is not moved".to_owned()
+            }
+            Self::ReplicaDeleted => {
+                "`ecr-lineage restore IMAGE --registry REGISTRY` says how it comes back, if nobody meant it".to_owned()
+            }
+            Self::PushedToReplica => "push to the source instead, and the replicas follow".to_owned(),
+            Self::NativeDeletesSwitched => {
+                "`ecr-lineage audit native-deletes` shows what could vanish while it is on".to_owned()
+            }
+            Self::PolicyInvalid => {
+                "mend the policy (`ecr-lineage policy check FILE`); until then nothing is mirrored".to_owned()
+            }
+            Self::BreakerOpened => format!(
+                "look at `ecr-lineage deletions --held`; `ecr-lineage breaker reset {subject}` if it was meant, with `--allow N` for that many"
+            ),
+            Self::BreakerReset => "nothing; what it held is judged again".to_owned(),
+            Self::ApprovalWanted => {
+                "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
+            }
+            Self::DeletionFailed => "`ecr-lineage deletions --failed` lists them".to_owned(),
+            Self::PipelineUnhealthy => "mend what the message names; nothing is lost meanwhile, only late".to_owned(),
+        }
+    }
+}
+
+impl State {
+    /// The word for it, as in its JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Opened => "opened",
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl Severity {
+    /// The word for it, as in its JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Alert {
+    /// Something that happened, told once a day for each subject.
+    #[must_use]
+    pub fn told(kind: Kind, subject: &str, message: String, now: Timestamp) -> Self {
+        let id = format!("{}/{}/{subject}", day(now), kind.word());
+        Self {
+            incident: id.clone(),
+            id,
+            time: now,
+            kind,
+            state: State::Told,
+            severity: kind.severity(),
+            subject: subject.to_owned(),
+            source: None,
+            destination: None,
+            image: None,
+            count: None,
+            message,
+            next: kind.next(subject),
+        }
+    }
+}
+
+/// The date of a time in UTC.
+#[must_use]
+pub fn day(time: Timestamp) -> String {
+    time.to_string().split('T').next().unwrap_or_default().to_owned()
+}
+
+/// The same trouble with images that are copied from one registry to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The registry that is copied from.
+    pub source: Registry,
+    /// The registry that is copied to.
+    pub destination: Registry,
+    /// When the first image had it.
+    pub opened_at: Timestamp,
+    /// How many images had it since.
+    pub count: u64,
+    /// How many have it now.
+    pub open: u64,
+    /// How many arrived after all.
+    #[serde(default)]
+    pub arrived: u64,
+    /// The first image.
+    pub image: Image,
+    /// What is wrong with it, in one line.
+    pub why: String,
+    /// How many alerts there were.
+    #[serde(default)]
+    pub told: u32,
+    /// When the last one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
+}
+
+impl Incident {
+    /// The alert that is due, if one is. After the one that resolves it, there is no incident any more.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Option<Alert> {
+        let age = now.duration_since(self.opened_at);
+        let state = match self.told_at {
+            None => State::Opened,
+            Some(_) if self.open == 0 && age >= WINDOW => State::Resolved,
+            Some(at) if self.open > 0 && now.duration_since(at) >= self.pause() => State::Open,
+            Some(_) => return None,
+        };
+        Some(self.alert(state, now))
+    }
+
+    /// How long after the last alert the next one comes.
+    fn pause(&self) -> SignedDuration {
+        let doubled = 1_i32.checked_shl(self.told.saturating_sub(1)).and_then(|times| REMIND.checked_mul(times));
+        doubled.filter(SignedDuration::is_positive).map_or(REMIND_AT_MOST, |pause| pause.min(REMIND_AT_MOST))
+    }
+
+    fn alert(&self, state: State, now: Timestamp) -> Alert {
+        let Self { kind, source, destination, .. } = self;
+        let subject = format!("{source} to {destination}");
+        let opened = self.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let incident = format!("{opened}/{}/{source}/{destination}", kind.word());
+        let (message, next) = match state {
+            State::Resolved => (self.summary(), "nothing".to_owned()),
+            State::Told | State::Opened | State::Open => (self.news(), kind.next(&subject)),
+        };
+        Alert {
+            id: format!("{incident}/{}", self.told.saturating_add(1)),
+            incident,
+            time: now,
+            kind: *kind,
+            state,
+            severity: if state == State::Resolved { Severity::Info } else { kind.severity() },
+            subject,
+            source: Some(source.clone()),
+            destination: Some(destination.clone()),
+            image: Some(self.image.clone()),
+            count: Some(self.count),
+            message,
+            next,
+        }
+    }
+
+    fn news(&self) -> String {
+        match self.open.saturating_sub(1) {
+            0 => self.why.clone(),
+            more => format!("{}; so {} {more} more to {}", self.why, are(more), self.destination),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let what = match self.kind {
+            Kind::ReplicationLate => "late",
+            Kind::ReplicationFailed => "not copied: the copy failed",
+            Kind::ReplicationMissing => "not copied: no copy was begun",
+            _ => "without a tag",
+        };
+        let (count, arrived) = (self.count, self.arrived);
+        let end = match count.saturating_sub(arrived) {
+            0 => "all are there now".to_owned(),
+            _ if arrived == 0 => "none came, and none is expected any more".to_owned(),
+            rest => format!("{arrived} came, {rest} {} not expected any more", are(rest)),
+        };
+        let were = if count == 1 { "image was" } else { "images were" };
+        format!("{count} {were} {what} from {} to {}; {end}", self.source, self.destination)
+    }
+}
+
+fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }

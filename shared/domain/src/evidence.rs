@@ -136,6 +136,7 @@ pub fn of(fact: &Fact) -> Vec<(Name, Evidence)> {
         What::ReplicationFailed { .. }
         | What::DeletionFailed { .. }
         | What::RepositoryDeleted { .. }
+        | What::ReplicationConfigured { .. }
         | What::Other { .. } => (Vec::new(), none),
     };
     tags.into_iter().map(|tag| (name(tag), evidence.clone())).collect()

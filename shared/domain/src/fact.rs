@@ -115,6 +115,11 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Registry>,
     },
+    /// Somebody changed what the registry replicates.
+    ReplicationConfigured {
+        /// The caller's ARN, or the nearest thing CloudTrail has.
+        by: String,
+    },
     /// Anything else that ECR told: kept, and changes nothing.
     Other {
         /// EventBridge's `detail-type`.
@@ -224,6 +229,7 @@ impl What {
             Self::Archived { .. } => "archived",
             Self::Restored => "restored",
             Self::Observed { .. } => "observed",
+            Self::ReplicationConfigured { .. } => "replication_configured",
             Self::Other { .. } => "other",
         }
     }

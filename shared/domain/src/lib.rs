@@ -13,6 +13,7 @@ pub mod breaker;
 pub mod deletion;
 pub mod event;
 pub mod evidence;
+pub mod expectation;
 pub mod fact;
 pub mod image;
 pub mod lineage;

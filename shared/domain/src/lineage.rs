@@ -398,6 +398,7 @@ fn presence(what: &What) -> Option<bool> {
         What::TagsDeleted { .. }
         | What::ReplicationFailed { .. }
         | What::DeletionFailed { .. }
+        | What::ReplicationConfigured { .. }
         | What::Other { .. } => None,
     }
 }

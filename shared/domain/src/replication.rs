@@ -1,8 +1,9 @@
 //! What a registry is told to replicate: its rules, as `DescribeRegistry` answers them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::image::{Malformed, Registry, RepositoryName};
 
@@ -82,6 +83,82 @@ impl Rule {
     pub fn covers(&self, repository: &RepositoryName) -> bool {
         self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| repository.as_str().starts_with(prefix))
     }
+}
+
+/// What a registry is told to replicate, as last read, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where copies go.
+    pub routes: BTreeSet<Route>,
+    /// When they were read.
+    pub read_at: Timestamp,
+}
+
+/// One destination of one filter of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// Where copies go.
+    pub destination: Registry,
+    /// The repositories whose names start with this.
+    pub prefix: String,
+    /// ECR's own switch.
+    pub deletes_natively: bool,
+    /// Since when it is known: what was pushed before may not be copied.
+    pub since: Timestamp,
+}
+
+impl Settings {
+    /// The settings as they were read at a time, after others.
+    #[must_use]
+    pub fn after(previous: Option<&Self>, rules: &Rules, read_at: Timestamp) -> Self {
+        let known_since = |destination: &Registry, prefix: &str| {
+            let routes = previous.iter().flat_map(|settings| &settings.routes);
+            let same = routes.filter(|route| route.destination == *destination && prefix.starts_with(&route.prefix));
+            same.map(|route| route.since).min().unwrap_or(read_at)
+        };
+        let everything = [String::new()];
+        let routes = rules.rules.iter().flat_map(|rule| {
+            let prefixes = if rule.prefixes.is_empty() { &everything[..] } else { &rule.prefixes };
+            let pairs = prefixes.iter().flat_map(|prefix| rule.destinations.iter().map(move |to| (prefix, to)));
+            pairs.map(|(prefix, destination)| Route {
+                destination: destination.clone(),
+                prefix: prefix.clone(),
+                deletes_natively: rule.deletes_natively,
+                since: known_since(destination, prefix),
+            })
+        });
+        Self { routes: routes.collect(), read_at }
+    }
+
+    /// Where a repository is copied, and since when that is known.
+    #[must_use]
+    pub fn destinations(&self, repository: &RepositoryName) -> BTreeMap<&Registry, Timestamp> {
+        let mut destinations = BTreeMap::new();
+        for route in self.routes.iter().filter(|route| repository.as_str().starts_with(&route.prefix)) {
+            let since = destinations.entry(&route.destination).or_insert(route.since);
+            *since = route.since.min(*since);
+        }
+        destinations
+    }
+
+    /// Where and for which names ECR replicates deletions.
+    #[must_use]
+    pub fn native_deletes(&self) -> BTreeSet<(&Registry, &str)> {
+        let native = self.routes.iter().filter(|route| route.deletes_natively);
+        native.map(|route| (&route.destination, route.prefix.as_str())).collect()
+    }
+}
+
+/// What ECR says of one copy of an image.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageReplicationStatus.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyStatus {
+    /// `IN_PROGRESS`.
+    InProgress,
+    /// `COMPLETE`.
+    Complete,
+    /// `FAILED`, with a code that AWS does not document.
+    Failed(Option<String>),
 }
 
 /// The answer as ECR writes it.

@@ -1,11 +1,11 @@
-//! Losses, and the deletions that come of them.
+//! Errands, losses among them, and the deletions that come of those.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::{
-    alert::Alert,
     deletion::{Deletion, Status},
+    expectation::Expectation,
     image::{Image, Registry},
     lineage::Lineage,
 };
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::{
     Error, Stored, Table,
     definition::{DELETION_INDEX, DUE_INDEX, Index},
-    item::{self, Item, Part},
+    item::{self, DueItem, Errand, Item, Part, Work},
 };
 
 /// Everything in the partition of one image.
@@ -24,8 +24,10 @@ pub struct Dossier {
     pub lineage: Lineage,
     /// The deletions to be mirrored, done and not done.
     pub deletions: Vec<Deletion>,
-    /// The sources that lost it or a tag of it, at any time.
-    pub losses: BTreeSet<Registry>,
+    /// What somebody was to look into, at any time.
+    pub errands: BTreeSet<Errand>,
+    /// The copies that its pushes should cause.
+    pub expectations: Vec<Expectation>,
 }
 
 /// What is due, image by image.
@@ -46,38 +48,51 @@ impl Table {
         self.dossier_from(image, item::EVERYTHING).await
     }
 
+    /// What is expected of one image, and where it is: without its facts, whose number is not bounded.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn expectations(&self, image: &Image) -> Result<Dossier, Error> {
+        let (expected, placed) = futures::try_join!(
+            self.dossier_from(image, item::EXPECTATIONS),
+            self.dossier_from(image, item::PLACEMENTS)
+        )?;
+        Ok(Dossier { expectations: expected.expectations, ..placed })
+    }
+
     pub(super) async fn dossier_from(&self, image: &Image, range: (&str, &str)) -> Result<Dossier, Error> {
         let pk = item::pk_of_image(image);
         let query = self.between(&pk, &(range.0.to_owned(), range.1.to_owned()));
-        let (mut evidence, mut facts, mut deletions, mut losses) =
-            (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut evidence, mut facts, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut errands, mut expectations) = (BTreeSet::new(), Vec::new());
         for item in self.all(&pk, query).await? {
             match item::part(&item) {
                 Some(Part::Fact) => facts.push(self.decode(item, item::read_fact)?),
                 Some(Part::Deletion) => deletions.push(self.decode(item, item::read_deletion)?),
-                Some(Part::Loss) => _ = losses.insert(self.decode(item, item::read_loss)?),
+                Some(Part::Errand) => _ = errands.insert(self.decode(item, item::read_errand)?),
+                Some(Part::Expectation) => expectations.push(self.decode(item, item::read_expectation)?),
                 Some(Part::Evidence) | None => evidence.push(self.decode(item, item::read_evidence)?),
             }
         }
         let registries: BTreeSet<_> = evidence.iter().map(|(name, _)| name.registry.clone()).collect();
         let gone = self.repository_deletions(&image.repository, &registries).await?;
         let lineage = Lineage::new(image.clone(), evidence, facts, gone);
-        Ok(Dossier { lineage, deletions, losses })
+        Ok(Dossier { lineage, deletions, errands, expectations })
     }
 
-    // Losses
+    // Errands
 
-    /// Notes that a source lost an image or a tag of it: to be looked into at once.
+    /// Asks somebody to look into something at once.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_loss(&self, image: &Image, source: &Registry) -> Result<(), Error> {
-        self.put(item::loss(image, source), None, HashMap::new(), HashMap::new()).await.map(drop)
+    pub async fn put_errand(&self, image: &Image, errand: &Errand) -> Result<(), Error> {
+        self.put(item::errand(image, errand), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// Whether a source has ever lost the image or a tag of it.
-    pub(super) async fn has_loss(&self, image: &Image, source: &Registry) -> Result<bool, Error> {
-        let (pk, sk) = item::key_of_loss(image, source);
+    /// Whether something was ever to be looked into.
+    pub(super) async fn has_errand(&self, image: &Image, errand: &Errand) -> Result<bool, Error> {
+        let (pk, sk) = (item::pk_of_image(image), errand.sort_key());
         let get = self.client.get_item().table_name(&self.name).projection_expression("pk").consistent_read(true);
         let get = get.key("pk", AttributeValue::S(pk.clone())).key("sk", AttributeValue::S(sk));
         let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -86,22 +101,23 @@ impl Table {
         Ok(output.item.is_some())
     }
 
-    /// Takes a loss until a time: it is due again then, unless it is settled before.
+    /// Takes an errand until a time: it is due again then, unless it is settled before.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn take_loss(&self, image: &Image, source: &Registry, until: Timestamp) -> Result<(), Error> {
-        self.put(item::loss_taken(image, source, until), None, HashMap::new(), HashMap::new()).await.map(drop)
+    pub async fn take_errand(&self, image: &Image, errand: &Errand, until: Timestamp) -> Result<(), Error> {
+        self.put(item::errand_taken(image, errand, until), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// Settles a loss that was taken until a time, unless it happened again meanwhile.
+    /// Settles an errand that was taken until a time, unless it came again meanwhile.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn settle_loss(&self, image: &Image, source: &Registry, until: Timestamp) -> Result<(), Error> {
+    pub async fn settle_errand(&self, image: &Image, errand: &Errand, until: Timestamp) -> Result<(), Error> {
         let taken = [(":due".to_owned(), AttributeValue::S(item::due_text(until)))].into();
         let names = [("#due".to_owned(), "due".to_owned())].into();
-        self.put(item::loss_settled(image, source), Some("#due = :due".into()), names, taken).await.map(drop)
+        let settled = item::errand_settled(image, errand);
+        self.put(settled, Some("#due = :due".into()), names, taken).await.map(drop)
     }
 
     // Deletions
@@ -138,25 +154,36 @@ impl Table {
     /// When it cannot be read.
     pub async fn due(&self, now: Timestamp, most: usize) -> Result<BTreeMap<Image, Due>, Error> {
         let mut all: BTreeMap<Image, Due> = BTreeMap::new();
+        let note = |item| match item {
+            DueItem::Errand(image, Errand::Loss(source)) => _ = all.entry(image).or_default().losses.insert(source),
+            DueItem::Deletion(image) => all.entry(image).or_default().deletions = true,
+            DueItem::Errand(..) | DueItem::Expectation(_) | DueItem::Settings(_) => {}
+        };
+        self.each_due(Work::Mirror, now, most, note).await?;
+        Ok(all)
+    }
+
+    /// Notes what is due, a fair share of each part of the queue: so many items at most, in whole pages.
+    pub(super) async fn each_due(
+        &self,
+        work: Work,
+        now: Timestamp,
+        most: usize,
+        mut note: impl FnMut(DueItem),
+    ) -> Result<(), Error> {
+        let mut noted = 0;
         for shard in 0..item::SHARDS {
-            let share = most.saturating_sub(all.len()).div_ceil((item::SHARDS - shard) as usize);
-            let limit = all.len() + share;
+            let limit = noted + most.saturating_sub(noted).div_ceil((item::SHARDS - shard) as usize);
             let mut start = None;
-            while all.len() < limit {
-                let query = self.index(&DUE_INDEX, &item::queue(shard), " ", &item::due_text(now)).limit(500);
+            while noted < limit {
+                let page = i32::try_from(limit - noted).unwrap_or(i32::MAX).min(500);
+                let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", &item::due_text(now)).limit(page);
                 let output = query.set_exclusive_start_key(start).send().await;
                 let output = output.map_err(|error| self.unread(DUE_INDEX.name, error))?;
                 self.read(output.consumed_capacity());
                 for item in output.items.unwrap_or_default() {
-                    let (image, loss) = self.decode(item, item::read_due)?;
-                    if all.len() >= limit && !all.contains_key(&image) {
-                        continue;
-                    }
-                    let due = all.entry(image).or_default();
-                    match loss {
-                        Some(source) => _ = due.losses.insert(source),
-                        None => due.deletions = true,
-                    }
+                    note(self.decode(item, item::read_due)?);
+                    noted += 1;
                 }
                 start = output.last_evaluated_key;
                 if start.is_none() {
@@ -164,7 +191,7 @@ impl Table {
                 }
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// The deletions with a status from a source that changed since a time, newest first, so many at most.
@@ -225,39 +252,18 @@ impl Table {
 
     // One at a time
 
-    /// Takes the lease of `mirror` until a time, if nobody has it at this one.
+    /// Takes the lease of some work until a time, if nobody has it at this one.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn take_lease(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
+    pub async fn take_lease(&self, work: Work, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
         let values = [
             (":now".to_owned(), AttributeValue::S(item::due_text(now))),
             (":owner".to_owned(), AttributeValue::S(owner.to_owned())),
         ];
         let names = [("#until".to_owned(), "until".to_owned()), ("#owner".to_owned(), "owner".to_owned())];
         let condition = "attribute_not_exists(pk) OR #until <= :now OR #owner = :owner";
-        let put = self.put(item::lease(owner, until), Some(condition.into()), names.into(), values.into());
+        let put = self.put(item::lease(work, owner, until), Some(condition.into()), names.into(), values.into());
         Ok(put.await? == Stored::New)
-    }
-
-    // Alerts
-
-    /// Stores an alert, unless one of its kind and subject is there of the same day.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
-        let item = item::alert(alert).map_err(|source| self.unreadable(alert.kind.word(), source))?;
-        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
-    }
-
-    /// The alerts of the day of a time, by kind and subject.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn alerts(&self, day: Timestamp) -> Result<Vec<Alert>, Error> {
-        let pk = item::pk_of_alerts(day);
-        let query = self.between(&pk, &(" ".to_owned(), "~".to_owned()));
-        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_alert)).collect()
     }
 }

@@ -6,13 +6,16 @@
 //! | fact | `image#…`, or `repository#<repository>`, or `registry#<registry>` | `fact#<time>#<registry>#<event id>` |
 //! | mark | `tag#<repository>:<tag>` | `<registry>#set#<time>#<digest>` or `<registry>#removed#…` |
 //! | deletion of a repository | `repository#<repository>` | `deleted#<registry>` |
-//! | registry | `registries` | `<registry>` |
+//! | registry, and what it replicates as last read | `registries` | `<registry>` |
 //! | loss: the source lost it or a tag of it, or a replica came after that | `image#…` | `loss#<source>` |
+//! | failure: a copy from the source failed | `image#…` | `failure#<source>#<tag, or nothing>` |
+//! | expectation: the copies that a push should cause | `image#…` | `expect#<source>#<tag, or nothing>` |
 //! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
 //! | breaker | `breaker#<source>` | `state` |
 //! | what a breaker counted | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
-//! | alert | `alert#<day>` | `<kind>#<subject>` |
-//! | lease: one `mirror` at a time | `mirror` | `lease` |
+//! | alert | `alert#<day>` | its id |
+//! | incident: trouble that lasts, counted | `incidents` | `<kind>#<source>#<destination>` |
+//! | lease: one `mirror`, one `watch` at a time | `mirror` or `watch` | `lease` |
 //!
 //! No name contains `#`; times are RFC 3339 in UTC and whole seconds, so they sort as text.
 
@@ -20,12 +23,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    alert::Alert,
+    alert::{self, Alert, Incident, Kind},
     breaker::{Breaker, Class, Count, Place},
     deletion::{Deletion, Status},
     evidence::{Evidence, Name},
+    expectation::{self, Expectation},
     fact::{Fact, Subject},
-    image::{Image, Malformed, Registry, RepositoryName},
+    image::{Image, Malformed, Registry, RepositoryName, Tag},
+    replication::Settings,
     tag::{Mark, TagName},
 };
 use jiff::Timestamp;
@@ -36,8 +41,16 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// All of an image's partition, as a range of sort keys.
 pub(super) const EVERYTHING: (&str, &str) = (" ", "~");
 
+/// All of a partition, as a query wants it.
+pub(super) fn everything() -> (String, String) {
+    (EVERYTHING.0.to_owned(), EVERYTHING.1.to_owned())
+}
+
 /// The evidence in an image's partition, as a range of sort keys.
 pub(super) const PLACEMENTS: (&str, &str) = ("placement#", "placement#~");
+
+/// What is expected of an image, as a range of sort keys.
+pub(super) const EXPECTATIONS: (&str, &str) = ("expect#", "expect#~");
 
 /// Why an item does not hold what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -203,21 +216,39 @@ pub(super) fn around(mark: &Mark) -> ((String, String), (String, String)) {
     (before, after)
 }
 
-// Losses and deletions
+// Work
+
+/// Who works on what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Deletions, and the losses they come of.
+    Mirror,
+    /// Copies that should come, those that failed, and the settings that ask for them.
+    Watch,
+}
+
+impl Work {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::Watch => "watch",
+        }
+    }
+}
 
 /// A part of the due index. Each image is in one, so that many that are due at once do not meet in one partition.
 pub(super) const SHARDS: u32 = 8;
 
-/// When a loss is due: at once. Always the same, so that the order in which events come does not show.
+/// When an errand is due: at once. Always the same, so that the order in which events come does not show.
 const AT_ONCE: &str = "1970-01-01T00:00:00Z";
 
-pub(super) fn queue(shard: u32) -> String {
-    format!("mirror#{shard}")
+pub(super) fn queue(work: Work, shard: u32) -> String {
+    format!("{}#{shard}", work.word())
 }
 
-fn queue_of(image: &Image) -> String {
+fn queue_of(work: Work, image: &Image) -> String {
     let sum: u32 = image.digest.as_str().bytes().map(u32::from).sum();
-    queue(sum % SHARDS)
+    queue(work, sum % SHARDS)
 }
 
 /// A time as a sort key: whole seconds, none too early.
@@ -226,37 +257,68 @@ pub(super) fn due_text(time: Timestamp) -> String {
     Timestamp::from_second(seconds).unwrap_or(time).to_string()
 }
 
-pub(super) fn key_of_loss(image: &Image, source: &Registry) -> (String, String) {
-    (pk_of_image(image), format!("loss#{source}"))
+/// Something about an image that somebody should look into at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Errand {
+    /// A source lost it or a tag of it, or a replica came after that.
+    Loss(Registry),
+    /// A copy from a source failed.
+    Failure(Registry, Option<Tag>),
 }
 
-pub(super) fn loss(image: &Image, source: &Registry) -> Item {
-    let (pk, sk) = key_of_loss(image, source);
-    let mut item = with_key(Item::new(), pk, sk);
-    item.insert("queue".into(), AttributeValue::S(queue_of(image)));
-    item.insert("due".into(), AttributeValue::S(AT_ONCE.into()));
+impl Errand {
+    fn work(&self) -> Work {
+        match self {
+            Self::Loss(_) => Work::Mirror,
+            Self::Failure(..) => Work::Watch,
+        }
+    }
+
+    pub(super) fn sort_key(&self) -> String {
+        match self {
+            Self::Loss(source) => format!("loss#{source}"),
+            Self::Failure(source, tag) => format!("failure#{source}#{}", tag_text(tag.as_ref())),
+        }
+    }
+}
+
+fn tag_text(tag: Option<&Tag>) -> &str {
+    tag.map_or("", Tag::as_str)
+}
+
+fn read_tag(text: &str) -> Result<Option<Tag>, Unreadable> {
+    Ok(if text.is_empty() { None } else { Some(text.parse()?) })
+}
+
+/// What lies in a queue, until a time.
+fn queued(mut item: Item, queue: String, due: String) -> Item {
+    item.insert("queue".into(), AttributeValue::S(queue));
+    item.insert("due".into(), AttributeValue::S(due));
     item
 }
 
-/// A loss that somebody is looking into: due again when they should be done.
-pub(super) fn loss_taken(image: &Image, source: &Registry, until: Timestamp) -> Item {
-    let mut item = loss(image, source);
-    item.insert("due".into(), AttributeValue::S(due_text(until)));
-    item
+pub(super) fn errand(image: &Image, errand: &Errand) -> Item {
+    queued(errand_settled(image, errand), queue_of(errand.work(), image), AT_ONCE.into())
 }
 
-/// A loss that was looked into.
-pub(super) fn loss_settled(image: &Image, source: &Registry) -> Item {
-    let (pk, sk) = key_of_loss(image, source);
-    with_key(Item::new(), pk, sk)
+/// An errand that somebody is on: due again when they should be done.
+pub(super) fn errand_taken(image: &Image, errand: &Errand, until: Timestamp) -> Item {
+    queued(errand_settled(image, errand), queue_of(errand.work(), image), due_text(until))
 }
 
-pub(super) fn lease(owner: &str, until: Timestamp) -> Item {
-    let mut item = with_key(Item::new(), "mirror".into(), "lease".into());
+/// An errand that was done.
+pub(super) fn errand_settled(image: &Image, errand: &Errand) -> Item {
+    with_key(Item::new(), pk_of_image(image), errand.sort_key())
+}
+
+pub(super) fn lease(work: Work, owner: &str, until: Timestamp) -> Item {
+    let mut item = with_key(Item::new(), work.word().into(), "lease".into());
     item.insert("owner".into(), AttributeValue::S(owner.to_owned()));
     item.insert("until".into(), AttributeValue::S(due_text(until)));
     item
 }
+
+// Deletions
 
 /// The key of an item that an index found.
 pub(super) fn key(mut item: Item) -> Option<(String, String)> {
@@ -264,7 +326,7 @@ pub(super) fn key(mut item: Item) -> Option<(String, String)> {
 }
 
 pub(super) fn key_of_deletion(deletion: &Deletion) -> (String, String) {
-    let tag = deletion.tag.as_ref().map_or("", |tag| tag.as_str());
+    let tag = tag_text(deletion.tag.as_ref());
     (pk_of_image(&deletion.image), format!("deletion#{}#{tag}", deletion.registry))
 }
 
@@ -276,11 +338,10 @@ pub(super) fn deletion(deletion: &Deletion) -> Result<Item, Unreadable> {
     let (pk, sk) = key_of_deletion(deletion);
     let mut item = with_key(serde_dynamo::to_item(deletion)?, pk, sk);
     item.insert("standing".into(), AttributeValue::S(standing(deletion.status, &deletion.source)));
-    if let Some(due) = deletion.due {
-        item.insert("queue".into(), AttributeValue::S(queue_of(&deletion.image)));
-        item.insert("due".into(), AttributeValue::S(due_text(due)));
-    }
-    Ok(item)
+    Ok(match deletion.due {
+        Some(due) => queued(item, queue_of(Work::Mirror, &deletion.image), due_text(due)),
+        None => item,
+    })
 }
 
 pub(super) fn read_deletion(item: Item) -> Result<Deletion, Unreadable> {
@@ -291,8 +352,9 @@ pub(super) fn read_deletion(item: Item) -> Result<Deletion, Unreadable> {
 pub(super) enum Part {
     Evidence,
     Fact,
-    Loss,
+    Errand,
     Deletion,
+    Expectation,
 }
 
 pub(super) fn part(item: &Item) -> Option<Part> {
@@ -300,26 +362,89 @@ pub(super) fn part(item: &Item) -> Option<Part> {
     match kind {
         "placement" => Some(Part::Evidence),
         "fact" => Some(Part::Fact),
-        "loss" => Some(Part::Loss),
+        "loss" | "failure" => Some(Part::Errand),
         "deletion" => Some(Part::Deletion),
+        "expect" => Some(Part::Expectation),
         _ => None,
     }
 }
 
-/// What is due: a loss at a source, or the deletions of an image.
-pub(super) fn read_due(mut item: Item) -> Result<(Image, Option<Registry>), Unreadable> {
-    let pk = take(&mut item, "pk")?;
-    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
-    match take(&mut item, "sk")?.split_once('#') {
-        Some(("loss", source)) => Ok((image, Some(source.parse()?))),
-        Some(("deletion", _)) => Ok((image, None)),
+/// What is due in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DueItem {
+    Errand(Image, Errand),
+    Deletion(Image),
+    Expectation(Image),
+    Settings(Registry),
+}
+
+pub(super) fn read_due(mut item: Item) -> Result<DueItem, Unreadable> {
+    let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
+    if pk == REGISTRIES {
+        return Ok(DueItem::Settings(sk.parse()?));
+    }
+    let image: Image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    match sk.split_once('#') {
+        Some(("loss" | "failure", _)) => Ok(DueItem::Errand(image, errand_of(&sk)?)),
+        Some(("deletion", _)) => Ok(DueItem::Deletion(image)),
+        Some(("expect", _)) => Ok(DueItem::Expectation(image)),
         _ => Err(Unreadable::Key),
     }
 }
 
-pub(super) fn read_loss(mut item: Item) -> Result<Registry, Unreadable> {
-    let sk = take(&mut item, "sk")?;
-    Ok(sk.strip_prefix("loss#").ok_or(Unreadable::Key)?.parse()?)
+pub(super) fn read_errand(mut item: Item) -> Result<Errand, Unreadable> {
+    errand_of(&take(&mut item, "sk")?)
+}
+
+fn errand_of(sort_key: &str) -> Result<Errand, Unreadable> {
+    let mut parts = sort_key.splitn(3, '#');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("loss"), Some(source), None) => Ok(Errand::Loss(source.parse()?)),
+        (Some("failure"), Some(source), Some(tag)) => Ok(Errand::Failure(source.parse()?, read_tag(tag)?)),
+        _ => Err(Unreadable::Key),
+    }
+}
+
+// Expectations
+
+pub(super) fn key_of_expectation(image: &Image, source: &Registry, tag: Option<&Tag>) -> (String, String) {
+    (pk_of_image(image), format!("expect#{source}#{}", tag_text(tag)))
+}
+
+/// The attributes that a push changes, and no other.
+pub(super) fn pushed(image: &Image, since: Timestamp) -> Item {
+    let due = since.saturating_add(expectation::PATIENCE).unwrap_or(Timestamp::MAX);
+    let item = Item::from([("since".to_owned(), AttributeValue::S(since.to_string()))]);
+    queued(item, queue_of(Work::Watch, image), due_text(due))
+}
+
+pub(super) fn expectation(expectation: &Expectation) -> Result<Item, Unreadable> {
+    let Expectation { image, source, tag, since, due, state } = expectation;
+    let (pk, sk) = key_of_expectation(image, source, tag.as_ref());
+    let mut item = with_key(serde_dynamo::to_item(state)?, pk, sk);
+    item.insert("since".into(), AttributeValue::S(since.to_string()));
+    Ok(match due {
+        Some(due) => queued(item, queue_of(Work::Watch, image), due_text(*due)),
+        None => item,
+    })
+}
+
+pub(super) fn read_expectation(mut item: Item) -> Result<Expectation, Unreadable> {
+    let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
+    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    let (source, tag) = sk.strip_prefix("expect#").and_then(|names| names.split_once('#')).ok_or(Unreadable::Key)?;
+    let time = |text: String| text.parse().map_err(|_| Unreadable::Key);
+    let since = time(take(&mut item, "since")?)?;
+    let due = take(&mut item, "due").ok().map(time).transpose()?;
+    item.remove("queue");
+    Ok(Expectation {
+        image,
+        source: source.parse()?,
+        tag: read_tag(tag)?,
+        since,
+        due,
+        state: serde_dynamo::from_item(item)?,
+    })
 }
 
 // Breakers and alerts
@@ -364,27 +489,75 @@ pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, Unreadable> {
 }
 
 pub(super) fn pk_of_alerts(time: Timestamp) -> String {
-    // The date of an RFC 3339 time in UTC.
-    format!("alert#{}", time.to_string().split('T').next().unwrap_or_default())
+    format!("alert#{}", alert::day(time))
 }
 
 pub(super) fn alert(alert: &Alert) -> Result<Item, Unreadable> {
-    let sk = format!("{}#{}", alert.kind.word(), alert.subject);
-    Ok(with_key(serde_dynamo::to_item(alert)?, pk_of_alerts(alert.time), sk))
+    Ok(with_key(serde_dynamo::to_item(alert)?, pk_of_alerts(alert.time), alert.id.clone()))
 }
 
 pub(super) fn read_alert(item: Item) -> Result<Alert, Unreadable> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
-// Registries
+/// The partition of all incidents.
+pub(super) const INCIDENTS: &str = "incidents";
 
-pub(super) fn registry(registry: &Registry) -> Item {
-    with_key(Item::new(), "registries".into(), registry.to_string())
+pub(super) fn sort_key_of_incident(kind: Kind, source: &Registry, destination: &Registry) -> String {
+    format!("{}#{source}#{destination}", kind.word())
 }
 
-pub(super) fn read_registry(mut item: Item) -> Result<Registry, Unreadable> {
-    Ok(take(&mut item, "sk")?.parse()?)
+pub(super) fn read_incident(item: Item) -> Result<Incident, Unreadable> {
+    Ok(serde_dynamo::from_item(item)?)
+}
+
+// Registries
+
+/// The partition of all registries.
+pub(super) const REGISTRIES: &str = "registries";
+
+/// A registry that was never read: its settings are to be read at once.
+pub(super) fn registry(registry: &Registry) -> Item {
+    with_key(wanted(), REGISTRIES.into(), registry.to_string())
+}
+
+/// The attributes of a registry whose settings are to be read at once.
+pub(super) fn wanted() -> Item {
+    queued(Item::new(), queue(Work::Watch, 0), AT_ONCE.into())
+}
+
+/// A registry whose settings were read, and when they are to be read again.
+pub(super) fn settings(registry: &Registry, settings: Option<&Settings>, due: Timestamp) -> Result<Item, Unreadable> {
+    let item = settings.map(serde_dynamo::to_item).transpose()?.unwrap_or_default();
+    let item = with_key(item, REGISTRIES.into(), registry.to_string());
+    Ok(queued(item, queue(Work::Watch, 0), due_text(due)))
+}
+
+/// A registry, its settings if they were ever read, and when they are due.
+pub(super) fn read_registry(mut item: Item) -> Result<Known, Unreadable> {
+    let registry = take(&mut item, "sk")?.parse()?;
+    let due = take(&mut item, "due").unwrap_or_default();
+    let settings = item.contains_key("routes").then(|| serde_dynamo::from_item(item)).transpose()?;
+    Ok(Known { registry, settings, due })
+}
+
+/// A registry that any event told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Which.
+    pub registry: Registry,
+    /// What it replicates, if that was ever read.
+    pub settings: Option<Settings>,
+    /// When that is to be read again, as it is stored.
+    pub(super) due: String,
+}
+
+impl Known {
+    /// Whether nobody tried to read its settings since they were asked for.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.due == AT_ONCE
+    }
 }
 
 fn take(item: &mut Item, attribute: &str) -> Result<String, Unreadable> {

@@ -31,9 +31,7 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn registries(&self) -> Result<BTreeSet<Registry>, Error> {
-        let query = self.between("registries", &(" ".to_owned(), "~".to_owned()));
-        let items = self.all("registries", query).await?;
-        items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
+        Ok(self.known_registries().await?.into_iter().map(|known| known.registry).collect())
     }
 
     /// Every image of a repository, wherever it is or was, without its facts.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     evidence::{self, Evidence, Name},
     fact::{Cause, Fact, Subject, What},
-    image::{Image, Registry},
+    image::{Image, Tag},
     tag,
 };
 use futures::future::try_join_all;
 
-use super::{Error, Stored, Table};
+use super::{Errand, Error, Stored, Table};
 
 /// How facts were stored.
 #[derive(Debug)]
@@ -57,41 +57,71 @@ impl Table {
         .await?;
 
         // Only now: who is woken reads what is proved.
-        let (lost, arrived) = (losses(facts, lost), losses(facts, arrived));
-        try_join_all(lost.iter().map(|(image, source)| self.put_loss(image, source))).await?;
+        let (lost, arrived) = (errands(facts, lost), errands(facts, arrived));
+        try_join_all(lost.iter().map(|(image, errand)| self.put_errand(image, errand))).await?;
         let late = arrived.difference(&lost);
-        try_join_all(late.map(|(image, source)| async move {
-            if self.has_loss(image, source).await? { self.put_loss(image, source).await } else { Ok(()) }
+        try_join_all(late.map(|(image, errand)| async move {
+            if self.has_errand(image, errand).await? { self.put_errand(image, errand).await } else { Ok(()) }
         }))
         .await?;
+        let failed = errands(facts, failed);
+        try_join_all(failed.iter().map(|(image, errand)| self.put_errand(image, errand))).await?;
+        try_join_all(facts.iter().filter_map(|fact| {
+            let (image, tag) = pushed(fact)?;
+            Some(self.expect(image, &fact.registry, tag, fact.time))
+        }))
+        .await?;
+        let configured = facts.iter().filter(|fact| matches!(fact.what, What::ReplicationConfigured { .. }));
+        try_join_all(configured.map(|fact| self.ask_for_settings(&fact.registry))).await?;
 
         let stored = try_join_all(facts.iter().map(|fact| self.put_fact(fact))).await?;
         Ok(Recorded { stored, known })
     }
 }
 
-fn losses<'a>(facts: &[&'a Fact], of: fn(&Fact) -> Option<&Registry>) -> BTreeSet<(&'a Image, &'a Registry)> {
-    let loss = |fact: &&'a Fact| match &fact.subject {
+/// What somebody should look into because of some facts about images.
+fn errands<'a>(facts: &[&'a Fact], of: fn(&Fact) -> Option<Errand>) -> BTreeSet<(&'a Image, Errand)> {
+    let errand = |fact: &&'a Fact| match &fact.subject {
         Subject::Image(image) => Some((image, of(fact)?)),
         Subject::Repository(_) | Subject::Registry => None,
     };
-    facts.iter().filter_map(loss).collect()
+    facts.iter().filter_map(errand).collect()
 }
 
 /// The registry that lost an image or a tag by a fact. What we deleted ourselves starts nothing.
-fn lost(fact: &Fact) -> Option<&Registry> {
+fn lost(fact: &Fact) -> Option<Errand> {
+    let lost = match &fact.what {
+        What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } => !matches!(cause, Cause::Mirror { .. }),
+        What::Observed { storage, without, .. } => storage.is_none() || !without.is_empty(),
+        _ => false,
+    };
+    lost.then(|| Errand::Loss(fact.registry.clone()))
+}
+
+/// The source of a replica that arrived: if it has lost the image meanwhile, the replica is late.
+fn arrived(fact: &Fact) -> Option<Errand> {
     match &fact.what {
-        What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } => {
-            (!matches!(cause, Cause::Mirror { .. })).then_some(&fact.registry)
+        What::Replicated { source, .. } | What::Observed { source: Some(source), .. } => {
+            Some(Errand::Loss(source.clone()))
         }
         _ => None,
     }
 }
 
-/// The source of a replica that arrived: if it has lost the image meanwhile, the replica is late.
-fn arrived(fact: &Fact) -> Option<&Registry> {
+/// The source of a copy that failed.
+fn failed(fact: &Fact) -> Option<Errand> {
     match &fact.what {
-        What::Replicated { source, .. } => Some(source),
+        What::ReplicationFailed { source, tag } => Some(Errand::Failure(source.clone(), tag.clone())),
+        _ => None,
+    }
+}
+
+/// What ECR copies because of a fact, if any rule says so: "only repository content pushed or restored".
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
+fn pushed(fact: &Fact) -> Option<(&Image, Option<&Tag>)> {
+    match (&fact.subject, &fact.what) {
+        (Subject::Image(image), What::Pushed { tag, .. }) => Some((image, tag.as_ref())),
+        (Subject::Image(image), What::Restored) => Some((image, None)),
         _ => None,
     }
 }

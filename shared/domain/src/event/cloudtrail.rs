@@ -1,7 +1,7 @@
 //! CloudTrail records: who deleted, and why.
 //!
-//! ECR's own events name no actor. Three records do: `BatchDeleteImage`, `DeleteRepository` and the lifecycle policy's
-//! `PolicyExecutionEvent`
+//! ECR's own events name no actor. Four records do: `BatchDeleteImage`, `DeleteRepository`, `PutReplicationConfiguration`
+//! and the lifecycle policy's `PolicyExecutionEvent`
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>). A preview, `DryRunEvent`,
 //! has the same shape as the last and deletes nothing.
 
@@ -27,6 +27,7 @@ pub fn read_record(record: &Value) -> Result<Event, Reject> {
         (Some("ecr.amazonaws.com"), Some("BatchDeleteImage")) => batch_delete(record)?,
         (Some("ecr.amazonaws.com"), Some("DeleteRepository")) => delete_repository(record)?,
         (Some("ecr.amazonaws.com"), Some("PolicyExecutionEvent")) => policy_execution(record)?,
+        (Some("ecr.amazonaws.com"), Some("PutReplicationConfiguration")) => configured(record)?,
         _ => return Ok(Event { id, facts: Vec::new() }),
     };
     let time = time(record, "detail.eventTime")?;
@@ -95,6 +96,13 @@ fn delete_repository(record: &Value) -> Result<Facts, Reject> {
     }
     let what = What::RepositoryDeleted { cause: Cause::Repository { by } };
     Ok([(Subject::Repository(repository), what)].into())
+}
+
+/// `PutReplicationConfiguration`, unless it was refused.
+fn configured(record: &Value) -> Result<Facts, Reject> {
+    let refused = optional(record, "detail.errorCode")?.is_some();
+    let by = caller(record);
+    Ok((!refused).then_some((Subject::Registry, What::ReplicationConfigured { by })).into_iter().collect())
 }
 
 /// `PolicyExecutionEvent`: what a lifecycle policy did. The same list reports expiries, moves to the archive and

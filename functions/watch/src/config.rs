@@ -1,0 +1,53 @@
+//! What the function is told by its environment.
+
+use aws::registry::Roles;
+
+/// Configuration of `watch`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TABLE_NAME`: the DynamoDB table.
+    pub table: String,
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    pub roles: Roles,
+}
+
+/// A variable that is missing or empty.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("environment variable `{name}` is not set: {meaning}")]
+pub struct Missing {
+    name: &'static str,
+    meaning: &'static str,
+}
+
+impl Config {
+    /// Reads the configuration through a function that knows the environment.
+    ///
+    /// # Errors
+    /// When `TABLE_NAME` or `READ_ROLE` is not set.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Missing> {
+        let text = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let required = |name, meaning| text(name).ok_or(Missing { name, meaning });
+        let table = required("TABLE_NAME", "the DynamoDB table")?;
+        let read = required("READ_ROLE", "the role that reads registries, by its name in every account")?;
+        Ok(Self { table, roles: Roles { read: Some(read), delete: None, external_id: text("EXTERNAL_ID") } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_role_must_be_named() {
+        let all = |name: &str| ["TABLE_NAME", "READ_ROLE"].contains(&name).then(|| name.to_lowercase());
+        let config = Config::read(all).unwrap();
+        assert_eq!((config.table.as_str(), config.roles.read.as_deref()), ("table_name", Some("read_role")));
+        for (missing, meaning) in [
+            ("TABLE_NAME", "the DynamoDB table"),
+            ("READ_ROLE", "the role that reads registries, by its name in every account"),
+        ] {
+            let error = Config::read(|name| all(name).filter(|_| name != missing)).unwrap_err();
+            assert_eq!(error.to_string(), format!("environment variable `{missing}` is not set: {meaning}"));
+        }
+    }
+}

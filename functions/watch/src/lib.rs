@@ -1,0 +1,385 @@
+//! Copies that should be there by now: looked for, asked about, told.
+//!
+//! Every run looks at what is due. A push whose copies all arrived costs a read of the table and one write, and no call to
+//! ECR. If any is missing, ECR is asked once for all destinations of the image; a copy that is complete and that no event
+//! told heals the lineage; one that is late, failed or missing becomes part of an incident. What the registries replicate
+//! is read when they are first seen, when CloudTrail says that it changed, and every hour.
+
+pub mod config;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{
+    registry::Registries,
+    retry::chain,
+    table::{self, Dossier, Errand, Known, Stored, Table, Work},
+};
+use domain::{
+    alert::{Alert, Kind},
+    deletion::Look,
+    expectation::{Asked, Expectation, State},
+    fact::{Fact, What},
+    image::{Image, Registry, Tag},
+    lineage::Lineage,
+    replication::{CopyStatus, Settings},
+};
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use metrics::{counter, describe_counter};
+use serde::Serialize;
+use tracing::warn;
+
+/// Everything that the function works with.
+#[derive(Debug)]
+pub struct Watch {
+    /// The table.
+    pub table: Table,
+    /// The registries, entered by the role that reads.
+    pub registries: Registries,
+    /// A name for this process, for the lease.
+    pub name: String,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Images that were looked at.
+    pub images: usize,
+    /// Facts that no event had told.
+    pub healed: usize,
+    /// Copies that something is wrong with, and was not before.
+    pub troubles: usize,
+    /// Alerts.
+    pub alerts: usize,
+    /// Images and registries of which something could not be read or stored; they are due again.
+    pub failures: usize,
+    /// Another run was at work: nothing was done.
+    pub idle: bool,
+}
+
+/// How many items of the queue are taken at a time.
+const ITEMS_AT_A_TIME: usize = 1_000;
+
+/// How many images are looked at at a time: ECR publishes no rate for what is asked about them.
+const AT_A_TIME: usize = 8;
+
+/// How long a run may take on an errand before another run may take it up.
+const CLAIM: SignedDuration = SignedDuration::from_mins(20);
+
+/// How often the settings of a registry are read, and how soon again if that failed.
+const READ_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How old settings may become before somebody should know.
+const TOO_OLD: SignedDuration = SignedDuration::from_hours(2);
+
+/// Tells CloudWatch the units of the metrics below.
+pub fn describe_metrics() {
+    describe_counter!("Watched", metrics::Unit::Count, "images whose copies were looked at");
+    describe_counter!("Healed", metrics::Unit::Count, "facts that no event had told");
+    describe_counter!("Troubles", metrics::Unit::Count, "copies that are late, failed, missing or without their tag");
+    describe_counter!("WatchFailures", metrics::Unit::Count, "images and registries that could not be read or stored");
+}
+
+impl Watch {
+    /// Looks at everything that is due, until nothing is left or the time is over, and tells what is to be told.
+    ///
+    /// # Errors
+    /// When the table cannot be asked what is due.
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+        let started = clock();
+        let lease_until = until.saturating_add(CLAIM).unwrap_or(until);
+        if !self.table.take_lease(Work::Watch, &self.name, started, lease_until).await? {
+            return Ok(Summary { idle: true, ..Summary::default() });
+        }
+        let mut summary = Summary::default();
+        let done = self.look(&clock, until, &mut summary).await;
+        let told = self.tell(clock(), &mut summary).await;
+        // The lease ends now; if this fails it ends by itself.
+        if let Err(error) = self.table.take_lease(Work::Watch, &self.name, started, started).await {
+            warn!(error = chain(&error), "cannot give back the lease");
+        }
+        counter!("Watched").increment(summary.images as u64);
+        counter!("Healed").increment(summary.healed as u64);
+        counter!("Troubles").increment(summary.troubles as u64);
+        counter!("WatchFailures").increment(summary.failures as u64);
+        done.and(told).map(|()| summary)
+    }
+
+    async fn look(
+        &self,
+        clock: &impl Fn() -> Timestamp,
+        until: Timestamp,
+        summary: &mut Summary,
+    ) -> Result<(), table::Error> {
+        let known = self.table.known_registries().await?;
+        let known: BTreeMap<_, _> = known.into_iter().map(|known| (known.registry.clone(), known)).collect();
+        let stored = known.iter().filter_map(|(registry, known)| Some((registry.clone(), known.settings.clone()?)));
+        let mut settings: BTreeMap<Registry, Settings> = stored.collect();
+        let (mut seen, mut read) = (BTreeSet::new(), BTreeSet::new());
+        loop {
+            let now = clock();
+            let mut due = self.table.to_watch(now, ITEMS_AT_A_TIME).await?;
+            due.images.retain(|image, _| seen.insert(image.clone()));
+            due.registries.retain(|registry| read.insert(registry.clone()));
+            if due.images.is_empty() && due.registries.is_empty() {
+                return Ok(());
+            }
+            for registry in due.registries {
+                match self.read_settings(known.get(&registry), &registry, now, summary).await {
+                    Ok(Some(fresh)) => _ = settings.insert(registry, fresh),
+                    Ok(None) => {}
+                    Err(error) => fail(summary, &error),
+                }
+            }
+            let (watch, settings) = (&self, &settings);
+            let mut looked = stream::iter(due.images)
+                .map(|(image, errands)| async move { watch.look_at(&image, &errands, settings, now).await })
+                .buffer_unordered(AT_A_TIME);
+            while let Some(result) = looked.next().await {
+                summary.images += 1;
+                match result {
+                    Ok((healed, troubles)) => {
+                        summary.healed += healed;
+                        summary.troubles += troubles;
+                    }
+                    Err(error) => fail(summary, &error),
+                }
+            }
+            if clock() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    // Settings
+
+    /// Reads what a registry replicates, and tells if ECR's own switch was turned.
+    async fn read_settings(
+        &self,
+        known: Option<&Known>,
+        registry: &Registry,
+        now: Timestamp,
+        summary: &mut Summary,
+    ) -> Result<Option<Settings>, table::Error> {
+        let Some(known) = known else { return Ok(None) };
+        let after = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let before = known.settings.as_ref();
+        let rules = match self.registries.rules(registry).await {
+            Ok(rules) => rules,
+            Err(failure) => {
+                summary.failures += 1;
+                let old = before.is_none_or(|settings| now.duration_since(settings.read_at) > TOO_OLD);
+                if old && !known.is_new() {
+                    let message = format!("the settings of {registry} cannot be read: {}", chain(&failure));
+                    let alert = Alert::told(Kind::PipelineUnhealthy, &registry.to_string(), message, now);
+                    self.table.put_alert(&alert).await?;
+                }
+                warn!(registry = %registry, error = chain(&failure), "cannot read what it replicates, will be tried again");
+                self.table.put_settings(known, None, after(TRY_AGAIN)).await?;
+                return Ok(None);
+            }
+        };
+        let settings = Settings::after(before, &rules, now);
+        if let Some(before) = before {
+            self.tell_switched(registry, before, &settings, now).await?;
+        }
+        self.table.put_settings(known, Some(&settings), after(READ_AGAIN)).await?;
+        Ok(Some(settings))
+    }
+
+    async fn tell_switched(
+        &self,
+        registry: &Registry,
+        before: &Settings,
+        after: &Settings,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let (was, is) = (before.native_deletes(), after.native_deletes());
+        for (changed, word) in [(is.difference(&was), "on"), (was.difference(&is), "off")] {
+            for (destination, prefix) in changed {
+                let repositories = if prefix.is_empty() {
+                    "every repository".to_owned()
+                } else {
+                    format!("repositories `{prefix}…`")
+                };
+                let message = format!(
+                    "ECR's own replication of deletions from {registry} to {destination} was switched {word} for {repositories}"
+                );
+                let subject = format!("{registry} to {destination} {word}");
+                self.table.put_alert(&Alert::told(Kind::NativeDeletesSwitched, &subject, message, now)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    // Copies
+
+    /// Looks at one image: how many facts were new, and how many copies something is wrong with.
+    async fn look_at(
+        &self,
+        image: &Image,
+        errands: &BTreeSet<Errand>,
+        settings: &BTreeMap<Registry, Settings>,
+        now: Timestamp,
+    ) -> Result<(usize, usize), table::Error> {
+        let until = now.saturating_add(CLAIM).unwrap_or(now);
+        for errand in errands {
+            self.table.take_errand(image, errand, until).await?;
+        }
+        let Dossier { lineage, expectations, .. } = self.table.expectations(image).await?;
+        let mut due: BTreeMap<Registry, Vec<Expectation>> = BTreeMap::new();
+        let mut failed: BTreeSet<Errand> = errands.clone();
+        for expectation in expectations {
+            let told = failed.remove(&Errand::Failure(expectation.source.clone(), expectation.tag.clone()));
+            if told || expectation.due.is_some_and(|due| due <= now) {
+                due.entry(expectation.source.clone()).or_default().push(expectation);
+            }
+        }
+        if !failed.is_empty() {
+            let facts = self.table.lineage(image).await?.facts;
+            for errand in failed {
+                let Errand::Failure(source, tag) = errand else { continue };
+                let expectation = unexpected(image, &source, tag.as_ref(), &facts);
+                due.entry(source).or_default().extend(expectation);
+            }
+        }
+        let (mut healed, mut troubles) = (0, 0);
+        for (source, expectations) in due {
+            let (facts, wrong) = self.look_from(&source, expectations, &lineage, settings, now).await?;
+            healed += facts;
+            troubles += wrong;
+        }
+        for errand in errands {
+            self.table.settle_errand(image, errand, until).await?;
+        }
+        Ok((healed, troubles))
+    }
+
+    /// Looks at what was pushed to one source.
+    async fn look_from(
+        &self,
+        source: &Registry,
+        expectations: Vec<Expectation>,
+        lineage: &Lineage,
+        settings: &BTreeMap<Registry, Settings>,
+        now: Timestamp,
+    ) -> Result<(usize, usize), table::Error> {
+        let Some(own) = settings.get(source) else {
+            // Nobody could read them yet.
+            for mut expectation in expectations {
+                expectation.due = now.saturating_add(TRY_AGAIN).ok();
+                self.table.put_expectation(&expectation, &[], now).await?;
+            }
+            return Ok((0, 0));
+        };
+        let missing: BTreeSet<&Registry> =
+            expectations.iter().flat_map(|expectation| expectation.missing(lineage, own, now).into_keys()).collect();
+        let asked = if missing.is_empty() { None } else { Some(self.ask(source, &lineage.image).await) };
+        let mut looks = BTreeMap::new();
+        if let Some(Asked::Copies(copies)) = &asked {
+            for destination in missing {
+                if copies.get(destination) == Some(&CopyStatus::Complete) {
+                    looks.insert(destination.clone(), self.look_into(destination, &lineage.image).await);
+                }
+            }
+        }
+        let (mut healed, mut troubles) = (0, 0);
+        for expectation in expectations {
+            let outcome = expectation.look(lineage, own, asked.as_ref(), &looks, now);
+            let facts: Vec<&Fact> = outcome.facts.iter().collect();
+            if !facts.is_empty() {
+                let recorded = self.table.record(&facts).await?;
+                healed += recorded.stored.iter().filter(|stored| **stored == Stored::New).count();
+            }
+            if self.table.put_expectation(&outcome.expectation, &outcome.changes, now).await? == Stored::New {
+                troubles += outcome.changes.iter().filter(|change| change.end.is_none()).count();
+            }
+            for destination in &outcome.deleted {
+                let message = format!(
+                    "{} was copied from {source} to {destination} and is not there any more, while {source} has it",
+                    lineage.image
+                );
+                let subject = format!("{source} to {destination}");
+                self.table.put_alert(&Alert::told(Kind::ReplicaDeleted, &subject, message, now)).await?;
+            }
+        }
+        self.tell_pushed_to_replica(source, lineage, settings, now).await?;
+        Ok((healed, troubles))
+    }
+
+    async fn ask(&self, source: &Registry, image: &Image) -> Asked {
+        match self.registries.copies(source, image).await {
+            Ok(Some(copies)) => Asked::Copies(copies),
+            // One answer is not enough to believe that an image is gone.
+            Ok(None) => match self.look_into(source, image).await {
+                Look::Missing | Look::NoRepository => Asked::Gone,
+                Look::There(_) => Asked::Unreadable("ECR has the image, and says that it has not".to_owned()),
+                Look::Unreadable(why) => Asked::Unreadable(why),
+                Look::NotAsked => Asked::Unreadable("nobody asked".to_owned()),
+            },
+            Err(failure) => {
+                warn!(registry = %source, image = %image, error = chain(&failure), "cannot ask about copies, will be tried again");
+                Asked::Unreadable(chain(&failure))
+            }
+        }
+    }
+
+    async fn look_into(&self, registry: &Registry, image: &Image) -> Look {
+        self.registries.look(registry, image).await.unwrap_or_else(|failure| Look::Unreadable(chain(&failure)))
+    }
+
+    /// Tells of an image that somebody pushed where replicas go, and that no source has.
+    async fn tell_pushed_to_replica(
+        &self,
+        registry: &Registry,
+        lineage: &Lineage,
+        settings: &BTreeMap<Registry, Settings>,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let repository = &lineage.image.repository;
+        let Some(here) = lineage.placements.get(registry) else { return Ok(()) };
+        let copies_here = |settings: &Settings| settings.destinations(repository).contains_key(registry);
+        let mut sources = settings.iter().filter(|(_, settings)| copies_here(settings)).map(|(source, _)| source);
+        let nowhere_else = sources.clone().all(|source| !lineage.placements.contains_key(source));
+        let Some(source) = sources.next() else { return Ok(()) };
+        if here.pushed().is_none() || !here.replicated().is_empty() || !nowhere_else {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was pushed to {registry}, where {source} replicates {repository}, and {source} never had it",
+            lineage.image
+        );
+        let alert = Alert::told(Kind::PushedToReplica, &format!("{registry} {repository}"), message, now);
+        self.table.put_alert(&alert).await.map(drop)
+    }
+
+    // Incidents
+
+    /// Tells what is to be told of what is wrong.
+    async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
+        for incident in self.table.incidents().await? {
+            let Some(alert) = incident.due(now) else { continue };
+            // If it changed meanwhile, the next run knows better.
+            match self.table.tell(&incident, &alert).await {
+                Ok(Stored::New) => summary.alerts += 1,
+                Ok(Stored::Known) => {}
+                Err(error) => fail(summary, &error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a failed copy says of a push that no event told.
+fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact]) -> Option<Expectation> {
+    let failed = |fact: &&Fact| matches!(&fact.what, What::ReplicationFailed { source: from, tag: with } if from == source && with.as_ref() == tag);
+    let since = facts.iter().filter(failed).map(|fact| fact.time).max()?;
+    let (image, source, tag) = (image.clone(), source.clone(), tag.cloned());
+    Some(Expectation { image, source, tag, since, due: None, state: State::default() })
+}
+
+fn fail(summary: &mut Summary, error: &table::Error) {
+    summary.failures += 1;
+    warn!(error = chain(error), "cannot look at what is due, it is due again");
+}

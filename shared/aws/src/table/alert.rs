@@ -1,0 +1,205 @@
+//! Alerts, and the incidents that they come of.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
+};
+use domain::{
+    alert::{Alert, Incident, State},
+    expectation::{Change, End, Expectation},
+};
+use jiff::Timestamp;
+
+use super::{Error, Stored, Table, item};
+use crate::retry::Failure;
+
+impl Table {
+    /// Stores an alert, unless it is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
+        let item = item::alert(alert).map_err(|source| self.unreadable(&alert.id, source))?;
+        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
+    }
+
+    /// The alerts of the day of a time, in the order of their ids.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn alerts(&self, day: Timestamp) -> Result<Vec<Alert>, Error> {
+        let pk = item::pk_of_alerts(day);
+        let query = self.between(&pk, &item::everything());
+        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_alert)).collect()
+    }
+
+    /// What is wrong now, or was a moment ago.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn incidents(&self) -> Result<Vec<Incident>, Error> {
+        let query = self.between(item::INCIDENTS, &item::everything());
+        let items = self.all(item::INCIDENTS, query).await?;
+        items.into_iter().map(|item| self.decode(item, item::read_incident)).collect()
+    }
+
+    /// Stores what became of an expectation, and in the same step counts what is wrong; unless there was another push, or
+    /// somebody stored it since it was read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_expectation(
+        &self,
+        expectation: &Expectation,
+        changes: &[Change],
+        now: Timestamp,
+    ) -> Result<Stored, Error> {
+        let read = expectation.state.version;
+        let mut next = expectation.clone();
+        next.state.version = read.saturating_add(1);
+        let (_, key) = item::key_of_expectation(&next.image, &next.source, next.tag.as_ref());
+        let item = item::expectation(&next).map_err(|source| self.unreadable(&key, source))?;
+        let mut condition = "#since = :since AND #version = :version".to_owned();
+        if read == 0 {
+            // Of a push that no event told there is nothing yet.
+            condition =
+                "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version)".to_owned();
+        }
+        let names = HashMap::from([("#since", "since"), ("#version", "version")].map(owned));
+        let mut values = HashMap::from([(":since".to_owned(), AttributeValue::S(next.since.to_string()))]);
+        if read > 0 {
+            values.insert(":version".to_owned(), AttributeValue::N(read.to_string()));
+        }
+        if changes.is_empty() {
+            return self.put(item, Some(condition), names, values).await;
+        }
+        let put = Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
+        let put = put.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
+        let put = put.build().map_err(|error| self.unwritten(&key, error))?;
+        let mut steps = vec![TransactWriteItem::builder().put(put).build()];
+        for change in changes {
+            steps.push(self.count(&next, change, now)?);
+        }
+        self.transact(&key, steps).await
+    }
+
+    /// Counts an image in or out of an incident.
+    fn count(&self, of: &Expectation, change: &Change, now: Timestamp) -> Result<TransactWriteItem, Error> {
+        let key = item::sort_key_of_incident(change.kind, &of.source, &change.destination);
+        let update = Update::builder().table_name(&self.name);
+        let update =
+            update.key("pk", AttributeValue::S(item::INCIDENTS.into())).key("sk", AttributeValue::S(key.clone()));
+        let number = |number: i32| AttributeValue::N(number.to_string());
+        let update = match change.end {
+            None => {
+                let incident = Incident {
+                    kind: change.kind,
+                    source: of.source.clone(),
+                    destination: change.destination.clone(),
+                    opened_at: now,
+                    count: 0,
+                    open: 0,
+                    arrived: 0,
+                    image: of.image.clone(),
+                    why: change.why.clone(),
+                    told: 0,
+                    told_at: None,
+                };
+                let item: item::Item =
+                    serde_dynamo::to_item(&incident).map_err(|error| self.unreadable(&key, error.into()))?;
+                let mut update = update;
+                let mut sets = Vec::new();
+                for (name, value) in
+                    item.into_iter().filter(|(name, _)| !["count", "open", "arrived", "told"].contains(&name.as_str()))
+                {
+                    sets.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+                    update = update.expression_attribute_values(format!(":{name}"), value);
+                    update = update.expression_attribute_names(format!("#{name}"), name);
+                }
+                sets.sort();
+                update
+                    .update_expression(format!("SET {} ADD #count :one, #open :one", sets.join(", ")))
+                    .expression_attribute_names("#count", "count")
+                    .expression_attribute_names("#open", "open")
+                    .expression_attribute_values(":one", number(1))
+            }
+            Some(end) => update
+                .update_expression("ADD #open :less, #arrived :arrived")
+                .condition_expression("attribute_exists(pk)")
+                .expression_attribute_names("#open", "open")
+                .expression_attribute_names("#arrived", "arrived")
+                .expression_attribute_values(":less", number(-1))
+                .expression_attribute_values(":arrived", number(i32::from(end == End::Arrived))),
+        };
+        let update = update.build().map_err(|error| self.unwritten(&key, error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// Stores an alert of an incident, and in the same step that it was told; an incident that is resolved is removed. Not
+    /// if it was told or changed meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn tell(&self, incident: &Incident, alert: &Alert) -> Result<Stored, Error> {
+        let key = item::sort_key_of_incident(incident.kind, &incident.source, &incident.destination);
+        let item = item::alert(alert).map_err(|source| self.unreadable(&alert.id, source))?;
+        let put =
+            Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression("attribute_not_exists(pk)");
+        let put = put.build().map_err(|error| self.unwritten(&key, error))?;
+        let (condition, mut values) = match incident.told {
+            0 => ("attribute_not_exists(#told)", HashMap::new()),
+            told => ("#told = :told", HashMap::from([(":told".to_owned(), AttributeValue::N(told.to_string()))])),
+        };
+        let names = HashMap::from([owned(("#told", "told"))]);
+        let (pk, sk) = (AttributeValue::S(item::INCIDENTS.into()), AttributeValue::S(key.clone()));
+        let step = if alert.state == State::Resolved {
+            let names = names.into_iter().chain([owned(("#open", "open"))]).collect();
+            values.insert(":none".to_owned(), AttributeValue::N("0".into()));
+            let delete = Delete::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
+            let delete = delete.condition_expression(format!("{condition} AND #open = :none"));
+            let delete =
+                delete.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
+            TransactWriteItem::builder().delete(delete.build().map_err(|error| self.unwritten(&key, error))?)
+        } else {
+            let names = names.into_iter().chain([owned(("#told_at", "told_at"))]).collect();
+            values.insert(":next".to_owned(), AttributeValue::N(incident.told.saturating_add(1).to_string()));
+            values.insert(":now".to_owned(), AttributeValue::S(alert.time.to_string()));
+            let update = Update::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
+            let update = update.update_expression("SET #told = :next, #told_at = :now").condition_expression(condition);
+            let update =
+                update.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
+            TransactWriteItem::builder().update(update.build().map_err(|error| self.unwritten(&key, error))?)
+        };
+        self.transact(&key, vec![TransactWriteItem::builder().put(put).build(), step.build()]).await
+    }
+
+    /// All of some writes, or none: `Known` if a condition does not hold.
+    async fn transact(&self, key: &str, steps: Vec<TransactWriteItem>) -> Result<Stored, Error> {
+        let transact = self.client.transact_write_items().set_transact_items(Some(steps));
+        let transact = transact.return_consumed_capacity(aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total);
+        match transact.send().await {
+            Ok(output) => {
+                output.consumed_capacity().iter().for_each(|capacity| self.wrote(Some(capacity)));
+                Ok(Stored::New)
+            }
+            Err(error) if error.as_service_error().is_some_and(unmet) => Ok(Stored::Known),
+            Err(error) => Err(self.unwritten(key, error)),
+        }
+    }
+
+    pub(super) fn unwritten(&self, key: &str, error: impl Into<Failure>) -> Error {
+        Error::Write { table: self.name.clone(), key: key.to_owned(), source: error.into() }
+    }
+}
+
+/// Whether a transaction was cancelled because a condition does not hold.
+fn unmet(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
+    cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+}
+
+fn owned((placeholder, name): (&str, &str)) -> (String, String) {
+    (placeholder.to_owned(), name.to_owned())
+}

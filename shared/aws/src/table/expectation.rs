@@ -1,0 +1,157 @@
+//! What is expected of registries: their settings, and the copies that pushes should cause.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
+
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnConsumedCapacity},
+};
+use domain::{
+    image::{Image, Registry, Tag},
+    replication::Settings,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Error, Stored, Table,
+    item::{self, DueItem, Errand, Item, Known, Work},
+};
+
+/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all the
+/// time that `record` knows.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
+
+/// Settings that were read so long before a push say nothing about it.
+const OUTDATED: SignedDuration = SignedDuration::from_hours(3);
+
+/// Settings as they were when a push was recorded.
+pub(super) type Remembered = Option<(Timestamp, Arc<BTreeMap<Registry, Settings>>)>;
+
+/// What `watch` is to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToWatch {
+    /// Images with copies that should be there by now, and what somebody is to look into besides.
+    pub images: BTreeMap<Image, BTreeSet<Errand>>,
+    /// Registries whose settings are to be read.
+    pub registries: BTreeSet<Registry>,
+}
+
+impl Table {
+    /// What is due at a time: so many items at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn to_watch(&self, now: Timestamp, most: usize) -> Result<ToWatch, Error> {
+        let mut due = ToWatch::default();
+        let note = |item| match item {
+            DueItem::Errand(image, errand) => _ = due.images.entry(image).or_default().insert(errand),
+            DueItem::Expectation(image) => _ = due.images.entry(image).or_default(),
+            DueItem::Settings(registry) => _ = due.registries.insert(registry),
+            DueItem::Deletion(_) => {}
+        };
+        self.each_due(Work::Watch, now, most, note).await?;
+        Ok(due)
+    }
+
+    // Settings
+
+    /// Every registry that any event told of, with what it replicates.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn known_registries(&self) -> Result<Vec<Known>, Error> {
+        let query = self.between(item::REGISTRIES, &item::everything());
+        let items = self.all(item::REGISTRIES, query).await?;
+        items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
+    }
+
+    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless somebody
+    /// asked for that since it was known.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_settings(&self, known: &Known, read: Option<&Settings>, due: Timestamp) -> Result<Stored, Error> {
+        let settings = read.or(known.settings.as_ref());
+        let key = known.registry.to_string();
+        let item = item::settings(&known.registry, settings, due).map_err(|error| self.unreadable(&key, error))?;
+        let names = [("#due".to_owned(), "due".to_owned())].into();
+        let values = [(":due".to_owned(), AttributeValue::S(known.due.clone()))].into();
+        self.put(item, Some("#due = :due".into()), names, values).await
+    }
+
+    /// Asks for the settings of a registry to be read at once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn ask_for_settings(&self, registry: &Registry) -> Result<(), Error> {
+        self.update(item::REGISTRIES.to_owned(), registry.to_string(), item::wanted(), None).await.map(drop)
+    }
+
+    // Copies
+
+    /// Expects the copies of what was pushed, unless nothing is copied from there, or to there, as far as is known.
+    pub(super) async fn expect(
+        &self,
+        image: &Image,
+        source: &Registry,
+        tag: Option<&Tag>,
+        since: Timestamp,
+    ) -> Result<(), Error> {
+        let settings = self.remembered(since).await?;
+        let own = settings.get(source).filter(|settings| since.duration_since(settings.read_at) < OUTDATED);
+        let copied_there = || settings.values().any(|other| other.destinations(&image.repository).contains_key(source));
+        if own.is_some_and(|own| own.destinations(&image.repository).is_empty()) && !copied_there() {
+            return Ok(());
+        }
+        let (pk, sk) = item::key_of_expectation(image, source, tag);
+        let newer = "attribute_not_exists(#since) OR #since < :since";
+        self.update(pk, sk, item::pushed(image, since), Some(newer)).await.map(drop)
+    }
+
+    /// The settings of all registries, not much older than a time.
+    async fn remembered(&self, time: Timestamp) -> Result<Arc<BTreeMap<Registry, Settings>>, Error> {
+        {
+            let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, settings)) = &*remembered
+                && time.duration_since(*at) < REMEMBERED
+            {
+                return Ok(settings.clone());
+            }
+        }
+        let known = self.known_registries().await?.into_iter();
+        let settings: BTreeMap<_, _> = known.filter_map(|known| Some((known.registry, known.settings?))).collect();
+        let settings = Arc::new(settings);
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, settings.clone()));
+        Ok(settings)
+    }
+
+    /// Sets attributes of an item, which may not be there yet, if a condition on them holds.
+    async fn update(&self, pk: String, sk: String, attributes: Item, condition: Option<&str>) -> Result<Stored, Error> {
+        let update = self.client.update_item().table_name(&self.name);
+        let mut update = update.key("pk", AttributeValue::S(pk.clone())).key("sk", AttributeValue::S(sk));
+        let mut sets: Vec<_> = attributes.keys().map(|name| format!("#{name} = :{name}")).collect();
+        sets.sort();
+        for (name, value) in attributes {
+            update = update.expression_attribute_values(format!(":{name}"), value);
+            update = update.expression_attribute_names(format!("#{name}"), name);
+        }
+        update = update.update_expression(format!("SET {}", sets.join(", ")));
+        update = update.set_condition_expression(condition.map(str::to_owned));
+        match update.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
+            Ok(output) => {
+                self.wrote(output.consumed_capacity());
+                Ok(Stored::New)
+            }
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                self.wrote_nothing();
+                Ok(Stored::Known)
+            }
+            Err(error) => Err(self.unwritten(&pk, error)),
+        }
+    }
+}

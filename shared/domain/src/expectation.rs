@@ -1,0 +1,356 @@
+//! Copies that a push should cause, and what is wrong when they do not come.
+//!
+//! A push, a restored image or a new tag is one [`Expectation`], whatever the number of destinations. When it is due, what
+//! is known of the destinations is enough if every copy arrived. Otherwise ECR is asked, once for all destinations of an
+//! image, and each copy that did not arrive is a [`Trouble`] until it does, or until nobody expects it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alert::Kind,
+    deletion::Look,
+    evidence::Evidence,
+    fact::{Fact, StorageClass, Subject, What},
+    image::{Image, Registry, Tag},
+    lineage::{Lineage, Status},
+    replication::{CopyStatus, Settings},
+};
+
+/// How long a copy may take: "the majority of images replicate in less than 30 minutes".
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+
+/// How long a copy is waited for, in days.
+const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// What is wrong is looked at again after an eighth of its age: no sooner and no later than this.
+const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(5), SignedDuration::from_hours(3));
+
+/// The copies that one push, restored image or new tag should cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// The image.
+    pub image: Image,
+    /// Where it was pushed.
+    pub source: Registry,
+    /// The tag of the push.
+    pub tag: Option<Tag>,
+    /// The newest push; of a push that no event told, the newest copy that failed.
+    pub since: Timestamp,
+    /// When it is to be looked at; nothing when it is settled.
+    pub due: Option<Timestamp>,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What became of an expectation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// How often it was stored.
+    #[serde(default)]
+    pub version: u64,
+    /// What is or was wrong, by destination.
+    #[serde(default)]
+    pub troubles: BTreeMap<Registry, Trouble>,
+}
+
+/// A copy that did not come in time, or not as it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What is wrong.
+    pub kind: Kind,
+    /// When it was noticed.
+    pub since: Timestamp,
+    /// What is wrong, in one line.
+    pub why: String,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Timestamp>,
+}
+
+/// What ECR said when it was asked about an image at its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// What it knows of copies, by destination.
+    Copies(BTreeMap<Registry, CopyStatus>),
+    /// The source does not have the image.
+    Gone,
+    /// It did not say, and why.
+    Unreadable(String),
+}
+
+/// A change to what is wrong between two registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What is wrong, or no longer.
+    pub kind: Kind,
+    /// With copies to where.
+    pub destination: Registry,
+    /// Whether it begins, or how it ended.
+    pub end: Option<End>,
+    /// What is wrong, in one line.
+    pub why: String,
+}
+
+/// How trouble ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The copy is there.
+    Arrived,
+    /// It is not expected any more, or something else is wrong with it now.
+    Otherwise,
+}
+
+/// What comes of looking at an expectation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub expectation: Expectation,
+    /// What was seen and no event told.
+    pub facts: Vec<Fact>,
+    /// What people should know.
+    pub changes: Vec<Change>,
+    /// Replicas that are gone although ECR says that they were copied.
+    pub deleted: Vec<Registry>,
+}
+
+impl Expectation {
+    /// Whether copies are still to be expected at all: the source has what was pushed, and not for ever.
+    fn stands(&self, lineage: &Lineage, now: Timestamp) -> bool {
+        let there = lineage.placements.get(&self.source).is_none_or(|placement| match &self.tag {
+            // Who knows of no push of a tag knows nothing against it.
+            Some(tag) => !placement.tags.contains_key(tag) || placement.current_tags().contains(tag),
+            None => !matches!(placement.status(), Status::Absent | Status::ProbablyAbsent),
+        });
+        there && now.duration_since(self.since) < GIVE_UP
+    }
+
+    /// The destinations that have no copy yet, as far as is known, with the time since when they are known.
+    #[must_use]
+    pub fn missing<'a>(
+        &self,
+        lineage: &Lineage,
+        settings: &'a Settings,
+        now: Timestamp,
+    ) -> BTreeMap<&'a Registry, Timestamp> {
+        if !self.stands(lineage, now) {
+            return BTreeMap::new();
+        }
+        let mut destinations = settings.destinations(&self.image.repository);
+        destinations.retain(|to, _| !self.arrived(lineage, to));
+        destinations
+    }
+
+    /// Whether the copy is in a destination, or was there since the push.
+    fn arrived(&self, lineage: &Lineage, destination: &Registry) -> bool {
+        let Some(placement) = lineage.placements.get(destination) else { return false };
+        let proof = |name: &Evidence| name.replicated.get(&self.source).copied().max(name.set());
+        let newest = match &self.tag {
+            Some(tag) => placement.tags.get(tag).and_then(|name| proof(name).max(name.removed)),
+            None => placement.tags.values().filter_map(proof).max().max(proof(&placement.image)),
+        };
+        newest >= Some(self.since)
+    }
+
+    /// Looks at it.
+    ///
+    /// `asked` is what ECR said of the copies, `looks` what was seen in the destinations whose copy is complete and no
+    /// event told; neither is needed when every copy arrived.
+    #[must_use]
+    pub fn look(
+        &self,
+        lineage: &Lineage,
+        settings: &Settings,
+        asked: Option<&Asked>,
+        looks: &BTreeMap<Registry, Look>,
+        now: Timestamp,
+    ) -> Outcome {
+        let mut next =
+            Outcome { expectation: self.clone(), facts: Vec::new(), changes: Vec::new(), deleted: Vec::new() };
+        let missing = self.missing(lineage, settings, now);
+        let mut open: BTreeMap<Registry, (Kind, String)> = BTreeMap::new();
+        let (mut waiting, mut there) = (false, BTreeSet::new());
+        match asked {
+            Some(Asked::Unreadable(_)) => {
+                next.expectation.due = Some(self.again(now));
+                return next;
+            }
+            Some(Asked::Copies(copies)) => {
+                for (destination, known_since) in &missing {
+                    let copy = copies.get(*destination);
+                    let look = looks.get(*destination);
+                    match self.copy(lineage, (destination, *known_since), copy, look, now, &mut next) {
+                        Copy::There => _ = there.insert((*destination).clone()),
+                        Copy::NotExpected => {}
+                        Copy::Wait => waiting = true,
+                        Copy::Wrong(kind, why) => _ = open.insert((*destination).clone(), (kind, why)),
+                    }
+                }
+            }
+            Some(Asked::Gone) => next.facts.push(self.fact(&self.source, now, What::SEEN_TO_BE_GONE)),
+            None => {}
+        }
+        next.settle(open, |to| there.contains(to) || self.arrived(lineage, to), now);
+        let lasting = next.expectation.state.troubles.values().any(|trouble| trouble.over.is_none());
+        next.expectation.due = (lasting || waiting).then(|| self.again(now));
+        next
+    }
+
+    /// When it is to be looked at again.
+    fn again(&self, now: Timestamp) -> Timestamp {
+        let patience = self.since.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
+        let (soonest, latest) = LOOK_AGAIN;
+        let pause = (now.duration_since(self.since) / 8).clamp(soonest, latest);
+        if now < patience { patience } else { now.saturating_add(pause).unwrap_or(Timestamp::MAX) }
+    }
+
+    /// Judges one copy that no event told.
+    fn copy(
+        &self,
+        lineage: &Lineage,
+        (destination, known_since): (&Registry, Timestamp),
+        copy: Option<&CopyStatus>,
+        look: Option<&Look>,
+        now: Timestamp,
+        next: &mut Outcome,
+    ) -> Copy {
+        let pushed = self.since;
+        let impatient = now.duration_since(pushed) >= PATIENCE;
+        let name = match &self.tag {
+            Some(tag) => format!("{}:{tag}", self.image.repository),
+            None => format!("{}@{}", self.image.repository, self.image.digest.short()),
+        };
+        let minutes = now.duration_since(pushed).as_mins();
+        match copy {
+            Some(CopyStatus::Failed(code)) => {
+                let why = format!("{name} was not copied from {} to {destination}", self.source);
+                Copy::Wrong(Kind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
+            }
+            Some(CopyStatus::InProgress) if impatient => {
+                let why = format!("{name} is on its way from {} to {destination} since {minutes} min", self.source);
+                Copy::Wrong(Kind::ReplicationLate, why)
+            }
+            None if impatient && pushed >= known_since => {
+                let why = format!(
+                    "{name} was pushed to {} {minutes} min ago, a rule copies it to {destination}, and ECR knows of no copy",
+                    self.source
+                );
+                Copy::Wrong(Kind::ReplicationMissing, why)
+            }
+            Some(CopyStatus::InProgress) => Copy::Wait,
+            None if pushed >= known_since => Copy::Wait,
+            None => Copy::NotExpected,
+            Some(CopyStatus::Complete) => match look {
+                Some(Look::There(seen)) => {
+                    let known = lineage.placements.get(destination);
+                    let arrived = seen.pushed_at.filter(|at| pushed <= *at && *at <= now).unwrap_or(now);
+                    let unknown = |tag: &&Tag| known.is_none_or(|here| !here.current_tags().contains(*tag));
+                    let storage = if seen.archived { StorageClass::Archive } else { StorageClass::Standard };
+                    let tags = seen.tags.iter().filter(unknown).cloned().collect();
+                    let source = (!seen.archived).then(|| self.source.clone());
+                    let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
+                    let has_tag = self.tag.as_ref().is_none_or(|tag| seen.tags.contains(tag));
+                    let news = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
+                    if news {
+                        next.facts.push(self.fact(destination, arrived, what));
+                    }
+                    if has_tag {
+                        return Copy::There;
+                    }
+                    let why = format!("{name} was copied from {} to {destination}, but without its tag", self.source);
+                    if impatient { Copy::Wrong(Kind::ReplicaUntagged, why) } else { Copy::Wait }
+                }
+                Some(Look::Missing | Look::NoRepository) => {
+                    next.deleted.push(destination.clone());
+                    if lineage.placements.get(destination).is_some_and(|here| here.status().may_be_there()) {
+                        next.facts.push(self.fact(destination, now, What::SEEN_TO_BE_GONE));
+                    }
+                    Copy::There
+                }
+                // ECR says so, and nobody can look.
+                Some(Look::Unreadable(_) | Look::NotAsked) | None => {
+                    if lineage.placements.get(destination).is_none_or(|here| here.image.set() < Some(pushed)) {
+                        let (storage, source) = (Some(StorageClass::Standard), Some(self.source.clone()));
+                        let what = What::Observed { storage, tags: [].into(), without: [].into(), source };
+                        next.facts.push(self.fact(destination, now, what));
+                    }
+                    Copy::There
+                }
+            },
+        }
+    }
+
+    fn fact(&self, registry: &Registry, at: Timestamp, what: What) -> Fact {
+        let tag = self.tag.as_ref().map_or("", |tag| tag.as_str());
+        Fact {
+            time: Timestamp::from_second(at.as_second()).unwrap_or(at),
+            registry: registry.clone(),
+            event_id: format!("watch-{}-{}-{tag}", self.source.account(), self.source.region()),
+            subject: Subject::Image(self.image.clone()),
+            what,
+        }
+    }
+}
+
+impl Outcome {
+    /// Opens what is wrong now and was not before, and ends what is over.
+    fn settle(
+        &mut self,
+        open: BTreeMap<Registry, (Kind, String)>,
+        arrived: impl Fn(&Registry) -> bool,
+        now: Timestamp,
+    ) {
+        let troubles = &mut self.expectation.state.troubles;
+        for (destination, trouble) in troubles.iter_mut().filter(|(_, trouble)| trouble.over.is_none()) {
+            if open.get(destination).is_some_and(|(kind, _)| *kind == trouble.kind) {
+                continue;
+            }
+            trouble.over = Some(now);
+            let there = !open.contains_key(destination) && arrived(destination);
+            let end = Some(if there { End::Arrived } else { End::Otherwise });
+            let (kind, destination, why) = (trouble.kind, destination.clone(), trouble.why.clone());
+            self.changes.push(Change { kind, destination, end, why });
+        }
+        for (destination, (kind, why)) in open {
+            if troubles.get(&destination).is_some_and(|known| known.over.is_none()) {
+                continue;
+            }
+            troubles.insert(destination.clone(), Trouble { kind, since: now, why: why.clone(), over: None });
+            self.changes.push(Change { kind, destination, end: None, why });
+        }
+    }
+}
+
+/// What is to be thought of one copy.
+enum Copy {
+    /// It arrived, whatever became of it then.
+    There,
+    /// It was pushed before anybody knew that it is to be copied.
+    NotExpected,
+    /// It may still come.
+    Wait,
+    /// Somebody should know.
+    Wrong(Kind, String),
+}
+
+/// The usual cause of a failure. AWS documents no codes; these are what it documents as causes.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-troubleshoot.html>
+fn cause(code: Option<&str>) -> String {
+    let Some(code) = code else { return "ECR gives no reason".to_owned() };
+    let words = code.to_ascii_lowercase();
+    let usual = if words.contains("denied") || words.contains("permission") || words.contains("authorized") {
+        "the registry policy of the destination does not let the source replicate (`ecr:ReplicateImage`)"
+    } else if words.contains("repository") {
+        "the repository is not there, and the registry policy of the destination does not let ECR create it (`ecr:CreateRepository`)"
+    } else if words.contains("kms") || words.contains("key") {
+        "the KMS key of the destination's repository cannot be used"
+    } else if words.contains("region") || words.contains("opt") {
+        "the account is not opted in to the region of the destination"
+    } else {
+        "no usual cause is known for this code"
+    };
+    format!("ECR says {code}; {usual}")
+}
