@@ -7,7 +7,7 @@ It does less than `record`: it knows no CloudTrail records, and validates only w
 import json
 import os
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -24,6 +24,8 @@ REPOSITORY = re.compile(r"[a-z0-9][a-z0-9._/-]{1,255}")
 DIGEST = re.compile(r"[a-z0-9+._-]+:[A-Za-z0-9=_-]+")
 TAG = re.compile(r"[A-Za-z0-9._-]{1,300}")
 LISTED = set()
+REMEMBERED = {}
+AT_ONCE = "1970-01-01T00:00:00Z"
 
 
 def matching(pattern, text):
@@ -89,9 +91,13 @@ def key(pk, sk):
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 
 
+def due(queue, time):
+    return {"queue": {"S": queue}, "due": {"S": time}}
+
+
 def list_registry(registry):
     if registry not in LISTED:
-        put(key("registries", registry), "attribute_not_exists(pk)")
+        put(key("registries", registry) | due("watch#0", AT_ONCE), "attribute_not_exists(pk)")
         LISTED.add(registry)
 
 
@@ -169,9 +175,50 @@ def join_stored(name, evidence):
 
 def put_loss(repository, digest, source):
     name = f"{repository}@{digest}"
-    shard = sum(digest.encode()) % 8
-    due = {"queue": {"S": f"mirror#{shard}"}, "due": {"S": "1970-01-01T00:00:00Z"}}
-    put(key(f"image#{name}", f"loss#{source}") | due)
+    put(key(f"image#{name}", f"loss#{source}") | due(f"mirror#{shard(digest)}", AT_ONCE))
+
+
+def shard(digest):
+    return sum(digest.encode()) % 8
+
+
+def later(time, seconds):
+    return (datetime.fromisoformat(time.replace("Z", "+00:00")) + timedelta(seconds=seconds)).strftime(
+        "%Y-%m-%dT%H:%M:%SZ"
+    )
+
+
+def settings(time):
+    """What the registries replicate, not much older than a time. Of registries that nobody read yet, as here, nothing."""
+    if not REMEMBERED or REMEMBERED["time"] <= later(time, -300):
+        page = DYNAMODB.query(
+            TableName=TABLE,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :from AND :to",
+            ExpressionAttributeValues={":pk": {"S": "registries"}, ":from": {"S": " "}, ":to": {"S": "~"}},
+            ReturnConsumedCapacity="TOTAL",
+        )
+        REMEMBERED.update(time=time, routes=[item["routes"] for item in page["Items"] if "routes" in item])
+    return REMEMBERED["routes"]
+
+
+def expect(repository, digest, source, tag, since):
+    if settings(since):
+        raise RuntimeError("the baseline knows no replication rules")
+    values = {":since": {"S": since}, ":queue": {"S": f"watch#{shard(digest)}"}, ":due": {"S": later(since, 1800)}}
+    try:
+        DYNAMODB.update_item(
+            TableName=TABLE,
+            Key=key(f"image#{repository}@{digest}", f"expect#{source}#{tag or ''}"),
+            UpdateExpression="SET #due = :due, #queue = :queue, #since = :since",
+            ConditionExpression="attribute_not_exists(#since) OR #since < :since",
+            ExpressionAttributeNames={"#since": "since", "#queue": "queue", "#due": "due"},
+            ExpressionAttributeValues=values,
+            ReturnConsumedCapacity="TOTAL",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
 
 
 def has_loss(repository, digest, source):
@@ -224,6 +271,9 @@ def record_image(repository, digest, facts):
     for source in {fact["source"] for fact in facts if fact["what"] == "replicated"} - lost:
         if has_loss(repository, digest, source):
             put_loss(repository, digest, source)
+    for fact in facts:
+        if fact["what"] == "pushed":
+            expect(repository, digest, fact["registry"], fact.get("tag"), fact["time"])
     metrics = []
     for fact in facts:
         sk = f"fact#{fact['time']}#{fact['registry']}#{fact['event_id']}"

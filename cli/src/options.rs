@@ -286,7 +286,7 @@ pub struct LocalOptions {
     pub enforce: bool,
 
     /// What goes wrong, in percent, as in `lost=2,delayed=10,throttled`; without a number 5 %. Events: lost, repeated,
-    /// delayed, reordered; copies: slow, stuck, failed; calls: throttled, unheard, unanswered
+    /// delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, unheard, unanswered
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]
     pub trouble: Trouble,
 

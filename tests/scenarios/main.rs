@@ -6,6 +6,7 @@
 //! - `orders`: any order, repetition and batching of the same events gives the same table.
 //! - `route`: the table says what simulated registries have, whatever happened in them.
 //! - `mirror`: replicas that follow their sources, and replicas that must not.
+//! - `watch`: copies that are late, failed, missing, or arrived although no event told, and what is said of them.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -38,3 +39,4 @@ mod route;
 mod samples;
 mod store;
 mod units;
+mod watch;

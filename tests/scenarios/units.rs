@@ -41,9 +41,10 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
     assert_eq!(
         first,
         [
-            ("push of a new image", 4.0),
-            ("push that moves a tag", 5.0),
-            ("push without a tag", 3.0),
+            // Two of these are the copies that are expected of it, and their place in the index of what is due.
+            ("push of a new image", 6.0),
+            ("push that moves a tag", 7.0),
+            ("push without a tag", 5.0),
             ("replicate", 4.0),
             ("replicate that moves a tag", 5.0),
             // Two of these are the loss that `mirror` is to look into, and its place in the index of what is due.
@@ -61,15 +62,16 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
     for batch in earlier.chunks(100) {
         assert!(store.deliver(batch).await.is_empty());
     }
-    // A loss that is still to be looked into costs no place in the index again; a replica of what was lost before wakes it.
+    // A loss that is still to be looked into costs no place in the index again; a replica of what was lost before wakes it;
+    // what is expected of a push already changes its place there.
     let again = costs(&store, 2_000).await;
     let (mut more, mut less) = (0.0, 0.0);
     for ((name, before), (_, after)) in first.iter().zip(&again) {
         match *name {
             "delete of a tag" | "delete of an image" | "lifecycle expiry" => less += before - after,
-            "replicate" => more += after - before,
+            "replicate" | "push without a tag" => more += after - before,
             _ => assert_eq!(before, after, "{name}"),
         }
     }
-    assert_eq!((more, less), (1.0, 3.0));
+    assert_eq!((more, less), (2.0, 3.0));
 }

@@ -110,11 +110,14 @@ impl World {
     pub(crate) fn replicate(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, false) {
             let fate = self.copy_fate();
+            if fate == CopyFate::NeverBegins {
+                continue;
+            }
             let refused = self.refusal(place, &to);
             let failure = refused.or((fate == CopyFate::Fails).then_some("InternalError")).map(str::to_owned);
             self.set_copy(place, digest, &to, CopyStatus::InProgress, None);
             let extra = match fate {
-                CopyFate::Stuck => continue,
+                CopyFate::Stuck | CopyFate::NeverBegins => continue,
                 CopyFate::Fails => SignedDuration::ZERO,
                 CopyFate::Arrives(extra) => extra,
             };

@@ -22,6 +22,8 @@ pub struct Trouble {
     pub stuck: f64,
     /// Copies that end as `FAILED`.
     pub failed: f64,
+    /// Copies that never begin, and of which ECR knows nothing.
+    pub missing: f64,
     /// Calls that are refused with `ThrottlingException`, and have no effect.
     pub throttled: f64,
     /// Calls that get no answer, and have no effect.
@@ -33,7 +35,7 @@ pub struct Trouble {
 /// A kind of trouble, in the words of the command line.
 type Kind = (&'static str, fn(&mut Trouble) -> &mut f64);
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     ("lost", |trouble| &mut trouble.lost),
     ("repeated", |trouble| &mut trouble.repeated),
     ("delayed", |trouble| &mut trouble.delayed),
@@ -41,6 +43,7 @@ const KINDS: [Kind; 10] = [
     ("slow", |trouble| &mut trouble.slow),
     ("stuck", |trouble| &mut trouble.stuck),
     ("failed", |trouble| &mut trouble.failed),
+    ("missing", |trouble| &mut trouble.missing),
     ("throttled", |trouble| &mut trouble.throttled),
     ("unheard", |trouble| &mut trouble.unheard),
     ("unanswered", |trouble| &mut trouble.unanswered),
@@ -109,6 +112,7 @@ pub(crate) enum CopyFate {
     Arrives(SignedDuration),
     Stuck,
     Fails,
+    NeverBegins,
 }
 
 impl Trouble {
@@ -134,7 +138,10 @@ impl Trouble {
 
     pub(crate) fn of_copy(&self, chance: &mut Chance) -> CopyFate {
         let (stuck, fails, slow) = (chance.happens(self.stuck), chance.happens(self.failed), chance.happens(self.slow));
-        if stuck {
+        // Only then: other trouble stays what it was without this kind.
+        if self.missing > 0.0 && chance.happens(self.missing) {
+            CopyFate::NeverBegins
+        } else if stuck {
             CopyFate::Stuck
         } else if fails {
             CopyFate::Fails

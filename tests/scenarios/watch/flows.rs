@@ -1,0 +1,283 @@
+use domain::{
+    alert::State,
+    fact::{StorageClass, What},
+    lineage::Status,
+};
+use serde_json::json;
+
+use simulator::settings::{Settings, Unconfirmed};
+
+use super::site;
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    mirror::manifest,
+};
+
+#[tokio::test]
+async fn copies_that_arrive_cost_no_call_and_are_not_told() {
+    let site = site(Settings::default()).await;
+    // Until the settings were read again.
+    site.minutes(30).await;
+    let calls = site.ecr_calls();
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("b"), None);
+    site.minutes(29).await;
+    assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_some()));
+    let (reads, writes) = site.local.watch.table.units();
+    site.minutes(3).await;
+    let after = site.local.watch.table.units();
+    assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
+    assert_eq!(site.ecr_calls(), calls);
+    assert_eq!(site.alerts().await, []);
+    // Three runs, each with its lease taken and given back; and for each of two pushes the item, and its place in the index.
+    assert_eq!(after.1 - writes, 3.0 * 2.0 + 2.0 * 2.0);
+    assert!(after.0 - reads <= 3.0 * 11.0 + 2.0 * 3.0, "{}", after.0 - reads);
+}
+
+#[tokio::test]
+async fn a_late_copy_is_told_once_and_again_when_it_arrives() {
+    let site = site(Settings::default()).await;
+    site.lag(TOKYO, 47);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(29).await;
+    assert_eq!(site.alerts().await, []);
+    site.minutes(2).await;
+    assert_eq!(site.told().await, [("replication_late", State::Opened, 1, TOKYO.to_owned())]);
+    site.minutes(40).await;
+    let late = |state| ("replication_late", state, 1, TOKYO.to_owned());
+    assert_eq!(site.told().await, [late(State::Opened), late(State::Resolved)]);
+    let resolved = site.alerts().await.pop().unwrap();
+    assert!(resolved.message.contains("all are there now"), "{}", resolved.message);
+    assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
+    assert_eq!(site.local.table.incidents().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_for_all_destinations() {
+    let site = site(Settings::default()).await;
+    let deny =
+        json!({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "ecr:ReplicateImage", "Resource": "*"}]});
+    site.call(TOKYO, "PutRegistryPolicy", json!({"policyText": deny.to_string()}));
+    let calls = site.ecr_calls();
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(2).await;
+    assert_eq!(site.told().await, [("replication_failed", State::Opened, 1, TOKYO.to_owned())]);
+    let alert = site.alerts().await.pop().unwrap();
+    assert!(alert.message.contains("`ecr:ReplicateImage`"), "{}", alert.message);
+    assert_eq!(site.ecr_calls(), calls + 1);
+    // Somebody mends it, and ECR copies what it missed.
+    let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+    site.call(TOKYO, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
+    let (account, region) = TOKYO.split_once('/').unwrap();
+    let destination = json!({"region": region, "registryId": account});
+    site.call(IRELAND, "StartReplicationBackfill", json!({"destination": destination}));
+    site.minutes(60).await;
+    let failed = |state| ("replication_failed", state, 1, TOKYO.to_owned());
+    assert_eq!(site.told().await, [failed(State::Opened), failed(State::Resolved)]);
+}
+
+#[tokio::test]
+async fn a_copy_that_hangs_for_ever_is_told_again_less_and_less_and_given_up_after_two_weeks() {
+    let site = site(Settings::default()).await;
+    site.trouble("stuck=100");
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(40).await;
+    let calls = site.ecr_calls();
+    for _ in 0..24 * 16 {
+        site.watch(3600).await;
+    }
+    let told = site.told().await;
+    let to_tokyo: Vec<_> = told.iter().filter(|(.., to)| to == TOKYO).map(|(_, state, ..)| *state).collect();
+    let reminders = to_tokyo.iter().filter(|state| **state == State::Open).count();
+    assert_eq!((to_tokyo.first(), to_tokyo.last()), (Some(&State::Opened), Some(&State::Resolved)));
+    assert!((10..=20).contains(&reminders), "{reminders}");
+    assert_eq!(to_tokyo.len(), reminders + 2);
+    // The settings of three registries every hour; questions about the copy after an eighth of its age.
+    let questions = site.ecr_calls() - calls - 3 * 24 * 16;
+    assert!((40..=150).contains(&questions), "{questions}");
+    assert!(site.alerts().await.pop().unwrap().message.contains("none is expected any more"));
+}
+
+#[tokio::test]
+async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.watch(1).await;
+    site.trouble("lost=100");
+    site.minutes(1).await;
+    site.trouble("lost=0");
+    let before = site.local.table.lineage(&image).await.unwrap();
+    assert_eq!(before.placements.len(), 1);
+    site.minutes(31).await;
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    for registry in [VIRGINIA, TOKYO] {
+        let placement = &lineage.placements[&registry.parse().unwrap()];
+        assert_eq!(placement.status(), Status::Present);
+        assert_eq!(placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1"]);
+        let (source, at) = placement.replicated().into_iter().next().unwrap();
+        assert_eq!(source.to_string(), IRELAND);
+        // When it arrived, and not when somebody looked.
+        assert!(site.now().duration_since(at).as_mins() >= 30, "{at}");
+    }
+    let seen = lineage.facts.iter().filter(|fact| {
+        matches!(&fact.what, What::Observed { storage: Some(StorageClass::Standard), source: Some(_), .. })
+    });
+    assert_eq!(seen.count(), 2);
+    assert_eq!(site.alerts().await, []);
+}
+
+#[tokio::test]
+async fn a_copy_that_never_began_is_told() {
+    let site = site(Settings::default()).await;
+    site.trouble("missing=100");
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(31).await;
+    let told: Vec<_> = site.told().await.into_iter().map(|(kind, state, count, _)| (kind, state, count)).collect();
+    assert_eq!(told, [("replication_missing", State::Opened, 1), ("replication_missing", State::Opened, 1)]);
+    let alert = site.alerts().await.pop().unwrap();
+    assert!(alert.message.contains("a rule copies it to"), "{}", alert.message);
+}
+
+#[tokio::test]
+async fn what_was_pushed_before_its_rule_is_not_expected() {
+    let site = site(Settings::default()).await;
+    site.call(IRELAND, "PutReplicationConfiguration", json!({"replicationConfiguration": {"rules": []}}));
+    site.minutes(1).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(1).await;
+    // Nothing is copied from there, and nothing is written about it.
+    assert_eq!(site.expectations(&image).await, []);
+    // This one may be copied for all that is known, because the rule came before what is known of it.
+    site.push(IRELAND, &manifest("b"), Some("v2"));
+    site.replicate(IRELAND, &[VIRGINIA], false);
+    site.minutes(70).await;
+    assert_eq!(site.alerts().await, []);
+}
+
+#[tokio::test]
+async fn the_same_trouble_with_many_images_is_one_alert() {
+    let site = site(Settings::default()).await;
+    site.trouble("failed=100");
+    for number in 0..30 {
+        site.push(IRELAND, &manifest(&format!("image {number}")), Some(&format!("v{number}")));
+    }
+    site.trouble("failed=0");
+    site.minutes(5).await;
+    let told = site.told().await;
+    let failed = |to: &str| ("replication_failed", State::Opened, 30, to.to_owned());
+    assert_eq!(told, [failed(VIRGINIA), failed(TOKYO)]);
+    assert!(site.alerts().await[0].message.contains("29 more"), "{:?}", site.alerts().await);
+}
+
+#[tokio::test]
+async fn a_late_copy_of_what_was_deleted_since_is_not_expected_any_more() {
+    let site = site(Settings::default()).await;
+    site.lag(TOKYO, 300);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(32).await;
+    site.delete_image(IRELAND, &image);
+    site.minutes(20).await;
+    let late = |state| ("replication_late", state, 1, TOKYO.to_owned());
+    assert_eq!(site.told().await, [late(State::Opened), late(State::Resolved)]);
+}
+
+#[tokio::test]
+async fn a_replica_that_could_not_have_its_tag_is_told() {
+    let unconfirmed = Unconfirmed { untagged_replica_event_has_tag: false, ..Unconfirmed::default() };
+    let site = site(Settings { unconfirmed, ..Settings::default() }).await;
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(2).await;
+    site.call(TOKYO, "PutImageTagMutability", json!({"imageTagMutability": "IMMUTABLE"}));
+    let image = site.push(IRELAND, &manifest("b"), Some("v1"));
+    site.minutes(31).await;
+    assert_eq!(site.told().await, [("replica_untagged", State::Opened, 1, TOKYO.to_owned())]);
+    assert!(site.has(TOKYO, &image) && site.tags(TOKYO, &image).is_empty());
+}
+
+#[tokio::test]
+async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.watch(1).await;
+    site.trouble("lost=100");
+    site.minutes(1).await;
+    site.delete_image(TOKYO, &image);
+    site.minutes(1).await;
+    site.trouble("lost=0");
+    site.minutes(31).await;
+    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
+    assert_eq!(told, [("replica_deleted", format!("{IRELAND} to {TOKYO}"))]);
+}
+
+#[tokio::test]
+async fn a_push_where_replicas_go_is_told() {
+    let site = site(Settings::default()).await;
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(2).await;
+    site.push(TOKYO, &manifest("b"), Some("mine"));
+    site.minutes(33).await;
+    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
+    assert_eq!(told, [("pushed_to_replica", format!("{TOKYO} team/app"))]);
+}
+
+#[tokio::test]
+async fn ecrs_own_switch_is_told_when_it_is_turned() {
+    let site = site(Settings::default()).await;
+    site.replicate(IRELAND, &[VIRGINIA, TOKYO], true);
+    site.minutes(2).await;
+    site.replicate(IRELAND, &[VIRGINIA], true);
+    site.minutes(2).await;
+    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.subject).collect();
+    let switched = |to: &str, word: &str| format!("{IRELAND} to {to} {word}");
+    assert_eq!(told, [switched(VIRGINIA, "on"), switched(TOKYO, "on"), switched(TOKYO, "off")]);
+}
+
+#[tokio::test]
+async fn settings_are_read_every_hour_though_cloudtrail_says_nothing() {
+    let site = site(Settings::default()).await;
+    site.trouble("lost=100");
+    site.replicate(IRELAND, &[VIRGINIA], false);
+    site.minutes(1).await;
+    site.trouble("lost=0");
+    let copied = |settings: &domain::replication::Settings| settings.destinations(&"team/app".parse().unwrap()).len();
+    let read = async || {
+        let known = site.local.table.known_registries().await.unwrap();
+        let ireland = known.into_iter().find(|known| known.registry.to_string() == IRELAND).unwrap();
+        ireland.settings.as_ref().map(copied)
+    };
+    assert_eq!(read().await, Some(2));
+    site.watch(3600).await;
+    assert_eq!(read().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_read_alerts_nothing_about_its_copies_and_something_about_itself() {
+    let site = site(Settings::default()).await;
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.watch(1).await;
+    site.trouble("unheard=100,missing=100");
+    site.watch(3_600).await;
+    assert_eq!(site.alerts().await, []);
+    site.watch(2 * 3_600).await;
+    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
+    assert_eq!(told, [IRELAND, VIRGINIA, TOKYO].map(|registry| ("pipeline_unhealthy", registry.to_owned())));
+}
+
+#[tokio::test]
+async fn of_two_runs_at_once_one_looks() {
+    let site = site(Settings::default()).await;
+    site.trouble("failed=100");
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.local.simulator.step(std::time::Duration::from_secs(60));
+    site.local.deliver_now().await;
+    site.local
+        .watch
+        .table
+        .take_lease(aws::table::Work::Watch, "another", site.now(), site.now() + jiff::SignedDuration::from_mins(5))
+        .await
+        .unwrap();
+    assert!(site.local.watch_now().await.unwrap().idle);
+    assert_eq!(site.alerts().await, []);
+    site.minutes(6).await;
+    assert_eq!(site.told().await.len(), 2);
+}

@@ -1,0 +1,238 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{
+    alert::{Kind, State},
+    event,
+    fact::{Subject, What},
+    image::{Image, Registry, Tag},
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::{prelude::*, sample::select};
+use simulator::settings::{Lag, Settings, Unconfirmed};
+
+use super::site;
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    mirror::{Site, manifest},
+};
+
+/// What happens at the source, and how much time passes after it.
+#[derive(Debug, Clone)]
+enum Act {
+    Push(char, Option<&'static str>),
+    Delete(char),
+    Pass(u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let letter = || select(vec!['a', 'b', 'c', 'd']);
+    let tag = proptest::option::weighted(0.8, select(vec!["latest", "v1", "v2", "v3"]));
+    let act = prop_oneof![
+        8 => (letter(), tag).prop_map(|(letter, tag)| Act::Push(letter, tag)),
+        1 => letter().prop_map(Act::Delete),
+        4 => select(vec![1, 5, 20, 45]).prop_map(Act::Pass),
+    ];
+    proptest::collection::vec(act, 1..10)
+}
+
+/// Trouble with copies and with events, but no event lost: what `watch` is to notice, it is told of.
+fn trouble() -> impl Strategy<Value = String> {
+    let percent = || select(vec![0, 0, 10, 40]);
+    [percent(), percent(), percent(), percent(), percent(), percent(), percent()].prop_map(
+        |[slow, stuck, failed, missing, repeated, delayed, reordered]| {
+            format!("slow={slow},stuck={stuck},failed={failed},missing={missing},repeated={repeated},delayed={delayed},reordered={reordered}")
+        },
+    )
+}
+
+fn answers() -> impl Strategy<Value = Unconfirmed> {
+    any::<[bool; 5]>().prop_map(|answers| Unconfirmed {
+        delete_per_tag: answers[0],
+        empty_tag_in_events: answers[1],
+        denied_replication_emits_failed: answers[2],
+        failed_replication_has_code: answers[3],
+        replication_survives_deletion: answers[4],
+        ..Unconfirmed::default()
+    })
+}
+
+async fn play(site: &Site, acts: &[Act]) {
+    for act in acts {
+        match act {
+            Act::Push(letter, tag) => {
+                // The same push again is refused.
+                let (account, region) = IRELAND.split_once('/').unwrap();
+                let caller = simulator::Caller {
+                    account: account.to_owned(),
+                    region: region.to_owned(),
+                    arn: format!("arn:aws:iam::{account}:root"),
+                };
+                let mut body =
+                    serde_json::json!({"repositoryName": "team/app", "imageManifest": manifest(&letter.to_string())});
+                if let Some(tag) = tag {
+                    body["imageTag"] = serde_json::json!(tag);
+                }
+                _ = site.local.simulator.call(&caller, "PutImage", body.to_string().as_bytes());
+            }
+            Act::Delete(letter) => {
+                let image: Image =
+                    format!("team/app@{}", crate::registries::digest(&manifest(&letter.to_string()))).parse().unwrap();
+                if site.has(IRELAND, &image) {
+                    site.delete_image(IRELAND, &image);
+                }
+            }
+            Act::Pass(minutes) => pass(site, *minutes).await,
+        }
+    }
+}
+
+async fn pass(site: &Site, minutes: u64) {
+    for _ in 0..minutes.div_ceil(5) {
+        site.watch(300.min(minutes * 60)).await;
+    }
+}
+
+/// A push at the source: the image, its tag, and when.
+type Push = (Image, Option<Tag>);
+
+/// What really happened: the newest push of each name, when each copy arrived, and when each name was last lost.
+#[derive(Default)]
+struct Truth {
+    pushes: BTreeMap<Push, Timestamp>,
+    arrivals: Vec<(Registry, Push, Timestamp)>,
+    losses: Vec<(Image, Option<Tag>, Timestamp)>,
+}
+
+fn truth(site: &Site, after: u64) -> Truth {
+    let mut truth = Truth::default();
+    for emitted in site.local.simulator.emitted(after) {
+        for fact in event::read_value(&emitted.event).unwrap().facts {
+            let Subject::Image(image) = fact.subject else { continue };
+            let here = fact.registry.to_string();
+            match fact.what {
+                What::Pushed { tag, .. } if here == IRELAND => {
+                    if let Some(tag) = &tag {
+                        // Who had the tag before loses it.
+                        let others =
+                            truth.pushes.keys().filter(|(other, with)| *other != image && with.as_ref() == Some(tag));
+                        let lost: Vec<_> =
+                            others.map(|(other, _)| (other.clone(), Some(tag.clone()), fact.time)).collect();
+                        truth.losses.extend(lost);
+                    }
+                    truth.pushes.insert((image, tag), fact.time);
+                }
+                What::Replicated { tag, .. } => truth.arrivals.push((fact.registry, (image, tag), fact.time)),
+                What::ImageDeleted { .. } if here == IRELAND => truth.losses.push((image, None, fact.time)),
+                What::TagsDeleted { .. } if here == IRELAND => truth.losses.push((image, None, fact.time)),
+                _ => {}
+            }
+        }
+    }
+    truth
+}
+
+/// How it stands with one copy.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Copy {
+    /// Nothing may be told.
+    Fine,
+    /// Something must have been told.
+    Troubled,
+    /// It was so close that either is right.
+    Close,
+}
+
+fn copy(truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp)) -> Copy {
+    let arrived = truth.arrivals.iter().filter(|(registry, (image, tag), time)| {
+        registry == to && *image == push.0 && (push.1.is_none() || *tag == push.1) && *time >= at
+    });
+    let arrived = arrived.map(|(.., time)| *time).min();
+    let lost = truth
+        .losses
+        .iter()
+        .filter(|(image, tag, time)| *image == push.0 && (tag.is_none() || *tag == push.1) && *time >= at);
+    let lost = lost.map(|(.., time)| *time).min();
+    let over = [arrived, lost].into_iter().flatten().min();
+    // Events are up to 16 minutes late, and `watch` looks every five.
+    match over.map(|over| over.duration_since(at)) {
+        Some(lasted) if lasted < SignedDuration::from_mins(12) => Copy::Fine,
+        Some(lasted) if lasted < SignedDuration::from_mins(55) => Copy::Close,
+        _ => Copy::Troubled,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: proptest_cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_wrong_is_told_once_and_over_once_and_nothing_healthy_ever_is(
+        (acts, trouble, answers, seed) in (acts(), trouble(), answers(), any::<u64>()),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(check(&acts, &trouble, answers, seed));
+    }
+}
+
+fn proptest_cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
+async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64) {
+    let lag = Lag { from: SignedDuration::from_secs(5), to: SignedDuration::from_mins(10) };
+    let site =
+        site(Settings { seed, unconfirmed, lag: Lag::exactly(SignedDuration::from_secs(5)), ..Settings::default() })
+            .await;
+    site.local.simulator.set(|settings| settings.lag = lag);
+    let before = site.local.simulator.emitted(0).last().map_or(0, |emitted| emitted.number);
+    site.trouble(trouble);
+    play(&site, acts).await;
+    pass(&site, 90).await;
+    let truth = truth(&site, before);
+    let destinations: [Registry; 2] = [VIRGINIA, TOKYO].map(|name| name.parse().unwrap());
+    let mut noticed = BTreeMap::new();
+    for (push, at) in &truth.pushes {
+        let expectations = site.expectations(&push.0).await;
+        let expectation = expectations.iter().find(|one| one.tag == push.1 && one.source.to_string() == IRELAND);
+        let expectation = expectation.unwrap_or_else(|| panic!("nothing is expected of {push:?}"));
+        // A copy that failed may be told before the push.
+        assert!(expectation.since >= *at, "{push:?}: {expectation:?}");
+        for to in &destinations {
+            let known = expectation.state.troubles.get(to);
+            match copy(&truth, to, (push, *at)) {
+                Copy::Fine => assert!(known.is_none_or(|known| known.since < *at), "{push:?} to {to}: {known:?}"),
+                Copy::Troubled => assert!(known.is_some(), "{push:?} to {to}: {expectation:?}"),
+                Copy::Close => {}
+            }
+            if known.is_some() {
+                noticed.insert((push.clone(), to.clone()), ());
+            }
+        }
+    }
+    // Everything ends, at the latest when nobody expects it any more.
+    for _ in 0..34 {
+        site.watch(12 * 3_600).await;
+    }
+    assert_eq!(site.local.table.incidents().await.unwrap(), []);
+    let mut incidents: BTreeMap<(Kind, String), (usize, usize, u64)> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for alert in site.alerts().await {
+        assert!(ids.insert(alert.id.clone()), "{} was told twice", alert.id);
+        if alert.state == State::Told {
+            continue;
+        }
+        let incident = incidents.entry((alert.kind, alert.incident.clone())).or_default();
+        match alert.state {
+            State::Opened => incident.0 += 1,
+            State::Resolved => (incident.1, incident.2) = (incident.1 + 1, alert.count.unwrap()),
+            State::Open | State::Told => {}
+        }
+    }
+    let mut counted = 0;
+    for (incident, (opened, resolved, count)) in &incidents {
+        assert_eq!((*opened, *resolved), (1, 1), "{incident:?}");
+        counted += count;
+    }
+    // A copy may be late first and fail then: counted once each.
+    assert!(counted >= noticed.len() as u64, "{counted} of {noticed:?}");
+    assert_eq!(counted == 0, noticed.is_empty());
+}
