@@ -101,6 +101,7 @@ struct Truth {
     pushes: BTreeMap<Push, Timestamp>,
     arrivals: Vec<(Registry, Push, Timestamp)>,
     losses: Vec<(Image, Option<Tag>, Timestamp)>,
+    failures: Vec<(Registry, Image, Timestamp)>,
 }
 
 fn truth(site: &Site, after: u64) -> Truth {
@@ -122,6 +123,7 @@ fn truth(site: &Site, after: u64) -> Truth {
                     truth.pushes.insert((image, tag), fact.time);
                 }
                 What::Replicated { tag, .. } => truth.arrivals.push((fact.registry, (image, tag), fact.time)),
+                What::ReplicationFailed { .. } => truth.failures.push((fact.registry, image, fact.time)),
                 What::ImageDeleted { .. } if here == IRELAND => truth.losses.push((image, None, fact.time)),
                 What::TagsDeleted { .. } if here == IRELAND => truth.losses.push((image, None, fact.time)),
                 _ => {}
@@ -154,7 +156,10 @@ fn copy(truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp)) -> Copy {
     let lost = lost.map(|(.., time)| *time).min();
     let over = [arrived, lost].into_iter().flatten().min();
     // Events are up to 16 minutes late, and `watch` looks every five.
+    // A failure is told at once, whatever comes after it; ECR keeps one status for all copies of an image.
+    let failed = truth.failures.iter().any(|(registry, image, time)| registry == to && *image == push.0 && *time >= at);
     match over.map(|over| over.duration_since(at)) {
+        Some(_) if failed => Copy::Close,
         Some(lasted) if lasted < SignedDuration::from_mins(12) => Copy::Fine,
         Some(lasted) if lasted < SignedDuration::from_mins(55) => Copy::Close,
         _ => Copy::Troubled,
