@@ -122,6 +122,38 @@ async fn what_nobody_approved_stays_and_what_was_approved_goes() {
 }
 
 #[tokio::test]
+async fn what_is_released_early_waits_for_its_grace() {
+    let (site, image) = Site::with_loss(FOLLOW).await;
+    site.pass(60).await;
+    let mut deletion = site.deletion(TOKYO, &image, None).await;
+    for did in [Did::Hold, Did::Release] {
+        deletion.act(did, "dana", site.local.simulator.clock().now()).unwrap();
+        site.local.table.put_deletion(&mut deletion).await.unwrap();
+    }
+    site.pass(3600).await;
+    assert!(site.has(TOKYO, &image));
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Pending);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+}
+
+#[tokio::test]
+async fn the_last_tag_of_a_replica_stays() {
+    let site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("stable"));
+    site.arrive().await;
+    site.untag(TOKYO, "v1");
+    site.untag(IRELAND, "stable");
+    site.a_day().await;
+    // Without it the replica would be gone, and Ireland has the image.
+    assert_eq!(site.tags(TOKYO, &image), ["stable".to_owned()].into());
+    let kept = site.deletion(TOKYO, &image, Some("stable")).await;
+    assert_eq!(kept.status, Status::Kept);
+    assert!(kept.checks.last().unwrap().why.contains("last tag"), "{kept:?}");
+}
+
+#[tokio::test]
 async fn what_is_held_stays_whatever_is_told_later() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;

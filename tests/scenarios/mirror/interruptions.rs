@@ -152,6 +152,27 @@ async fn any_call_may_fail_once_in_any_way() {
 }
 
 #[tokio::test]
+async fn whichever_call_fails_what_the_source_has_again_stays() {
+    for at in 0.. {
+        let (mut site, image) = Site::with_loss(FOLLOW).await;
+        site.pass(60).await;
+        site.local.simulator.set(|settings| settings.trouble.lost = 1.0);
+        site.push(IRELAND, &manifest("a"), Some("v1"));
+        site.local.simulator.set(|settings| settings.trouble.lost = 0.0);
+        let (mirror, faults) = faulty(&site, at, Fault::Throttled).await;
+        site.local.mirror = mirror;
+        site.local.simulator.step(Duration::from_secs(24 * 3600));
+        site.local.deliver_now().await;
+        _ = site.local.mirror_now().await;
+        assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image), "call {at}");
+        if faults.calls.load(Ordering::Relaxed) <= at {
+            assert!(at > 10, "{at}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_two_runs_at_once_one_acts() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
