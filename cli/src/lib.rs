@@ -2,6 +2,7 @@
 //!
 //! Every command prints a table for people or JSON for programs, from the same value.
 
+pub mod alerts;
 pub mod answer;
 pub mod audit;
 pub mod deletions;
@@ -22,6 +23,7 @@ use std::{io::Write, process::ExitCode};
 
 use domain::deletion::Did;
 use failure::Failure;
+use jiff::Timestamp;
 use options::{AuditCommand, BreakerCommand, Command, Format, Options, PolicyCommand, TableCommand};
 use print::Print;
 use target::Target;
@@ -76,6 +78,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Orphans { registry, repository } => {
             print(format, &answer::orphans(table, registry.as_ref(), repository.as_ref()).await?)?;
         }
+        TableCommand::Alerts { open, since } => {
+            print(format, &alerts::alerts(table, *open, *since, Timestamp::now()).await?)?;
+        }
+        TableCommand::Lag { since } => print(format, &alerts::lag(table, *since, Timestamp::now()).await?)?,
         TableCommand::Deletions(options) => print(format, &deletions::list(table, options).await?)?,
         TableCommand::Hold(options) => act(options, Did::Hold).await?,
         TableCommand::Release(options) => act(options, Did::Release).await?,

@@ -123,6 +123,22 @@ pub enum TableCommand {
         #[arg(long, value_name = "REPO")]
         repository: Option<RepositoryName>,
     },
+    /// Show what is wrong with replication now, and what was told of that and of everything else
+    Alerts {
+        /// Only what is wrong now
+        #[arg(long)]
+        open: bool,
+
+        /// What was told in this time, as in `12h` or `30d`
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
+        since: SignedDuration,
+    },
+    /// Show how long replication takes between registries, repository by repository, and what is not there now
+    Lag {
+        /// Copies that arrived in this time, as in `12h` or `30d`; of each name the newest
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        since: SignedDuration,
+    },
     /// List deletions to be mirrored, and why; without a status those that are not over, and those that failed
     Deletions(DeletionsOptions),
     /// Stop the deletion of a replica until it is released

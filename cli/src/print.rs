@@ -4,6 +4,7 @@
 //! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
 
 mod mirror;
+mod watch;
 
 use std::{collections::BTreeSet, fmt::Write};
 

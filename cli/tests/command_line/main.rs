@@ -4,6 +4,7 @@
 //! - `files`: every form of input, and what is wrong with some.
 //! - `local`: registries on one machine, killed and restarted; the demo.
 //! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
+//! - `watch`: alerts and lag, against registries in the same process.
 //! - `mistakes`: one clear line and a next step, never a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
@@ -14,3 +15,4 @@ mod files;
 mod local;
 mod mirror;
 mod mistakes;
+mod watch;

@@ -14,8 +14,8 @@ use simulator::Caller;
 
 use crate::command::{Ran, User};
 
-const IRELAND: &str = "111122223333/eu-west-1";
-const TOKYO: &str = "444455556666/ap-northeast-1";
+pub(crate) const IRELAND: &str = "111122223333/eu-west-1";
+pub(crate) const TOKYO: &str = "444455556666/ap-northeast-1";
 
 const POLICY: &str = r#"
 @id("follow") @grace("24h")
@@ -31,15 +31,15 @@ forbid (principal, action, resource)
 when { resource.tagLine like "* stable *" };
 "#;
 
-struct Scene {
-    local: Local,
+pub(crate) struct Scene {
+    pub(crate) local: Local,
     user: User,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Scene {
     /// Ireland replicates four images to Tokyo, and loses three of them: one may go, one needs approval, one is never to go.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = LocalSettings { now: Timestamp::now(), mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = runtime.block_on(Local::start(settings)).unwrap();
@@ -67,7 +67,7 @@ impl Scene {
         scene
     }
 
-    fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
+    pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
         body["repositoryName"] = json!("team/app");
         let registry: Registry = registry.parse().unwrap();
         let arn = format!("arn:aws:sts::{}:assumed-role/platform/dana", registry.account());
@@ -75,11 +75,12 @@ impl Scene {
         self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
 
-    /// Time passes, events arrive, `mirror` runs.
-    fn pass(&self, seconds: u64) {
+    /// Time passes, events arrive, `watch` and `mirror` run.
+    pub(crate) fn pass(&self, seconds: u64) {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.runtime.block_on(async {
             self.local.deliver_now().await;
+            self.local.watch_now().await.unwrap();
             self.local.mirror_now().await.unwrap();
         });
     }
@@ -93,7 +94,7 @@ impl Scene {
     }
 
     /// What a command prints, with its call; times are of the day, and left out.
-    fn shows(&self, arguments: &[&str]) -> String {
+    pub(crate) fn shows(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         let call = arguments.join(" ").replace(self.user.path(), "FOLDER");
         format!("$ ecr-lineage {call}\n{}{}\n", without_times(&ran.out), without_times(&ran.err))

@@ -170,7 +170,7 @@ impl Kind {
         match self {
             Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
             Self::ReplicationFailed => {
-                "mend the cause, then `ecr-lineage backfill`: ECR does not try again by itself".to_owned()
+                "mend the cause, then push again, or let ECR copy what is missing (`aws ecr start-replication-backfill`): it does not try again by itself".to_owned()
             }
             Self::ReplicationMissing => {
                 "look at the replication rules (`aws ecr describe-registry`); a rule counts only for what is pushed after it".to_owned()
@@ -334,7 +334,8 @@ impl Incident {
     fn news(&self) -> String {
         match self.open.saturating_sub(1) {
             0 => self.why.clone(),
-            more => format!("{}; so {} {more} more to {}", self.why, are(more), self.destination),
+            1 => format!("{}; so is 1 more", self.why),
+            more => format!("{}; so are {more} more", self.why),
         }
     }
 
@@ -346,16 +347,12 @@ impl Incident {
             _ => "without a tag",
         };
         let (count, arrived) = (self.count, self.arrived);
-        let end = match count.saturating_sub(arrived) {
-            0 => "all are there now".to_owned(),
-            _ if arrived == 0 => "none came, and none is expected any more".to_owned(),
-            rest => format!("{arrived} came, {rest} {} not expected any more", are(rest)),
+        let end = match (arrived, count.saturating_sub(arrived)) {
+            (_, 0) => "all are there now".to_owned(),
+            (0, _) => "none came, and none is expected any more".to_owned(),
+            (arrived, rest) => format!("{arrived} came, {rest} did not"),
         };
         let were = if count == 1 { "image was" } else { "images were" };
         format!("{count} {were} {what} from {} to {}; {end}", self.source, self.destination)
     }
-}
-
-fn are(count: u64) -> &'static str {
-    if count == 1 { "is" } else { "are" }
 }

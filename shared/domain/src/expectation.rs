@@ -128,6 +128,12 @@ impl Expectation {
         there && now.duration_since(self.since) < GIVE_UP
     }
 
+    /// Whether something is wrong with it now.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        self.state.troubles.values().any(|trouble| trouble.over.is_none())
+    }
+
     /// The destinations that have no copy yet, as far as is known, with the time since when they are known.
     #[must_use]
     pub fn missing<'a>(
@@ -194,8 +200,7 @@ impl Expectation {
             None => {}
         }
         next.settle(open, |to| there.contains(to) || self.arrived(lineage, to), now);
-        let lasting = next.expectation.state.troubles.values().any(|trouble| trouble.over.is_none());
-        next.expectation.due = (lasting || waiting).then(|| self.again(now));
+        next.expectation.due = (next.expectation.is_troubled() || waiting).then(|| self.again(now));
         next
     }
 

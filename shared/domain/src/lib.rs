@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod expectation;
 pub mod fact;
 pub mod image;
+pub mod lag;
 pub mod lineage;
 pub mod policy;
 pub mod replication;

@@ -10,6 +10,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnConsumedCapacity},
 };
 use domain::{
+    alert::Incident,
+    expectation::Expectation,
     image::{Image, Registry, Tag},
     replication::Settings,
 };
@@ -54,6 +56,25 @@ impl Table {
         };
         self.each_due(Work::Watch, now, most, note).await?;
         Ok(due)
+    }
+
+    /// What something is wrong with now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn troubled(&self) -> Result<Vec<Expectation>, Error> {
+        let lasting = |incident: &Incident| incident.open > 0;
+        if !self.incidents().await?.iter().any(lasting) {
+            return Ok(Vec::new());
+        }
+        // Whatever is wrong is looked at again within hours.
+        let due = self.to_watch(Timestamp::MAX, usize::MAX).await?;
+        let mut troubled = Vec::new();
+        for image in due.images.into_keys() {
+            let expectations = self.expectations(&image).await?.expectations;
+            troubled.extend(expectations.into_iter().filter(Expectation::is_troubled));
+        }
+        Ok(troubled)
     }
 
     // Settings

@@ -9,9 +9,11 @@ use domain::{
     evidence::{Evidence, Name},
     fact::Fact,
     image::{Image, Registry, RepositoryName},
+    lag::{Lags, Lane},
     lineage::{Lineage, is_orphan},
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
 use super::{
     Error, Table,
@@ -120,6 +122,40 @@ impl Table {
             }
         }
         Ok(orphans)
+    }
+
+    /// How long replication took, of the copies that arrived since a time and whose push is known: of each digest and tag
+    /// in each registry the newest.
+    ///
+    /// The index of every registry is read side by side with those of its sources.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn lags(&self, since: Timestamp) -> Result<Lags, Error> {
+        let mut lags = Lags::new();
+        for registry in self.registries().await? {
+            let mut replicas = self.contents(&registry, "");
+            let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
+            while let Some((image, entries)) = replicas.next().await? {
+                let mut at_source: BTreeMap<Registry, Entries> = BTreeMap::new();
+                for (name, here) in &entries {
+                    for (source, _) in here.replicated.iter().filter(|(_, arrived)| **arrived >= since) {
+                        if !at_source.contains_key(source) {
+                            let contents = sources.entry(source.clone());
+                            let contents = contents.or_insert_with_key(|source| self.contents(source, ""));
+                            at_source.insert(source.clone(), contents.seek(&image).await?);
+                        }
+                        let there =
+                            at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
+                        let Some(lag) = there.and_then(|(_, there)| here.lag_seconds(source, there)) else { continue };
+                        let (destination, repository) = (registry.clone(), image.repository.clone());
+                        let lane = Lane { source: source.clone(), destination, repository };
+                        lags.entry(lane).or_default().push(u32::try_from(lag).unwrap_or(u32::MAX));
+                    }
+                }
+            }
+        }
+        Ok(lags)
     }
 
     /// What a registry holds according to the index, image by image in the order of their names.

@@ -1,0 +1,99 @@
+//! Alerts and lag for people.
+
+use std::fmt::Write;
+
+use anstyle::AnsiColor;
+use domain::alert::{Kind, Severity, State};
+
+use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
+use crate::alerts::{Alerts, LagReport};
+
+/// How soon a person should look, with its sign; what is over is quiet.
+fn severity(severity: Severity, state: State) -> String {
+    match (state, severity) {
+        (State::Resolved, _) => coloured(AnsiColor::Green, "● over"),
+        (_, Severity::Info) => coloured(AnsiColor::Blue, "i info"),
+        (_, Severity::Warning) => coloured(AnsiColor::Yellow, "! warning"),
+        (_, Severity::Critical) => coloured(AnsiColor::Red, "‼ critical"),
+    }
+}
+
+/// A kind in words.
+fn words(kind: Kind) -> String {
+    kind.word().replace('_', " ")
+}
+
+impl Print for Alerts {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        for incident in &self.open {
+            let since = format!("since {}", time(incident.opened_at));
+            let what = coloured(AnsiColor::Red, format!("! {}", words(incident.kind)));
+            let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };
+            let place = styled(HEADING, format!("{} to {}", incident.source, incident.destination));
+            _ = writeln!(text, "\n{place}  {what}  {count}, {since}");
+            _ = writeln!(text, "{}", filled(&incident.why, ["  ", "  "], width));
+        }
+        if self.open.is_empty() {
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Nothing is wrong now."));
+        }
+        if !self.told.is_empty() {
+            let mut list =
+                table(width, &["TIME (UTC)", "HOW SOON", "WHAT", "IN ONE LINE, AND WHAT TO DO NEXT"], &[0, 1, 2]);
+            for alert in &self.told {
+                let next = match alert.state {
+                    State::Resolved => String::new(),
+                    State::Told | State::Opened | State::Open => format!("\n→ {}", alert.next),
+                };
+                list.add_row([
+                    time(alert.time),
+                    severity(alert.severity, alert.state),
+                    words(alert.kind),
+                    format!("{}{next}", alert.message),
+                ]);
+            }
+            _ = writeln!(text, "\n{list}");
+        }
+        text
+    }
+}
+
+impl Print for LagReport {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        let threshold = self.threshold_seconds / 60;
+        let within = format!("IN {threshold} MIN");
+        let headings = ["FROM", "TO", "REPOSITORY", "COPIES", "P50", "P90", "P99", "WORST", &within];
+        let mut list = table(width, &headings, &[0, 1, 3, 4, 5, 6, 7, 8]);
+        for report in &self.lanes {
+            let (lane, lags) = (&report.lane, &report.lags);
+            let seconds = |seconds: u32| duration(seconds.into());
+            list.add_row([
+                lane.source.to_string(),
+                lane.destination.to_string(),
+                lane.repository.to_string(),
+                lags.count.to_string(),
+                seconds(lags.p50_seconds),
+                seconds(lags.p90_seconds),
+                seconds(lags.p99_seconds),
+                seconds(lags.worst_seconds),
+                // Never rounded up to all of them.
+                format!("{:.1} %", (lags.within * 1_000.0).floor() / 10.0),
+            ]);
+        }
+        match self.lanes.is_empty() {
+            true => text.push_str("No replica came in this time whose push is known.\n"),
+            false => _ = writeln!(text, "\n{list}"),
+        }
+        if self.late.is_empty() {
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Nothing is late now."));
+            return text;
+        }
+        _ = writeln!(text, "\n{}", styled(HEADING, "Not there now:"));
+        for late in &self.late {
+            let line = format!("{}  {}", time(late.pushed_at), coloured(AnsiColor::Red, format!("! {}", late.why)));
+            _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
+        }
+        text
+    }
+}

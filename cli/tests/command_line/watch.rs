@@ -1,0 +1,36 @@
+//! What people ask about replication, against registries in this process.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use simulator::settings::Lag;
+
+use crate::mirror::{IRELAND, Scene};
+
+#[test]
+fn what_is_late_and_what_was_told_of_it() {
+    let scene = Scene::new();
+    let push = |tag: &str| {
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
+        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
+        scene.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
+    };
+    let mut report = scene.shows(&["alerts"]);
+    let slow = Lag::exactly(SignedDuration::from_mins(47));
+    scene.local.simulator.set(|settings| settings.lag = slow);
+    push("late");
+    push("later");
+    scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
+    push("broken");
+    scene.local.simulator.set(|settings| settings.trouble.failed = 0.0);
+    for _ in 0..2 {
+        scene.pass(16 * 60);
+    }
+    report += &scene.shows(&["alerts", "--open"]);
+    report += &scene.shows(&["lag"]);
+    for _ in 0..4 {
+        scene.pass(16 * 60);
+    }
+    report += &scene.shows(&["alerts"]);
+    report += &scene.shows(&["lag", "--since", "7d"]);
+    insta::assert_snapshot!(report);
+}

@@ -1,0 +1,76 @@
+//! How long replication takes: from the push at the source until the replica had it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::image::{Registry, RepositoryName};
+
+/// Which copies are measured together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Lane {
+    /// The registry that is copied from.
+    pub source: Registry,
+    /// The registry that is copied to.
+    pub destination: Registry,
+    /// The repository.
+    pub repository: RepositoryName,
+}
+
+/// The lags of some copies.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Distribution {
+    /// How many copies.
+    pub count: usize,
+    /// Half of them took no longer than so many seconds.
+    pub p50_seconds: u32,
+    /// Nine of ten.
+    pub p90_seconds: u32,
+    /// Ninety-nine of a hundred.
+    pub p99_seconds: u32,
+    /// The longest.
+    pub worst_seconds: u32,
+    /// The share that took no longer than the threshold, from 0 to 1.
+    pub within: f64,
+}
+
+impl Distribution {
+    /// The distribution of lags in seconds; nothing of none. A percentile is the nearest rank: a lag that really was.
+    #[must_use]
+    pub fn of(mut lags: Vec<u32>, threshold_seconds: u32) -> Option<Self> {
+        lags.sort_unstable();
+        let worst_seconds = *lags.last()?;
+        let count = lags.len();
+        let percentile = |percent: usize| lags.get((count * percent).div_ceil(100).saturating_sub(1)).copied();
+        let within = lags.partition_point(|lag| *lag <= threshold_seconds);
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 copies")]
+        Some(Self {
+            count,
+            p50_seconds: percentile(50)?,
+            p90_seconds: percentile(90)?,
+            p99_seconds: percentile(99)?,
+            worst_seconds,
+            within: within as f64 / count as f64,
+        })
+    }
+}
+
+/// Lags in seconds, by lane.
+pub type Lags = BTreeMap<Lane, Vec<u32>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_lags_that_were() {
+        assert_eq!(Distribution::of(Vec::new(), 60), None);
+        let one = Distribution::of(vec![7], 6).unwrap();
+        assert_eq!((one.p50_seconds, one.p99_seconds, one.worst_seconds, one.within), (7, 7, 7, 0.0));
+        let hundred = Distribution::of((1..=100).rev().collect(), 75).unwrap();
+        assert_eq!((hundred.p50_seconds, hundred.p90_seconds, hundred.p99_seconds), (50, 90, 99));
+        assert_eq!((hundred.worst_seconds, hundred.within), (100, 0.75));
+        let three = Distribution::of(vec![10, 20, 30], 20).unwrap();
+        assert_eq!((three.p50_seconds, three.p90_seconds), (20, 30));
+    }
+}
