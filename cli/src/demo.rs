@@ -11,6 +11,7 @@ use aws_sdk_ecr::{
     },
 };
 use domain::{
+    alert::State,
     deletion::Status,
     image::{Malformed, Registry},
 };
@@ -23,6 +24,7 @@ use sha2::{Digest, Sha256};
 use simulator::settings::{Lag, Settings};
 
 use crate::{
+    alerts::{self, Alerts},
     answer::{self, History, Orphans, Shown},
     deletions::{self, Breakers, Deletions},
     failure::Failure,
@@ -39,6 +41,8 @@ pub struct Demo {
     pub shown: Shown,
     /// A tag that moved, late in one registry.
     pub history: History,
+    /// What was told of replication.
+    pub alerts: Alerts,
     /// The replicas that followed their source, and those that did not.
     pub deletions: Deletions,
     /// What was stopped because it was too much at once.
@@ -145,7 +149,10 @@ pub async fn play() -> Result<Demo, Failure> {
     let newer = image("api 1.2.0", "amd64");
     stage.push(&ireland, &newer, Some("v1.2.0"), "which Tokyo gets 47 minutes late").await?;
     stage.push(&ireland, &newer, Some("stable"), "which takes the tag from v1.1.0").await?;
-    stage.wait(SignedDuration::from_hours(1)).await;
+    stage.wait(SignedDuration::from_mins(35)).await;
+    stage.act(&tokyo, "has waited for 35 minutes: that is told");
+    stage.wait(SignedDuration::from_mins(25)).await;
+    stage.act(&tokyo, "has it meanwhile: that is told as well");
     stage.local.simulator.set(|settings| settings.lags.clear());
 
     stage.local.simulator.set(|settings| settings.trouble.lost = 1.0);
@@ -153,6 +160,18 @@ pub async fn play() -> Result<Demo, Failure> {
         .push(&ireland, &image("api 1.2.1", "amd64"), Some("v1.2.1"), "but the event is lost: ECR's are best effort")
         .await?;
     stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
+    stage.wait(SignedDuration::from_mins(3)).await;
+
+    let unheard = image("api 1.2.2", "amd64");
+    stage.push(&ireland, &unheard, Some("v1.2.2"), "and the events of its copies are lost").await?;
+    stage.local.simulator.set(|settings| settings.trouble.lost = 1.0);
+    stage.wait(SignedDuration::from_mins(3)).await;
+    stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
+    stage.wait(SignedDuration::from_mins(30)).await;
+    stage.act(&ireland, "was asked 30 minutes later, and said that they arrived: now the table knows");
+    stage.local.simulator.set(|settings| settings.trouble.failed = 1.0);
+    stage.push(&ireland, &image("api 1.2.3", "amd64"), Some("v1.2.3"), "which ECR fails to copy").await?;
+    stage.local.simulator.set(|settings| settings.trouble.failed = 0.0);
     stage.wait(SignedDuration::from_mins(3)).await;
 
     let tagged = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
@@ -193,6 +212,10 @@ pub async fn play() -> Result<Demo, Failure> {
         Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
     let stable = "shop/api:stable".parse().map_err(|error| Failure::Demo(Box::new(error)))?;
     let (shown, history) = (answer::show(table, &reference).await?, answer::history(table, &stable, None).await?);
+    let now = stage.local.simulator.clock().now();
+    let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
+    // What was told of deletions is shown by them, and what lasts is not shown every day.
+    alerts.told.retain(|alert| alert.source.is_some() && alert.state != State::Open);
     let api = "shop/api".parse().map_err(|error: Malformed| Failure::Demo(Box::new(error)))?;
     let over = [Status::Done, Status::Kept];
     let deletions = deletions::with_status(table, &over, None, Timestamp::UNIX_EPOCH).await?;
@@ -200,7 +223,7 @@ pub async fn play() -> Result<Demo, Failure> {
     let orphans = answer::orphans(table, None, Some(&api)).await?;
     let Stage { local, story } = stage;
     local.close().await;
-    Ok(Demo { story, shown, history, deletions, breakers, orphans })
+    Ok(Demo { story, shown, history, alerts, deletions, breakers, orphans })
 }
 
 impl Stage {
@@ -220,6 +243,7 @@ impl Stage {
         self.local.simulator.step(Duration::try_from(time).unwrap_or_default());
         self.local.deliver_now().await;
         // A run that the table refuses is found out by what the story shows.
+        _ = self.local.watch_now().await;
         _ = self.local.mirror_now().await;
     }
 

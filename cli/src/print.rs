@@ -80,10 +80,11 @@ impl Print for Demo {
         let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
         let history = format!("{}\n{history}", asked("ecr-lineage history shop/api:stable"));
         let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans --repository shop/api"));
+        let alerts = format!("{}\n{}", asked("ecr-lineage alerts"), self.alerts.table(width));
         let deletions = format!("{}\n{}", asked("ecr-lineage deletions --done --kept"), self.deletions.table(width));
         let breakers = format!("{}\n{}", asked("ecr-lineage breaker status"), self.breakers.table(width));
         let next = "To do the like yourself, with the AWS CLI or any SDK: ecr-lineage local";
-        format!("{story}\n\n{shown}\n{history}\n{deletions}\n{breakers}\n{orphans}\n{next}\n")
+        format!("{story}\n\n{shown}\n{history}\n{alerts}\n{deletions}\n{breakers}\n{orphans}\n{next}\n")
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     evidence::Evidence,
     fact::{Fact, StorageClass, Subject, What},
     image::{Image, Registry, Tag},
-    lineage::{Lineage, Status},
+    lineage::{Lineage, Placement, Status},
     replication::{CopyStatus, Settings},
 };
 
@@ -118,14 +118,31 @@ pub struct Outcome {
 }
 
 impl Expectation {
-    /// Whether copies are still to be expected at all: the source has what was pushed, and not for ever.
+    /// Whether copies are still to be expected at all: the source has the image since the push, as far as is known; and not
+    /// for ever.
     fn stands(&self, lineage: &Lineage, now: Timestamp) -> bool {
-        let there = lineage.placements.get(&self.source).is_none_or(|placement| match &self.tag {
-            // Who knows of no push of a tag knows nothing against it.
-            Some(tag) => !placement.tags.contains_key(tag) || placement.current_tags().contains(tag),
-            None => !matches!(placement.status(), Status::Absent | Status::ProbablyAbsent),
-        });
-        there && now.duration_since(self.since) < GIVE_UP
+        let source = lineage.placements.get(&self.source);
+        let gone = |source: &Placement| {
+            source.image.removed > Some(self.since)
+                || matches!(source.status(), Status::Absent | Status::ProbablyAbsent)
+        };
+        !source.is_some_and(gone) && now.duration_since(self.since) < GIVE_UP
+    }
+
+    /// The tag that copies should have: that of the push, unless the image lost it since. Then the image itself should come.
+    fn wanted_tag(&self, lineage: &Lineage) -> Option<&Tag> {
+        let source = lineage.placements.get(&self.source);
+        // Who knows of no push of a tag knows nothing against it.
+        let lost = |tag: &Tag| {
+            source.is_some_and(|source| source.tags.contains_key(tag) && !source.current_tags().contains(tag))
+        };
+        self.tag.as_ref().filter(|tag| !lost(tag))
+    }
+
+    /// The newest push of the image to the source, with whatever tag.
+    fn newest_push(&self, lineage: &Lineage) -> Timestamp {
+        let source = lineage.placements.get(&self.source);
+        source.and_then(Placement::pushed).map_or(self.since, |pushed| pushed.max(self.since))
     }
 
     /// Whether something is wrong with it now.
@@ -154,7 +171,7 @@ impl Expectation {
     fn arrived(&self, lineage: &Lineage, destination: &Registry) -> bool {
         let Some(placement) = lineage.placements.get(destination) else { return false };
         let proof = |name: &Evidence| name.replicated.get(&self.source).copied().max(name.set());
-        let newest = match &self.tag {
+        let newest = match self.wanted_tag(lineage) {
             Some(tag) => placement.tags.get(tag).and_then(|name| proof(name).max(name.removed)),
             None => placement.tags.values().filter_map(proof).max().max(proof(&placement.image)),
         };
@@ -234,7 +251,8 @@ impl Expectation {
                 let why = format!("{name} was not copied from {} to {destination}", self.source);
                 Copy::Wrong(Kind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
             }
-            Some(CopyStatus::InProgress) if impatient => {
+            // ECR has one status for all pushes of an image: that of the newest.
+            Some(CopyStatus::InProgress) if impatient && now.duration_since(self.newest_push(lineage)) >= PATIENCE => {
                 let why = format!("{name} is on its way from {} to {destination} since {minutes} min", self.source);
                 Copy::Wrong(Kind::ReplicationLate, why)
             }
@@ -257,7 +275,7 @@ impl Expectation {
                     let tags = seen.tags.iter().filter(unknown).cloned().collect();
                     let source = (!seen.archived).then(|| self.source.clone());
                     let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
-                    let has_tag = self.tag.as_ref().is_none_or(|tag| seen.tags.contains(tag));
+                    let has_tag = self.wanted_tag(lineage).is_none_or(|tag| seen.tags.contains(tag));
                     let news = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
                     if news {
                         next.facts.push(self.fact(destination, arrived, what));
