@@ -41,7 +41,9 @@ impl Scene {
     /// Ireland replicates four images to Tokyo, and loses three of them: one may go, one needs approval, one is never to go.
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let settings = LocalSettings { now: Timestamp::now(), mode: Mode::Enforce, ..LocalSettings::default() };
+        // Events have whole seconds: what is measured between them must not depend on the fraction it began with.
+        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+        let settings = LocalSettings { now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = runtime.block_on(Local::start(settings)).unwrap();
         local.mirror.policy = Policy::load("test.cedar", POLICY);
         let scene = Self { local, user: User::new(), runtime };
