@@ -18,13 +18,14 @@ fn what_is_late_and_what_was_told_of_it() {
     let slow = Lag::exactly(SignedDuration::from_mins(47));
     scene.local.simulator.set(|settings| settings.lag = slow);
     push("late");
+    // The first alone: of several at once, chance says which one is named.
+    scene.pass(60);
     push("later");
     scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
     push("broken");
     scene.local.simulator.set(|settings| settings.trouble.failed = 0.0);
-    for _ in 0..2 {
-        scene.pass(16 * 60);
-    }
+    scene.pass(29 * 60 + 30);
+    scene.pass(2 * 60);
     report += &scene.shows(&["alerts", "--open"]);
     report += &scene.shows(&["lag"]);
     for _ in 0..4 {
