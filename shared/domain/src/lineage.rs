@@ -103,6 +103,11 @@ impl Placement {
                 return None;
             }
             let move_at = tag.moved.as_ref().map(|moved| moved.at);
+            let first = [tag.removed, move_at].into_iter().flatten().filter(|at| Some(*at) > tag.set()).min();
+            // It went with the image, which came back without it.
+            if self.image.removed > tag.set() && first.is_none_or(|first| self.image.removed < Some(first)) {
+                continue;
+            }
             // A tag goes once: what happens to it later on another image is not this image's loss.
             match tag.removed.filter(|at| Some(*at) > tag.set() && move_at.is_none_or(|moved| *at < moved)) {
                 Some(at) => removed = removed.max(Some(at)),

@@ -197,6 +197,8 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
             .min();
         if set.is_some() && set >= removed && untagged.is_none() && taken.is_none() {
             current.insert(tag);
+        } else if removed > set && untagged.into_iter().chain(taken).min().is_none_or(|first| removed < Some(first)) {
+            // It went with the image.
         } else if untagged.is_some() && (taken.is_none() || untagged < taken) {
             last_removal = last_removal.max(untagged);
         } else {
