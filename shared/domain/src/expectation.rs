@@ -171,7 +171,11 @@ impl Expectation {
     fn arrived(&self, lineage: &Lineage, destination: &Registry) -> bool {
         let Some(placement) = lineage.placements.get(destination) else { return false };
         let proof = |name: &Evidence| name.replicated.get(&self.source).copied().max(name.set());
-        let newest = match self.wanted_tag(lineage) {
+        let wanted = self.wanted_tag(lineage);
+        if wanted != self.tag.as_ref() && matches!(placement.status(), Status::Present | Status::Archived) {
+            return true;
+        }
+        let newest = match wanted {
             Some(tag) => placement.tags.get(tag).and_then(|name| proof(name).max(name.removed)),
             None => placement.tags.values().filter_map(proof).max().max(proof(&placement.image)),
         };

@@ -234,7 +234,7 @@ async fn healthy(acts: &[Act], unconfirmed: Unconfirmed, seed: u64) {
 }
 
 fn proptest_cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
 
 async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64) {
