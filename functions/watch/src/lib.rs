@@ -57,8 +57,8 @@ pub struct Summary {
     pub idle: bool,
 }
 
-/// How many items of the queue are taken at a time.
-const ITEMS_AT_A_TIME: usize = 1_000;
+/// How many images are taken at a time.
+const IMAGES_AT_A_TIME: usize = 1_000;
 
 /// How many images are looked at at a time: ECR publishes no rate for what is asked about them.
 const AT_A_TIME: usize = 8;
@@ -119,7 +119,7 @@ impl Watch {
         let (mut seen, mut read) = (BTreeSet::new(), BTreeSet::new());
         loop {
             let now = clock();
-            let mut due = self.table.to_watch(now, ITEMS_AT_A_TIME).await?;
+            let mut due = self.table.to_watch(now, IMAGES_AT_A_TIME).await?;
             due.images.retain(|image, _| seen.insert(image.clone()));
             due.registries.retain(|registry| read.insert(registry.clone()));
             if due.images.is_empty() && due.registries.is_empty() {

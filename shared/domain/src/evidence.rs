@@ -114,14 +114,16 @@ pub fn of(fact: &Fact) -> Vec<(Name, Evidence)> {
     let name = |tag: Option<&Tag>| Name { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
     let (tags, evidence): (Vec<Option<&Tag>>, _) = match &fact.what {
         What::Observed { storage: Some(class), tags, without, source } => {
-            let mut seen = match class {
+            let seen = match class {
                 StorageClass::Standard => Evidence { seen: at, ..none },
                 StorageClass::Archive => Evidence { archived: at, ..none },
             };
-            seen.replicated.extend(source.iter().map(|source| (source.clone(), fact.time)));
-            let there = std::iter::once(None).chain(tags.iter().map(Some)).map(|tag| (name(tag), seen.clone()));
+            // ECR says where the image came from, and of no tag: somebody may have put one on it here.
+            let mut image = seen.clone();
+            image.replicated.extend(source.iter().map(|source| (source.clone(), fact.time)));
+            let there = tags.iter().map(|tag| (name(Some(tag)), seen.clone()));
             let gone = without.iter().map(|tag| (name(Some(tag)), Evidence { removed: at, ..Evidence::default() }));
-            return there.chain(gone).collect();
+            return std::iter::once((name(None), image)).chain(there).chain(gone).collect();
         }
         What::Pushed { tag, .. } => (vec![tag.as_ref()], Evidence { pushed: at, ..none }),
         What::Replicated { source, tag } => {

@@ -127,6 +127,26 @@ async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_tag_that_somebody_put_on_a_replica_is_not_taken_for_one_of_its_source() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.watch(1).await;
+    site.trouble("lost=100");
+    site.minutes(1).await;
+    site.push(TOKYO, &manifest("a"), Some("mine"));
+    site.minutes(1).await;
+    site.trouble("lost=0");
+    // Now it is known where it is, and with which tags.
+    site.minutes(31).await;
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    assert_eq!(lineage.placements[&TOKYO.parse().unwrap()].current_tags().len(), 2);
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(VIRGINIA, &image));
+    site.keeps(TOKYO, &image, "has tags that its source never had (mine)").await;
+}
+
+#[tokio::test]
 async fn a_copy_that_never_began_is_told() {
     let site = site(Settings::default()).await;
     site.trouble("missing=100");

@@ -154,36 +154,45 @@ impl Table {
     /// When it cannot be read.
     pub async fn due(&self, now: Timestamp, most: usize) -> Result<BTreeMap<Image, Due>, Error> {
         let mut all: BTreeMap<Image, Due> = BTreeMap::new();
-        let note = |item| match item {
-            DueItem::Errand(image, Errand::Loss(source)) => _ = all.entry(image).or_default().losses.insert(source),
-            DueItem::Deletion(image) => all.entry(image).or_default().deletions = true,
-            DueItem::Errand(..) | DueItem::Expectation(_) | DueItem::Settings(_) => {}
+        let note = |item, room| {
+            let (image, loss) = match item {
+                DueItem::Errand(image, Errand::Loss(source)) => (image, Some(source)),
+                DueItem::Deletion(image) => (image, None),
+                DueItem::Errand(..) | DueItem::Expectation(_) | DueItem::Settings(_) => return all.len(),
+            };
+            if room || all.contains_key(&image) {
+                let due = all.entry(image).or_default();
+                match loss {
+                    Some(source) => _ = due.losses.insert(source),
+                    None => due.deletions = true,
+                }
+            }
+            all.len()
         };
         self.each_due(Work::Mirror, now, most, note).await?;
         Ok(all)
     }
 
-    /// Notes what is due, a fair share of each part of the queue: so many items at most, in whole pages.
+    /// Notes what is due, a fair share of each part of the queue. Who notes is told whether there is room for another, and
+    /// answers how many there are; so many at most are asked for.
     pub(super) async fn each_due(
         &self,
         work: Work,
         now: Timestamp,
         most: usize,
-        mut note: impl FnMut(DueItem),
+        mut note: impl FnMut(DueItem, bool) -> usize,
     ) -> Result<(), Error> {
         let mut noted = 0;
         for shard in 0..item::SHARDS {
             let limit = noted + most.saturating_sub(noted).div_ceil((item::SHARDS - shard) as usize);
             let mut start = None;
             while noted < limit {
-                let page = i32::try_from(limit - noted).unwrap_or(i32::MAX).min(500);
-                let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", &item::due_text(now)).limit(page);
+                let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", &item::due_text(now)).limit(500);
                 let output = query.set_exclusive_start_key(start).send().await;
                 let output = output.map_err(|error| self.unread(DUE_INDEX.name, error))?;
                 self.read(output.consumed_capacity());
                 for item in output.items.unwrap_or_default() {
-                    note(self.decode(item, item::read_due)?);
-                    noted += 1;
+                    noted = note(self.decode(item, item::read_due)?, noted < limit);
                 }
                 start = output.last_evaluated_key;
                 if start.is_none() {

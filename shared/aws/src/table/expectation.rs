@@ -42,17 +42,26 @@ pub struct ToWatch {
 }
 
 impl Table {
-    /// What is due at a time: so many items at most.
+    /// What is due at a time: of so many images at most.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn to_watch(&self, now: Timestamp, most: usize) -> Result<ToWatch, Error> {
         let mut due = ToWatch::default();
-        let note = |item| match item {
-            DueItem::Errand(image, errand) => _ = due.images.entry(image).or_default().insert(errand),
-            DueItem::Expectation(image) => _ = due.images.entry(image).or_default(),
-            DueItem::Settings(registry) => _ = due.registries.insert(registry),
-            DueItem::Deletion(_) => {}
+        let note = |item, room| {
+            let (image, errand) = match item {
+                DueItem::Errand(image, errand) => (image, Some(errand)),
+                DueItem::Expectation(image) => (image, None),
+                DueItem::Settings(registry) => {
+                    due.registries.insert(registry);
+                    return due.images.len();
+                }
+                DueItem::Deletion(_) => return due.images.len(),
+            };
+            if room || due.images.contains_key(&image) {
+                due.images.entry(image).or_default().extend(errand);
+            }
+            due.images.len()
         };
         self.each_due(Work::Watch, now, most, note).await?;
         Ok(due)
