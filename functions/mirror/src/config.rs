@@ -1,8 +1,11 @@
 //! What the function is told by its environment.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use aws::registry::Roles;
+use aws::{
+    environment::{Environment, Mistakes},
+    registry::Roles,
+};
 use domain::{
     breaker::{Limit, Limits},
     image::Registry,
@@ -29,77 +32,41 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Everything that is wrong with the environment.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
 impl Config {
     /// Reads the configuration through a function that knows the environment.
     ///
     /// # Errors
     /// Everything that is missing or malformed, at once.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        let mut mistakes = Vec::new();
-        let text = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let mut required = |name: &str, meaning: &str| {
-            text(name).unwrap_or_else(|| {
-                mistakes.push(format!("environment variable `{name}` is not set: {meaning}"));
-                String::new()
-            })
-        };
-        let table = required("TABLE_NAME", "the DynamoDB table");
-        let read = required("READ_ROLE", "the role that reads registries, by its name in every account");
-        let delete = required("DELETE_ROLE", "the role that deletes replicas, by its name in every account");
-        let mode = match text("MODE").as_deref() {
+        let mut environment = Environment::new(variable);
+        let (table, reader) = (environment.table(), environment.reader());
+        let delete =
+            environment.required("DELETE_ROLE", "the role that deletes replicas, by its name in every account");
+        let mode = match environment.text("MODE").as_deref() {
             None | Some("observe") => Mode::Observe,
             Some("enforce") => Mode::Enforce,
             Some(other) => {
-                mistakes.push(format!("environment variable `MODE` is `{other}`: expected `observe` or `enforce`"));
+                environment.mistake("MODE", format!("is `{other}`: expected `observe` or `enforce`"));
                 Mode::Observe
             }
         };
-        let mut known = BTreeSet::new();
-        for name in text("REGISTRIES").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match name.parse() {
-                Ok(registry) => _ = known.insert(registry),
-                Err(error) => mistakes.push(format!("environment variable `REGISTRIES`: {error}")),
-            }
-        }
+        let known = environment.list("REGISTRIES").into_iter().collect();
         let defaults = Limits::default();
-        let mut number = |name: &str, range: std::ops::RangeInclusive<u32>, default: u32| {
-            let Some(text) = text(name) else { return default };
-            u32::from_str(&text).ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
-                let (least, most) = (range.start(), range.end());
-                mistakes.push(format!(
-                    "environment variable `{name}` is `{text}`: expected a number from {least} to {most}"
-                ));
-                default
-            })
-        };
+        let (people, lifecycle) = (defaults.people, defaults.lifecycle);
         let limits = Limits {
             people: Limit {
-                images: number("BREAKER_IMAGES", 0..=1_000_000, defaults.people.images),
-                percent: number("BREAKER_PERCENT", 1..=100, defaults.people.percent),
+                images: environment.number("BREAKER_IMAGES", 0..=1_000_000, people.images),
+                percent: environment.number("BREAKER_PERCENT", 1..=100, people.percent),
             },
             lifecycle: Limit {
-                images: number("BREAKER_LIFECYCLE_IMAGES", 0..=1_000_000, defaults.lifecycle.images),
-                percent: number("BREAKER_LIFECYCLE_PERCENT", 1..=100, defaults.lifecycle.percent),
+                images: environment.number("BREAKER_LIFECYCLE_IMAGES", 0..=1_000_000, lifecycle.images),
+                percent: environment.number("BREAKER_LIFECYCLE_PERCENT", 1..=100, lifecycle.percent),
             },
-            window: SignedDuration::from_hours(number("BREAKER_WINDOW_HOURS", 1..=720, 24).into()),
+            window: SignedDuration::from_hours(environment.number("BREAKER_WINDOW_HOURS", 1..=720, 24).into()),
         };
-        let roles = Roles { read: Some(read), delete: Some(delete), external_id: text("EXTERNAL_ID") };
-        let policy = text("POLICY_FILE").map(PathBuf::from);
-        if mistakes.is_empty() {
-            Ok(Self { table, mode, policy, roles, known, limits })
-        } else {
-            Err(Mistakes(mistakes))
-        }
+        let roles = Roles { delete: Some(delete), ..reader };
+        let policy = environment.text("POLICY_FILE").map(PathBuf::from);
+        environment.finish(Self { table, mode, policy, roles, known, limits })
     }
 }
 

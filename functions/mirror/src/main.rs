@@ -1,15 +1,10 @@
 //! The `mirror` Lambda function: every minute, what is due.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use aws::{registry::Registries, start, table::Table};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use mirror::{Mirror, config::Config};
 use serde_json::Value;
-
-/// What is left of the invocation's time when nothing new is begun: a batch of calls and its outcomes.
-const RESERVE: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -26,13 +21,11 @@ async fn main() -> Result<(), Error> {
         mode: config.mode,
         limits: config.limits,
         known: config.known,
-        name: std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| format!("process {}", std::process::id())),
+        name: start::process_name(),
     };
     let mirror = &mirror;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let deadline = event.context.deadline().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(RESERVE);
-        let until = Timestamp::from_second(i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX)).unwrap_or_default();
-        let summary = mirror.run(Timestamp::now, until).await?;
+        let summary = mirror.run(Timestamp::now, start::until(event.context.deadline())).await?;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
         Ok::<_, Error>(summary)
     }))

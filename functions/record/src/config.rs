@@ -1,5 +1,7 @@
 //! What the function is told by its environment.
 
+use aws::environment::{Environment, Mistakes};
+
 /// Configuration of `record`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -7,22 +9,15 @@ pub struct Config {
     pub table: String,
 }
 
-/// A variable that is missing or empty.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("environment variable `{name}` is not set: {meaning}")]
-pub struct Missing {
-    name: &'static str,
-    meaning: &'static str,
-}
-
 impl Config {
     /// Reads the configuration through a function that knows the environment.
     ///
     /// # Errors
     /// When `TABLE_NAME` is not set.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Missing> {
-        let required = |name, meaning| variable(name).filter(|text| !text.is_empty()).ok_or(Missing { name, meaning });
-        Ok(Self { table: required("TABLE_NAME", "the DynamoDB table to record into")? })
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut environment = Environment::new(variable);
+        let table = environment.table();
+        environment.finish(Self { table })
     }
 }
 
@@ -36,10 +31,7 @@ mod tests {
         assert_eq!(named, Ok(Config { table: "lineage".into() }));
         for nothing in [None, Some(String::new())] {
             let error = Config::read(|_| nothing.clone()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "environment variable `TABLE_NAME` is not set: the DynamoDB table to record into"
-            );
+            assert_eq!(error.to_string(), "environment variable `TABLE_NAME` is not set: the DynamoDB table");
         }
     }
 }

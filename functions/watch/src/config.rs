@@ -1,6 +1,9 @@
 //! What the function is told by its environment.
 
-use aws::registry::Roles;
+use aws::{
+    environment::{Environment, Mistakes},
+    registry::Roles,
+};
 
 /// Configuration of `watch`.
 #[derive(Debug, Clone)]
@@ -11,25 +14,15 @@ pub struct Config {
     pub roles: Roles,
 }
 
-/// A variable that is missing or empty.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("environment variable `{name}` is not set: {meaning}")]
-pub struct Missing {
-    name: &'static str,
-    meaning: &'static str,
-}
-
 impl Config {
     /// Reads the configuration through a function that knows the environment.
     ///
     /// # Errors
     /// When `TABLE_NAME` or `READ_ROLE` is not set.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Missing> {
-        let text = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let required = |name, meaning| text(name).ok_or(Missing { name, meaning });
-        let table = required("TABLE_NAME", "the DynamoDB table")?;
-        let read = required("READ_ROLE", "the role that reads registries, by its name in every account")?;
-        Ok(Self { table, roles: Roles { read: Some(read), delete: None, external_id: text("EXTERNAL_ID") } })
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut environment = Environment::new(variable);
+        let (table, roles) = (environment.table(), environment.reader());
+        environment.finish(Self { table, roles })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How every process of ours starts to talk to AWS.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
@@ -10,7 +10,11 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use jiff::Timestamp;
 use tracing_subscriber::filter::LevelFilter;
+
+/// What is left of an invocation's time when nothing new is begun: calls to ECR, and their outcomes.
+const RESERVE: Duration = Duration::from_secs(60);
 
 /// Where credentials, region and endpoint come from: the SDK's usual places, to which a caller may add.
 ///
@@ -38,4 +42,17 @@ pub fn logs(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
     lines.with_max_level(level).init();
+}
+
+/// A name for this process, for a lease: Lambda gives each a log stream of its own.
+#[must_use]
+pub fn process_name() -> String {
+    std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| format!("process {}", std::process::id()))
+}
+
+/// Until when something new may be begun in an invocation that ends at its deadline.
+#[must_use]
+pub fn until(deadline: SystemTime) -> Timestamp {
+    let seconds = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(RESERVE).as_secs();
+    Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default()
 }

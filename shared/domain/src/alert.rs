@@ -68,6 +68,12 @@ pub enum Kind {
     ReplicaDeleted,
     /// Somebody pushed where replicas go.
     PushedToReplica,
+    /// Replication made a repository without something that its source has.
+    RepositoryDiffers,
+    /// Images, tags or copies are not where they should be.
+    DriftFound,
+    /// There are more replicas than before whose source has no such image.
+    OrphansKept,
     /// ECR's own replication of deletions was switched on or off.
     NativeDeletesSwitched,
     /// The policy cannot be used: nothing is mirrored.
@@ -76,8 +82,14 @@ pub enum Kind {
     BreakerOpened,
     /// A person closed a breaker.
     BreakerReset,
+    /// Replicas may go when their time of grace is over.
+    DeletionPlanned,
+    /// Deletions are held.
+    DeletionHeld,
     /// A deletion waits for a person.
     ApprovalWanted,
+    /// Replicas followed their source.
+    DeletionDone,
     /// ECR refused a deletion for a reason that will not pass.
     DeletionFailed,
     /// Something that this needs cannot be reached.
@@ -112,18 +124,24 @@ pub enum Severity {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::ReplicationLate,
         Self::ReplicationFailed,
         Self::ReplicationMissing,
         Self::ReplicaUntagged,
         Self::ReplicaDeleted,
         Self::PushedToReplica,
+        Self::RepositoryDiffers,
+        Self::DriftFound,
+        Self::OrphansKept,
         Self::NativeDeletesSwitched,
         Self::PolicyInvalid,
         Self::BreakerOpened,
         Self::BreakerReset,
+        Self::DeletionPlanned,
+        Self::DeletionHeld,
         Self::ApprovalWanted,
+        Self::DeletionDone,
         Self::DeletionFailed,
         Self::PipelineUnhealthy,
     ];
@@ -138,20 +156,42 @@ impl Kind {
             Self::ReplicaUntagged => "replica_untagged",
             Self::ReplicaDeleted => "replica_deleted",
             Self::PushedToReplica => "pushed_to_replica",
+            Self::RepositoryDiffers => "repository_differs",
+            Self::DriftFound => "drift_found",
+            Self::OrphansKept => "orphans_kept",
             Self::NativeDeletesSwitched => "native_deletes_switched",
             Self::PolicyInvalid => "policy_invalid",
             Self::BreakerOpened => "breaker_opened",
             Self::BreakerReset => "breaker_reset",
+            Self::DeletionPlanned => "deletion_planned",
+            Self::DeletionHeld => "deletion_held",
             Self::ApprovalWanted => "approval_wanted",
+            Self::DeletionDone => "deletion_done",
             Self::DeletionFailed => "deletion_failed",
             Self::PipelineUnhealthy => "pipeline_unhealthy",
         }
     }
 
+    /// What EventBridge calls it: the `detail-type` of its events.
+    #[must_use]
+    pub fn detail_type(self) -> String {
+        let capital =
+            |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+        let words: Vec<String> = self.word().split('_').map(capital).collect();
+        format!("ECR Lineage {}", words.join(" "))
+    }
+
     fn severity(self) -> Severity {
         match self {
-            Self::BreakerReset | Self::PushedToReplica => Severity::Info,
-            Self::ReplicationLate
+            Self::BreakerReset
+            | Self::PushedToReplica
+            | Self::OrphansKept
+            | Self::DeletionPlanned
+            | Self::DeletionDone => Severity::Info,
+            Self::RepositoryDiffers
+            | Self::DriftFound
+            | Self::DeletionHeld
+            | Self::ReplicationLate
             | Self::ReplicaUntagged
             | Self::ReplicaDeleted
             | Self::ApprovalWanted
@@ -170,7 +210,7 @@ impl Kind {
         match self {
             Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
             Self::ReplicationFailed => {
-                "mend the cause, then push again, or let ECR copy what is missing (`aws ecr start-replication-backfill`): it does not try again by itself".to_owned()
+                "mend the cause, then push again, or let ECR copy what is missing (`ecr-lineage backfill SOURCE DESTINATION`): it does not try again by itself".to_owned()
             }
             Self::ReplicationMissing => {
                 "look at the replication rules (`aws ecr describe-registry`); a rule counts only for what is pushed after it".to_owned()
@@ -182,6 +222,13 @@ impl Kind {
                 "`ecr-lineage restore IMAGE --registry REGISTRY` says how it comes back, if nobody meant it".to_owned()
             }
             Self::PushedToReplica => "push to the source instead, and the replicas follow".to_owned(),
+            Self::RepositoryDiffers => {
+                "give it what it lacks, or let a repository creation template do it (`aws ecr create-repository-creation-template`)".to_owned()
+            }
+            Self::DriftFound => {
+                "`ecr-lineage drift` lists it; `ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing".to_owned()
+            }
+            Self::OrphansKept => "`ecr-lineage orphans` lists them; a policy says which may go".to_owned(),
             Self::NativeDeletesSwitched => {
                 "`ecr-lineage audit native-deletes` shows what could vanish while it is on".to_owned()
             }
@@ -192,6 +239,13 @@ impl Kind {
                 "look at `ecr-lineage deletions --held`; `ecr-lineage breaker reset {subject}` if it was meant, with `--allow N` for that many"
             ),
             Self::BreakerReset => "nothing; what it held is judged again".to_owned(),
+            Self::DeletionPlanned => {
+                "nothing, if it was meant; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE` keeps one".to_owned()
+            }
+            Self::DeletionHeld => {
+                "`ecr-lineage deletions --held` lists them; `ecr-lineage release IMAGE` or `cancel IMAGE`".to_owned()
+            }
+            Self::DeletionDone => "nothing; `ecr-lineage deletions --done` lists them, with their reasons".to_owned(),
             Self::ApprovalWanted => {
                 "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
             }

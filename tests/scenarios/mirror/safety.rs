@@ -161,6 +161,8 @@ impl Watched<'_> {
         let (before, now) = (self.route.local.simulator.held(), self.now());
         let truth = Truth::of(&self.route, now);
         let rules = self.rules();
+        // What `watch` records of its looks is what `mirror` then believes.
+        _ = self.route.local.watch_now().await;
         _ = self.route.local.mirror_now().await;
         let after = self.route.local.simulator.held();
         for (place, held) in &before {
@@ -402,6 +404,7 @@ fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &
         let limits = Limit { images: limit, percent: 100 };
         let limits = Limits { people: limits, lifecycle: limits, window: SignedDuration::from_hours(24) };
         route.local.mirror.registries = impatient(&route.local.endpoint).await;
+        route.local.watch.registries = impatient(&route.local.endpoint).await;
         route.local.mirror.policy = Policy::load("test.cedar", rule.text);
         (route.local.mirror.mode, route.local.mirror.limits) = (Mode::Enforce, limits);
         route.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
