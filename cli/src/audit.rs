@@ -125,8 +125,8 @@ impl AuditedRule {
     ) -> Result<(), aws::retry::Failure> {
         let covered = |repository: &RepositoryName| rule.covers(repository);
         for repository in registries.repositories(destination).await?.into_iter().filter(covered) {
-            let at_source = registries.contents(&self.source, &repository).await?;
-            for (digest, seen) in registries.contents(destination, &repository).await? {
+            let at_source = registries.contents(&self.source, &repository).await?.unwrap_or_default();
+            for (digest, seen) in registries.contents(destination, &repository).await?.unwrap_or_default() {
                 self.replicas += 1;
                 let image = Image { repository: repository.clone(), digest };
                 let had = at_source.get(&image.digest).map(|source| source.tags.clone()).unwrap_or_default();

@@ -18,6 +18,7 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use mirror::{Mirror, Mode, Summary};
+use reconcile::Reconcile;
 use simulator::{Simulator, queue::Message, server, settings::Settings};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use watch::Watch;
@@ -40,6 +41,8 @@ pub struct Local {
     pub mirror: Mirror,
     /// What looks for copies that should be there by now.
     pub watch: Watch,
+    /// What lists registries.
+    pub reconcile: Reconcile,
     /// Where ECR, STS and DynamoDB answer.
     pub endpoint: String,
     embedded: Embedded,
@@ -72,7 +75,7 @@ pub struct LocalSettings {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
 
-/// How often `mirror` and `watch` are started.
+/// How often `mirror`, `watch` and `reconcile` are started.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// How long they may run: as long as a Lambda function.
@@ -108,6 +111,13 @@ impl Local {
             registries: Registries::new(hub.clone(), roles.clone()),
             name: "local".to_owned(),
         };
+        let reconcile = Reconcile {
+            table: Table::new(client.clone(), EMBEDDED_NAME),
+            registries: Registries::new(hub.clone(), roles.clone()),
+            known: BTreeSet::new(),
+            every: SignedDuration::from_hours(24),
+            name: "local".to_owned(),
+        };
         let mirror = Mirror {
             table: Table::new(client, EMBEDDED_NAME),
             registries: Registries::new(hub, roles),
@@ -121,7 +131,7 @@ impl Local {
         let serving = server::serve(listener, simulator.clone(), Some(embedded.endpoint.clone()), async {
             _ = ended.await;
         });
-        Ok(Self { simulator, table, mirror, watch, endpoint, embedded, end, serving: tokio::spawn(serving) })
+        Ok(Self { simulator, table, mirror, watch, reconcile, endpoint, embedded, end, serving: tokio::spawn(serving) })
     }
 
     /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
@@ -140,8 +150,9 @@ impl Local {
             let clock = self.simulator.clock();
             loop {
                 clock.wait_until(clock.now().saturating_add(EVERY).unwrap_or(Timestamp::MAX)).await;
-                let (watched, mirrored) = tokio::join!(self.watch_now(), self.mirror_now());
-                if let Err(error) = watched.map(drop).and(mirrored.map(drop)) {
+                let (watched, mirrored, listed) =
+                    tokio::join!(self.watch_now(), self.mirror_now(), self.reconcile_now());
+                if let Err(error) = watched.map(drop).and(mirrored.map(drop)).and(listed.map(drop)) {
                     return error;
                 }
             }
@@ -172,6 +183,16 @@ impl Local {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.watch.run(|| clock.now(), until).await
+    }
+
+    /// Starts `reconcile` once, as its schedule does.
+    ///
+    /// # Errors
+    /// When the table cannot say which registries are due.
+    pub async fn reconcile_now(&self) -> Result<reconcile::Summary, table::Error> {
+        let clock = self.simulator.clock();
+        let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
+        self.reconcile.run(|| clock.now(), until).await
     }
 
     /// Delivers all events that can be received now.

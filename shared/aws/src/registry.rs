@@ -3,6 +3,10 @@
 //! A look must never mistake an image for gone. It always asks for every storage class (`imageStatus=ANY`: by default ECR
 //! shows only what is active), and what ECR neither shows nor denies is an error, not an absence.
 
+mod backfill;
+
+pub use backfill::{Backfill, Copied};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -22,21 +26,28 @@ use aws_sdk_ecr::{
     operation::{
         describe_image_replication_status::DescribeImageReplicationStatusError as CopiesError,
         describe_images::{DescribeImagesError, builders::DescribeImagesFluentBuilder},
+        describe_repositories::DescribeRepositoriesError as NoRepository,
+        get_lifecycle_policy::GetLifecyclePolicyError as NoLifecycle,
+        get_repository_policy::GetRepositoryPolicyError as NoPolicy,
     },
     primitives::DateTime,
     types::{
-        DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageReplicationStatus, ImageStatus, ImageStatusFilter,
-        ReplicationStatus, TargetStorageClass,
+        DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageReplicationStatus,
+        ImageScanningConfiguration as Scanning, ImageStatus, ImageStatusFilter, ReplicationStatus, Repository,
+        TargetStorageClass,
     },
 };
 use domain::{
     deletion::{Look, Seen},
-    image::{Digest, Image, Registry, RepositoryName, Tag},
+    image::{Digest, Image, Malformed, Registry, RepositoryName, Tag},
     policy::Kind,
     replication::{CopyStatus, Rules},
 };
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use crate::retry::Failure;
 
@@ -47,6 +58,10 @@ pub const IDS_PER_CALL: usize = 100;
 /// As many images as one page of a list may have.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 const IMAGES_PER_PAGE: i32 = 1_000;
+
+/// As many repositories as one page of a list may have.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRepositories.html>
+const REPOSITORIES_PER_PAGE: i32 = 1_000;
 
 /// So many images are asked for one by one; more of them by a list of the whole repository, because ECR answers a call
 /// about several images with an error as soon as one of them is missing.
@@ -76,6 +91,17 @@ pub struct Registries {
     roles: Roles,
     clients: Mutex<BTreeMap<(Registry, Purpose), Client>>,
     calls: AtomicU64,
+    pace: Option<Pace>,
+}
+
+/// How fast registries are read.
+#[derive(Debug)]
+struct Pace {
+    /// Calls a second to each registry, and to some of them another number.
+    per_second: u32,
+    exceptions: BTreeMap<Registry, u32>,
+    /// When each may be called again.
+    next: Mutex<BTreeMap<Registry, Instant>>,
 }
 
 impl fmt::Debug for Registries {
@@ -93,6 +119,27 @@ pub struct Described {
     pub images: BTreeMap<Digest, Seen>,
     /// The repository has at least so many images; all of them, if it was listed to its end. Nothing if it was not listed.
     pub listed: Option<u32>,
+}
+
+/// What somebody may have set for a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// A policy that says who may use it.
+    Policy,
+    /// A lifecycle policy.
+    Lifecycle,
+    /// What is pushed is scanned.
+    Scanning,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "repository policy",
+            Self::Lifecycle => "lifecycle policy",
+            Self::Scanning => "scan on push",
+        })
+    }
 }
 
 /// What is expected of the images in question: it saves calls, and decides nothing.
@@ -133,7 +180,14 @@ impl Registries {
     /// Registries that are entered with these roles, from the credentials and the endpoint of a configuration.
     #[must_use]
     pub fn new(sdk: SdkConfig, roles: Roles) -> Self {
-        Self { sdk, roles, clients: Mutex::default(), calls: AtomicU64::default() }
+        Self { sdk, roles, clients: Mutex::default(), calls: AtomicU64::default(), pace: None }
+    }
+
+    /// The same registries, read with so many calls a second at most, each for itself; some with another number. ECR publishes
+    /// no rates for what is read.
+    #[must_use]
+    pub fn gently(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {
+        Self { pace: Some(Pace { per_second, exceptions, next: Mutex::default() }), ..self }
     }
 
     /// Calls to ECR so far, without those that the SDK repeated.
@@ -168,6 +222,9 @@ impl Registries {
 
     async fn to_read(&self, registry: &Registry) -> Client {
         self.calls.fetch_add(1, Relaxed);
+        if let Some(pace) = &self.pace {
+            pace.wait(registry).await;
+        }
         self.client(registry, Purpose::Read).await
     }
 
@@ -218,7 +275,7 @@ impl Registries {
         };
         let copy = |copy: &ImageReplicationStatus| {
             let destination = Registry::new(copy.registry_id().unwrap_or_default(), copy.region().unwrap_or_default());
-            let destination = destination.map_err(|error| Failure::unclear(crate::retry::chain(&error)))?;
+            let destination = destination.map_err(parsed)?;
             let status = match copy.status() {
                 Some(ReplicationStatus::InProgress) => CopyStatus::InProgress,
                 Some(ReplicationStatus::Complete) => CopyStatus::Complete,
@@ -348,8 +405,8 @@ impl Registries {
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-    ) -> Result<BTreeMap<Digest, Seen>, Failure> {
-        Ok(self.list(registry, repository, usize::MAX).await?.map(|(images, _)| images).unwrap_or_default())
+    ) -> Result<Option<BTreeMap<Digest, Seen>>, Failure> {
+        Ok(self.list(registry, repository, usize::MAX).await?.map(|(images, _)| images))
     }
 
     /// The names of all repositories of a registry.
@@ -357,16 +414,56 @@ impl Registries {
     /// # Errors
     /// When they cannot be read.
     pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, Failure> {
-        let call = self.to_read(registry).await.describe_repositories().registry_id(registry.account());
-        let mut pages = call.into_paginator().send();
-        let mut names = BTreeSet::new();
-        while let Some(page) = pages.next().await {
-            for repository in page?.repositories() {
-                let name = repository.repository_name().unwrap_or_default();
-                names.insert(name.parse().map_err(|error| Failure::unclear(crate::retry::chain(&error)))?);
+        let (mut names, mut next) = (BTreeSet::new(), None);
+        loop {
+            let call = self.to_read(registry).await.describe_repositories().registry_id(registry.account());
+            let page = call.max_results(REPOSITORIES_PER_PAGE).set_next_token(next).send().await?;
+            for repository in page.repositories() {
+                names.insert(repository.repository_name().unwrap_or_default().parse().map_err(parsed)?);
+            }
+            next = page.next_token;
+            if next.is_none() {
+                return Ok(names);
             }
         }
-        Ok(names)
+    }
+
+    /// What is set for a repository; nothing if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn guards(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+    ) -> Result<Option<BTreeSet<Guard>>, Failure> {
+        let (account, name) = (registry.account(), repository.as_str());
+        let mut guards = BTreeSet::new();
+        let call = self.to_read(registry).await.describe_repositories().registry_id(account).repository_names(name);
+        match call.send().await {
+            Ok(answer) => {
+                let scans = |one: &Repository| one.image_scanning_configuration().is_some_and(Scanning::scan_on_push);
+                guards.extend(answer.repositories().iter().any(scans).then_some(Guard::Scanning));
+            }
+            Err(error) if error.as_service_error().is_some_and(NoRepository::is_repository_not_found_exception) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let call = self.to_read(registry).await.get_repository_policy().registry_id(account).repository_name(name);
+        match call.send().await {
+            Ok(_) => _ = guards.insert(Guard::Policy),
+            Err(error) if error.as_service_error().is_some_and(NoPolicy::is_repository_policy_not_found_exception) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let call = self.to_read(registry).await.get_lifecycle_policy().registry_id(account).repository_name(name);
+        match call.send().await {
+            Ok(_) => _ = guards.insert(Guard::Lifecycle),
+            Err(error)
+                if error.as_service_error().is_some_and(NoLifecycle::is_lifecycle_policy_not_found_exception) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(guards))
     }
 
     // Changing. The SDK does not repeat these calls: whoever makes them looks again first.
@@ -437,6 +534,20 @@ impl Registries {
     }
 }
 
+impl Pace {
+    /// Waits for the turn of a call.
+    async fn wait(&self, registry: &Registry) {
+        let per_second = self.exceptions.get(registry).copied().unwrap_or(self.per_second).max(1);
+        let turn = {
+            let mut next = self.next.lock().await;
+            let turn = next.get(registry).copied().map_or_else(Instant::now, |next| next.max(Instant::now()));
+            next.insert(registry.clone(), turn + Duration::from_secs(1) / per_second);
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+}
+
 fn once() -> aws_sdk_ecr::config::Builder {
     aws_sdk_ecr::Config::builder().retry_config(RetryConfig::disabled())
 }
@@ -486,9 +597,14 @@ impl Found {
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 
+/// A name in an answer that is none.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
+fn parsed(error: Malformed) -> Failure {
+    Failure::unclear(crate::retry::chain(&error))
+}
+
 /// An image as ECR describes it. What is in any storage class but the standard one counts as archived.
 fn seen(detail: &ImageDetail) -> Result<(Digest, Seen), Failure> {
-    let parsed = |error: domain::image::Malformed| Failure::unclear(crate::retry::chain(&error));
     let digest: Digest = detail.image_digest().unwrap_or_default().parse().map_err(parsed)?;
     let subject = detail.subject_manifest_digest().map(str::parse).transpose().map_err(parsed)?;
     let index = detail.image_manifest_media_type().is_some_and(|media_type| INDEXES.contains(&media_type));

@@ -11,11 +11,13 @@ mod deletion;
 mod expectation;
 mod item;
 mod list;
+mod reconcile;
 mod record;
 
 pub use deletion::{Dossier, Due};
 pub use expectation::ToWatch;
 pub use item::{Errand, Known, Work};
+pub use reconcile::{Found, Run, Task};
 pub use record::Recorded;
 
 use std::{

@@ -55,7 +55,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// emitted: no rule of ours matches them.
 type Operation = (&'static str, bool, fn(&mut World, &Caller, &[u8]) -> Answer);
 
-const OPERATIONS: [Operation; 23] = [
+const OPERATIONS: [Operation; 25] = [
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
     ("CreateRepository", true, repositories::create_repository),
@@ -67,6 +67,7 @@ const OPERATIONS: [Operation; 23] = [
     ("DescribeRepositories", false, repositories::describe_repositories),
     ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
     ("GetRegistryPolicy", false, registries::get_registry_policy),
+    ("GetRepositoryPolicy", false, repositories::get_repository_policy),
     ("ListImageReferrers", false, images::list_image_referrers),
     ("ListImages", false, images::list_images),
     ("ListReplicationBackfills", false, backfills::list_replication_backfills),
@@ -75,6 +76,7 @@ const OPERATIONS: [Operation; 23] = [
     ("PutLifecyclePolicy", true, repositories::put_lifecycle_policy),
     ("PutRegistryPolicy", true, registries::put_registry_policy),
     ("PutReplicationConfiguration", true, registries::put_replication_configuration),
+    ("SetRepositoryPolicy", true, repositories::set_repository_policy),
     ("StartReplicationBackfill", true, backfills::start_replication_backfill),
     ("StopReplicationBackfill", true, backfills::stop_replication_backfill),
     ("UpdateImageStorageClass", true, storage_classes::update_image_storage_class),

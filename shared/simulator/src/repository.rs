@@ -21,6 +21,9 @@ pub(crate) struct Repository {
     pub(crate) scanning: Value,
     pub(crate) encryption: Value,
     pub(crate) lifecycle: Option<LifecyclePolicy>,
+    /// Who else may do what with it: only kept.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
     #[serde(skip)]
     images: BTreeMap<Digest, StoredImage>,
     #[serde(skip)]
@@ -176,6 +179,7 @@ impl Repository {
             scanning: json!({"scanOnPush": false}),
             encryption: json!({"encryptionType": "AES256"}),
             lifecycle: None,
+            policy: None,
             images: BTreeMap::new(),
             tags: BTreeMap::new(),
             indexes: BTreeMap::new(),

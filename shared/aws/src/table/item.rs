@@ -15,7 +15,9 @@
 //! | what a breaker counted | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
 //! | alert | `alert#<day>` | its id |
 //! | incident: trouble that lasts, counted | `incidents` | `<kind>#<source>#<destination>` |
-//! | lease: one `mirror`, one `watch` at a time | `mirror` or `watch` | `lease` |
+//! | run of `reconcile` through a registry | `runs` | `<registry>` |
+//! | what a run did with a repository | `tasks#<registry>` | `<repository>` |
+//! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |
 //!
 //! No name contains `#`; times are RFC 3339 in UTC and whole seconds, so they sort as text.
 
@@ -34,6 +36,8 @@ use domain::{
     tag::{Mark, TagName},
 };
 use jiff::Timestamp;
+
+use super::reconcile::{Run, Task};
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -225,6 +229,8 @@ pub enum Work {
     Mirror,
     /// Copies that should come, those that failed, and the settings that ask for them.
     Watch,
+    /// Whole registries.
+    Reconcile,
 }
 
 impl Work {
@@ -232,6 +238,7 @@ impl Work {
         match self {
             Self::Mirror => "mirror",
             Self::Watch => "watch",
+            Self::Reconcile => "reconcile",
         }
     }
 }
@@ -558,6 +565,33 @@ impl Known {
     pub fn is_new(&self) -> bool {
         self.due == AT_ONCE
     }
+}
+
+// Runs of `reconcile`
+
+/// The partition of all runs.
+pub(super) const RUNS: &str = "runs";
+
+pub(super) fn run(registry: &Registry, run: &Run) -> Result<Item, Unreadable> {
+    Ok(with_key(serde_dynamo::to_item(run)?, RUNS.into(), registry.to_string()))
+}
+
+pub(super) fn read_run(mut item: Item) -> Result<(Registry, Run), Unreadable> {
+    let registry = take(&mut item, "sk")?.parse()?;
+    Ok((registry, serde_dynamo::from_item(item)?))
+}
+
+pub(super) fn pk_of_tasks(registry: &Registry) -> String {
+    format!("tasks#{registry}")
+}
+
+pub(super) fn task(registry: &Registry, repository: &RepositoryName, task: &Task) -> Result<Item, Unreadable> {
+    Ok(with_key(serde_dynamo::to_item(task)?, pk_of_tasks(registry), repository.to_string()))
+}
+
+pub(super) fn read_task(mut item: Item) -> Result<(RepositoryName, Task), Unreadable> {
+    let repository = take(&mut item, "sk")?.parse()?;
+    Ok((repository, serde_dynamo::from_item(item)?))
 }
 
 fn take(item: &mut Item, attribute: &str) -> Result<String, Unreadable> {

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How many images are read at a time for a list.
-const READS_AT_A_TIME: usize = 16;
+pub(super) const READS_AT_A_TIME: usize = 16;
 
 /// How many images are enough to show that a short digest is not unique.
 const ENOUGH: usize = 10;
@@ -159,7 +159,7 @@ impl Table {
     }
 
     /// What a registry holds according to the index, image by image in the order of their names.
-    fn contents(&self, registry: &Registry, prefix: &str) -> Contents<'_> {
+    pub(super) fn contents(&self, registry: &Registry, prefix: &str) -> Contents<'_> {
         Contents {
             table: self,
             registry: registry.clone(),
@@ -172,7 +172,7 @@ impl Table {
 }
 
 /// A walk through the registry index.
-struct Contents<'a> {
+pub(super) struct Contents<'a> {
     table: &'a Table,
     registry: Registry,
     prefix: String,
@@ -190,11 +190,11 @@ enum Page {
 }
 
 /// One image's entries of the index.
-type Entries = Vec<(Name, Evidence)>;
+pub(super) type Entries = Vec<(Name, Evidence)>;
 
 impl Contents<'_> {
     /// The next image and all its entries.
-    async fn next(&mut self) -> Result<Option<(Image, Entries)>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<(Image, Entries)>, Error> {
         let first = match self.next.take() {
             Some(entry) => entry,
             None => match self.entry().await? {
@@ -215,7 +215,7 @@ impl Contents<'_> {
     }
 
     /// The entries of one image, which must come after every image asked for before.
-    async fn seek(&mut self, image: &Image) -> Result<Entries, Error> {
+    pub(super) async fn seek(&mut self, image: &Image) -> Result<Entries, Error> {
         // The order of the index: that of the text.
         let wanted = image.to_string();
         loop {

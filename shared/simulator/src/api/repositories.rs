@@ -205,3 +205,37 @@ pub(super) fn get_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u
         "lastEvaluatedAt": time(policy.last_evaluated_at),
     }))
 }
+
+pub(super) fn set_repository_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request {
+        policy_text: String,
+        #[serde(flatten)]
+        at: Where,
+    }
+    let Request { policy_text: text, at } = read(body)?;
+    let place = world.found(caller, &at, "SetRepositoryPolicy")?;
+    if serde_json::from_str::<Value>(&text).is_err() {
+        return Err(invalid(
+            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'",
+        ));
+    }
+    if let Some(repository) = world.repository_mut(&place) {
+        repository.policy = Some(text.clone());
+    }
+    Ok(json!({"registryId": place.registry.account(), "repositoryName": place.repository, "policyText": text}))
+}
+
+pub(super) fn get_repository_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+    let at: Where = read(body)?;
+    let place = world.found(caller, &at, "GetRepositoryPolicy")?;
+    let (name, account) = (&place.repository, place.registry.account());
+    let text = world.existing(&place)?.policy.as_ref().ok_or_else(|| {
+        let message = format!(
+            "Repository policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
+        );
+        ApiError::new("RepositoryPolicyNotFoundException", message)
+    })?;
+    Ok(json!({"registryId": account, "repositoryName": name, "policyText": text}))
+}

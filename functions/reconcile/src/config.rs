@@ -1,0 +1,102 @@
+//! What the function is told by its environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{
+    environment::{Environment, Mistakes},
+    registry::Roles,
+};
+use domain::image::Registry;
+use jiff::SignedDuration;
+
+/// Configuration of `reconcile`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TABLE_NAME`: the DynamoDB table.
+    pub table: String,
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    pub roles: Roles,
+    /// `REGISTRIES`: registries, separated by commas, to list although no event ever came from them.
+    pub known: BTreeSet<Registry>,
+    /// `RECONCILE_EVERY_HOURS`: how often each registry is listed; 24 unless told.
+    pub every: SignedDuration,
+    /// `RECONCILE_CALLS_PER_SECOND`: to each registry; 10 unless told.
+    pub per_second: u32,
+    /// `RECONCILE_LIMITS`: other numbers for some registries, as in `111122223333/eu-west-1=2`, separated by commas.
+    pub exceptions: BTreeMap<Registry, u32>,
+}
+
+impl Config {
+    /// Reads the configuration through a function that knows the environment.
+    ///
+    /// # Errors
+    /// Everything that is missing or malformed, at once.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut environment = Environment::new(variable);
+        let (table, roles) = (environment.table(), environment.reader());
+        let known = environment.list("REGISTRIES").into_iter().collect();
+        let hours = environment.number("RECONCILE_EVERY_HOURS", 1..=720, 24);
+        let per_second = environment.number("RECONCILE_CALLS_PER_SECOND", 1..=1_000, 10);
+        let limits: Vec<Limit> = environment.list("RECONCILE_LIMITS");
+        let exceptions = limits.into_iter().map(|limit| (limit.registry, limit.per_second)).collect();
+        let every = SignedDuration::from_hours(hours.into());
+        environment.finish(Self { table, roles, known, every, per_second, exceptions })
+    }
+}
+
+/// Calls a second to one registry.
+struct Limit {
+    registry: Registry,
+    per_second: u32,
+}
+
+/// Why a text is no limit.
+#[derive(Debug, thiserror::Error)]
+enum NoLimit {
+    #[error("`{0}` is not a registry and a number from 1 to 1000, as in `111122223333/eu-west-1=2`")]
+    Form(String),
+    #[error(transparent)]
+    Registry(#[from] domain::image::Malformed),
+}
+
+impl std::str::FromStr for Limit {
+    type Err = NoLimit;
+
+    fn from_str(text: &str) -> Result<Self, NoLimit> {
+        let malformed = || NoLimit::Form(text.to_owned());
+        let (registry, number) = text.split_once('=').ok_or_else(malformed)?;
+        let per_second = number.parse().ok().filter(|number| (1..=1_000).contains(number)).ok_or_else(malformed)?;
+        Ok(Self { registry: registry.parse()?, per_second })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
+        let needed = [("TABLE_NAME", "lineage"), ("READ_ROLE", "reader")];
+        let find = |name: &str| variables.iter().chain(&needed).find(|(key, _)| *key == name).map(|(_, value)| *value);
+        Config::read(|name| find(name).map(str::to_owned))
+    }
+
+    #[test]
+    fn every_registry_is_listed_daily_unless_somebody_says_otherwise() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.every, config.per_second), (SignedDuration::from_hours(24), 10));
+        assert!(config.known.is_empty() && config.exceptions.is_empty());
+        let limits = ("RECONCILE_LIMITS", "111122223333/eu-west-1=2, 444455556666/us-east-1=50");
+        let config = read(&[limits, ("REGISTRIES", "111122223333/eu-west-1")]).unwrap();
+        assert_eq!(config.exceptions.values().copied().collect::<Vec<_>>(), [2, 50]);
+        assert_eq!(config.known.len(), 1);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let wrong = [("TABLE_NAME", ""), ("RECONCILE_EVERY_HOURS", "0"), ("RECONCILE_LIMITS", "here=2, 1=0, 7")];
+        let mistakes = read(&wrong).unwrap_err().to_string();
+        for part in ["`TABLE_NAME` is not set", "1 to 720", "`here`", "`1=0`", "`7`"] {
+            assert!(mistakes.contains(part), "{part}: {mistakes}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Registries, listed: what no event told.
+//!
+//! Events are best effort, and what was pushed before anybody listened never had one. So every registry is listed once a day,
+//! repository by repository, and what is there is held against the table. Differences become facts, as seen at the time of
+//! the look. A run that ends with its invocation goes on with the next one where it was: a repository that was done is not
+//! listed again. Afterwards the table equals the registries, and what the registries lack beside each other is counted.
+
+pub mod config;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{
+    registry::{Expect, Registries},
+    retry::chain,
+    table::{self, Found, Run, Table, Task, Work},
+};
+use domain::{
+    drift::{self, Comparison, Drifts},
+    fact::{Cause, Fact, Subject, What},
+    image::{Digest, Image, Registry, RepositoryName},
+    replication::Settings,
+};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use metrics::{counter, describe_counter};
+use serde::Serialize;
+use tracing::warn;
+
+/// Everything that the function works with.
+#[derive(Debug)]
+pub struct Reconcile {
+    /// The table.
+    pub table: Table,
+    /// The registries, entered by the role that reads.
+    pub registries: Registries,
+    /// Registries to list although no event ever came from them.
+    pub known: BTreeSet<Registry>,
+    /// How often each registry is listed.
+    pub every: SignedDuration,
+    /// A name for this process, for the lease.
+    pub name: String,
+}
+
+/// What an invocation did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Registries that were listed to their end.
+    pub registries: usize,
+    /// Repositories that were listed.
+    pub repositories: usize,
+    /// What was found in them.
+    pub found: Found,
+    /// Registries and repositories that could not be read or stored; they are due again.
+    pub failures: usize,
+    /// Another invocation was at work: nothing was done.
+    pub idle: bool,
+}
+
+/// How a run through a registry gets on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Which registry.
+    pub registry: Registry,
+    /// Repositories that were listed, of how many.
+    pub repositories: (usize, usize),
+    /// What was found in them.
+    pub found: Found,
+}
+
+/// Why a registry could not be listed to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The table.
+    #[error(transparent)]
+    Table(#[from] table::Error),
+    /// The registry.
+    #[error("cannot list {what}")]
+    Registry {
+        /// The registry, or one of its repositories.
+        what: String,
+        /// Why.
+        #[source]
+        source: aws::retry::Failure,
+    },
+}
+
+/// How many registries are listed at a time.
+const REGISTRIES_AT_A_TIME: usize = 8;
+
+/// How many images are read or recorded at a time.
+const AT_A_TIME: usize = 16;
+
+/// How long an invocation may overrun before another may take over.
+const CLAIM: SignedDuration = SignedDuration::from_mins(20);
+
+/// Tells CloudWatch the units of the metrics below.
+pub fn describe_metrics() {
+    describe_counter!("Reconciled", metrics::Unit::Count, "images that were listed");
+    describe_counter!("Unknown", metrics::Unit::Count, "images that nobody knew");
+    describe_counter!("Vanished", metrics::Unit::Count, "images that were thought to be there");
+    describe_counter!("Changed", metrics::Unit::Count, "images with other tags or another storage class");
+    describe_counter!("ReconcileFailures", metrics::Unit::Count, "registries and repositories that could not be read");
+}
+
+impl Reconcile {
+    /// Lists every registry whose last run began long enough ago, and goes on with those that are not over; nothing new is
+    /// begun after `until`.
+    ///
+    /// # Errors
+    /// When the table cannot say which.
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+        let started = clock();
+        if !self.take(started, until).await? {
+            return Ok(Summary { idle: true, ..Summary::default() });
+        }
+        let summary = self.run_due(&clock, until).await;
+        self.give_back(started).await;
+        if let Ok(summary) = &summary {
+            counter!("Reconciled").increment(summary.found.images);
+            counter!("Unknown").increment(summary.found.unknown);
+            counter!("Vanished").increment(summary.found.vanished);
+            counter!("Changed").increment(summary.found.changed);
+            counter!("ReconcileFailures").increment(summary.failures as u64);
+        }
+        summary
+    }
+
+    async fn run_due(&self, clock: &impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+        let now = clock();
+        let runs = self.table.runs().await?;
+        let mut all = self.table.registries().await?;
+        all.extend(self.known.iter().cloned());
+        all.retain(|registry| runs.get(registry).is_none_or(|run| run.ended_at.is_none() || self.is_old(run, now)));
+        let mut summary = Summary::default();
+        let mut listed = stream::iter(all)
+            .map(|registry| {
+                let last = runs.get(&registry).cloned();
+                async move {
+                    let mut own = Summary::default();
+                    let result = self.list(&registry, last, clock, until, &mut own, |_| {}).await;
+                    (registry, result, own)
+                }
+            })
+            .buffer_unordered(REGISTRIES_AT_A_TIME);
+        while let Some((registry, result, own)) = listed.next().await {
+            summary.repositories += own.repositories;
+            summary.found += own.found;
+            summary.failures += own.failures;
+            match result {
+                Ok(run) => summary.registries += usize::from(run.is_some()),
+                Err(error) => {
+                    summary.failures += 1;
+                    warn!(registry = %registry, error = chain(&error), "cannot list a registry, it is due again");
+                    let last = runs.get(&registry).filter(|last| last.ended_at.is_none() && self.is_old(last, now));
+                    if let Some(last) = last {
+                        self.tell_overdue(&registry, last.before, &error, now).await?;
+                    }
+                }
+            }
+        }
+        Ok(summary)
+    }
+
+    fn is_old(&self, run: &Run, now: Timestamp) -> bool {
+        now.duration_since(run.began_at) >= self.every
+    }
+
+    /// Lists one registry from its beginning to its end, whenever it was listed before. Who asks is told of each repository.
+    /// Nothing if another invocation is at work.
+    ///
+    /// # Errors
+    /// When anything of it cannot be read or stored: what was done stays done.
+    pub async fn all_of(
+        &self,
+        registry: &Registry,
+        clock: impl Fn() -> Timestamp,
+        tell: impl FnMut(Progress),
+    ) -> Result<Option<Run>, Error> {
+        let started = clock();
+        let until = started.saturating_add(CLAIM).unwrap_or(Timestamp::MAX);
+        if !self.take(started, until).await? {
+            return Ok(None);
+        }
+        let done = self.list_again(registry, &clock, tell).await;
+        self.give_back(started).await;
+        done
+    }
+
+    async fn list_again(
+        &self,
+        registry: &Registry,
+        clock: &impl Fn() -> Timestamp,
+        tell: impl FnMut(Progress),
+    ) -> Result<Option<Run>, Error> {
+        let last = self.table.runs().await?.remove(registry);
+        // Not to be gone on with.
+        let last = last.map(|run| Run { ended_at: run.ended_at.or(Some(run.began_at)), ..run });
+        self.list(registry, last, clock, Timestamp::MAX, &mut Summary::default(), tell).await
+    }
+
+    async fn take(&self, now: Timestamp, until: Timestamp) -> Result<bool, table::Error> {
+        let until = until.saturating_add(CLAIM).unwrap_or(until);
+        self.table.take_lease(Work::Reconcile, &self.name, now, until).await
+    }
+
+    /// The lease ends now; if this fails it ends by itself.
+    async fn give_back(&self, now: Timestamp) {
+        if let Err(error) = self.table.take_lease(Work::Reconcile, &self.name, now, now).await {
+            warn!(error = chain(&error), "cannot give back the lease");
+        }
+    }
+
+    // One registry
+
+    /// Begins a run through a registry, or goes on with the last; nothing if the time is over before its end.
+    async fn list(
+        &self,
+        registry: &Registry,
+        last: Option<Run>,
+        clock: &impl Fn() -> Timestamp,
+        until: Timestamp,
+        summary: &mut Summary,
+        mut tell: impl FnMut(Progress),
+    ) -> Result<Option<Run>, Error> {
+        let now = clock();
+        let open = last.clone().filter(|run| run.ended_at.is_none() && !self.is_old(run, now));
+        let mut run = open.unwrap_or_else(|| {
+            let before = last.as_ref().and_then(|run| run.ended_at.or(run.before));
+            Run { began_at: now, ended_at: None, found: Found::default(), drifts: Drifts::default(), before }
+        });
+        self.table.put_run(registry, &run).await?;
+        let there = self.registries.repositories(registry).await;
+        let mut all = there.map_err(|source| Error::Registry { what: registry.to_string(), source })?;
+        self.table.list_registry(registry).await?;
+        all.extend(self.table.repositories(registry).await?);
+        let mut tasks = self.table.tasks(registry).await?;
+        tasks.retain(|repository, _| all.contains(repository));
+        let sources = self.sources_of(registry).await?;
+        let mut progress =
+            Progress { registry: registry.clone(), repositories: (0, all.len()), found: Found::default() };
+        let mut failed = None;
+        for repository in &all {
+            let known = tasks.get(repository).cloned().unwrap_or_default();
+            let task = if known.run == run.began_at {
+                known
+            } else {
+                if clock() >= until {
+                    return Ok(None);
+                }
+                let known = Task { run: run.began_at, ..known };
+                match self.list_repository(registry, repository, known, &sources, clock).await {
+                    Ok(task) => {
+                        summary.repositories += 1;
+                        summary.found += task.found;
+                        task
+                    }
+                    Err(error) => {
+                        summary.failures += 1;
+                        warn!(registry = %registry, repository = %repository, error = chain(&error), "cannot list it");
+                        failed = Some(error);
+                        continue;
+                    }
+                }
+            };
+            progress.repositories.0 += 1;
+            progress.found += task.found;
+            run.found += task.found;
+            tell(progress.clone());
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let ended = clock();
+        run.drifts = self.drifts(registry, ended).await?;
+        let before = last.filter(|last| last.ended_at.is_some()).map(|last| last.drifts);
+        self.tell_drift(registry, before.as_ref(), &run.drifts, ended).await?;
+        run.ended_at = Some(ended);
+        self.table.put_run(registry, &run).await?;
+        Ok(Some(run))
+    }
+
+    /// The registries that copy to a registry, and what they copy.
+    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, Settings>, table::Error> {
+        let known = self.table.known_registries().await?.into_iter();
+        let settings = known.filter_map(|known| Some((known.registry, known.settings?)));
+        let copies = |settings: &Settings| settings.routes.iter().any(|route| route.destination == *registry);
+        Ok(settings.filter(|(_, settings)| copies(settings)).collect())
+    }
+
+    // One repository
+
+    /// Lists a repository, records what nobody knew, and notes that it was done.
+    async fn list_repository(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        mut task: Task,
+        sources: &BTreeMap<Registry, Settings>,
+        clock: &impl Fn() -> Timestamp,
+    ) -> Result<Task, Error> {
+        task.found = self.compare(registry, repository, clock).await?;
+        if !task.compared {
+            task.compared = self.compare_guards(registry, repository, sources, clock()).await?;
+        }
+        self.table.put_task(registry, repository, &task).await?;
+        Ok(task)
+    }
+
+    /// Holds what a repository has against the table, and records the differences.
+    async fn compare(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        clock: &impl Fn() -> Timestamp,
+    ) -> Result<Found, Error> {
+        let unreadable = |source| Error::Registry { what: format!("{repository} in {registry}"), source };
+        let began = clock();
+        let Some(listed) = self.registries.contents(registry, repository).await.map_err(unreadable)? else {
+            return Ok(self.gone(registry, repository, began).await?);
+        };
+        let mut comparison = Comparison::of(&listed);
+        self.table.each_placement(registry, repository, |digest, placement| comparison.add(digest, placement)).await?;
+        let (different, unknown) = comparison.end();
+        let mut found = Found { images: listed.len() as u64, unknown: unknown.len() as u64, ..Found::default() };
+        let about = |digest: &Digest| Image { repository: repository.clone(), digest: digest.clone() };
+
+        // A list that takes several pages may lack what was there all the time: who is missing is looked for again.
+        let missing: BTreeSet<Digest> =
+            different.iter().filter(|digest| !listed.contains_key(*digest)).cloned().collect();
+        let (looked_again, mut there_after_all) = (clock(), BTreeMap::new());
+        if !missing.is_empty() {
+            let again = self.registries.describe(registry, repository, &missing, Expect::Absent, None);
+            there_after_all = again.await.map_err(unreadable)?.images;
+        }
+        // Those that nobody knew are not read first: evidence that is joined twice is the same evidence.
+        let unknown = unknown.into_iter().map(|digest| (drift::news(None, listed.get(&digest), began), about(&digest)));
+        self.record(registry, stream::iter(unknown)).await?;
+        let (listed, there_after_all) = (&listed, &there_after_all);
+        let looked = stream::iter(different).map(async |digest| {
+            let image = about(&digest);
+            let lineage = self.table.placements(&image).await?;
+            let (seen, at) = match listed.get(&digest) {
+                Some(seen) => (Some(seen), began),
+                None => (there_after_all.get(&digest), looked_again),
+            };
+            Ok((drift::news(lineage.placements.get(registry), seen, at), image))
+        });
+        let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: table::Error| error)?;
+        let gone = |news: &Option<(Timestamp, What)>| news.as_ref().is_some_and(|(_, what)| *what == What::SEEN_TO_BE_GONE);
+        let (gone, changed): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(news, _)| gone(news));
+        found.vanished = self.record(registry, stream::iter(gone)).await?;
+        found.changed = self.record(registry, stream::iter(changed)).await?;
+        Ok(found)
+    }
+
+    /// Records news of images, and counts them.
+    async fn record(
+        &self,
+        registry: &Registry,
+        news: impl Stream<Item = (Option<(Timestamp, What)>, Image)>,
+    ) -> Result<u64, table::Error> {
+        let facts = news.filter_map(async |(news, image)| {
+            let (time, what) = news?;
+            let (registry, event_id) = (registry.clone(), EVENT_ID.to_owned());
+            Some(Fact { time, registry, event_id, subject: Subject::Image(image), what })
+        });
+        let recorded = facts.map(async |fact| self.table.record(&[&fact]).await).buffer_unordered(AT_A_TIME);
+        recorded.try_fold(0, async |count, _| Ok(count + 1)).await
+    }
+
+    /// Records that a repository is not there any more, with all its images, if any was thought to be there.
+    async fn gone(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        began: Timestamp,
+    ) -> Result<Found, table::Error> {
+        let mut vanished = 0;
+        self.table
+            .each_placement(registry, repository, |_, placement| {
+                vanished += u64::from(placement.status().may_be_there());
+            })
+            .await?;
+        if vanished > 0 {
+            let subject = Subject::Repository(repository.clone());
+            let what = What::RepositoryDeleted { cause: Cause::Unknown };
+            let fact =
+                Fact { time: whole(began), registry: registry.clone(), event_id: EVENT_ID.to_owned(), subject, what };
+            self.table.record(&[&fact]).await?;
+        }
+        Ok(Found { vanished, ..Found::default() })
+    }
+}
+
+/// What stands for the id of an event in what was seen.
+const EVENT_ID: &str = "reconcile";
+
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

@@ -1,0 +1,126 @@
+//! What people should know of a registry that was listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{registry::Guard, retry::chain, table};
+use domain::{
+    alert::{Alert, Kind},
+    drift::Drifts,
+    image::{Registry, RepositoryName},
+    replication::Settings,
+};
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::{Error, Reconcile};
+
+impl Reconcile {
+    /// How much of a registry, and of its copies, is not as it should be.
+    pub(crate) async fn drifts(&self, registry: &Registry, now: Timestamp) -> Result<Drifts, table::Error> {
+        let mut drifts = Drifts::default();
+        let known = self.table.known_registries().await?.into_iter().find(|known| known.registry == *registry);
+        if let Some(settings) = known.and_then(|known| known.settings) {
+            self.table.drift(registry, &settings, None, now, |difference| drifts.count(&difference.drift)).await?;
+        }
+        drifts.orphans = self.table.orphans(registry).await?.len() as u64;
+        Ok(drifts)
+    }
+
+    /// Tells of drift and of orphans, if there is more of either than at the end of the run before.
+    pub(crate) async fn tell_drift(
+        &self,
+        registry: &Registry,
+        before: Option<&Drifts>,
+        drifts: &Drifts,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let nothing = Drifts::default();
+        let before = before.unwrap_or(&nothing);
+        if drifts.missing > before.missing || drifts.tags > before.tags {
+            let message = format!(
+                "of what {registry} copies, {} not there although pushed under a rule, and {} with other tags",
+                number(drifts.missing, "image is", "images are"),
+                number(drifts.tags, "replica is", "replicas are"),
+            );
+            self.table.put_alert(&Alert::told(Kind::DriftFound, &registry.to_string(), message, now)).await?;
+        }
+        if drifts.orphans > before.orphans {
+            let were = before.orphans;
+            let message = format!(
+                "{registry} keeps {} whose source no longer has the image; the last time there were {were}",
+                number(drifts.orphans, "replica", "replicas"),
+            );
+            self.table.put_alert(&Alert::told(Kind::OrphansKept, &registry.to_string(), message, now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Holds what is set for a repository against what its sources have, and tells what it lacks; whether that could be done, so
+    /// that it need not be done again.
+    pub(crate) async fn compare_guards(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        sources: &BTreeMap<Registry, Settings>,
+        now: Timestamp,
+    ) -> Result<bool, table::Error> {
+        let copies = |settings: &Settings| settings.destinations(repository).contains_key(registry);
+        let mut sources = sources.iter().filter(|(_, settings)| copies(settings)).map(|(source, _)| source).peekable();
+        if sources.peek().is_none() {
+            // It may become the destination of somebody.
+            return Ok(false);
+        }
+        let unreadable = |failure: &aws::retry::Failure| {
+            warn!(registry = %registry, repository = %repository, error = chain(failure), "cannot compare its settings");
+        };
+        let here = match self.registries.guards(registry, repository).await {
+            Ok(Some(guards)) => guards,
+            Ok(None) => return Ok(false),
+            Err(failure) => {
+                unreadable(&failure);
+                return Ok(false);
+            }
+        };
+        for source in sources {
+            let there = match self.registries.guards(source, repository).await {
+                Ok(guards) => guards.unwrap_or_default(),
+                Err(failure) => {
+                    unreadable(&failure);
+                    return Ok(false);
+                }
+            };
+            let lacking: BTreeSet<&Guard> = there.difference(&here).collect();
+            if !lacking.is_empty() {
+                let lacking: Vec<_> = lacking.into_iter().map(|guard| format!("no {guard}")).collect();
+                let message = format!(
+                    "{repository} in {registry}, where {source} replicates it, has {}, unlike its source",
+                    lacking.join(" and ")
+                );
+                let alert = Alert::told(Kind::RepositoryDiffers, &format!("{registry} {repository}"), message, now);
+                self.table.put_alert(&alert).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells that a registry could not be listed to its end for too long.
+    pub(crate) async fn tell_overdue(
+        &self,
+        registry: &Registry,
+        last: Option<Timestamp>,
+        error: &Error,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let last = match last {
+            Some(at) => format!("since {}", at.strftime("%Y-%m-%d %H:%M UTC")),
+            None => "ever".to_owned(),
+        };
+        let message = format!("{registry} was not listed to its end {last}: {}", chain(error));
+        let alert = Alert::told(Kind::PipelineUnhealthy, &format!("{registry} reconcile"), message, now);
+        self.table.put_alert(&alert).await.map(drop)
+    }
+}
+
+fn number(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,0 +1,243 @@
+//! What `reconcile` keeps of its runs, and what the index says of a registry.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use domain::{
+    drift::{self, Difference},
+    expectation::PATIENCE,
+    image::{Digest, Image, Registry, RepositoryName},
+    lineage::{Lineage, Placement},
+    replication::Settings,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error, Table,
+    definition::REGISTRY_INDEX,
+    item,
+    list::{Contents, READS_AT_A_TIME},
+};
+
+/// A run through a registry, the last or the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// When it began: the name of the run.
+    pub began_at: Timestamp,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// What it found in all repositories.
+    #[serde(default)]
+    pub found: Found,
+    /// How much was not as it should be in the end.
+    #[serde(default)]
+    pub drifts: drift::Drifts,
+    /// When the last run before it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
+}
+
+/// What was found in a repository, or in several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Images that are there.
+    pub images: u64,
+    /// Of these, the ones that nobody knew.
+    pub unknown: u64,
+    /// Images that were thought to be there.
+    pub vanished: u64,
+    /// Images with other tags, or in another storage class, than was known.
+    pub changed: u64,
+}
+
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, other: Self) {
+        self.images += other.images;
+        self.unknown += other.unknown;
+        self.vanished += other.vanished;
+        self.changed += other.changed;
+    }
+}
+
+/// What `reconcile` last did with one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// In which run.
+    pub run: Timestamp,
+    /// What it found there.
+    pub found: Found,
+    /// Whether its settings were compared with those of its source.
+    #[serde(default)]
+    pub compared: bool,
+}
+
+impl Table {
+    /// The last run through each registry.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn runs(&self) -> Result<BTreeMap<Registry, Run>, Error> {
+        let query = self.between(item::RUNS, &item::everything());
+        let items = self.all(item::RUNS, query).await?;
+        items.into_iter().map(|item| self.decode(item, item::read_run)).collect()
+    }
+
+    /// Stores how a run through a registry stands.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_run(&self, registry: &Registry, run: &Run) -> Result<(), Error> {
+        let item = item::run(registry, run).map_err(|source| self.unreadable(&registry.to_string(), source))?;
+        self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
+    }
+
+    /// What was last done with each repository of a registry.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn tasks(&self, registry: &Registry) -> Result<BTreeMap<RepositoryName, Task>, Error> {
+        let pk = item::pk_of_tasks(registry);
+        let items = self.all(&pk, self.between(&pk, &item::everything())).await?;
+        items.into_iter().map(|item| self.decode(item, item::read_task)).collect()
+    }
+
+    /// Stores what was done with a repository.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_task(&self, registry: &Registry, repository: &RepositoryName, task: &Task) -> Result<(), Error> {
+        let item =
+            item::task(registry, repository, task).map_err(|source| self.unreadable(repository.as_str(), source))?;
+        self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
+    }
+
+    /// The repositories of which a registry has or had images, each found by one read.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, Error> {
+        let mut repositories = BTreeSet::new();
+        let mut after = String::from(" ");
+        let (pk, sk) = REGISTRY_INDEX.key;
+        loop {
+            let query = self.client.query().table_name(&self.name).index_name(REGISTRY_INDEX.name);
+            let query = query
+                .key_condition_expression("#pk = :pk AND #sk > :after")
+                .expression_attribute_names("#pk", pk)
+                .expression_attribute_names("#sk", sk)
+                .expression_attribute_values(":pk", AttributeValue::S(registry.to_string()))
+                .expression_attribute_values(":after", AttributeValue::S(after))
+                .limit(1)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let output = query.send().await.map_err(|error| self.unread(&registry.to_string(), error))?;
+            self.read(output.consumed_capacity());
+            let Some(item) = output.items.unwrap_or_default().into_iter().next() else { return Ok(repositories) };
+            let repository = self.decode(item, item::read_evidence)?.0.image.repository;
+            // Nothing in a digest or a tag sorts after it.
+            after = format!("{repository}@~");
+            repositories.insert(repository);
+        }
+    }
+
+    /// What the index says of the images of a repository in a registry, one by one: where tags moved to, it does not know.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn each_placement(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        mut each: impl FnMut(&Digest, &Placement),
+    ) -> Result<(), Error> {
+        let gone = self.repository_deletions(repository, &[registry.clone()].into()).await?;
+        let mut contents = self.contents(registry, &format!("{repository}@"));
+        while let Some((image, entries)) = contents.next().await? {
+            let lineage = Lineage::new(image, entries, Vec::new(), gone.clone());
+            for placement in lineage.placements.values() {
+                each(&lineage.image.digest, placement);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not at the destinations of a source as it is there, in one repository or in all; what is younger than
+    /// [`PATIENCE`] may still be on its way.
+    ///
+    /// The index of the source is read side by side with those of its destinations. A difference is believed only when the
+    /// partition of the image says so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn drift(
+        &self,
+        source: &Registry,
+        settings: &Settings,
+        repository: Option<&RepositoryName>,
+        now: Timestamp,
+        mut each: impl FnMut(Difference),
+    ) -> Result<(), Error> {
+        let prefix = repository.map(|repository| format!("{repository}@")).unwrap_or_default();
+        let on_its_way = now.checked_sub(PATIENCE).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut here = self.contents(source, &prefix);
+        let mut there: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
+        let mut gone: Option<(RepositoryName, Vec<domain::fact::Fact>)> = None;
+        let mut candidates: Vec<Image> = Vec::new();
+        loop {
+            let next = here.next().await?;
+            let ended = next.is_none();
+            if let Some((image, mut entries)) = next {
+                let destinations = settings.destinations(&image.repository);
+                if destinations.is_empty() {
+                    continue;
+                }
+                for destination in destinations.keys() {
+                    let contents = there.entry((*destination).clone());
+                    let contents = contents.or_insert_with_key(|registry| self.contents(registry, &prefix));
+                    entries.extend(contents.seek(&image).await?);
+                }
+                let known = match gone.take() {
+                    Some((repository, known)) if repository == image.repository => known,
+                    _ => {
+                        let all = destinations.keys().map(|registry| (*registry).clone()).chain([source.clone()]);
+                        self.repository_deletions(&image.repository, &all.collect()).await?
+                    }
+                };
+                let candidate = Lineage::new(image.clone(), entries, Vec::new(), known.clone());
+                gone = Some((image.repository.clone(), known));
+                if !differences(&candidate, source, settings, on_its_way).is_empty() {
+                    candidates.push(image);
+                }
+            }
+            if ended || candidates.len() >= CANDIDATES_AT_A_TIME {
+                let read = stream::iter(std::mem::take(&mut candidates))
+                    .map(|image| async move { self.placements(&image).await })
+                    .buffered(READS_AT_A_TIME);
+                let lineages: Vec<Lineage> = read.try_collect().await?;
+                for lineage in lineages {
+                    differences(&lineage, source, settings, on_its_way).into_iter().for_each(&mut each);
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How many images that may differ are read at a time.
+const CANDIDATES_AT_A_TIME: usize = 1_000;
+
+/// In what the replicas of one image are not as their source.
+fn differences(lineage: &Lineage, source: &Registry, settings: &Settings, on_its_way: Timestamp) -> Vec<Difference> {
+    let Some(here) = lineage.placements.get(source) else { return Vec::new() };
+    let destinations = settings.destinations(&lineage.image.repository).into_iter();
+    let difference = |(destination, since): (&Registry, Timestamp)| {
+        let drift = drift::between(here, lineage.placements.get(destination), since, on_its_way)?;
+        let (image, source, destination) = (lineage.image.clone(), source.clone(), destination.clone());
+        Some(Difference { image, source, destination, drift })
+    };
+    destinations.filter_map(difference).collect()
+}

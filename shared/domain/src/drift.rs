@@ -1,0 +1,291 @@
+//! What registries hold, beside what is known of them, and beside each other.
+//!
+//! ECR's events are best effort. Whoever lists a repository sees what none of them told: [`news`] turns a look at one image
+//! into what it proves, and a [`Comparison`] finds the images of a repository at which to look, from an index that may be
+//! behind and does not know which tags moved. When registries and table agree, [`between`] says where a replica is missing
+//! or has other tags than its source.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    deletion::Seen,
+    evidence::Evidence,
+    fact::{StorageClass, What},
+    image::{Digest, Image, Registry, Tag},
+    lineage::{Placement, Status},
+};
+
+/// What a look at an image proves that is not known, if anything: what was seen in its registry by somebody who began to look at
+/// a time, or that it was not there.
+///
+/// An image was there at some moment of the look, so a deletion during it may be the newer truth: it counts as seen a second
+/// before. One that was not there was not there when the look began, or a push since is the newer truth: present wins.
+#[must_use]
+pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) -> Option<(Timestamp, What)> {
+    let began = Timestamp::from_second(began.as_second()).unwrap_or(began);
+    let nothing = Placement::default();
+    let unknown = known.is_none();
+    let known = known.unwrap_or(&nothing);
+    let Some(seen) = seen else {
+        let newer = known.tags.values().chain([&known.image]).any(|name| name.set() >= Some(began));
+        let gone = unknown || !known.status().may_be_there() || newer;
+        return (!gone).then_some((began, What::SEEN_TO_BE_GONE));
+    };
+    let at = began.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(began);
+    if known.image.removed > Some(at) {
+        return None;
+    }
+    let current = known.current_tags();
+    let of = |tag: &Tag| known.tags.get(tag);
+    let older = |tag: &&Tag| of(tag).is_none_or(|name| name.removed <= Some(at));
+    let tags: BTreeSet<Tag> = seen.tags.iter().filter(|tag| !current.contains(tag)).filter(older).cloned().collect();
+    let since = |tag: &&Tag| of(tag).is_none_or(|name| name.set() < Some(at));
+    let lost = current.iter().copied().filter(|tag| !seen.tags.contains(*tag)).filter(since);
+    let without: BTreeSet<Tag> = lost.cloned().collect();
+    let (storage, status) = match seen.archived {
+        true => (StorageClass::Archive, Status::Archived),
+        false => (StorageClass::Standard, Status::Present),
+    };
+    let same = !unknown && known.status() == status && tags.is_empty() && without.is_empty();
+    (!same).then_some((at, What::Observed { storage: Some(storage), tags, without, source: None }))
+}
+
+/// What a repository holds, beside what an index says of it.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    listed: &'a BTreeMap<Digest, Seen>,
+    /// The images that the index did not name yet.
+    unnamed: BTreeSet<&'a Digest>,
+    /// Who has each tag by the index, which does not know of moves: whoever got it last.
+    holders: BTreeMap<Tag, (Option<Timestamp>, BTreeSet<Digest>)>,
+    different: BTreeSet<Digest>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Of what was listed, before anything is known of the index.
+    #[must_use]
+    pub fn of(listed: &'a BTreeMap<Digest, Seen>) -> Self {
+        let (holders, different) = (BTreeMap::new(), BTreeSet::new());
+        Self { listed, unnamed: listed.keys().collect(), holders, different }
+    }
+
+    /// Takes note of what the index says of one image.
+    pub fn add(&mut self, digest: &Digest, placement: &Placement) {
+        self.unnamed.remove(digest);
+        let status = placement.status();
+        let Some(seen) = self.listed.get(digest) else {
+            if status.may_be_there() {
+                self.different.insert(digest.clone());
+            }
+            return;
+        };
+        let expected = if seen.archived { Status::Archived } else { Status::Present };
+        let tags = placement.current_tags();
+        // Its last tag may have been removed before the others moved: only the partition can tell.
+        let doubtful = seen.tags.is_empty() && placement.tags.values().any(|tag| tag.removed.is_some());
+        if status != expected || doubtful && !tags.is_empty() {
+            self.different.insert(digest.clone());
+        }
+        for tag in tags {
+            let set = placement.tags.get(tag).and_then(Evidence::set);
+            let (newest, digests) = self.holders.entry(tag.clone()).or_insert((set, BTreeSet::new()));
+            if set > *newest {
+                (*newest, *digests) = (set, BTreeSet::new());
+            }
+            if set == *newest {
+                digests.insert(digest.clone());
+            }
+        }
+    }
+
+    /// The images at which to look: those that are not as the index says, and those that it does not know, apart.
+    #[must_use]
+    pub fn end(mut self) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+        let unknown: BTreeSet<Digest> = self.unnamed.into_iter().cloned().collect();
+        for (digest, seen) in self.listed.iter().filter(|(digest, _)| !unknown.contains(*digest)) {
+            for tag in &seen.tags {
+                let holders = self.holders.remove(tag).map(|(_, digests)| digests).unwrap_or_default();
+                if holders.len() != 1 || !holders.contains(digest) {
+                    self.different.insert(digest.clone());
+                    self.different.extend(holders);
+                }
+            }
+        }
+        // Tags that nothing has, or that an unknown image has.
+        self.different.extend(self.holders.into_values().flat_map(|(_, digests)| digests));
+        (self.different, unknown)
+    }
+}
+
+/// A replica that is not as its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// The registry that copies.
+    pub source: Registry,
+    /// The registry that it copies to.
+    pub destination: Registry,
+    /// In what.
+    #[serde(flatten)]
+    pub drift: Drift,
+}
+
+/// In what a replica is not as its source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "drift", rename_all = "snake_case")]
+pub enum Drift {
+    /// There is none.
+    Missing {
+        /// When the image was last pushed to its source, as far as is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pushed_at: Option<Timestamp>,
+        /// The push is older than what is known of the rule: ECR copies only what is pushed after it.
+        before_rule: bool,
+    },
+    /// Its tags are others.
+    Tags {
+        /// Those that only the source has.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        only_at_source: BTreeSet<Tag>,
+        /// Those that only the replica has: removed at the source, which ECR does not tell its replicas, or put on it there.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        only_at_replica: BTreeSet<Tag>,
+    },
+}
+
+/// In what a replica is not as its source, which copies to it since a time; what may still be on its way counts as there.
+#[must_use]
+pub fn between(
+    source: &Placement,
+    replica: Option<&Placement>,
+    copied_since: Timestamp,
+    still_on_its_way: Timestamp,
+) -> Option<Drift> {
+    if source.status() != Status::Present {
+        return None;
+    }
+    let Some(replica) = replica.filter(|replica| replica.status().may_be_there()) else {
+        let pushed_at = source.pushed();
+        // Seen there, with no event that says since when.
+        let known_since = source.tags.values().chain([&source.image]).filter_map(Evidence::set).min();
+        let settled = pushed_at.or(known_since) < Some(still_on_its_way);
+        let before_rule = pushed_at.is_none_or(|at| at < copied_since);
+        return settled.then_some(Drift::Missing { pushed_at, before_rule });
+    };
+    let (here, there) = (source.current_tags(), replica.current_tags());
+    let settled =
+        |tag: &&&Tag| source.tags.get(**tag).and_then(|name| name.set().max(name.removed)) < Some(still_on_its_way);
+    let only = |these: &BTreeSet<&Tag>, those: &BTreeSet<&Tag>| -> BTreeSet<Tag> {
+        these.difference(those).filter(settled).map(|tag| (*tag).clone()).collect()
+    };
+    let (only_at_source, only_at_replica) = (only(&here, &there), only(&there, &here));
+    let same = only_at_source.is_empty() && only_at_replica.is_empty();
+    (!same).then_some(Drift::Tags { only_at_source, only_at_replica })
+}
+
+/// How much of a registry is not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drifts {
+    /// Images that a destination misses, although they were pushed under a rule.
+    pub missing: u64,
+    /// Images that a destination misses, from before the rule.
+    pub missing_from_before: u64,
+    /// Replicas whose tags are not those of their source.
+    pub tags: u64,
+    /// Replicas here whose source no longer has the image.
+    pub orphans: u64,
+}
+
+impl Drifts {
+    /// Counts a difference.
+    pub fn count(&mut self, drift: &Drift) {
+        let counted = match drift {
+            Drift::Missing { before_rule: false, .. } => &mut self.missing,
+            Drift::Missing { before_rule: true, .. } => &mut self.missing_from_before,
+            Drift::Tags { .. } => &mut self.tags,
+        };
+        *counted = counted.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_793_610_000 + seconds).unwrap()
+    }
+
+    fn tag(name: &str) -> Tag {
+        name.parse().unwrap()
+    }
+
+    fn digest(letter: char) -> Digest {
+        format!("sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
+    }
+
+    fn pushed(seconds: i64, tags: &[(&str, i64)]) -> Placement {
+        let evidence = |seconds| Evidence { pushed: Some(at(seconds)), ..Evidence::default() };
+        let tags = tags.iter().map(|(name, seconds)| (Some(tag(name)), evidence(*seconds)));
+        Placement::of([(None, evidence(seconds))].into_iter().chain(tags))
+    }
+
+    fn seen(tags: &[&str]) -> Seen {
+        Seen { tags: tags.iter().map(|name| tag(name)).collect(), ..Seen::default() }
+    }
+
+    #[test]
+    fn a_look_that_shows_what_is_known_is_no_news() {
+        assert_eq!(news(Some(&pushed(0, &[("v1", 0)])), Some(&seen(&["v1"])), at(100)), None);
+        let gone = Placement { image: Evidence { removed: Some(at(5)), ..Evidence::default() }, ..pushed(0, &[]) };
+        assert_eq!(news(Some(&gone), None, at(100)), None);
+        assert_eq!(news(None, None, at(100)), None);
+    }
+
+    #[test]
+    fn what_happened_during_a_look_is_newer() {
+        // Pushed after the listing began, and not in it.
+        assert_eq!(news(Some(&pushed(100, &[])), None, at(100)), None);
+        assert_eq!(news(Some(&pushed(0, &[("v1", 100)])), Some(&seen(&[])), at(100)), None);
+        // Deleted after it was listed.
+        let mut gone = pushed(0, &[]);
+        gone.image.removed = Some(at(100));
+        assert_eq!(news(Some(&gone), Some(&seen(&[])), at(100)), None);
+        gone.image.removed = Some(at(98));
+        assert_eq!(news(Some(&gone), Some(&seen(&[])), at(100)).unwrap().0, at(99));
+        assert_eq!(news(Some(&pushed(99, &[])), None, at(100)).unwrap(), (at(100), What::SEEN_TO_BE_GONE));
+    }
+
+    #[test]
+    fn an_index_that_does_not_know_of_moves_names_no_image_whose_tag_moved() {
+        let listed = BTreeMap::from([(digest('a'), seen(&[])), (digest('b'), seen(&["v1"]))]);
+        let mut comparison = Comparison::of(&listed);
+        comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
+        comparison.add(&digest('b'), &pushed(5, &[("v1", 5)]));
+        assert_eq!(comparison.end(), (BTreeSet::new(), BTreeSet::new()));
+        // And if it moved back, and nobody told.
+        let listed = BTreeMap::from([(digest('a'), seen(&["v1"])), (digest('b'), seen(&[])), (digest('c'), seen(&[]))]);
+        let mut comparison = Comparison::of(&listed);
+        comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
+        comparison.add(&digest('b'), &pushed(5, &[("v1", 5)]));
+        assert_eq!(comparison.end(), ([digest('a'), digest('b')].into(), [digest('c')].into()));
+    }
+
+    #[test]
+    fn a_replica_that_may_still_come_is_not_missing() {
+        let source = pushed(100, &[("v1", 100)]);
+        assert_eq!(between(&source, None, at(0), at(100)), None);
+        let missing = |before_rule| Some(Drift::Missing { pushed_at: Some(at(100)), before_rule });
+        assert_eq!(between(&source, None, at(0), at(101)), missing(false));
+        assert_eq!(between(&source, None, at(101), at(200)), missing(true));
+        let replica = pushed(110, &[("old", 50)]);
+        let tags = Drift::Tags { only_at_source: [tag("v1")].into(), only_at_replica: [tag("old")].into() };
+        assert_eq!(between(&source, Some(&replica), at(0), at(200)), Some(tags));
+        assert_eq!(between(&source, Some(&source), at(0), at(200)), None);
+    }
+}
