@@ -173,7 +173,7 @@ pub struct Orphans {
 }
 
 /// One replica whose source no longer has the image.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Orphan {
     /// The image.
     #[serde(flatten)]

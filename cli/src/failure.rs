@@ -101,6 +101,12 @@ pub enum Failure {
         #[source]
         source: aws::retry::Failure,
     },
+    /// A registry could not be listed to its end.
+    #[error(transparent)]
+    Listing(reconcile::Error),
+    /// Somebody else lists registries.
+    #[error("another process lists registries just now")]
+    Busy,
     /// There is no such deletion.
     #[error("no deletion of `{asked}` is recorded{}", registry.as_ref().map(|registry| format!(" in `{registry}`")).unwrap_or_default())]
     NoDeletion {
@@ -180,6 +186,10 @@ impl Failure {
             Self::Registry { .. } => {
                 "name a role of the registry's account with `--role`, or credentials with `--profile`".into()
             }
+            Self::Listing(_) => {
+                "run it again: what was done is not done twice; `--role` enters the registry, `--calls-per-second` asks less".into()
+            }
+            Self::Busy => "wait until it is done: an hour at most".into(),
             Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
             Self::Impossible(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
             Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),

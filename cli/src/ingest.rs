@@ -1,7 +1,7 @@
 //! `ingest`: files of events into the table.
 
 use std::{
-    io::{IsTerminal, Read},
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,10 +11,9 @@ use aws::{
     table::{Stored, Table},
 };
 use domain::event::Event;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::{failure::Failure, input};
+use crate::{failure::Failure, input, print::progress};
 
 /// How many events are recorded at a time: enough to merge what belongs together, few enough to see progress.
 const BATCH: usize = 100;
@@ -55,7 +54,8 @@ pub struct Rejected {
 /// again changes nothing.
 pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
-    let progress = progress(files);
+    let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
+    let progress = progress(bytes, "{wide_bar} {percent:>3}%  {elapsed}  {msg}");
     for path in files {
         let text = read(path).map_err(|source| Failure::Unreadable { path: path.clone(), source })?;
         let file = path.display().to_string();
@@ -119,14 +119,4 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         bytes = std::fs::read(path)?;
     }
     input::unpack(bytes)
-}
-
-/// A bar over the bytes of all files, if somebody watches; on standard error, where it cannot mix with the answer.
-fn progress(files: &[PathBuf]) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
-    let style = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {elapsed}  {msg}");
-    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod audit;
 pub mod deletions;
 pub mod demo;
+pub mod drift;
 pub mod embedded;
 pub mod failure;
 pub mod ingest;
@@ -82,6 +83,17 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &alerts::alerts(table, *open, *since, Timestamp::now()).await?)?;
         }
         TableCommand::Lag { since } => print(format, &alerts::lag(table, *since, Timestamp::now()).await?)?,
+        TableCommand::Drift { repository } => {
+            print(format, &drift::drift(table, repository.as_ref(), Timestamp::now()).await?)?;
+        }
+        TableCommand::Reconcile { registries, calls_per_second } => {
+            print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
+        }
+        TableCommand::Backfill { source, destination } => {
+            let done = drift::backfill(target, source, destination).await?;
+            print(format, &done)?;
+            return Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         TableCommand::Deletions(options) => print(format, &deletions::list(table, options).await?)?,
         TableCommand::Hold(options) => act(options, Did::Hold).await?,
         TableCommand::Release(options) => act(options, Did::Release).await?,

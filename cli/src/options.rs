@@ -139,6 +139,30 @@ pub enum TableCommand {
         #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
         since: SignedDuration,
     },
+    /// Show what replicas lack beside their source, their other tags, and replicas that are left over
+    Drift {
+        /// Only of this repository, such as `team/app`
+        #[arg(long, value_name = "REPO")]
+        repository: Option<RepositoryName>,
+    },
+    /// List registries now, and record what no event told; `reconcile` does it daily by itself
+    Reconcile {
+        /// Registries, as in `111122223333/eu-west-1`
+        #[arg(required = true, value_name = "REGISTRY")]
+        registries: Vec<Registry>,
+
+        /// How many calls a second to each at most, from 1 to 1000; ECR publishes no limits
+        #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        calls_per_second: u32,
+    },
+    /// Let ECR copy to one destination what it lacks (ECR's own backfill), follow that, and record what was copied
+    Backfill {
+        /// The registry that copies, as in `111122223333/eu-west-1`
+        source: Registry,
+
+        /// The destination of one of its rules, as in `111122223333/us-east-1`
+        destination: Registry,
+    },
     /// List deletions to be mirrored, and why; without a status those that are not over, and those that failed
     Deletions(DeletionsOptions),
     /// Stop the deletion of a replica until it is released

@@ -3,10 +3,11 @@
 //! Every colour has a sign or a word beside it, so that nothing is lost without colour. Whether colour is written is
 //! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
 
+mod drift;
 mod mirror;
 mod watch;
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{collections::BTreeSet, fmt::Write, io::IsTerminal};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
@@ -16,6 +17,7 @@ use domain::{
     lineage::{Status, Whereabouts},
     tag::End,
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::{
@@ -34,6 +36,15 @@ pub trait Print {
 #[must_use]
 pub fn width() -> Option<u16> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(terminal_size::Width(width), _)| width)
+}
+
+/// A bar, if somebody watches; on standard error, where it cannot mix with the answer.
+pub(crate) fn progress(length: u64, template: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
 }
 
 pub(crate) const HEADING: Style = Style::new().bold();

@@ -1,6 +1,9 @@
 //! The table that a command works on: embedded, or DynamoDB's.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use aws::{
     registry::{Registries, Roles},
@@ -10,8 +13,10 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use domain::breaker::Limits;
+use jiff::SignedDuration;
 use mirror::{Mirror, Mode};
 use policy::Policy;
+use reconcile::Reconcile;
 
 use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
 
@@ -68,6 +73,18 @@ impl Target {
     #[must_use]
     pub fn registries(&self) -> Registries {
         Registries::new(self.sdk.clone(), self.roles.clone())
+    }
+
+    /// What lists registries, with so many calls a second to each.
+    #[must_use]
+    pub fn reconcile(&self, per_second: u32) -> Reconcile {
+        Reconcile {
+            table: Table::new(self.dynamodb.clone(), &self.name),
+            registries: self.registries().gently(per_second, BTreeMap::new()),
+            known: BTreeSet::new(),
+            every: SignedDuration::from_hours(24),
+            name: format!("command line {}", std::process::id()),
+        }
     }
 
     /// What `mirror` would decide with a policy. It never touches anything.

@@ -7,6 +7,7 @@
 //! - `route`: the table says what simulated registries have, whatever happened in them.
 //! - `mirror`: replicas that follow their sources, and replicas that must not.
 //! - `watch`: copies that are late, failed, missing, or arrived although no event told, and what is said of them.
+//! - `reconcile`: what no event told, found by listing registries.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -34,6 +35,7 @@ mod lists;
 mod measures;
 mod mirror;
 mod orders;
+mod reconcile;
 mod registries;
 mod route;
 mod samples;

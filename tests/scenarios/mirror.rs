@@ -10,6 +10,8 @@ mod interruptions;
 mod peers;
 mod safety;
 
+pub(crate) use interruptions::impatient;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use cli::local::{Local, LocalSettings};
@@ -70,8 +72,13 @@ impl Site {
     }
 
     /// A call to the repository that must succeed.
-    pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
-        body["repositoryName"] = json!(APP);
+    pub(crate) fn call(&self, registry: &str, operation: &str, body: Value) -> Value {
+        self.call_for(APP, registry, operation, body)
+    }
+
+    /// A call to a repository that must succeed.
+    pub(crate) fn call_for(&self, repository: &str, registry: &str, operation: &str, mut body: Value) -> Value {
+        body["repositoryName"] = json!(repository);
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:sts::{account}:assumed-role/platform/dana");
         let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };

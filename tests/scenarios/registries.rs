@@ -134,6 +134,10 @@ impl Route {
         route
     }
 
+    pub(crate) fn registries() -> BTreeSet<Registry> {
+        [IRELAND, VIRGINIA, TOKYO].map(|name| name.parse().unwrap()).into()
+    }
+
     /// A call to the repository, whatever it is answered.
     pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) {
         body["repositoryName"] = json!(APP);

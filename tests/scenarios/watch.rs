@@ -58,12 +58,12 @@ impl Site {
     }
 
     /// Sets what goes wrong, in percent.
-    fn trouble(&self, trouble: &str) {
+    pub(crate) fn trouble(&self, trouble: &str) {
         self.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
     }
 
     /// Every alert so far, in the order in which they were told.
-    async fn alerts(&self) -> Vec<Alert> {
+    pub(crate) async fn alerts(&self) -> Vec<Alert> {
         let mut alerts = Vec::new();
         let mut day: Timestamp = "2026-11-02T00:00:00Z".parse().unwrap();
         while day <= self.now() {

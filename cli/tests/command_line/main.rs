@@ -11,6 +11,7 @@
 
 mod answers;
 mod command;
+mod drift;
 mod files;
 mod local;
 mod mirror;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cli::local::{Local, LocalSettings};
 use domain::image::Registry;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
 use serde_json::{Value, json};
@@ -40,9 +40,13 @@ pub(crate) struct Scene {
 impl Scene {
     /// Ireland replicates four images to Tokyo, and loses three of them: one may go, one needs approval, one is never to go.
     pub(crate) fn new() -> Self {
+        Self::some_time_ago(SignedDuration::ZERO)
+    }
+
+    pub(crate) fn some_time_ago(ago: SignedDuration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         // Events have whole seconds: what is measured between them must not depend on the fraction it began with.
-        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+        let now = Timestamp::from_second(Timestamp::now().as_second() - ago.as_secs()).unwrap();
         let settings = LocalSettings { now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = runtime.block_on(Local::start(settings)).unwrap();
         local.mirror.policy = Policy::load("test.cedar", POLICY);
@@ -85,6 +89,18 @@ impl Scene {
             self.local.watch_now().await.unwrap();
             self.local.mirror_now().await.unwrap();
         });
+    }
+
+    /// What a command prints that waits for something in a registry.
+    pub(crate) fn shows_while_time_passes(&self, arguments: &[&str]) -> String {
+        std::thread::scope(|threads| {
+            let command = threads.spawn(|| self.shows(arguments));
+            while !command.is_finished() {
+                std::thread::sleep(Duration::from_millis(50));
+                self.local.simulator.step(Duration::from_secs(60));
+            }
+            command.join().unwrap()
+        })
     }
 
     /// The command, by a person with credentials of the hub's account, who enters registries with a role.

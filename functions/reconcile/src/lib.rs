@@ -16,9 +16,10 @@ use aws::{
     table::{self, Found, Run, Table, Task, Work},
 };
 use domain::{
-    drift::{self, Comparison, Drifts},
+    drift::{self, Comparison},
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName},
+    lineage::{Placement, Status},
     replication::Settings,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -132,7 +133,7 @@ impl Reconcile {
         let mut all = self.table.registries().await?;
         all.extend(self.known.iter().cloned());
         all.retain(|registry| runs.get(registry).is_none_or(|run| run.ended_at.is_none() || self.is_old(run, now)));
-        let mut summary = Summary::default();
+        let (mut summary, mut done) = (Summary::default(), Vec::new());
         let mut listed = stream::iter(all)
             .map(|registry| {
                 let last = runs.get(&registry).cloned();
@@ -148,7 +149,7 @@ impl Reconcile {
             summary.found += own.found;
             summary.failures += own.failures;
             match result {
-                Ok(run) => summary.registries += usize::from(run.is_some()),
+                Ok(run) => done.extend(run.map(|run| (registry, run))),
                 Err(error) => {
                     summary.failures += 1;
                     warn!(registry = %registry, error = chain(&error), "cannot list a registry, it is due again");
@@ -159,6 +160,11 @@ impl Reconcile {
                 }
             }
         }
+        // Only now: a copy may be missing in a registry that was listed last.
+        for (registry, run) in done {
+            self.end(&registry, run, clock()).await?;
+            summary.registries += 1;
+        }
         Ok(summary)
     }
 
@@ -166,37 +172,49 @@ impl Reconcile {
         now.duration_since(run.began_at) >= self.every
     }
 
-    /// Lists one registry from its beginning to its end, whenever it was listed before. Who asks is told of each repository.
-    /// Nothing if another invocation is at work.
+    /// Lists some registries from their beginning to their end, whenever they were listed before. Who asks is told of each
+    /// repository. Nothing if another invocation is at work.
     ///
     /// # Errors
-    /// When anything of it cannot be read or stored: what was done stays done.
+    /// When anything cannot be read or stored: what was done stays done.
     pub async fn all_of(
         &self,
-        registry: &Registry,
+        registries: &[Registry],
         clock: impl Fn() -> Timestamp,
         tell: impl FnMut(Progress),
-    ) -> Result<Option<Run>, Error> {
+    ) -> Result<Option<BTreeMap<Registry, Run>>, Error> {
         let started = clock();
         let until = started.saturating_add(CLAIM).unwrap_or(Timestamp::MAX);
         if !self.take(started, until).await? {
             return Ok(None);
         }
-        let done = self.list_again(registry, &clock, tell).await;
+        let done = self.list_all(registries, &clock, tell).await;
         self.give_back(started).await;
-        done
+        done.map(Some)
     }
 
-    async fn list_again(
+    async fn list_all(
         &self,
-        registry: &Registry,
+        registries: &[Registry],
         clock: &impl Fn() -> Timestamp,
-        tell: impl FnMut(Progress),
-    ) -> Result<Option<Run>, Error> {
-        let last = self.table.runs().await?.remove(registry);
-        // Not to be gone on with.
-        let last = last.map(|run| Run { ended_at: run.ended_at.or(Some(run.began_at)), ..run });
-        self.list(registry, last, clock, Timestamp::MAX, &mut Summary::default(), tell).await
+        mut tell: impl FnMut(Progress),
+    ) -> Result<BTreeMap<Registry, Run>, Error> {
+        let mut last = self.table.runs().await?;
+        let (mut listed, mut summary) = (BTreeMap::new(), Summary::default());
+        for registry in registries {
+            // Not to be gone on with.
+            let over = |run: Run| Run { ended_at: run.ended_at.or(run.before).or(Some(run.began_at)), ..run };
+            let last = last.remove(registry).map(over);
+            if let Some(run) = self.list(registry, last, clock, Timestamp::MAX, &mut summary, &mut tell).await? {
+                listed.insert(registry.clone(), run);
+            }
+        }
+        let mut ended = BTreeMap::new();
+        for (registry, run) in listed {
+            let run = self.end(&registry, run, clock()).await?;
+            ended.insert(registry, run);
+        }
+        Ok(ended)
     }
 
     async fn take(&self, now: Timestamp, until: Timestamp) -> Result<bool, table::Error> {
@@ -213,7 +231,8 @@ impl Reconcile {
 
     // One registry
 
-    /// Begins a run through a registry, or goes on with the last; nothing if the time is over before its end.
+    /// Begins a run through a registry, or goes on with the last, and lists every repository; nothing if the time is over
+    /// before that.
     async fn list(
         &self,
         registry: &Registry,
@@ -225,9 +244,13 @@ impl Reconcile {
     ) -> Result<Option<Run>, Error> {
         let now = clock();
         let open = last.clone().filter(|run| run.ended_at.is_none() && !self.is_old(run, now));
-        let mut run = open.unwrap_or_else(|| {
-            let before = last.as_ref().and_then(|run| run.ended_at.or(run.before));
-            Run { began_at: now, ended_at: None, found: Found::default(), drifts: Drifts::default(), before }
+        let mut run = open.unwrap_or_else(|| Run {
+            began_at: now,
+            ended_at: None,
+            found: Found::default(),
+            before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
+            // Until it is over, those of the last.
+            drifts: last.map(|run| run.drifts).unwrap_or_default(),
         });
         self.table.put_run(registry, &run).await?;
         let there = self.registries.repositories(registry).await;
@@ -271,13 +294,17 @@ impl Reconcile {
         if let Some(error) = failed {
             return Err(error);
         }
-        let ended = clock();
-        run.drifts = self.drifts(registry, ended).await?;
-        let before = last.filter(|last| last.ended_at.is_some()).map(|last| last.drifts);
-        self.tell_drift(registry, before.as_ref(), &run.drifts, ended).await?;
-        run.ended_at = Some(ended);
-        self.table.put_run(registry, &run).await?;
         Ok(Some(run))
+    }
+
+    /// Counts and tells what is not as it should be in a registry that was listed, and ends the run.
+    async fn end(&self, registry: &Registry, mut run: Run, now: Timestamp) -> Result<Run, table::Error> {
+        let before = std::mem::take(&mut run.drifts);
+        run.drifts = self.drifts(registry, now).await?;
+        self.tell_drift(registry, &before, &run.drifts, now).await?;
+        run.ended_at = Some(now);
+        self.table.put_run(registry, &run).await?;
+        Ok(run)
     }
 
     /// The registries that copy to a registry, and what they copy.
@@ -344,13 +371,20 @@ impl Reconcile {
                 Some(seen) => (Some(seen), began),
                 None => (there_after_all.get(&digest), looked_again),
             };
-            Ok((drift::news(lineage.placements.get(registry), seen, at), image))
+            let known = lineage.placements.get(registry);
+            Ok((known.map(Placement::status), (drift::news(known, seen, at), image)))
         });
         let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: table::Error| error)?;
-        let gone = |news: &Option<(Timestamp, What)>| news.as_ref().is_some_and(|(_, what)| *what == What::SEEN_TO_BE_GONE);
-        let (gone, changed): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(news, _)| gone(news));
-        found.vanished = self.record(registry, stream::iter(gone)).await?;
-        found.changed = self.record(registry, stream::iter(changed)).await?;
+        let gone =
+            |news: &Option<(Timestamp, What)>| news.as_ref().is_some_and(|(_, what)| *what == What::SEEN_TO_BE_GONE);
+        let (gone, changed): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (news, _))| gone(news));
+        // That what was probably gone is gone for certain is no surprise.
+        let (expected, vanished): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|(known, _)| *known == Some(Status::ProbablyAbsent));
+        let news = |looked: Vec<(_, _)>| stream::iter(looked).map(|(_, news)| news);
+        self.record(registry, news(expected)).await?;
+        found.vanished = self.record(registry, news(vanished)).await?;
+        found.changed = self.record(registry, news(changed)).await?;
         Ok(found)
     }
 
@@ -376,13 +410,15 @@ impl Reconcile {
         repository: &RepositoryName,
         began: Timestamp,
     ) -> Result<Found, table::Error> {
-        let mut vanished = 0;
+        let (mut vanished, mut doubtful) = (0, false);
         self.table
-            .each_placement(registry, repository, |_, placement| {
-                vanished += u64::from(placement.status().may_be_there());
+            .each_placement(registry, repository, |_, placement| match placement.status() {
+                Status::Present | Status::Archived => vanished += 1,
+                Status::ProbablyAbsent => doubtful = true,
+                Status::Absent => {}
             })
             .await?;
-        if vanished > 0 {
+        if vanished > 0 || doubtful {
             let subject = Subject::Repository(repository.clone());
             let what = What::RepositoryDeleted { cause: Cause::Unknown };
             let fact =

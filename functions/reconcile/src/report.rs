@@ -30,12 +30,10 @@ impl Reconcile {
     pub(crate) async fn tell_drift(
         &self,
         registry: &Registry,
-        before: Option<&Drifts>,
+        before: &Drifts,
         drifts: &Drifts,
         now: Timestamp,
     ) -> Result<(), table::Error> {
-        let nothing = Drifts::default();
-        let before = before.unwrap_or(&nothing);
         if drifts.missing > before.missing || drifts.tags > before.tags {
             let message = format!(
                 "of what {registry} copies, {} not there although pushed under a rule, and {} with other tags",

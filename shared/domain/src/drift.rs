@@ -45,11 +45,8 @@ pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) ->
     let since = |tag: &&Tag| of(tag).is_none_or(|name| name.set() < Some(at));
     let lost = current.iter().copied().filter(|tag| !seen.tags.contains(*tag)).filter(since);
     let without: BTreeSet<Tag> = lost.cloned().collect();
-    let (storage, status) = match seen.archived {
-        true => (StorageClass::Archive, Status::Archived),
-        false => (StorageClass::Standard, Status::Present),
-    };
-    let same = !unknown && known.status() == status && tags.is_empty() && without.is_empty();
+    let storage = if seen.archived { StorageClass::Archive } else { StorageClass::Standard };
+    let same = !unknown && known.status() == as_seen(seen) && tags.is_empty() && without.is_empty();
     (!same).then_some((at, What::Observed { storage: Some(storage), tags, without, source: None }))
 }
 
@@ -59,45 +56,51 @@ pub struct Comparison<'a> {
     listed: &'a BTreeMap<Digest, Seen>,
     /// The images that the index did not name yet.
     unnamed: BTreeSet<&'a Digest>,
-    /// Who has each tag by the index, which does not know of moves: whoever got it last.
-    holders: BTreeMap<Tag, (Option<Timestamp>, BTreeSet<Digest>)>,
+    /// Who got each tag last, and whether it was not removed since: the index does not know of moves, so nobody else has it.
+    newest: BTreeMap<Tag, Newest>,
     different: BTreeSet<Digest>,
+}
+
+/// The last to get a tag; in the same second there may be several.
+#[derive(Debug, Default)]
+struct Newest {
+    set: Option<Timestamp>,
+    digests: BTreeSet<Digest>,
+    lasts: bool,
 }
 
 impl<'a> Comparison<'a> {
     /// Of what was listed, before anything is known of the index.
     #[must_use]
     pub fn of(listed: &'a BTreeMap<Digest, Seen>) -> Self {
-        let (holders, different) = (BTreeMap::new(), BTreeSet::new());
-        Self { listed, unnamed: listed.keys().collect(), holders, different }
+        let (newest, different) = (BTreeMap::new(), BTreeSet::new());
+        Self { listed, unnamed: listed.keys().collect(), newest, different }
     }
 
     /// Takes note of what the index says of one image.
     pub fn add(&mut self, digest: &Digest, placement: &Placement) {
         self.unnamed.remove(digest);
-        let status = placement.status();
-        let Some(seen) = self.listed.get(digest) else {
-            if status.may_be_there() {
-                self.different.insert(digest.clone());
+        let (status, current) = (placement.status(), placement.current_tags());
+        for (tag, evidence) in placement.tags.iter().filter(|(_, evidence)| evidence.set().is_some()) {
+            let newest = self.newest.entry(tag.clone()).or_default();
+            if evidence.set() > newest.set {
+                *newest = Newest { set: evidence.set(), ..Newest::default() };
             }
-            return;
-        };
-        let expected = if seen.archived { Status::Archived } else { Status::Present };
-        let tags = placement.current_tags();
-        // Its last tag may have been removed before the others moved: only the partition can tell.
-        let doubtful = seen.tags.is_empty() && placement.tags.values().any(|tag| tag.removed.is_some());
-        if status != expected || doubtful && !tags.is_empty() {
-            self.different.insert(digest.clone());
+            if evidence.set() == newest.set {
+                newest.digests.insert(digest.clone());
+                newest.lasts |= current.contains(tag);
+            }
         }
-        for tag in tags {
-            let set = placement.tags.get(tag).and_then(Evidence::set);
-            let (newest, digests) = self.holders.entry(tag.clone()).or_insert((set, BTreeSet::new()));
-            if set > *newest {
-                (*newest, *digests) = (set, BTreeSet::new());
+        let expected = match self.listed.get(digest) {
+            None => !status.may_be_there(),
+            // Its last tag may have been removed before the others moved: only the partition can tell.
+            Some(seen) if seen.tags.is_empty() && placement.tags.values().any(|tag| tag.removed.is_some()) => {
+                current.is_empty() && status == as_seen(seen)
             }
-            if set == *newest {
-                digests.insert(digest.clone());
-            }
+            Some(seen) => status == as_seen(seen),
+        };
+        if !expected {
+            self.different.insert(digest.clone());
         }
     }
 
@@ -107,17 +110,22 @@ impl<'a> Comparison<'a> {
         let unknown: BTreeSet<Digest> = self.unnamed.into_iter().cloned().collect();
         for (digest, seen) in self.listed.iter().filter(|(digest, _)| !unknown.contains(*digest)) {
             for tag in &seen.tags {
-                let holders = self.holders.remove(tag).map(|(_, digests)| digests).unwrap_or_default();
-                if holders.len() != 1 || !holders.contains(digest) {
+                let newest = self.newest.remove(tag).unwrap_or_default();
+                if !newest.lasts || newest.digests.len() != 1 || !newest.digests.contains(digest) {
                     self.different.insert(digest.clone());
-                    self.different.extend(holders);
+                    self.different.extend(newest.digests);
                 }
             }
         }
         // Tags that nothing has, or that an unknown image has.
-        self.different.extend(self.holders.into_values().flat_map(|(_, digests)| digests));
+        let lasting = self.newest.into_values().filter(|newest| newest.lasts);
+        self.different.extend(lasting.flat_map(|newest| newest.digests));
         (self.different, unknown)
     }
+}
+
+fn as_seen(seen: &Seen) -> Status {
+    if seen.archived { Status::Archived } else { Status::Present }
 }
 
 /// A replica that is not as its source.
@@ -144,8 +152,8 @@ pub enum Drift {
         /// When the image was last pushed to its source, as far as is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         pushed_at: Option<Timestamp>,
-        /// The push is older than what is known of the rule: ECR copies only what is pushed after it.
-        before_rule: bool,
+        /// It is known to have been pushed under the rule: ECR copies nothing that is older.
+        expected: bool,
     },
     /// Its tags are others.
     Tags {
@@ -174,8 +182,8 @@ pub fn between(
         // Seen there, with no event that says since when.
         let known_since = source.tags.values().chain([&source.image]).filter_map(Evidence::set).min();
         let settled = pushed_at.or(known_since) < Some(still_on_its_way);
-        let before_rule = pushed_at.is_none_or(|at| at < copied_since);
-        return settled.then_some(Drift::Missing { pushed_at, before_rule });
+        let expected = pushed_at >= Some(copied_since);
+        return settled.then_some(Drift::Missing { pushed_at, expected });
     };
     let (here, there) = (source.current_tags(), replica.current_tags());
     let settled =
@@ -191,10 +199,10 @@ pub fn between(
 /// How much of a registry is not as it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drifts {
-    /// Images that a destination misses, although they were pushed under a rule.
+    /// Images that a destination lacks, although they were pushed under a rule.
     pub missing: u64,
-    /// Images that a destination misses, from before the rule.
-    pub missing_from_before: u64,
+    /// Images that a destination lacks, from before its rule, or from when nobody knows.
+    pub never_copied: u64,
     /// Replicas whose tags are not those of their source.
     pub tags: u64,
     /// Replicas here whose source no longer has the image.
@@ -205,8 +213,8 @@ impl Drifts {
     /// Counts a difference.
     pub fn count(&mut self, drift: &Drift) {
         let counted = match drift {
-            Drift::Missing { before_rule: false, .. } => &mut self.missing,
-            Drift::Missing { before_rule: true, .. } => &mut self.missing_from_before,
+            Drift::Missing { expected: true, .. } => &mut self.missing,
+            Drift::Missing { expected: false, .. } => &mut self.never_copied,
             Drift::Tags { .. } => &mut self.tags,
         };
         *counted = counted.saturating_add(1);
@@ -268,7 +276,13 @@ mod tests {
         comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
         comparison.add(&digest('b'), &pushed(5, &[("v1", 5)]));
         assert_eq!(comparison.end(), (BTreeSet::new(), BTreeSet::new()));
-        // And if it moved back, and nobody told.
+        // And if it moved back, and nobody told; also when the image that had it meanwhile is gone.
+        let mut comparison = Comparison::of(&listed);
+        comparison.add(&digest('a'), &pushed(10, &[]));
+        comparison.add(&digest('b'), &pushed(0, &[("v1", 0)]));
+        let gone = Evidence { removed: Some(at(7)), ..Evidence::default() };
+        comparison.add(&digest('c'), &Placement { image: gone, ..pushed(5, &[("v1", 5)]) });
+        assert_eq!(comparison.end().0, [digest('b'), digest('c')].into());
         let listed = BTreeMap::from([(digest('a'), seen(&["v1"])), (digest('b'), seen(&[])), (digest('c'), seen(&[]))]);
         let mut comparison = Comparison::of(&listed);
         comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
@@ -280,9 +294,9 @@ mod tests {
     fn a_replica_that_may_still_come_is_not_missing() {
         let source = pushed(100, &[("v1", 100)]);
         assert_eq!(between(&source, None, at(0), at(100)), None);
-        let missing = |before_rule| Some(Drift::Missing { pushed_at: Some(at(100)), before_rule });
-        assert_eq!(between(&source, None, at(0), at(101)), missing(false));
-        assert_eq!(between(&source, None, at(101), at(200)), missing(true));
+        let missing = |expected| Some(Drift::Missing { pushed_at: Some(at(100)), expected });
+        assert_eq!(between(&source, None, at(0), at(101)), missing(true));
+        assert_eq!(between(&source, None, at(101), at(200)), missing(false));
         let replica = pushed(110, &[("old", 50)]);
         let tags = Drift::Tags { only_at_source: [tag("v1")].into(), only_at_replica: [tag("old")].into() };
         assert_eq!(between(&source, Some(&replica), at(0), at(200)), Some(tags));

@@ -24,7 +24,7 @@ use crate::{
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 
 /// How long a copy is waited for, in days.
-const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
+pub const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What is wrong is looked at again after an eighth of its age: no sooner and no later than this.
 const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(5), SignedDuration::from_hours(3));

@@ -52,7 +52,7 @@ pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Fau
 }
 
 /// Registries that are asked once: what goes wrong reaches the code under test at once.
-pub(super) async fn impatient(endpoint: &str) -> Registries {
+pub(crate) async fn impatient(endpoint: &str) -> Registries {
     let http = aws_smithy_http_client::Builder::new().build_http();
     let loader = start::loader().http_client(http).endpoint_url(endpoint).region(Region::from_static("eu-west-1"));
     let credentials = Credentials::new("999988887777", "test", None, None, "test");

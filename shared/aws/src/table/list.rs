@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::{
     evidence::{Evidence, Name},
+    expectation::GIVE_UP,
     fact::Fact,
     image::{Image, Registry, RepositoryName},
     lag::{Lags, Lane},
@@ -125,7 +126,7 @@ impl Table {
     }
 
     /// How long replication took, of the copies that arrived since a time and whose push is known: of each digest and tag
-    /// in each registry the newest.
+    /// in each registry the newest. What took longer than anybody waits for came by a backfill, and says nothing about lag.
     ///
     /// The index of every registry is read side by side with those of its sources.
     ///
@@ -147,7 +148,8 @@ impl Table {
                         }
                         let there =
                             at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
-                        let Some(lag) = there.and_then(|(_, there)| here.lag_seconds(source, there)) else { continue };
+                        let lag = there.and_then(|(_, there)| here.lag_seconds(source, there));
+                        let Some(lag) = lag.filter(|lag| *lag < GIVE_UP.as_secs()) else { continue };
                         let (destination, repository) = (registry.clone(), image.repository.clone());
                         let lane = Lane { source: source.clone(), destination, repository };
                         lags.entry(lane).or_default().push(u32::try_from(lag).unwrap_or(u32::MAX));

@@ -1,0 +1,211 @@
+//! What registries lack beside each other, and the two commands that do something about it: `reconcile` and `backfill`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use aws::{
+    registry::{Backfill, Copied, Registries},
+    table::{Run, Stored, Table},
+};
+use domain::{
+    drift::{self, Difference},
+    fact::{Fact, StorageClass, Subject, What},
+    image::{Image, Registry, RepositoryName},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::{
+    answer::{self, Orphan},
+    failure::Failure,
+    print::progress,
+    target::Target,
+};
+
+/// Replicas that are not as their source, and those that are left over.
+#[derive(Debug, Serialize)]
+pub struct DriftReport {
+    /// When each registry was last listed to its end: the differences are as of then, or newer.
+    pub listed_at: BTreeMap<Registry, Option<Timestamp>>,
+    /// Registries of which nobody knows what they copy.
+    pub unread: BTreeSet<Registry>,
+    /// Replicas that are missing, or have other tags.
+    pub differences: Vec<Difference>,
+    /// Replicas whose source no longer has the image.
+    pub orphans: Vec<Orphan>,
+}
+
+/// Answers `drift`, of one repository or of all.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<DriftReport, Failure> {
+    let runs = table.runs().await?;
+    // Whose clock was ahead of ours knows what is settled.
+    let now = runs.values().filter_map(|run| run.ended_at).max().map_or(now, |at| at.max(now));
+    let (mut listed_at, mut unread, mut differences) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    for known in table.known_registries().await? {
+        listed_at.insert(known.registry.clone(), runs.get(&known.registry).and_then(|run| run.ended_at.or(run.before)));
+        match &known.settings {
+            Some(settings) => {
+                table.drift(&known.registry, settings, repository, now, |one| differences.push(one)).await?;
+            }
+            None => _ = unread.insert(known.registry),
+        }
+    }
+    differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
+    let orphans = answer::orphans(table, None, repository).await?.orphans;
+    Ok(DriftReport { listed_at, unread, differences, orphans })
+}
+
+/// What was found in some registries.
+#[derive(Debug, Serialize)]
+pub struct Reconciled {
+    /// Each run, by registry.
+    pub registries: BTreeMap<Registry, Run>,
+}
+
+/// Answers `reconcile`: lists registries now, with so many calls a second to each.
+///
+/// # Errors
+/// When a registry cannot be listed to its end, or somebody else lists registries just now. What was done stays done.
+pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32) -> Result<Reconciled, Failure> {
+    let reconcile = target.reconcile(per_second);
+    let bar = progress(0, "{wide_bar} {pos}/{len} repositories  {elapsed}  {msg}");
+    let tell = |progress: reconcile::Progress| {
+        let (done, all) = progress.repositories;
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        bar.set_message(format!("{}  {} images", progress.registry, progress.found.images));
+    };
+    let done = reconcile.all_of(registries, Timestamp::now, tell).await;
+    bar.finish_and_clear();
+    match done {
+        Ok(Some(registries)) => Ok(Reconciled { registries }),
+        Ok(None) => Err(Failure::Busy),
+        Err(reconcile::Error::Table(error)) => Err(error.into()),
+        Err(error @ reconcile::Error::Registry { .. }) => Err(Failure::Listing(error)),
+    }
+}
+
+/// What became of a backfill.
+#[derive(Debug, Serialize)]
+pub struct Backfilled {
+    /// The registry that copied.
+    pub source: Registry,
+    /// Where to.
+    pub destination: Registry,
+    /// ECR's id of it.
+    pub id: String,
+    /// ECR's word for how it ended, such as `COMPLETE`.
+    pub status: String,
+    /// Why it failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Copies that were made.
+    pub completed: u64,
+    /// Of these, the ones that no event had told yet, and that are recorded now.
+    pub recorded: u64,
+    /// Copies that failed.
+    pub failed: Vec<FailedCopy>,
+}
+
+/// A copy that failed.
+#[derive(Debug, Serialize)]
+pub struct FailedCopy {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// ECR's code.
+    pub code: Option<String>,
+}
+
+/// How often ECR is asked how a backfill stands.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Answers `backfill`: starts ECR's own, or joins the one that runs, follows it to its end, and records what it copied.
+///
+/// # Errors
+/// When ECR refuses or does not say how it stands: it runs on all the same.
+pub async fn backfill(target: &Target, source: &Registry, destination: &Registry) -> Result<Backfilled, Failure> {
+    let registries = target.registries();
+    let refused = |what| move |error| Failure::Registry { what, registry: source.clone(), source: error };
+    let running = registries.running_backfill(source, destination).await;
+    let id = match running.map_err(refused("list backfills"))? {
+        Some(id) => id,
+        None => registries.start_backfill(source, destination).await.map_err(refused("start a backfill"))?,
+    };
+    let bar = progress(0, "{wide_bar} {pos}/{len} copies  {elapsed}  {msg}");
+    let backfill = loop {
+        let backfill: Backfill = registries.backfill(source, &id).await.map_err(refused("follow the backfill"))?;
+        bar.set_length(backfill.total.unwrap_or(0));
+        bar.set_position(backfill.completed + backfill.failed);
+        bar.set_message(backfill.status.clone());
+        if backfill.over {
+            break backfill;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    };
+    bar.finish_and_clear();
+    let copies = registries.backfilled(source, &id).await.map_err(refused("read what was copied"))?;
+    let (done, failed): (Vec<Copied>, Vec<Copied>) = copies.into_iter().partition(|copy| copy.failure.is_none());
+    let recorded = record(&target.table, &registries, source, destination, &done).await?;
+    let failed = failed.into_iter();
+    let failed = failed.map(|copy| FailedCopy { image: copy.image, code: copy.failure.flatten() });
+    Ok(Backfilled {
+        source: source.clone(),
+        destination: destination.clone(),
+        id,
+        status: backfill.status,
+        failure: backfill.failure,
+        completed: done.len() as u64,
+        recorded,
+        failed: failed.collect(),
+    })
+}
+
+/// Records the copies that no event told, as they are at the destination now; how many.
+async fn record(
+    table: &Table,
+    registries: &Registries,
+    source: &Registry,
+    destination: &Registry,
+    copies: &[Copied],
+) -> Result<u64, Failure> {
+    let mut by_repository: BTreeMap<&RepositoryName, BTreeSet<&Image>> = BTreeMap::new();
+    for copy in copies {
+        by_repository.entry(&copy.image.repository).or_default().insert(&copy.image);
+    }
+    let mut recorded = 0;
+    for (repository, images) in by_repository {
+        let began = Timestamp::now();
+        let unreadable =
+            |error| Failure::Registry { what: "list images", registry: destination.clone(), source: error };
+        let there = registries.contents(destination, repository).await.map_err(unreadable)?.unwrap_or_default();
+        for image in images {
+            let Some(seen) = there.get(&image.digest) else { continue };
+            let lineage = table.placements(image).await?;
+            let known = lineage.placements.get(destination);
+            let came = known.is_some_and(|known| known.replicated().contains_key(source));
+            let at = began.checked_sub(SignedDuration::from_secs(1)).unwrap_or(began);
+            let same = || (!came).then(|| (at, BTreeSet::new(), BTreeSet::new()));
+            let news = match drift::news(known, Some(seen), began) {
+                Some((at, What::Observed { tags, without, .. })) => Some((at, tags, without)),
+                _ => same(),
+            };
+            let Some((at, tags, without)) = news else { continue };
+            let storage = Some(if seen.archived { StorageClass::Archive } else { StorageClass::Standard });
+            let fact = Fact {
+                time: Timestamp::from_second(at.as_second()).unwrap_or(at),
+                registry: destination.clone(),
+                event_id: format!("backfill-{}-{}", source.account(), source.region()),
+                subject: Subject::Image(image.clone()),
+                what: What::Observed { storage, tags, without, source: Some(source.clone()) },
+            };
+            recorded += u64::from(table.record(&[&fact]).await?.stored.contains(&Stored::New));
+        }
+    }
+    Ok(recorded)
+}

@@ -1,0 +1,227 @@
+use domain::{
+    fact::{Cause, What},
+    image::Registry,
+    lineage::Status,
+};
+use serde_json::json;
+use simulator::settings::Settings;
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    mirror::{FOLLOW, Site, manifest},
+    watch::site,
+};
+
+impl Site {
+    /// A day passes, and every registry is listed.
+    async fn list(&self) -> reconcile::Summary {
+        self.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
+        self.local.deliver_now().await;
+        let summary = self.local.reconcile_now().await.unwrap();
+        assert_eq!((summary.failures, summary.idle), (0, false));
+        summary
+    }
+
+    async fn status(&self, registry: &str, image: &domain::image::Image) -> Option<Status> {
+        let lineage = self.local.table.lineage(image).await.unwrap();
+        lineage.placements.get(&registry.parse::<Registry>().unwrap()).map(domain::lineage::Placement::status)
+    }
+}
+
+#[tokio::test]
+async fn what_was_there_before_anybody_listened_is_known_then() {
+    let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, ..Settings::default() }).await;
+    site.local.simulator.set(|settings| settings.trouble = "lost=100".parse().unwrap());
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    let untagged = site.push(IRELAND, &manifest("b"), None);
+    site.arrive().await;
+    assert!(site.local.table.lineage(&image).await.unwrap().is_empty());
+    site.local.reconcile.known = [IRELAND, TOKYO].map(|name| name.parse().unwrap()).into();
+    let summary = site.list().await;
+    assert_eq!((summary.registries, summary.repositories), (2, 2));
+    assert_eq!((summary.found.images, summary.found.unknown, summary.found.vanished), (4, 4, 0));
+    for image in [&image, &untagged] {
+        assert_eq!(site.status(IRELAND, image).await, Some(Status::Present));
+        assert_eq!(site.status(TOKYO, image).await, Some(Status::Present));
+        assert_eq!(site.status(VIRGINIA, image).await, None);
+    }
+    let tag: cli::reference::TagReference = "team/app:v1".parse().unwrap();
+    assert_eq!(site.local.table.tag_history(&tag.name).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_vanished_is_gone_for_an_unknown_cause_and_its_replicas_may_follow() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.trouble("lost=100");
+    site.delete_image(IRELAND, &image);
+    site.arrive().await;
+    site.trouble("lost=0");
+    assert_eq!(site.status(IRELAND, &image).await, Some(Status::Present));
+    let summary = site.list().await;
+    assert_eq!((summary.found.vanished, summary.found.unknown, summary.found.changed), (1, 0, 0));
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    assert_eq!(lineage.placements[&IRELAND.parse().unwrap()].status(), Status::Absent);
+    assert_eq!(lineage.cause_of_loss(&IRELAND.parse().unwrap()), Cause::Unknown);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
+async fn a_repository_that_is_gone_takes_its_images_along_and_no_replica() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.trouble("lost=100");
+    site.call(IRELAND, "DeleteRepository", json!({"force": true}));
+    site.arrive().await;
+    site.trouble("lost=0");
+    // The first image of the site as well.
+    assert_eq!(site.list().await.found.vanished, 2);
+    assert_eq!(site.status(IRELAND, &image).await, Some(Status::Absent));
+    let facts = site.local.table.lineage(&image).await.unwrap().facts;
+    let deleted = |what: &What| matches!(what, What::RepositoryDeleted { cause: Cause::Unknown });
+    assert_eq!(facts.iter().filter(|fact| deleted(&fact.what)).count(), 1);
+    assert_eq!(site.list().await.found.vanished, 0);
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+    assert_eq!(site.local.table.dossier(&image).await.unwrap().deletions, []);
+}
+
+#[tokio::test]
+async fn tags_and_storage_classes_that_nobody_told_are_put_right() {
+    let site = site(Settings::default()).await;
+    let (a, b) = (site.push(IRELAND, &manifest("a"), Some("v1")), site.push(IRELAND, &manifest("b"), Some("v2")));
+    site.arrive().await;
+    site.trouble("lost=100");
+    site.push(IRELAND, &manifest("b"), Some("v1"));
+    site.untag(IRELAND, "v2");
+    site.call(
+        VIRGINIA,
+        "UpdateImageStorageClass",
+        json!({"imageId": {"imageDigest": a.digest}, "targetStorageClass": "ARCHIVE"}),
+    );
+    site.arrive().await;
+    site.trouble("lost=0");
+    let found = site.list().await.found;
+    assert_eq!((found.unknown, found.vanished), (0, 0));
+    // In Ireland both images, in Virginia and in Tokyo both, because the new tag was copied.
+    assert_eq!(found.changed, 6);
+    let lineage = site.local.table.lineage(&b).await.unwrap();
+    let tags = |registry: &str| {
+        let placement = &lineage.placements[&registry.parse::<Registry>().unwrap()];
+        placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((tags(IRELAND), tags(VIRGINIA)), (vec!["v1".to_owned()], vec!["v1".to_owned(), "v2".to_owned()]));
+    assert_eq!(site.status(VIRGINIA, &a).await, Some(Status::Archived));
+    assert_eq!(site.status(IRELAND, &a).await, Some(Status::Present));
+}
+
+#[tokio::test]
+async fn a_run_that_ends_early_goes_on_where_it_was() {
+    let site = site(Settings::default()).await;
+    for name in ["team/b", "team/c"] {
+        site.call_for(name, IRELAND, "CreateRepository", json!({}));
+        site.call_for(name, IRELAND, "PutImage", json!({"imageManifest": manifest(name), "imageTag": "v1"}));
+    }
+    site.arrive().await;
+    let clock = site.local.simulator.clock();
+    let reconcile = &site.local.reconcile;
+    // The time is over as soon as anything was done.
+    let mut repositories = 0;
+    for invocations in 1.. {
+        let calls = std::sync::atomic::AtomicU64::new(0);
+        let start = clock.now();
+        let ticking = || {
+            let seconds = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            start.saturating_add(jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap())).unwrap()
+        };
+        let until = start.saturating_add(jiff::SignedDuration::from_secs(6)).unwrap();
+        let summary = reconcile.run(ticking, until).await.unwrap();
+        assert_eq!(summary.failures, 0);
+        repositories += summary.repositories;
+        site.local.simulator.step(std::time::Duration::from_secs(300));
+        let runs = site.local.table.runs().await.unwrap();
+        if runs.len() == 3 && runs.values().all(|run| run.ended_at.is_some()) {
+            assert!(invocations > 1);
+            assert!(runs.values().all(|run| run.found.images == 3), "{runs:?}");
+            break;
+        }
+        assert!(invocations < 30, "{runs:?}");
+    }
+    // None of them twice.
+    assert_eq!(repositories, 9);
+    assert_eq!(reconcile.run(|| clock.now(), clock.now()).await.unwrap().repositories, 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_listed_for_a_day_is_told() {
+    let site = site(Settings::default()).await;
+    site.list().await;
+    site.local.simulator.set(|settings| settings.trouble = "throttled=100".parse().unwrap());
+    for day in 1..=3 {
+        site.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
+        let summary = site.local.reconcile_now().await.unwrap();
+        assert_eq!((summary.registries, summary.failures), (0, 3));
+        let told: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.kind.word()).collect();
+        // A first failure may pass.
+        assert_eq!(told, vec!["pipeline_unhealthy"; (day - 1) * 3], "{day}");
+    }
+    site.local.simulator.set(|settings| settings.trouble = "throttled=0".parse().unwrap());
+    assert_eq!(site.local.reconcile_now().await.unwrap().registries, 3);
+}
+
+#[tokio::test]
+async fn what_replicas_lack_and_orphans_are_told_when_there_are_more() {
+    let site = site(Settings::default()).await;
+    let (lost, orphan) = (site.push(IRELAND, &manifest("a"), Some("v1")), site.push(IRELAND, &manifest("b"), None));
+    site.push(IRELAND, &manifest("c"), Some("v3"));
+    site.arrive().await;
+    site.list().await;
+    assert_eq!(site.alerts().await, []);
+    site.delete_image(TOKYO, &lost);
+    site.delete_image(IRELAND, &orphan);
+    site.untag(VIRGINIA, "v3");
+    site.push(VIRGINIA, &manifest("c"), Some("mine"));
+    site.list().await;
+    let told = |alerts: Vec<domain::alert::Alert>| -> Vec<_> {
+        alerts.into_iter().map(|alert| (alert.kind.word(), alert.subject, alert.message)).collect()
+    };
+    let alerts = told(site.alerts().await);
+    insta::assert_json_snapshot!(alerts);
+    // No more than before is no news.
+    site.list().await;
+    assert_eq!(told(site.alerts().await).len(), alerts.len());
+    let runs = site.local.table.runs().await.unwrap();
+    let drifts = &runs[&IRELAND.parse().unwrap()].drifts;
+    // Virginia's image went with its only tag, and came back with another.
+    assert_eq!((drifts.missing, drifts.tags, drifts.orphans), (1, 1, 0));
+    assert_eq!(runs[&TOKYO.parse().unwrap()].drifts.orphans, 1);
+}
+
+#[tokio::test]
+async fn a_repository_without_what_its_source_has_is_told_once() {
+    let site = site(Settings::default()).await;
+    let allow = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    site.call(IRELAND, "SetRepositoryPolicy", json!({"policyText": allow}));
+    site.call(VIRGINIA, "SetRepositoryPolicy", json!({"policyText": allow}));
+    let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 100});
+    let rules = json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+    site.call(IRELAND, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
+    site.list().await;
+    let differs = |alerts: Vec<domain::alert::Alert>| -> Vec<String> {
+        let differs = alerts.into_iter().filter(|alert| alert.kind.word() == "repository_differs");
+        differs.map(|alert| alert.message).collect()
+    };
+    let lacks = |place: &str, what: &str| {
+        format!("team/app in {place}, where {IRELAND} replicates it, has {what}, unlike its source")
+    };
+    let told = differs(site.alerts().await);
+    assert_eq!(
+        told,
+        [lacks(VIRGINIA, "no lifecycle policy"), lacks(TOKYO, "no repository policy and no lifecycle policy")]
+    );
+    site.list().await;
+    assert_eq!(differs(site.alerts().await), told);
+}

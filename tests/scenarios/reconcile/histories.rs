@@ -1,0 +1,77 @@
+use proptest::prelude::*;
+use simulator::{settings::Unconfirmed, trouble::Trouble};
+
+use crate::{
+    mirror::impatient,
+    registries::{Act, Route, act, settings, unconfirmed},
+};
+
+/// Plays a history of which events are lost; everything that is under way ends.
+async fn play(seed: u64, unconfirmed: Unconfirmed, trouble: &str, acts: &[Act]) -> Route {
+    let mut route = Route::new(settings(seed, unconfirmed, trouble), None).await;
+    route.local.reconcile.registries = impatient(&route.local.endpoint).await;
+    for act in acts {
+        route.perform(act).await;
+    }
+    route
+}
+
+fn cases() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn after_every_registry_was_listed_the_table_says_what_is_there(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        lost in proptest::sample::select(vec![15, 50, 100]),
+        acts in proptest::collection::vec(act(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let trouble = format!("lost={lost},repeated=20,delayed=20,reordered=20,slow=10,failed=5");
+            let mut route = play(seed, unconfirmed, &trouble, &acts).await;
+            route.settle().await;
+            // Whatever came of it so far, nobody may know of a registry.
+            route.local.reconcile.known = Route::registries();
+            let summary = route.local.reconcile_now().await.unwrap();
+            assert_eq!((summary.registries, summary.failures, summary.idle), (3, 0, false));
+            assert_eq!(route.said().await, route.truth());
+            // And another look is no news.
+            route.perform(&Act::Pass(25 * 3_600)).await;
+            route.settle().await;
+            let found = route.local.reconcile_now().await.unwrap().found;
+            assert_eq!(route.said().await, route.truth());
+            // What expired by itself meanwhile was told by events.
+            assert_eq!((found.unknown, found.vanished, found.changed), (0, 0, 0));
+        });
+    }
+
+    #[test]
+    fn a_look_in_the_middle_of_everything_leaves_nothing_wrong(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        acts in proptest::collection::vec((act(), any::<bool>()), 1..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let trouble = "repeated=20,delayed=20,reordered=40,slow=10,throttled=20,unheard=10,unanswered=10";
+            let mut route = play(seed, unconfirmed, trouble, &[]).await;
+            route.local.reconcile.every = jiff::SignedDuration::from_secs(1);
+            for (act, look) in &acts {
+                route.perform(act).await;
+                if *look {
+                    // Some of it fails; its table may not.
+                    route.local.reconcile_now().await.unwrap();
+                }
+            }
+            route.local.simulator.set(|settings| settings.trouble = Trouble::default());
+            route.settle().await;
+            assert_eq!(route.said().await, route.truth());
+        });
+    }
+}
