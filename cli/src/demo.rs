@@ -215,7 +215,7 @@ pub async fn play() -> Result<Demo, Failure> {
     let now = stage.local.simulator.clock().now();
     let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
     // What was told of deletions is shown by them, and what lasts is not shown every day.
-    alerts.told.retain(|alert| alert.source.is_some() && alert.state != State::Open);
+    alerts.told.retain(|alert| matches!(alert.state, State::Opened | State::Resolved));
     let api = "shop/api".parse().map_err(|error: Malformed| Failure::Demo(Box::new(error)))?;
     let over = [Status::Done, Status::Kept];
     let deletions = deletions::with_status(table, &over, None, Timestamp::UNIX_EPOCH).await?;

@@ -268,8 +268,9 @@ pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
     // Here a person waits: better now than as an alert in the table.
     mirror::load_policy(options.policy.as_deref())?;
     let local = Local::start(settings(options)).await?;
+    let interrupted = interrupted()?;
     say(&welcome(&local.endpoint, options));
-    let ended = local.run(interrupted(), |message| say(&told(message))).await;
+    let ended = local.run(interrupted, |message| say(&told(message))).await;
     let (waiting, dead) = local.simulator.queue_lengths();
     local.close().await;
     if waiting > 0 && options.data.is_none() {
@@ -299,17 +300,24 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     LocalSettings { registries, now, speed, port, data, policy, mode, limits: Limits::default() }
 }
 
-/// Waits for Ctrl-C, or for being asked to end.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut ended) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Listens for Ctrl-C, or for being asked to end, from now on; the future waits for it.
+#[cfg(unix)]
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupted.recv() => {}
             _ = ended.recv() => {}
         }
-        return;
-    }
-    _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Listens for Ctrl-C from now on; the future waits for it.
+#[cfg(windows)]
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupted = tokio::signal::windows::ctrl_c()?;
+    Ok(async move { _ = interrupted.recv().await })
 }
 
 /// A manifest as short as it can be.

@@ -69,14 +69,20 @@ impl Mirror {
                 going.map(|decided| crate::decide::place(&decided.deletion, decided.class)).collect();
             self.table.put_counts(source, breaker, places.iter()).await?;
         }
-        let mut stored = stream::iter(all).map(|decided| self.settle(decided, now)).buffer_unordered(AT_A_TIME);
+        let mut stored = stream::iter(all)
+            .map(async |decided| {
+                let before = decided.deletion.clone();
+                let settled = self.settle(decided, now).await;
+                (before, settled)
+            })
+            .buffer_unordered(AT_A_TIME);
         let mut claims = Vec::new();
-        while let Some(result) = stored.next().await {
+        while let Some((before, result)) = stored.next().await {
             match result {
                 Ok((status, claimed)) => {
                     claims.extend(claimed);
                     if let Some(status) = status {
-                        *summary.standing.entry(status.word()).or_default() += 1;
+                        summary.stands(&before, status);
                     }
                 }
                 Err(failure) => {
@@ -127,11 +133,6 @@ impl Mirror {
                 };
                 self.observe(&deletion, &deletion.source, what, now).await?;
                 self.table.put_errand(&deletion.image, &Errand::Loss(deletion.source.clone())).await?;
-            }
-            Verdict::Ask => {
-                let subject = deletion.source.to_string();
-                let message = format!("deletions from {subject} wait for approval, first {}", deletion.image);
-                self.tell(AlertKind::ApprovalWanted, &subject, message, now).await?;
             }
             _ => {}
         }
@@ -214,11 +215,14 @@ impl Mirror {
                 }
             }
             let mut stored = stream::iter(outcomes)
-                .map(|(claimed, outcome)| self.finish(&claimed.deletion, outcome, now))
+                .map(async |(claimed, outcome)| {
+                    let finished = self.finish(&claimed.deletion, outcome, now).await;
+                    (&claimed.deletion, finished)
+                })
                 .buffer_unordered(AT_A_TIME);
-            while let Some(result) = stored.next().await {
+            while let Some((deletion, result)) = stored.next().await {
                 match result {
-                    Ok(status) => *summary.standing.entry(status.word()).or_default() += 1,
+                    Ok(status) => summary.stands(deletion, status),
                     Err(failure) => {
                         summary.failures += 1;
                         warn!(error = chain(&failure), "cannot store an outcome, the next run finds it");

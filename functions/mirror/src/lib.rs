@@ -20,9 +20,10 @@ use aws::{
     table::{self, Due, Errand, Stored, Table, Work},
 };
 use domain::{
-    alert::{self, Alert},
+    alert::{Alert, Happening, Happenings, Kind},
     breaker::Limits,
     deletion::{self, Deletion, Status, wanted},
+    drift,
     image::{Image, Registry},
 };
 use futures::{StreamExt, stream};
@@ -75,6 +76,9 @@ pub struct Summary {
     pub failures: usize,
     /// Another run was at work, or the policy cannot be used: nothing was done.
     pub idle: bool,
+    /// What people are to be told.
+    #[serde(skip)]
+    happenings: Happenings,
 }
 
 /// How many images are taken at a time: enough for full batches, little enough for 256 MB.
@@ -118,7 +122,7 @@ impl Mirror {
         let mut summary = Summary::default();
         let started = clock();
         if let Err(invalid) = &self.policy {
-            self.tell(alert::Kind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
+            self.tell(Kind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
             error!(error = %invalid, "nothing is mirrored: the policy cannot be used");
             return Ok(Summary { idle: true, ..summary });
         }
@@ -165,7 +169,15 @@ impl Mirror {
         while let Some(result) = opened.next().await {
             match result {
                 Ok((new, mut some)) => {
-                    summary.opened += new;
+                    summary.opened += new.len();
+                    new.iter().filter(|opened| self.is_planned(opened)).for_each(|planned| {
+                        let due = planned.due.unwrap_or(now).strftime("%Y-%m-%d %H:%M:%S UTC");
+                        summary.happened(
+                            Kind::DeletionPlanned,
+                            planned,
+                            &format!("is to follow its source after {due}"),
+                        );
+                    });
                     candidates.append(&mut some);
                 }
                 Err(failure) => {
@@ -175,15 +187,28 @@ impl Mirror {
             }
         }
         drop(opened);
-        if candidates.is_empty() {
-            return Ok(());
+        if !candidates.is_empty() {
+            let decided = self.decide(candidates, now).await?;
+            self.carry_out(decided, now, summary).await?;
         }
-        let decided = self.decide(candidates, now).await?;
-        self.carry_out(decided, now, summary).await
+        for (happening, count) in summary.happenings.take() {
+            self.table.happened(&happening, count, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a new deletion will be carried out, as far as is known.
+    fn is_planned(&self, opened: &Deletion) -> bool {
+        self.mode == Mode::Enforce && opened.status == Status::Pending && opened.action.is_some()
     }
 
     /// Opens the deletions that the losses of an image ask for, and returns those that are due.
-    async fn open(&self, image: Image, due: Due, now: Timestamp) -> Result<(usize, Vec<Candidate>), table::Error> {
+    async fn open(
+        &self,
+        image: Image,
+        due: Due,
+        now: Timestamp,
+    ) -> Result<(Vec<Deletion>, Vec<Candidate>), table::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
         for source in &due.losses {
             self.table.take_errand(&image, &Errand::Loss(source.clone()), until).await?;
@@ -191,8 +216,11 @@ impl Mirror {
         let dossier = self.table.dossier(&image).await?;
         let mut deletions: BTreeMap<_, Deletion> =
             dossier.deletions.into_iter().map(|known| (key(&known), known)).collect();
-        let mut new = 0;
+        let mut new = Vec::new();
         for source in &due.losses {
+            if drift::missed(&dossier.lineage, source).is_some() {
+                self.table.put_errand(&image, &Errand::Deleted(source.clone())).await?;
+            }
             for wanted in wanted(&dossier.lineage, source) {
                 let place = (wanted.registry.clone(), wanted.tag.clone());
                 let Some(mut opened) = Deletion::open(deletions.get(&place), &image, source, wanted, now) else {
@@ -203,7 +231,7 @@ impl Mirror {
                 }
                 // If a person was faster, theirs stands.
                 if self.table.put_deletion(&mut opened).await? == Stored::New {
-                    new += 1;
+                    new.push(opened.clone());
                     deletions.insert(place, opened);
                 }
             }
@@ -217,15 +245,39 @@ impl Mirror {
     }
 
     /// Stores an alert; one of a kind and subject a day.
-    async fn tell(
-        &self,
-        kind: alert::Kind,
-        subject: &str,
-        message: String,
-        now: Timestamp,
-    ) -> Result<(), table::Error> {
+    async fn tell(&self, kind: Kind, subject: &str, message: String, now: Timestamp) -> Result<(), table::Error> {
         let alert = Alert::told(kind, subject, message, now);
         self.table.put_alert(&alert).await.map(drop)
+    }
+}
+
+impl Summary {
+    /// Counts a deletion by where it stands now, and notes it if it came there just now.
+    fn stands(&mut self, before: &Deletion, status: Status) {
+        *self.standing.entry(status.word()).or_default() += 1;
+        if before.status == status {
+            return;
+        }
+        match status {
+            Status::Held => self.happened(Kind::DeletionHeld, before, "is held: it does not follow its source"),
+            Status::AwaitingApproval => {
+                self.happened(Kind::ApprovalWanted, before, "waits for approval to follow its source");
+            }
+            Status::Done => self.happened(Kind::DeletionDone, before, "followed its source"),
+            Status::Pending | Status::Executing | Status::Kept | Status::Failed => {}
+        }
+    }
+
+    /// Notes that people are to be told of a deletion.
+    fn happened(&mut self, kind: Kind, deletion: &Deletion, what: &str) {
+        let Deletion { image, registry, source, tag, .. } = deletion;
+        let name = match tag {
+            Some(tag) => format!("{}:{tag}", image.repository),
+            None => format!("{}@{}", image.repository, image.digest.short()),
+        };
+        let why = format!("{name} in {registry} {what}");
+        let (image, source, destination) = (image.clone(), source.clone(), registry.clone());
+        self.happenings.note(Happening { kind, source, destination, image, why });
     }
 }
 

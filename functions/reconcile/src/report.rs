@@ -110,7 +110,7 @@ impl Reconcile {
         now: Timestamp,
     ) -> Result<(), table::Error> {
         let last = match last {
-            Some(at) => format!("since {}", at.strftime("%Y-%m-%d %H:%M UTC")),
+            Some(at) => format!("since {}", at.strftime("%Y-%m-%d %H:%M:%S UTC")),
             None => "ever".to_owned(),
         };
         let message = format!("{registry} was not listed to its end {last}: {}", chain(error));

@@ -15,10 +15,11 @@ use aws::{
     table::{self, Dossier, Errand, Known, Stored, Table, Work},
 };
 use domain::{
-    alert::{Alert, Kind},
+    alert::{Alert, Happening, Kind},
     deletion::Look,
-    expectation::{Asked, Expectation, State},
-    fact::{Fact, What},
+    drift,
+    expectation::{Asked, Expectation, PATIENCE, State},
+    fact::{Fact, Subject, What},
     image::{Image, Registry, Tag},
     lineage::Lineage,
     replication::{CopyStatus, Settings},
@@ -227,9 +228,15 @@ impl Watch {
         for errand in errands {
             self.table.take_errand(image, errand, until).await?;
         }
+        let mut later = BTreeMap::new();
+        for errand in errands {
+            let Errand::Deleted(registry) = errand else { continue };
+            later.extend(self.look_after(image, registry, now).await?.map(|again| (errand, again)));
+        }
         let Dossier { lineage, expectations, .. } = self.table.expectations(image).await?;
         let mut due: BTreeMap<Registry, Vec<Expectation>> = BTreeMap::new();
-        let mut failed: BTreeSet<Errand> = errands.clone();
+        let failed = |errand: &&Errand| matches!(errand, Errand::Failure(..));
+        let mut failed: BTreeSet<Errand> = errands.iter().filter(failed).cloned().collect();
         for expectation in expectations {
             let told = failed.remove(&Errand::Failure(expectation.source.clone(), expectation.tag.clone()));
             if told || expectation.due.is_some_and(|due| due <= now) {
@@ -251,9 +258,62 @@ impl Watch {
             troubles += wrong;
         }
         for errand in errands {
-            self.table.settle_errand(image, errand, until).await?;
+            match later.get(errand) {
+                Some(again) => self.table.take_errand(image, errand, *again).await?,
+                None => self.table.settle_errand(image, errand, until).await?,
+            }
         }
         Ok((healed, troubles))
+    }
+
+    /// Looks whether a replica was deleted whose source has the image, and tells; when to look again, if it is too early or
+    /// somebody does not answer. ECR's own replication of deletions emits the same event, and the source's may be later.
+    async fn look_after(
+        &self,
+        image: &Image,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, table::Error> {
+        let lineage = self.table.lineage(image).await?;
+        let Some((gone_at, sources)) = drift::missed(&lineage, registry) else { return Ok(None) };
+        let patient = gone_at.saturating_add(PATIENCE).unwrap_or(now);
+        if now < patient {
+            return Ok(Some(patient));
+        }
+        let again = now.saturating_add(PATIENCE).ok();
+        match self.look_into(registry, image).await {
+            Look::Missing | Look::NoRepository => {}
+            // Whoever lists the registry knows since when.
+            Look::There(_) => return Ok(None),
+            Look::Unreadable(_) | Look::NotAsked => return Ok(again),
+        }
+        for source in sources {
+            match self.look_into(&source, image).await {
+                Look::There(_) => self.replica_deleted(image, &source, registry, now).await?,
+                Look::Missing | Look::NoRepository => {
+                    let time = Timestamp::from_second(now.as_second()).unwrap_or(now);
+                    let (event_id, subject) = ("watch-looked".to_owned(), Subject::Image(image.clone()));
+                    let fact = Fact { time, registry: source, event_id, subject, what: What::SEEN_TO_BE_GONE };
+                    self.table.record(&[&fact]).await?;
+                }
+                Look::Unreadable(_) | Look::NotAsked => return Ok(again),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn replica_deleted(
+        &self,
+        image: &Image,
+        source: &Registry,
+        destination: &Registry,
+        now: Timestamp,
+    ) -> Result<(), table::Error> {
+        let name = format!("{}@{}", image.repository, image.digest.short());
+        let why = format!("{name} was deleted from {destination}, although {source} has it");
+        let (image, source, destination) = (image.clone(), source.clone(), destination.clone());
+        let happening = Happening { kind: Kind::ReplicaDeleted, source, destination, image, why };
+        self.table.happened(&happening, 1, now).await
     }
 
     /// Looks at what was pushed to one source.
@@ -296,12 +356,7 @@ impl Watch {
                 troubles += outcome.changes.iter().filter(|change| change.end.is_none()).count();
             }
             for destination in &outcome.deleted {
-                let message = format!(
-                    "{} was copied from {source} to {destination} and is not there any more, while {source} has it",
-                    lineage.image
-                );
-                let subject = format!("{source} to {destination}");
-                self.table.put_alert(&Alert::told(Kind::ReplicaDeleted, &subject, message, now)).await?;
+                self.replica_deleted(&lineage.image, source, destination, now).await?;
             }
         }
         self.tell_pushed_to_replica(source, lineage, settings, now).await?;

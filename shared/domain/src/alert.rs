@@ -1,14 +1,18 @@
 //! What a person should know: told once, counted, and told again when it is over.
 //!
 //! The same trouble with many images is one [`Incident`]: it is told when it opens, again at growing intervals while it
-//! lasts, and once when it is over. Each of these is an [`Alert`], which never changes and has an id of its own.
+//! lasts, and once when it is over. What only happens, and does not last, is counted for [`WINDOW`] and told once. Each of
+//! these is an [`Alert`], which never changes and has an id of its own.
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Image, Registry};
 
-/// An incident is over no sooner than this after it opened: trouble that comes and goes is one incident.
+/// An incident is over no sooner than this after it opened: trouble that comes and goes is one incident. What only happens is
+/// counted for as long.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long after the first alert an incident that lasts is told again; then after twice as long, and so on.
@@ -172,6 +176,13 @@ impl Kind {
         }
     }
 
+    /// Whether it only happens, and does not last.
+    #[must_use]
+    fn only_happens(self) -> bool {
+        use Kind::{ApprovalWanted, DeletionDone, DeletionHeld, DeletionPlanned, ReplicaDeleted};
+        matches!(self, ApprovalWanted | DeletionDone | DeletionHeld | DeletionPlanned | ReplicaDeleted)
+    }
+
     /// What EventBridge calls it: the `detail-type` of its events.
     #[must_use]
     pub fn detail_type(self) -> String {
@@ -309,6 +320,42 @@ pub fn day(time: Timestamp) -> String {
     time.to_string().split('T').next().unwrap_or_default().to_owned()
 }
 
+/// Something happened to an image of one registry in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// What.
+    pub kind: Kind,
+    /// The registry that is copied from.
+    pub source: Registry,
+    /// The registry that is copied to, where it happened.
+    pub destination: Registry,
+    /// The image.
+    pub image: Image,
+    /// In one line.
+    pub why: String,
+}
+
+/// Happenings, of each kind between two registries one, and how many there were. The one that is named is not left to chance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Happenings(BTreeMap<(Kind, Registry, Registry), (Happening, u64)>);
+
+impl Happenings {
+    /// Notes one.
+    pub fn note(&mut self, happening: Happening) {
+        let key = (happening.kind, happening.source.clone(), happening.destination.clone());
+        let (named, count) = self.0.entry(key).or_insert_with(|| (happening.clone(), 0));
+        if happening.image < named.image {
+            *named = happening;
+        }
+        *count += 1;
+    }
+
+    /// Takes all of them.
+    pub fn take(&mut self) -> Vec<(Happening, u64)> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+}
+
 /// The same trouble with images that are copied from one registry to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
@@ -323,6 +370,7 @@ pub struct Incident {
     /// How many images had it since.
     pub count: u64,
     /// How many have it now.
+    #[serde(default)]
     pub open: u64,
     /// How many arrived after all.
     #[serde(default)]
@@ -345,6 +393,8 @@ impl Incident {
     pub fn due(&self, now: Timestamp) -> Option<Alert> {
         let age = now.duration_since(self.opened_at);
         let state = match self.told_at {
+            _ if self.kind.only_happens() && age < WINDOW => return None,
+            _ if self.kind.only_happens() => State::Told,
             None => State::Opened,
             Some(_) if self.open == 0 && age >= WINDOW => State::Resolved,
             Some(at) if self.open > 0 && now.duration_since(at) >= self.pause() => State::Open,
@@ -386,10 +436,15 @@ impl Incident {
     }
 
     fn news(&self) -> String {
-        match self.open.saturating_sub(1) {
+        let (all, one, many) = match self.kind {
+            Kind::ReplicaDeleted | Kind::DeletionDone => (self.count, "so was", "so were"),
+            kind if kind.only_happens() => (self.count, "so is", "so are"),
+            _ => (self.open, "so is", "so are"),
+        };
+        match all.saturating_sub(1) {
             0 => self.why.clone(),
-            1 => format!("{}; so is 1 more", self.why),
-            more => format!("{}; so are {more} more", self.why),
+            1 => format!("{}; {one} 1 more", self.why),
+            more => format!("{}; {many} {more} more", self.why),
         }
     }
 

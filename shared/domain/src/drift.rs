@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     deletion::Seen,
     evidence::Evidence,
-    fact::{StorageClass, What},
+    fact::{Cause, StorageClass, What},
     image::{Digest, Image, Registry, Tag},
-    lineage::{Placement, Status},
+    lineage::{Lineage, Placement, Status},
 };
 
 /// What a look at an image proves that is not known, if anything: what was seen in its registry by somebody who began to look at
@@ -126,6 +126,19 @@ impl<'a> Comparison<'a> {
 
 fn as_seen(seen: &Seen) -> Status {
     if seen.archived { Status::Archived } else { Status::Present }
+}
+
+/// When a replica was deleted, and its sources that have the image as far as is known; nothing if somebody wants that: we, who
+/// follow a source, or the lifecycle policy of its repository.
+#[must_use]
+pub fn missed(lineage: &Lineage, registry: &Registry) -> Option<(Timestamp, BTreeSet<Registry>)> {
+    let replica = lineage.placements.get(registry)?;
+    let gone_at = replica.gone_at()?;
+    let has_it =
+        |source: &&Registry| lineage.placements.get(*source).is_some_and(|source| source.status() == Status::Present);
+    let sources: BTreeSet<_> = replica.replicated().into_keys().filter(has_it).cloned().collect();
+    let wanted = matches!(lineage.cause_of_loss(registry), Cause::Mirror { .. } | Cause::Lifecycle { .. });
+    (!wanted && !sources.is_empty()).then_some((gone_at, sources))
 }
 
 /// A replica that is not as its source.

@@ -224,9 +224,75 @@ async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
     site.delete_image(TOKYO, &image);
     site.minutes(1).await;
     site.trouble("lost=0");
+    site.minutes(31 + 15).await;
+    assert_eq!(site.told().await, [("replica_deleted", State::Told, 1, TOKYO.to_owned())]);
+}
+
+#[tokio::test]
+async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their_source_has_them() {
+    let site = site(Settings::default()).await;
+    let images: Vec<_> = (0..3).map(|number| site.push(IRELAND, &manifest(&format!("image {number}")), None)).collect();
+    let other = site.push(IRELAND, &manifest("other"), Some("v1"));
     site.minutes(31).await;
-    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
-    assert_eq!(told, [("replica_deleted", format!("{IRELAND} to {TOKYO}"))]);
+    for image in &images {
+        site.delete_image(TOKYO, image);
+    }
+    // Nobody misses what the source lost as well, whatever is told first.
+    site.delete_image(TOKYO, &other);
+    site.trouble("lost=100");
+    site.delete_image(IRELAND, &other);
+    site.trouble("lost=0");
+    for _ in 0..50 {
+        site.watch(60).await;
+        site.local.mirror_now().await.unwrap();
+    }
+    // Virginia is to follow.
+    let planned = ("deletion_planned", State::Told, 1, VIRGINIA.to_owned());
+    assert_eq!(site.told().await, [("replica_deleted", State::Told, 3, TOKYO.to_owned()), planned]);
+    let alert = site.alerts().await.remove(0);
+    assert!(alert.message.contains("although 111122223333/eu-west-1 has it; so were 2 more"), "{}", alert.message);
+    assert_eq!(site.local.table.incidents().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn replicas_that_ecr_or_their_lifecycle_policy_deletes_are_not_missed() {
+    let site = site(Settings::default()).await;
+    site.replicate(IRELAND, &[VIRGINIA, TOKYO], true);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("b"), Some("v2"));
+    site.minutes(31).await;
+    site.delete_image(IRELAND, &image);
+    let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1});
+    let rules = json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+    site.call(TOKYO, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
+    for _ in 0..30 {
+        site.watch(3_600).await;
+        site.local.mirror_now().await.unwrap();
+    }
+    assert!(!site.has(TOKYO, &image));
+    assert_eq!(site.local.simulator.held().keys().filter(|(registry, _)| registry.to_string() == TOKYO).count(), 1);
+    let told = site.alerts().await.into_iter().map(|alert| alert.kind.word()).filter(|kind| *kind == "replica_deleted");
+    assert_eq!(told.count(), 0);
+}
+
+#[tokio::test]
+async fn what_becomes_of_deletions_is_told_once_with_their_number() {
+    let site = site(Settings::default()).await;
+    let images: Vec<_> = (0..3).map(|number| site.push(IRELAND, &manifest(&format!("image {number}")), None)).collect();
+    site.minutes(31).await;
+    for image in &images {
+        site.delete_image(IRELAND, image);
+    }
+    for hour in 0..30 {
+        site.watch(if hour == 0 { 60 } else { 3_600 }).await;
+        site.local.mirror_now().await.unwrap();
+    }
+    let told = |kind, to: &str| (kind, State::Told, 3, to.to_owned());
+    let (planned, done) = ("deletion_planned", "deletion_done");
+    assert_eq!(
+        site.told().await,
+        [told(planned, VIRGINIA), told(planned, TOKYO), told(done, VIRGINIA), told(done, TOKYO)]
+    );
 }
 
 #[tokio::test]

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
+    types::{AttributeValue, CancellationReason, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update},
 };
 use domain::{
-    alert::{Alert, Incident, State},
+    alert::{Alert, Happening, Incident, State},
     expectation::{Change, End, Expectation},
 };
 use jiff::Timestamp;
 
-use super::{Error, Stored, Table, item};
+use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
 use crate::retry::Failure;
 
 impl Table {
@@ -94,36 +94,20 @@ impl Table {
         let number = |number: i32| AttributeValue::N(number.to_string());
         let update = match change.end {
             None => {
-                let incident = Incident {
+                let happening = Happening {
                     kind: change.kind,
                     source: of.source.clone(),
                     destination: change.destination.clone(),
-                    opened_at: now,
-                    count: 0,
-                    open: 0,
-                    arrived: 0,
                     image: of.image.clone(),
                     why: change.why.clone(),
-                    told: 0,
-                    told_at: None,
                 };
-                let item: item::Item =
-                    serde_dynamo::to_item(&incident).map_err(|error| self.unreadable(&key, error.into()))?;
-                let mut update = update;
-                let mut sets = Vec::new();
-                for (name, value) in
-                    item.into_iter().filter(|(name, _)| !["count", "open", "arrived", "told"].contains(&name.as_str()))
-                {
-                    sets.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
-                    update = update.expression_attribute_values(format!(":{name}"), value);
-                    update = update.expression_attribute_names(format!("#{name}"), name);
-                }
-                sets.sort();
+                let (sets, names, mut values) = self.opening(&happening, now)?;
+                values.insert(":one".to_owned(), number(1));
+                let names = names.into_iter().chain([("#count", "count"), ("#open", "open")].map(owned)).collect();
                 update
-                    .update_expression(format!("SET {} ADD #count :one, #open :one", sets.join(", ")))
-                    .expression_attribute_names("#count", "count")
-                    .expression_attribute_names("#open", "open")
-                    .expression_attribute_values(":one", number(1))
+                    .update_expression(format!("{sets} ADD #count :one, #open :one"))
+                    .set_expression_attribute_names(Some(names))
+                    .set_expression_attribute_values(Some(values))
             }
             Some(end) => update
                 .update_expression("ADD #open :less, #arrived :arrived")
@@ -137,8 +121,54 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// Stores an alert of an incident, and in the same step that it was told; an incident that is resolved is removed. Not
-    /// if it was told or changed meanwhile.
+    /// Counts what happened to some images, of which the first is named.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn happened(&self, happening: &Happening, count: u64, now: Timestamp) -> Result<(), Error> {
+        let key = item::sort_key_of_incident(happening.kind, &happening.source, &happening.destination);
+        let (sets, names, mut values) = self.opening(happening, now)?;
+        values.insert(":more".to_owned(), AttributeValue::N(count.to_string()));
+        let update = self.client.update_item().table_name(&self.name);
+        let update =
+            update.key("pk", AttributeValue::S(item::INCIDENTS.into())).key("sk", AttributeValue::S(key.clone()));
+        let update = update
+            .update_expression(format!("{sets} ADD #count :more"))
+            .set_expression_attribute_names(Some(names.into_iter().chain([owned(("#count", "count"))]).collect()))
+            .set_expression_attribute_values(Some(values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let output = update.send().await.map_err(|error| self.unwritten(&key, error))?;
+        self.wrote(output.consumed_capacity());
+        Ok(())
+    }
+
+    /// What an incident begins with, unless it is there: an expression that sets it, with its names and values.
+    fn opening(&self, first: &Happening, now: Timestamp) -> Result<Opening, Error> {
+        let incident = Incident {
+            kind: first.kind,
+            source: first.source.clone(),
+            destination: first.destination.clone(),
+            opened_at: now,
+            count: 0,
+            open: 0,
+            arrived: 0,
+            image: first.image.clone(),
+            why: first.why.clone(),
+            told: 0,
+            told_at: None,
+        };
+        let mut item: item::Item =
+            serde_dynamo::to_item(&incident).map_err(|error| self.unreadable(first.kind.word(), error.into()))?;
+        item.retain(|name, _| !["count", "open", "arrived", "told"].contains(&name.as_str()));
+        let mut sets: Vec<_> = item.keys().map(|name| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
+        sets.sort();
+        let names = item.keys().map(|name| (format!("#{name}"), name.clone())).collect();
+        let values = item.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
+        Ok((format!("SET {}", sets.join(", ")), names, values))
+    }
+
+    /// Stores an alert of an incident, and in the same step that it was told; an incident that is over is removed. Not if it
+    /// was told or changed meanwhile.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -154,11 +184,14 @@ impl Table {
         };
         let names = HashMap::from([owned(("#told", "told"))]);
         let (pk, sk) = (AttributeValue::S(item::INCIDENTS.into()), AttributeValue::S(key.clone()));
-        let step = if alert.state == State::Resolved {
-            let names = names.into_iter().chain([owned(("#open", "open"))]).collect();
-            values.insert(":none".to_owned(), AttributeValue::N("0".into()));
+        let step = if matches!(alert.state, State::Resolved | State::Told) {
+            // Nothing may be open, or nothing more may have happened.
+            let (changing, number) =
+                if alert.state == State::Resolved { ("open", 0) } else { ("count", incident.count) };
+            let names = names.into_iter().chain([owned(("#changing", changing))]).collect();
+            values.insert(":number".to_owned(), AttributeValue::N(number.to_string()));
             let delete = Delete::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
-            let delete = delete.condition_expression(format!("{condition} AND #open = :none"));
+            let delete = delete.condition_expression(format!("{condition} AND #changing = :number"));
             let delete =
                 delete.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
             TransactWriteItem::builder().delete(delete.build().map_err(|error| self.unwritten(&key, error))?)
@@ -175,17 +208,26 @@ impl Table {
         self.transact(&key, vec![TransactWriteItem::builder().put(put).build(), step.build()]).await
     }
 
-    /// All of some writes, or none: `Known` if a condition does not hold.
+    /// All of some writes, or none: `Known` if a condition does not hold. Others may write the same items at the same time:
+    /// then it is tried again.
     async fn transact(&self, key: &str, steps: Vec<TransactWriteItem>) -> Result<Stored, Error> {
-        let transact = self.client.transact_write_items().set_transact_items(Some(steps));
-        let transact = transact.return_consumed_capacity(aws_sdk_dynamodb::types::ReturnConsumedCapacity::Total);
-        match transact.send().await {
-            Ok(output) => {
-                output.consumed_capacity().iter().for_each(|capacity| self.wrote(Some(capacity)));
-                Ok(Stored::New)
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let transact = self.client.transact_write_items().set_transact_items(Some(steps.clone()));
+            match transact.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
+                Ok(output) => {
+                    output.consumed_capacity().iter().for_each(|capacity| self.wrote(Some(capacity)));
+                    return Ok(Stored::New);
+                }
+                Err(error) => match error.as_service_error().map(reasons) {
+                    Some(reasons) if reasons.contains(&"ConditionalCheckFailed") => return Ok(Stored::Known),
+                    Some(reasons) if reasons.contains(&"TransactionConflict") && pause <= LAST_PAUSE => {
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    _ => return Err(self.unwritten(key, error)),
+                },
             }
-            Err(error) if error.as_service_error().is_some_and(unmet) => Ok(Stored::Known),
-            Err(error) => Err(self.unwritten(key, error)),
         }
     }
 
@@ -194,11 +236,15 @@ impl Table {
     }
 }
 
-/// Whether a transaction was cancelled because a condition does not hold.
-fn unmet(error: &TransactWriteItemsError) -> bool {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
-    cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+/// Why a transaction was cancelled, step by step.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+fn reasons(error: &TransactWriteItemsError) -> Vec<&str> {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return Vec::new() };
+    cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect()
 }
+
+/// An expression that sets attributes, their names and their values.
+type Opening = (String, HashMap<String, String>, HashMap<String, AttributeValue>);
 
 fn owned((placeholder, name): (&str, &str)) -> (String, String) {
     (placeholder.to_owned(), name.to_owned())

@@ -9,6 +9,7 @@
 //! | registry, and what it replicates as last read | `registries` | `<registry>` |
 //! | loss: the source lost it or a tag of it, or a replica came after that | `image#…` | `loss#<source>` |
 //! | failure: a copy from the source failed | `image#…` | `failure#<source>#<tag, or nothing>` |
+//! | deletion of a replica whose source has the image | `image#…` | `gone#<registry>` |
 //! | expectation: the copies that a push should cause | `image#…` | `expect#<source>#<tag, or nothing>` |
 //! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
 //! | breaker | `breaker#<source>` | `state` |
@@ -271,13 +272,15 @@ pub enum Errand {
     Loss(Registry),
     /// A copy from a source failed.
     Failure(Registry, Option<Tag>),
+    /// A replica was deleted, although its source has the image as far as is known.
+    Deleted(Registry),
 }
 
 impl Errand {
     fn work(&self) -> Work {
         match self {
             Self::Loss(_) => Work::Mirror,
-            Self::Failure(..) => Work::Watch,
+            Self::Failure(..) | Self::Deleted(_) => Work::Watch,
         }
     }
 
@@ -285,6 +288,7 @@ impl Errand {
         match self {
             Self::Loss(source) => format!("loss#{source}"),
             Self::Failure(source, tag) => format!("failure#{source}#{}", tag_text(tag.as_ref())),
+            Self::Deleted(registry) => format!("gone#{registry}"),
         }
     }
 }
@@ -369,7 +373,7 @@ pub(super) fn part(item: &Item) -> Option<Part> {
     match kind {
         "placement" => Some(Part::Evidence),
         "fact" => Some(Part::Fact),
-        "loss" | "failure" => Some(Part::Errand),
+        "loss" | "failure" | "gone" => Some(Part::Errand),
         "deletion" => Some(Part::Deletion),
         "expect" => Some(Part::Expectation),
         _ => None,
@@ -392,7 +396,7 @@ pub(super) fn read_due(mut item: Item) -> Result<DueItem, Unreadable> {
     }
     let image: Image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
     match sk.split_once('#') {
-        Some(("loss" | "failure", _)) => Ok(DueItem::Errand(image, errand_of(&sk)?)),
+        Some(("loss" | "failure" | "gone", _)) => Ok(DueItem::Errand(image, errand_of(&sk)?)),
         Some(("deletion", _)) => Ok(DueItem::Deletion(image)),
         Some(("expect", _)) => Ok(DueItem::Expectation(image)),
         _ => Err(Unreadable::Key),
@@ -407,6 +411,7 @@ fn errand_of(sort_key: &str) -> Result<Errand, Unreadable> {
     let mut parts = sort_key.splitn(3, '#');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("loss"), Some(source), None) => Ok(Errand::Loss(source.parse()?)),
+        (Some("gone"), Some(registry), None) => Ok(Errand::Deleted(registry.parse()?)),
         (Some("failure"), Some(source), Some(tag)) => Ok(Errand::Failure(source.parse()?, read_tag(tag)?)),
         _ => Err(Unreadable::Key),
     }
