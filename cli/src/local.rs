@@ -109,6 +109,8 @@ impl Local {
         let watch = Watch {
             table: Table::new(client.clone(), EMBEDDED_NAME),
             registries: Registries::new(hub.clone(), roles.clone()),
+            // The queue is the simulator's.
+            dead_letters: None,
             name: "local".to_owned(),
         };
         let reconcile = Reconcile {
@@ -182,6 +184,7 @@ impl Local {
     pub async fn watch_now(&self) -> Result<watch::Summary, table::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
+        self.watch.tell_dead_letters(self.simulator.queue_lengths().1 as u64, clock.now()).await?;
         self.watch.run(|| clock.now(), until).await
     }
 

@@ -12,6 +12,8 @@ pub struct Config {
     pub table: String,
     /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
     pub roles: Roles,
+    /// `DEAD_LETTERS_URL`: the queue of what `record` could not record; without it nobody looks there.
+    pub dead_letters: Option<String>,
 }
 
 impl Config {
@@ -22,7 +24,8 @@ impl Config {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
-        environment.finish(Self { table, roles })
+        let dead_letters = environment.text("DEAD_LETTERS_URL");
+        environment.finish(Self { table, roles, dead_letters })
     }
 }
 

@@ -10,6 +10,7 @@ pub mod config;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::{
+    queue::DeadLetters,
     registry::Registries,
     retry::chain,
     table::{self, Dossier, Errand, Known, Stored, Table, Work},
@@ -37,6 +38,8 @@ pub struct Watch {
     pub table: Table,
     /// The registries, entered by the role that reads.
     pub registries: Registries,
+    /// What `record` could not record, if somebody says where.
+    pub dead_letters: Option<DeadLetters>,
     /// A name for this process, for the lease.
     pub name: String,
 }
@@ -95,6 +98,7 @@ impl Watch {
         }
         let mut summary = Summary::default();
         let done = self.look(&clock, until, &mut summary).await;
+        self.look_among_dead_letters(clock(), &mut summary).await;
         let told = self.tell(clock(), &mut summary).await;
         // The lease ends now; if this fails it ends by itself.
         if let Err(error) = self.table.take_lease(Work::Watch, &self.name, started, started).await {
@@ -406,6 +410,37 @@ impl Watch {
             lineage.image
         );
         let alert = Alert::told(Kind::PushedToReplica, &format!("{registry} {repository}"), message, now);
+        self.table.put_alert(&alert).await.map(drop)
+    }
+
+    // Dead letters
+
+    async fn look_among_dead_letters(&self, now: Timestamp, summary: &mut Summary) {
+        let Some(dead_letters) = &self.dead_letters else { return };
+        match dead_letters.count().await {
+            Ok(count) => {
+                if let Err(error) = self.tell_dead_letters(count, now).await {
+                    fail(summary, &error);
+                }
+            }
+            Err(failure) => {
+                summary.failures += 1;
+                warn!(error = chain(&failure), "cannot count the dead letters");
+            }
+        }
+    }
+
+    /// Tells of events that could not be recorded, if there are any; once a day.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn tell_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), table::Error> {
+        if count == 0 {
+            return Ok(());
+        }
+        let (events, what) = if count == 1 { ("1 event is", "it") } else { (&*format!("{count} events are"), "them") };
+        let message = format!("{events} among the dead letters: `record` could not record {what} in five tries");
+        let alert = Alert::told(Kind::PipelineUnhealthy, "dead letters", message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 

@@ -1,6 +1,6 @@
 //! The `watch` Lambda function: every minute, what is due.
 
-use aws::{registry::Registries, start, table::Table};
+use aws::{queue::DeadLetters, registry::Registries, start, table::Table};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -13,9 +13,11 @@ async fn main() -> Result<(), Error> {
     watch::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
+    let dead_letters = config.dead_letters.map(|url| DeadLetters::new(aws_sdk_sqs::Client::new(&sdk), url));
     let watch = Watch {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
         registries: Registries::new(sdk, config.roles),
+        dead_letters,
         name: start::process_name(),
     };
     let watch = &watch;

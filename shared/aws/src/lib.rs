@@ -1,6 +1,7 @@
 //! Every AWS call that ecr-lineage makes, and nothing that decides.
 
 pub mod environment;
+pub mod queue;
 pub mod registry;
 pub mod retry;
 pub mod start;
