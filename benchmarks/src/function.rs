@@ -107,7 +107,7 @@ impl Function {
         Ok((Self { process, invocations, answers }, cold))
     }
 
-    async fn invoke(&mut self, payload: String) -> Result<String, Error> {
+    pub(crate) async fn invoke(&mut self, payload: String) -> Result<String, Error> {
         self.invocations.send(payload)?;
         let answer = tokio::time::timeout(Duration::from_secs(60), self.answers.recv()).await?;
         Ok(answer.ok_or("the function ended")??)

@@ -1,11 +1,12 @@
-//! What `record` and `mirror` need, beside the same work in Python; what each kind of event costs; what the whole route on
-//! one machine takes. Run it with `benchmarks/run`, which builds and installs everything; see `benchmarks/README.md` for
-//! what the rows mean.
+//! What `record` and `mirror` need, beside the same work in Python; what `reconcile` needs, beside what is unavoidable; what
+//! each kind of event costs; what the whole route on one machine takes. Run it with `benchmarks/run`, which builds and
+//! installs everything; see `benchmarks/README.md` for what the rows mean.
 
 mod cost;
 mod events;
 mod function;
 mod mirror;
+mod reconcile;
 mod report;
 mod route;
 
@@ -51,6 +52,15 @@ enum Part {
         #[arg(long, default_value_t = 1_000)]
         images: u32,
     },
+    /// The reconcile function: whole registries, and what watch asks of ECR
+    Reconcile {
+        /// The release build of the reconcile function
+        #[arg(long)]
+        function: PathBuf,
+        /// How many images the three registries have
+        #[arg(long, default_value_t = 100_000)]
+        images: u32,
+    },
     /// The request units of events and questions
     Cost {
         /// How many images the table holds for the last column
@@ -75,6 +85,7 @@ async fn main() -> Result<ExitCode, Error> {
             mirror::compare(function, python, &mut report).await?;
             mirror::measure(*images, &mut report).await?;
         }
+        Part::Reconcile { function, images } => reconcile::measure(function, *images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }

@@ -1,0 +1,193 @@
+//! What `reconcile` needs for whole registries, beside what paging makes unavoidable; and what `watch` asks of ECR.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use cli::local::{Local, LocalSettings};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use simulator::{
+    Caller,
+    settings::{Lag, Settings},
+};
+use tokio::process::Command;
+
+use crate::{
+    Error,
+    function::{Function, cpu_seconds},
+    report::Report,
+};
+
+const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
+const REPLICAS: [(&str, &str); 2] = [("111122223333", "us-east-1"), ("444455556666", "ap-northeast-1")];
+const REGISTRIES: u32 = 3;
+
+/// Images in a repository: two pages of ECR's list.
+const IN_A_REPOSITORY: u32 = 1_667;
+
+/// As many as one page of either list may have.
+const PER_PAGE: u32 = 1_000;
+
+/// Lists so many images in three registries: all of them unknown, then all known; and a tenth of them, for memory.
+pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -> Result<(), Error> {
+    let few = memory(function, images / 10).await?;
+    let repositories = images / REGISTRIES / IN_A_REPOSITORY;
+    let local = prepare(repositories).await?;
+    let all = f64::from(repositories * IN_A_REPOSITORY * REGISTRIES);
+    let what = |text: &str| format!("{all} images in 3 registries: {text}");
+    let pages = REGISTRIES * (repositories.div_ceil(PER_PAGE) + repositories * IN_A_REPOSITORY.div_ceil(PER_PAGE));
+
+    let first = run(&local).await?;
+    if first.unknown != all {
+        return Err(format!("{} of {all} images were unknown: not as many as are there", first.unknown).into());
+    }
+    report.alone(what("write units of the first run, per image"), "units", first.written / all, None);
+    report.alone(what("wall time of the first run, per image"), "ms", first.seconds * 1e3 / all, None);
+    report.alone(what("ECR calls of the first run, settings compared"), "calls", first.calls, None);
+    let next = run(&local).await?;
+    report.beside(&what("ECR calls, beside pages of lists"), "calls", next.calls, f64::from(pages), 1.0 / 1.05);
+    report.alone(what("read units per 1,000 images"), "units", next.read * 1e3 / all, None);
+    report.alone(
+        what("write units per repository and registry"),
+        "units",
+        next.written / f64::from(repositories * 3),
+        None,
+    );
+    report.alone(what("CPU, registries and table included"), "s", next.cpu, None);
+    local.close().await;
+
+    let many = memory(function, images).await?;
+    report.alone(what("peak memory"), "MiB", many, None);
+    report.beside(&what("peak memory, beside a tenth of them"), "MiB", many, few, 1.0 / 1.2);
+    watch(report).await
+}
+
+/// What a run took.
+struct Taken {
+    unknown: f64,
+    calls: f64,
+    read: f64,
+    written: f64,
+    seconds: f64,
+    cpu: f64,
+}
+
+/// Lists everything, a day after the last time.
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+async fn run(local: &Local) -> Result<Taken, Error> {
+    local.simulator.step(Duration::from_secs(25 * 3_600));
+    let (calls, units) = (local.reconcile.registries.calls(), local.reconcile.table.units());
+    let (cpu, started) = (cpu_seconds("self")?, Instant::now());
+    let summary = local.reconcile_now().await?;
+    if (summary.registries, summary.failures, summary.found.vanished, summary.found.changed) != (3, 0, 0, 0) {
+        return Err(format!("not everything was as it should be: {summary:?}").into());
+    }
+    let after = local.reconcile.table.units();
+    Ok(Taken {
+        unknown: summary.found.unknown as f64,
+        calls: (local.reconcile.registries.calls() - calls) as f64,
+        read: after.0 - units.0,
+        written: after.1 - units.1,
+        seconds: started.elapsed().as_secs_f64(),
+        cpu: cpu_seconds("self")? - cpu,
+    })
+}
+
+/// The peak memory of the function itself when it lists images that it knows.
+async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
+    let local = prepare(images / REGISTRIES / IN_A_REPOSITORY).await?;
+    run(&local).await?;
+    // The function's clock is the wall's, ten days later: so the registries are due.
+    let environment = [
+        ("READ_ROLE", "ecr-lineage-read"),
+        ("RECONCILE_CALLS_PER_SECOND", "1000"),
+        ("AWS_ENDPOINT_URL", local.endpoint.as_str()),
+    ];
+    let (mut process, _) =
+        Function::start(Command::new(function), "ecr-lineage", &local.endpoint, &environment).await?;
+    let answer: Value = serde_json::from_str(&process.invoke("{}".to_owned()).await?)?;
+    let listed = |name: &str| answer.get(name).and_then(Value::as_u64);
+    if (listed("registries"), listed("failures")) != (Some(3), Some(0)) {
+        return Err(format!("the function did not list everything: {answer}").into());
+    }
+    let peak = process.peak_mebibytes()?;
+    local.close().await;
+    Ok(peak)
+}
+
+/// Three registries with so many repositories, of whose images no event told.
+async fn prepare(repositories: u32) -> Result<Local, Error> {
+    let lag = Lag::exactly("10s".parse()?);
+    let now = Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?;
+    let registries = Settings { lag, ..Settings::default() };
+    let mut local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
+    let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
+    for replica in REPLICAS {
+        call(&local, replica, "PutRegistryPolicy", json!({"policyText": allow.to_string()}))?;
+    }
+    let to = REPLICAS.map(|(account, region)| json!({"region": region, "registryId": account}));
+    let rules = json!({"rules": [{"destinations": to}]});
+    call(&local, SOURCE, "PutReplicationConfiguration", json!({"replicationConfiguration": rules}))?;
+    local.simulator.step(Duration::from_secs(3_600));
+    local.deliver_now().await;
+    // So that what is copied is known, and settings are compared.
+    local.watch_now().await?;
+    local.simulator.set(|settings| settings.trouble.lost = 1.0);
+    for repository in 0..repositories {
+        let name = format!("team/app-{repository}");
+        call(&local, SOURCE, "CreateRepository", json!({"repositoryName": name}))?;
+        for number in 0..IN_A_REPOSITORY {
+            let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": number});
+            let manifest =
+                json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": name});
+            let tag = format!("build-{number}");
+            let body = json!({"repositoryName": name, "imageManifest": manifest.to_string(), "imageTag": tag});
+            call(&local, SOURCE, "PutImage", body)?;
+        }
+        local.simulator.step(Duration::from_secs(60));
+    }
+    local.simulator.set(|settings| settings.trouble.lost = 0.0);
+    let known = [SOURCE].into_iter().chain(REPLICAS).map(|(account, region)| format!("{account}/{region}").parse());
+    local.reconcile.known = known.collect::<Result<_, _>>()?;
+    Ok(local)
+}
+
+/// What `watch` asks of ECR when the events of all copies arrive.
+async fn watch(report: &mut Report) -> Result<(), Error> {
+    const PUSHES: u32 = 300;
+    let local = prepare(0).await?;
+    call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
+    let before = (local.watch.registries.calls(), local.watch.table.units());
+    for number in 0..PUSHES {
+        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": number}});
+        let tag = format!("build-{number}");
+        let body = json!({"repositoryName": "team/app", "imageManifest": manifest.to_string(), "imageTag": tag});
+        call(&local, SOURCE, "PutImage", body)?;
+    }
+    local.simulator.step(Duration::from_secs(60));
+    local.deliver_now().await;
+    local.simulator.step(Duration::from_secs(31 * 60));
+    let summary = local.watch_now().await?;
+    let after = local.watch.table.units();
+    if (summary.images, summary.troubles, summary.failures) != (PUSHES as usize, 0, 0) {
+        return Err(format!("not every push was looked at: {summary:?}").into());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few")]
+    let calls = (local.watch.registries.calls() - before.0) as f64;
+    report.alone("watch: ECR calls per push whose copies arrived", "calls", calls / f64::from(PUSHES), Some(0.0));
+    report.alone("watch: read units per push", "units", (after.0 - before.1.0) / f64::from(PUSHES), None);
+    report.alone("watch: write units per push", "units", (after.1 - before.1.1) / f64::from(PUSHES), None);
+    local.close().await;
+    Ok(())
+}
+
+fn call(local: &Local, (account, region): (&str, &str), operation: &str, body: Value) -> Result<Value, Error> {
+    let arn = format!("arn:aws:iam::{account}:role/pipeline");
+    let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+    match local.simulator.call(&caller, operation, body.to_string().as_bytes()) {
+        Some(Ok(answer)) => Ok(answer),
+        refused => Err(format!("{operation}: {refused:?}").into()),
+    }
+}
