@@ -13,9 +13,10 @@ mod item;
 mod list;
 mod record;
 
+pub use alert::alert_of;
 pub use deletion::{Dossier, Due};
 pub use expectation::ToWatch;
-pub use item::{Errand, Known, Work};
+pub use item::{Errand, Known, Unreadable, Work};
 pub use record::Recorded;
 
 use std::{
