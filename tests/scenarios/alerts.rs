@@ -125,9 +125,10 @@ impl HttpConnector for Events {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         assert_eq!(request.headers().get("x-amz-target"), Some("AWSEvents.PutEvents"));
         let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-        HttpConnectorFuture::ready(self.answer(&asked).map(|(status, body)| {
-            HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string()))
-        }))
+        HttpConnectorFuture::ready(
+            self.answer(&asked)
+                .map(|(status, body)| HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string()))),
+        )
     }
 }
 

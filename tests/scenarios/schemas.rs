@@ -90,13 +90,12 @@ async fn garbage_is_not_valid() {
             let names = event.pointer(of).unwrap().as_object().unwrap().keys();
             fields.extend(names.map(|name| format!("{of}/{name}")));
         }
-        let (open, enough) = (["subject", "message", "next", "title", "text", "id", "incident", "key"], 20);
-        assert!(fields.len() > enough - 5);
+        assert!(fields.len() > 15, "{fields:?}");
+        let texts = ["subject", "message", "next", "title", "text", "id", "incident", "key"];
         for field in fields {
             let garbage = [json!({"garbage": true}), json!(""), json!("garbage\n")];
-            // Texts may be anything but something else.
-            let open = open.iter().any(|name| field.ends_with(&format!("/{name}")));
-            for garbage in garbage.into_iter().take(if open { 1 } else { 3 }) {
+            let is_text = texts.iter().any(|name| field.ends_with(&format!("/{name}")));
+            for garbage in garbage.into_iter().take(if is_text { 1 } else { 3 }) {
                 let mut event = event.clone();
                 *event.pointer_mut(&field).unwrap() = garbage;
                 assert!(!validator.is_valid(&event), "{field} {event}");
@@ -111,8 +110,8 @@ async fn garbage_is_not_valid() {
     }
 }
 
-#[tokio::test]
-async fn the_examples_are_valid() {
+#[test]
+fn the_examples_are_valid() {
     for (kind, validator) in validators() {
         let examples = schema(kind.word())["examples"].clone();
         for example in examples.as_array().unwrap() {

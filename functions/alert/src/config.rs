@@ -31,7 +31,10 @@ mod tests {
         assert_eq!(named, Ok(Config { bus: "default".into() }));
         for nothing in [None, Some(String::new())] {
             let error = Config::read(|_| nothing.clone()).unwrap_err();
-            assert_eq!(error.to_string(), "environment variable `BUS_NAME` is not set: the event bus, such as `default`");
+            assert_eq!(
+                error.to_string(),
+                "environment variable `BUS_NAME` is not set: the event bus, such as `default`"
+            );
         }
     }
 }

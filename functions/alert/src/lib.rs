@@ -12,21 +12,28 @@ use aws::{
     retry::{Disposition, Failure, chain},
     table,
 };
-use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
+use aws_lambda_events::{
+    dynamodb::Event,
+    streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
+};
 use metrics::{counter, describe_counter};
 use tracing::{error, warn};
 
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
     describe_counter!("AlertsPublished", metrics::Unit::Count, "alerts that the bus took, repeats included");
-    describe_counter!("AlertFailures", metrics::Unit::Count, "records of alerts that were not published, to come again");
+    describe_counter!(
+        "AlertFailures",
+        metrics::Unit::Count,
+        "records of alerts that were not published, to come again"
+    );
 }
 
 /// Publishes the alerts of one batch of changes, whatever else there is in it.
 pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
     let mut alerts = Vec::new();
     let mut numbers = Vec::new();
-    let mut response = DynamoDbEventResponse::default();
+    let mut failed = Vec::new();
     for record in batch.records {
         if record.event_name != "INSERT" {
             continue;
@@ -42,7 +49,7 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
             Err(reject) => {
                 counter!("AlertFailures").increment(1);
                 error!(record.number = number, error = chain(&reject), "not an alert, bound for the failed batches");
-                response.add_failure(number);
+                failed.push(number);
             }
         }
     }
@@ -52,10 +59,19 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
             Err(failure) => {
                 counter!("AlertFailures").increment(1);
                 log_failure(&alert.id, &failure);
-                response.add_failure(number);
+                failed.push(number);
             }
         }
     }
+    let mut response = DynamoDbEventResponse::default();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|number| {
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = Some(number);
+            failure
+        })
+        .collect();
     response
 }
 
