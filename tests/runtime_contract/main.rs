@@ -2,14 +2,15 @@
 //! and Lambda, held by a program that nobody here wrote.
 //! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
-//! `RECORD_FUNCTION` and `MIRROR_FUNCTION` name the builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
+//! `RECORD_FUNCTION`, `MIRROR_FUNCTION` and `ALERT_FUNCTION` name the builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use cli::{
     embedded::Embedded,
     local::{Local, LocalSettings},
 };
+use domain::alert::{Alert, Kind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Caller, settings::Lag};
@@ -188,4 +190,69 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
     let printed = printed.await.unwrap();
     assert!(local.simulator.held().is_empty());
     assert!(printed.contains("\"Deletions\""), "{printed}");
+}
+
+/// Answers one PutEvents with one entry, and tells what it was asked.
+fn answer_one(listener: TcpListener) -> mpsc::Receiver<Value> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(connection.try_clone().unwrap());
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            match line.to_lowercase().trim().split_once(": ") {
+                Some(("content-length", bytes)) => length = bytes.parse().unwrap(),
+                Some(("x-amz-target", target)) => assert_eq!(target, "awsevents.putevents"),
+                _ if line.trim().is_empty() => break,
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let answer = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}).to_string();
+        write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+        tell.send(serde_json::from_slice(&body).unwrap()).unwrap();
+    });
+    told
+}
+
+#[test]
+fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
+    let now: Timestamp = "2026-11-02T10:00:00Z".parse().unwrap();
+    let alert = Alert::told(Kind::BreakerOpened, "111122223333/eu-west-1", "too much at once".into(), now);
+    let mut image = json!({"pk": {"S": "alert#2026-11-02"}, "sk": {"S": alert.id}});
+    for (name, value) in serde_json::to_value(&alert).unwrap().as_object().unwrap() {
+        image[name] = json!({"S": value});
+    }
+    let record = |number: &str, image: &Value| {
+        json!({
+            "eventID": number, "eventName": "INSERT", "awsRegion": "us-east-1", "eventSource": "aws:dynamodb",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1793613600, "Keys": {"pk": image["pk"], "sk": image["sk"]},
+                "NewImage": image, "SequenceNumber": number, "SizeBytes": 400, "StreamViewType": "NEW_IMAGE",
+            },
+        })
+    };
+    let broken = json!({"pk": image["pk"], "sk": {"S": "broken"}});
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let bus = format!("http://{}", listener.local_addr().unwrap());
+    let told = answer_one(listener);
+    let environment = [("BUS_NAME", "alerts"), ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str())];
+    let lambda = Lambda::start("ALERT_FUNCTION", "http://127.0.0.1:1", &environment);
+    let answer = lambda.invoke(&json!({"Records": [record("100", &image), record("200", &broken)]}));
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "200"}]}));
+
+    let asked = told.recv_timeout(Duration::from_secs(5)).unwrap();
+    let [entry] = asked["Entries"].as_array().unwrap().as_slice() else { panic!("{asked}") };
+    assert_eq!(entry["EventBusName"], "alerts");
+    assert_eq!(entry["DetailType"], "ECR Lineage Breaker Opened");
+    let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["id"], alert.id);
+
+    let printed = lambda.end();
+    assert!(printed.contains("\"AlertsPublished\":1"), "{printed}");
+    assert!(printed.contains("not an alert, bound for the failed batches"), "{printed}");
 }

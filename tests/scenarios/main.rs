@@ -8,6 +8,9 @@
 //! - `mirror`: replicas that follow their sources, and replicas that must not.
 //! - `watch`: copies that are late, failed, missing, or arrived although no event told, and what is said of them.
 //! - `reconcile`: what no event told, found by listing registries.
+//! - `alerts`: alerts onto a bus that goes wrong; none is lost, and repeats are known by their id.
+//! - `schemas`: what is published is what the schemas in `infra/schemas` say.
+//! - `channels`: what `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -25,7 +28,9 @@
     reason = "a test says what it expects by panicking"
 )]
 
+mod alerts;
 mod batches;
+mod channels;
 mod definition;
 mod deletions;
 mod events;
@@ -39,6 +44,7 @@ mod reconcile;
 mod registries;
 mod route;
 mod samples;
+mod schemas;
 mod store;
 mod units;
 mod watch;

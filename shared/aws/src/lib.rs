@@ -1,5 +1,6 @@
 //! Every AWS call that ecr-lineage makes, and nothing that decides.
 
+pub mod bus;
 pub mod environment;
 pub mod queue;
 pub mod registry;

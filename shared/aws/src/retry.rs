@@ -66,6 +66,12 @@ impl Failure {
         Self::unclear("the service left the whole batch unprocessed, repeatedly".to_owned())
     }
 
+    /// A part of a call that the service refused while it answered the call.
+    pub(crate) fn refused(code: &str, message: &str) -> Self {
+        let message = format!("{code}: {message}");
+        Self { disposition: Disposition::Retry, code: Some(code.to_owned()), message, source: None }
+    }
+
     /// An answer that does not say what it should: who asks again may be told.
     pub(crate) fn unclear(message: String) -> Self {
         Self { disposition: Disposition::Retry, code: None, message, source: None }

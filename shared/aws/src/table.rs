@@ -14,9 +14,10 @@ mod list;
 mod reconcile;
 mod record;
 
+pub use alert::alert_of;
 pub use deletion::{Dossier, Due};
 pub use expectation::ToWatch;
-pub use item::{Errand, Known, Work};
+pub use item::{Errand, Known, Unreadable, Work};
 pub use reconcile::{Found, Run, Task};
 pub use record::Recorded;
 

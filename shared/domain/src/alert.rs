@@ -192,7 +192,9 @@ impl Kind {
         format!("ECR Lineage {}", words.join(" "))
     }
 
-    fn severity(self) -> Severity {
+    /// How soon a person should look, while it is not over.
+    #[must_use]
+    pub fn severity(self) -> Severity {
         match self {
             Self::BreakerReset
             | Self::PushedToReplica

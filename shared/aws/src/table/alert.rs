@@ -15,6 +15,18 @@ use jiff::Timestamp;
 use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
 use crate::retry::Failure;
 
+/// The alert that a record of the table's stream tells of: its key, and the item as it became. None if it is not of an
+/// alert.
+///
+/// # Errors
+/// When it should be one, and cannot be read.
+pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, item::Unreadable> {
+    if !item::is_alert(&key.into()) {
+        return Ok(None);
+    }
+    item::read_alert(item.into()).map(Some)
+}
+
 impl Table {
     /// Stores an alert, unless it is there.
     ///

@@ -500,8 +500,16 @@ pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, Unreadable> {
     Ok(BreakerPart::Count(place, serde_dynamo::from_item(item)?))
 }
 
+/// What the partitions of alerts begin with, and no other.
+const ALERTS: &str = "alert#";
+
 pub(super) fn pk_of_alerts(time: Timestamp) -> String {
-    format!("alert#{}", alert::day(time))
+    format!("{ALERTS}{}", alert::day(time))
+}
+
+/// Whether an item, or its key alone, is that of an alert.
+pub(super) fn is_alert(item: &Item) -> bool {
+    item.get("pk").and_then(|pk| pk.as_s().ok()).is_some_and(|pk| pk.starts_with(ALERTS))
 }
 
 pub(super) fn alert(alert: &Alert) -> Result<Item, Unreadable> {

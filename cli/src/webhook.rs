@@ -1,0 +1,77 @@
+//! Alerts to a URL, as an EventBridge API destination sends them.
+
+use std::time::Duration;
+
+use aws::bus::{Detail, SOURCE};
+use domain::alert::Alert;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often an alert is sent, with a pause in between that doubles.
+const TRIES: u32 = 5;
+
+/// An alert as the event that EventBridge sends on.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
+#[derive(Debug, Serialize)]
+struct Event<'a> {
+    version: &'static str,
+    /// The same for the same alert, as EventBridge's are not.
+    id: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    source: &'static str,
+    account: &'a str,
+    time: jiff::Timestamp,
+    region: &'a str,
+    resources: [&'static str; 0],
+    detail: Detail<'a>,
+}
+
+/// The body of the request about an alert, from an account and its region.
+#[must_use]
+pub fn body(alert: &Alert, account: &str, region: &str) -> String {
+    let hash = Sha256::digest(alert.id.as_bytes());
+    let hex = |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let event = Event {
+        version: "0",
+        id: [hex(0, 4), hex(4, 6), hex(6, 8), hex(8, 10), hex(10, 16)].join("-"),
+        detail_type: alert.kind.detail_type(),
+        source: SOURCE,
+        account,
+        time: alert.time,
+        region,
+        resources: [],
+        detail: Detail::of(alert),
+    };
+    // An alert is always JSON.
+    serde_json::to_string(&event).unwrap_or_default()
+}
+
+/// Sends the bodies that come to a URL, one after the other, until nobody has more. Who asks is told what could not be sent.
+pub async fn send(url: String, mut bodies: mpsc::UnboundedReceiver<String>, fail: impl Fn(&str)) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
+    while let Some(body) = bodies.recv().await {
+        let mut pause = Duration::from_millis(500);
+        for tried in 1..=TRIES {
+            let (agent, url, body) = (agent.clone(), url.clone(), body.clone());
+            let sent = tokio::task::spawn_blocking(move || {
+                agent.post(&url).content_type("application/json").send(body).map(drop)
+            });
+            let why = match sent.await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            if tried == TRIES {
+                fail(&format!("the webhook did not take an alert in {TRIES} tries: {why}"));
+            } else {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+}

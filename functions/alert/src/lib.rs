@@ -1,0 +1,87 @@
+//! Alerts from the table's stream onto the event bus.
+//!
+//! A batch of changes comes in; alerts that are new in the table are published, and what failed goes back. Lambda then
+//! sends the first that failed and everything after it again, so that an alert may be published twice: always with the
+//! same id, by which whoever listens knows it.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
+
+pub mod config;
+
+use aws::{
+    bus::Bus,
+    retry::{Disposition, Failure, chain},
+    table,
+};
+use aws_lambda_events::{
+    dynamodb::Event,
+    streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
+};
+use metrics::{counter, describe_counter};
+use tracing::{error, warn};
+
+/// Tells CloudWatch the units of the metrics below.
+pub fn describe_metrics() {
+    describe_counter!("AlertsPublished", metrics::Unit::Count, "alerts that the bus took, repeats included");
+    describe_counter!(
+        "AlertFailures",
+        metrics::Unit::Count,
+        "records of alerts that were not published, to come again"
+    );
+}
+
+/// Publishes the alerts of one batch of changes, whatever else there is in it.
+pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
+    let mut alerts = Vec::new();
+    let mut numbers = Vec::new();
+    let mut failed = Vec::new();
+    for record in batch.records {
+        if record.event_name != "INSERT" {
+            continue;
+        }
+        // Without a number a record cannot be named in the answer, and nothing of the batch is done; a stream always has one.
+        let number = record.change.sequence_number.unwrap_or_default();
+        match table::alert_of(record.change.keys, record.change.new_image) {
+            Ok(Some(alert)) => {
+                alerts.push(alert);
+                numbers.push(number);
+            }
+            Ok(None) => {}
+            Err(reject) => {
+                counter!("AlertFailures").increment(1);
+                error!(record.number = number, error = chain(&reject), "not an alert, bound for the failed batches");
+                failed.push(number);
+            }
+        }
+    }
+    for ((alert, number), answer) in alerts.iter().zip(numbers).zip(bus.publish(&alerts).await) {
+        match answer {
+            Ok(()) => counter!("AlertsPublished").increment(1),
+            Err(failure) => {
+                counter!("AlertFailures").increment(1);
+                log_failure(&alert.id, &failure);
+                failed.push(number);
+            }
+        }
+    }
+    let mut response = DynamoDbEventResponse::default();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|number| {
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = Some(number);
+            failure
+        })
+        .collect();
+    response
+}
+
+fn log_failure(alert: &str, failure: &Failure) {
+    match failure.disposition {
+        Disposition::Retry => {
+            warn!(alert.id = alert, error = chain(failure), "not published, will be tried again");
+        }
+        Disposition::Reject => {
+            error!(alert.id = alert, error = chain(failure), "cannot be published, bound for the failed batches");
+        }
+    }
+}

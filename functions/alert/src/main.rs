@@ -1,0 +1,22 @@
+//! The `alert` Lambda function: alerts from the table's stream onto the event bus.
+
+use alert::config::Config;
+use aws::{bus::Bus, start};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    alert::describe_metrics();
+    let config = Config::read(|name| std::env::var(name).ok())?;
+    let sdk = start::loader().load().await;
+    let bus = Bus::new(aws_sdk_eventbridge::Client::new(&sdk), config.bus);
+    let bus = &bus;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        let response = alert::handle(bus, event.payload).await;
+        metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
+        Ok::<_, Error>(response)
+    }))
+    .await
+}

@@ -1,0 +1,428 @@
+//! Alerts from the table's stream through the `alert` function onto a bus that can go wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use aws::bus::Bus;
+use aws_lambda_events::dynamodb::Event;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_eventbridge::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, http::HttpRequest, http::HttpResponse, retry::RetryConfig},
+};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+use domain::alert::{Alert, Incident, Kind, State, day};
+use jiff::{SignedDuration, Timestamp};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use serde_json::{Value, json};
+
+use crate::{
+    events::{IRELAND, TOKYO, image},
+    store::Store,
+};
+
+// A bus
+
+/// What becomes of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// Everything is taken.
+    Taken,
+    /// Some places of the call are refused, and the rest is taken.
+    Partly(Vec<usize>),
+    /// The call is refused, and nothing is taken.
+    Refused,
+    /// Everything is taken, and the answer is lost.
+    Lost,
+    /// Everything is taken, and the answer tells of one entry less.
+    Short,
+}
+
+/// EventBridge, as far as PutEvents goes: it refuses what EventBridge refuses, and goes wrong when told.
+#[derive(Debug, Clone, Default)]
+struct Events {
+    /// What becomes of the next calls; all that come after are taken.
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    /// The entries of each call.
+    calls: Arc<Mutex<Vec<Vec<Value>>>>,
+    /// Everything that was taken.
+    taken: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Events {
+    fn fated(fates: impl IntoIterator<Item = Fate>) -> Self {
+        Self { fates: Arc::new(Mutex::new(fates.into_iter().collect())), ..Self::default() }
+    }
+
+    /// The bus, through a client without retries of its own.
+    fn bus(&self) -> Bus {
+        let config = aws_sdk_eventbridge::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("111122223333", "secret", None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .http_client(SharedHttpClient::new(self.clone()));
+        Bus::new(Client::from_conf(config.build()), "alerts")
+    }
+
+    /// How many entries each call had.
+    fn sizes(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().iter().map(Vec::len).collect()
+    }
+
+    /// The ids of the alerts that were taken, in order.
+    fn ids(&self) -> Vec<String> {
+        self.taken.lock().unwrap().iter().map(|entry| detail(entry)["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn answer(&self, asked: &Value) -> Result<(u16, Value), ConnectorError> {
+        let entries = asked["Entries"].as_array().unwrap().clone();
+        self.calls.lock().unwrap().push(entries.clone());
+        // An entry may have 1 MB: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+        let large = entries.iter().any(|entry| entry["Detail"].as_str().unwrap().len() > 1_000_000);
+        if entries.len() > 10 || large {
+            return Ok((400, json!({"__type": "ValidationException", "message": "too much"})));
+        }
+        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Taken);
+        if fate == Fate::Refused {
+            return Ok((400, json!({"__type": "AccessDeniedException", "message": "not yours"})));
+        }
+        let refused = if let Fate::Partly(places) = &fate { places.as_slice() } else { &[] };
+        let mut answers = Vec::new();
+        for (place, entry) in entries.into_iter().enumerate() {
+            if refused.contains(&place) {
+                answers.push(json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}));
+            } else {
+                answers.push(json!({"EventId": format!("event-{place}")}));
+                self.taken.lock().unwrap().push(entry);
+            }
+        }
+        match fate {
+            Fate::Lost => return Err(ConnectorError::io("the network is gone".into())),
+            Fate::Short => _ = answers.pop(),
+            _ => {}
+        }
+        Ok((200, json!({"FailedEntryCount": refused.len(), "Entries": answers})))
+    }
+}
+
+impl HttpClient for Events {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Events {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        assert_eq!(request.headers().get("x-amz-target"), Some("AWSEvents.PutEvents"));
+        let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        HttpConnectorFuture::ready(
+            self.answer(&asked)
+                .map(|(status, body)| HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string()))),
+        )
+    }
+}
+
+fn detail(entry: &Value) -> Value {
+    serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap()
+}
+
+/// The events that alerts become, as whoever listens to the bus gets them.
+pub(crate) async fn published(alerts: &[Alert]) -> Vec<Value> {
+    let events = Events::default();
+    assert!(events.bus().publish(alerts).await.iter().all(Result::is_ok));
+    let taken = events.taken.lock().unwrap();
+    let event = |entry: &Value| {
+        let time = Timestamp::from_second(entry["Time"].as_f64().unwrap() as i64).unwrap();
+        json!({
+            "version": "0", "id": "0d079340-135a-c8c6-95c2-41fb8f496c53", "detail-type": entry["DetailType"],
+            "source": entry["Source"], "account": "111122223333", "time": time.to_string(), "region": "eu-west-1",
+            "resources": [], "detail": detail(entry),
+        })
+    };
+    taken.iter().map(event).collect()
+}
+
+// Alerts
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    "2026-11-02T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
+}
+
+/// Kinds that are told as incidents: that they began, that they last, and that they are over.
+pub(crate) const INCIDENTS: [Kind; 4] =
+    [Kind::ReplicationLate, Kind::ReplicationFailed, Kind::ReplicationMissing, Kind::ReplicaUntagged];
+
+/// The three alerts of an incident.
+pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
+    let mut incident = Incident {
+        kind,
+        source: IRELAND.parse().unwrap(),
+        destination: TOKYO.parse().unwrap(),
+        opened_at: at(0),
+        count: 3,
+        open: 3,
+        arrived: 0,
+        image: image('a').parse().unwrap(),
+        why: why.to_owned(),
+        told: 0,
+        told_at: None,
+    };
+    let opened = incident.due(at(0)).unwrap();
+    (incident.told, incident.told_at) = (1, Some(at(0)));
+    let open = incident.due(at(3_600)).unwrap();
+    (incident.told, incident.told_at) = (2, Some(at(3_600)));
+    (incident.open, incident.arrived) = (0, 3);
+    [opened, open, incident.due(at(4_000)).unwrap()]
+}
+
+/// Alerts of every kind and state, with texts and names as bad as they can be.
+pub(crate) fn every_alert() -> Vec<Alert> {
+    let why = "ECR said \"no\\such\trule\": <!channel>,\nand more ".to_owned() + &"much more ".repeat(1_000);
+    let mut alerts = Vec::new();
+    for kind in Kind::ALL {
+        if INCIDENTS.contains(&kind) {
+            alerts.extend(incident(kind, &why));
+            continue;
+        }
+        let longest = format!("{IRELAND} {}", "a".repeat(256));
+        for subject in ["policy", IRELAND, &longest] {
+            alerts.push(Alert::told(kind, subject, why.clone(), at(0)));
+        }
+    }
+    let states: BTreeSet<State> = alerts.iter().map(|alert| alert.state).collect();
+    assert_eq!(states.len(), 4);
+    alerts
+}
+
+/// So many alerts with ids of their own.
+fn alerts(count: usize) -> Vec<Alert> {
+    let alert = |place| Alert::told(Kind::DriftFound, &format!("{IRELAND} team/app{place}"), "3 tags".into(), at(0));
+    (0..count).map(alert).collect()
+}
+
+fn ids(alerts: &[Alert]) -> Vec<String> {
+    alerts.iter().map(|alert| alert.id.clone()).collect()
+}
+
+// Records of the stream
+
+/// An item as DynamoDB writes it.
+fn item(alert: &Alert) -> Value {
+    let fields = serde_json::to_value(alert).unwrap();
+    let mut item = json!({"pk": {"S": format!("alert#{}", day(alert.time))}, "sk": {"S": alert.id}});
+    for (name, value) in fields.as_object().unwrap() {
+        item[name] = match value {
+            Value::Number(number) => json!({"N": number.to_string()}),
+            text => json!({"S": text}),
+        };
+    }
+    item
+}
+
+fn record(name: &str, number: usize, item: &Value) -> Value {
+    let keys = json!({"pk": item["pk"], "sk": item["sk"]});
+    json!({
+        "eventID": format!("{number:032x}"), "eventName": name, "eventVersion": "1.1", "eventSource": "aws:dynamodb",
+        "awsRegion": "eu-west-1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:111122223333:table/lineage/stream/1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1793613600.0, "Keys": keys, "NewImage": item, "SizeBytes": 500,
+            "SequenceNumber": format!("{number:021}"), "StreamViewType": "NEW_IMAGE",
+        },
+    })
+}
+
+fn inserted(alerts: &[Alert]) -> Vec<Value> {
+    alerts.iter().enumerate().map(|(number, alert)| record("INSERT", number, &item(alert))).collect()
+}
+
+/// Hands records to the function, and returns the places of those it reports, by their numbers.
+async fn deliver(bus: &Bus, records: &[Value]) -> Vec<usize> {
+    let batch: Event = serde_json::from_value(json!({"Records": records})).unwrap();
+    let answer = serde_json::to_value(alert::handle(bus, batch).await).unwrap();
+    let failures = answer["batchItemFailures"].as_array().unwrap().iter();
+    let numbers = failures.map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned());
+    let place = |number: String| {
+        let known = |record: &Value| record["dynamodb"]["SequenceNumber"] == number.as_str();
+        records.iter().position(known).unwrap()
+    };
+    numbers.map(place).collect()
+}
+
+// Tests
+
+#[tokio::test]
+async fn an_alert_becomes_an_event() {
+    let events = Events::default();
+    let [alert, ..] = incident(Kind::ReplicationLate, "team/app:v1 is under way for 31 minutes");
+    assert!(deliver(&events.bus(), &inserted(&[alert])).await.is_empty());
+    let mut entry = events.taken.lock().unwrap()[0].clone();
+    entry["Detail"] = detail(&entry);
+    insta::assert_json_snapshot!(entry);
+}
+
+#[tokio::test]
+async fn what_the_table_stores_is_what_the_stream_tells_and_the_function_reads() {
+    let store = Store::new().await;
+    let stored = every_alert();
+    let mut told = BTreeMap::new();
+    for alert in &stored {
+        store.table.put_alert(alert).await.unwrap();
+        let attribute = |(name, value): (&String, &Value)| {
+            let text = |of: &str| value[of].as_str().map(str::to_owned);
+            let value = text("S").map(AttributeValue::S).or(text("N").map(AttributeValue::N)).unwrap();
+            (name.clone(), format!("{value:?}"))
+        };
+        let item = item(alert);
+        let key = ["pk", "sk"].map(|name| item[name]["S"].as_str().unwrap().to_owned());
+        told.insert(key.into(), item.as_object().unwrap().iter().map(attribute).collect());
+    }
+    assert_eq!(store.dump().await, told);
+    let events = Events::default();
+    assert!(deliver(&events.bus(), &inserted(&stored)).await.is_empty());
+    assert_eq!(events.ids(), ids(&stored));
+}
+
+#[tokio::test]
+async fn a_call_has_ten_alerts_at_most() {
+    let events = Events::default();
+    assert!(deliver(&events.bus(), &inserted(&alerts(25))).await.is_empty());
+    assert_eq!(events.sizes(), [10, 10, 5]);
+    assert_eq!(events.ids(), ids(&alerts(25)));
+    assert!(deliver(&events.bus(), &[]).await.is_empty());
+    assert_eq!(events.sizes().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_refused_is_sent_again() {
+    let events = Events::fated([Fate::Partly(vec![1, 3]), Fate::Partly(vec![1])]);
+    assert!(deliver(&events.bus(), &inserted(&alerts(4))).await.is_empty());
+    assert_eq!(events.sizes(), [4, 2, 1]);
+    let [a, b, c, d] = ids(&alerts(4)).try_into().unwrap();
+    assert_eq!(events.ids(), [a, c, b, d]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_long_is_reported_alone() {
+    let events = Events::fated([vec![2], vec![0], vec![0], vec![0]].map(Fate::Partly));
+    let start = tokio::time::Instant::now();
+    assert_eq!(deliver(&events.bus(), &inserted(&alerts(4))).await, [2]);
+    assert_eq!(start.elapsed().as_millis(), 700);
+    assert_eq!(events.sizes(), [4, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_is_reported_whole_and_the_next_one_is_made() {
+    let events = Events::fated([Fate::Refused]);
+    assert_eq!(deliver(&events.bus(), &inserted(&alerts(12))).await, (0..10).collect::<Vec<_>>());
+    assert_eq!(events.ids(), ids(&alerts(12)[10..]));
+}
+
+#[tokio::test]
+async fn an_alert_that_is_too_large_does_not_hold_back_the_others() {
+    let mut alerts = alerts(4);
+    alerts[2].message = "x".repeat(1_100_000);
+    let events = Events::default();
+    assert_eq!(deliver(&events.bus(), &inserted(&alerts)).await, [2]);
+    alerts.remove(2);
+    assert_eq!(events.ids(), ids(&alerts));
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_of_too_few_entries_tells_nothing() {
+    let events = Events::fated([Fate::Short]);
+    let answers = events.bus().publish(&alerts(3)).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap_err().to_string(), "the bus answered 2 entries, asked about 3");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_reported_and_the_others_are_published() {
+    let alerts = alerts(3);
+    let mut records = inserted(&alerts);
+    let mut broken = item(&alerts[0]);
+    broken["kind"] = json!({"S": "never_heard_of"});
+    records.insert(1, record("INSERT", 101, &broken));
+    let mut without = record("INSERT", 102, &item(&alerts[0]));
+    without["dynamodb"]["NewImage"].take();
+    records.push(without);
+    let events = Events::default();
+    assert_eq!(deliver(&events.bus(), &records).await, [1, 4]);
+    assert_eq!(events.ids(), ids(&alerts));
+}
+
+#[tokio::test]
+async fn only_alerts_that_are_new_are_published() {
+    let alert = &alerts(1)[0];
+    let other = |pk: &str| {
+        let mut other = item(alert);
+        other["pk"] = json!({"S": pk});
+        record("INSERT", 7, &other)
+    };
+    let mut records = vec![record("MODIFY", 1, &item(alert)), record("REMOVE", 2, &item(alert))];
+    records.extend(["incidents", "registries", "breaker#alert#", "tag#alert#1:v1", "alert"].map(other));
+    let events = Events::default();
+    assert!(deliver(&events.bus(), &records).await.is_empty());
+    assert!(events.sizes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_to_a_call_every_alert_is_published_with_its_own_id() {
+    let alerts = alerts(25);
+    for fate in [Fate::Refused, Fate::Lost, Fate::Short, Fate::Partly(vec![0, 4])] {
+        for call in 0..3 {
+            let fates = (0..call).map(|_| Fate::Taken).chain([fate.clone()]);
+            let events = Events::fated(fates);
+            let mut records = inserted(&alerts);
+            // As Lambda does it: from the first that failed.
+            while let Some(first) = deliver(&events.bus(), &records).await.into_iter().min() {
+                records.drain(..first);
+            }
+            let published: BTreeSet<_> = events.ids().into_iter().collect();
+            assert_eq!(published, ids(&alerts).into_iter().collect(), "{fate:?} at call {call}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_dies_before_it_answers_publishes_the_same_ids_again() {
+    let (events, records) = (Events::default(), inserted(&alerts(12)));
+    _ = deliver(&events.bus(), &records).await;
+    assert!(deliver(&events.bus(), &records).await.is_empty());
+    let expected = ids(&alerts(12));
+    assert_eq!(events.ids(), [expected.clone(), expected].concat());
+    let taken = events.taken.lock().unwrap();
+    assert_eq!(taken[..12], taken[12..]);
+}
+
+#[test]
+fn what_is_published_and_what_fails_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let events = Events::fated([Fate::Taken, Fate::Refused]);
+            let mut records = inserted(&alerts(12));
+            records.push(record("INSERT", 99, &json!({"pk": {"S": "alert#2026-11-02"}, "sk": {"S": "x"}})));
+            deliver(&events.bus(), &records).await;
+        });
+    });
+    let seen = recorder.snapshotter().snapshot().into_vec();
+    let mut counters = Vec::new();
+    for (key, _, _, value) in seen {
+        let DebugValue::Counter(count) = value else { panic!("{key:?}") };
+        counters.push(format!("{} {count}", key.key().name()));
+    }
+    counters.sort();
+    assert_eq!(counters, ["AlertFailures 3", "AlertsPublished 10"]);
+}

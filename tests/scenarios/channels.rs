@@ -1,0 +1,220 @@
+//! What `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied as EventBridge
+//! does.
+
+use std::fs;
+
+use domain::alert::{Alert, Kind, State};
+use serde_json::{Value, json};
+
+use crate::{
+    alerts::{at, every_alert, incident, published},
+    events::IRELAND,
+};
+
+fn source() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/channels.yaml")).unwrap()
+}
+
+fn template() -> Value {
+    serde_saphyr::from_str(&source()).unwrap()
+}
+
+fn resources<'a>(template: &'a Value, kind: &str) -> Vec<(&'a str, &'a Value)> {
+    let all = template["Resources"].as_object().unwrap().iter();
+    all.filter(|(_, resource)| resource["Type"] == kind).map(|(name, resource)| (name.as_str(), resource)).collect()
+}
+
+/// Whether a rule's pattern matches an event, with a value of `MinimumSeverity`. Every list is of exact values.
+fn matches(template: &Value, pattern: &Value, event: &Value, minimum: &str) -> bool {
+    match pattern {
+        Value::Array(values) => values.contains(event),
+        Value::Object(fields) => fields.iter().all(|(name, pattern)| match name.as_str() {
+            "Fn::FindInMap" => {
+                assert_eq!(pattern[1], json!({"Ref": "MinimumSeverity"}));
+                let map = &template["Mappings"][pattern[0].as_str().unwrap()][minimum];
+                matches(template, &map[pattern[2].as_str().unwrap()], event, minimum)
+            }
+            name => matches(template, pattern, &event[name], minimum),
+        }),
+        other => panic!("{other}"),
+    }
+}
+
+/// What a target gets of an event. EventBridge leaves out what is not there and escapes nothing, so everything must be
+/// there and need no escape.
+fn transformed(target: &Value, event: &Value) -> String {
+    let Some(transformer) = target.get("InputTransformer") else { return event.to_string() };
+    let mut body = transformer["InputTemplate"].as_str().unwrap().to_owned();
+    // https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_InputTransformer.html
+    assert!(body.len() <= 8192);
+    let mut unused = body.matches('<').count();
+    for (name, path) in transformer["InputPathsMap"].as_object().unwrap() {
+        let path = path.as_str().unwrap().strip_prefix('$').unwrap().replace('.', "/");
+        let value = event.pointer(&path).and_then(Value::as_str).unwrap_or_else(|| panic!("no {path} in {event}"));
+        assert_eq!(json!(value).to_string(), format!("\"{value}\""), "{path} would have to be escaped");
+        let placeholder = format!("<{name}>");
+        assert!(body.contains(&placeholder), "{name} is not used");
+        unused -= body.matches(&placeholder).count();
+        body = body.replace(&placeholder, value);
+    }
+    assert_eq!(unused, 0, "a placeholder without a path in {body}");
+    body
+}
+
+/// What the one target of a rule gets of an event, if the rule matches.
+fn sent(template: &Value, rule: &str, event: &Value, minimum: &str) -> Option<String> {
+    let rule = &template["Resources"][rule]["Properties"];
+    assert_eq!(rule["Targets"].as_array().unwrap().len(), 1);
+    matches(template, &rule["EventPattern"], event, minimum).then(|| transformed(&rule["Targets"][0], event))
+}
+
+const RULES: [&str; 5] = ["MailRule", "ChatRule", "WebhookRule", "PagerDutyTriggerRule", "PagerDutyResolveRule"];
+
+fn length(value: &Value) -> usize {
+    value.as_str().unwrap().chars().count()
+}
+
+#[tokio::test]
+async fn every_alert_fits_every_channel() {
+    let template = template();
+    let rules: Vec<_> = resources(&template, "AWS::Events::Rule").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(rules, RULES);
+    let sent = |rule: &str, event: &Value| sent(&template, rule, event, "info");
+    for event in published(&every_alert()).await {
+        let mail = sent("MailRule", &event).unwrap();
+        for line in mail.lines() {
+            let text: String = serde_json::from_str(line).unwrap();
+            assert!(!text.is_empty());
+        }
+
+        let chat: Value = serde_json::from_str(&sent("ChatRule", &event).unwrap()).unwrap();
+        assert_eq!((&chat["version"], &chat["source"]), (&json!("1.0"), &json!("custom")));
+        // https://docs.slack.dev/reference/block-kit/blocks/header-block and section-block
+        assert!((1..=150).contains(&length(&chat["content"]["title"])));
+        assert!((1..=3_000).contains(&length(&chat["content"]["description"])));
+        assert!((1..=3_000).contains(&length(&chat["content"]["nextSteps"][0])));
+
+        assert_eq!(serde_json::from_str::<Value>(&sent("WebhookRule", &event).unwrap()).unwrap(), event);
+
+        // https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
+        for rule in ["PagerDutyTriggerRule", "PagerDutyResolveRule"] {
+            let Some(body) = sent(rule, &event) else { continue };
+            assert!(body.len() < 512 * 1_024);
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert!((1..=255).contains(&length(&body["dedup_key"])));
+            if body["event_action"] == "resolve" {
+                continue;
+            }
+            assert_eq!(body["event_action"], "trigger");
+            assert!((1..=1_024).contains(&length(&body["payload"]["summary"])));
+            assert!(length(&body["payload"]["source"]) > 0);
+            assert!(["critical", "error", "warning", "info"].contains(&body["payload"]["severity"].as_str().unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
+    let template = template();
+    let levels = ["info", "warning", "critical"];
+    let alerts = every_alert();
+    for (alert, event) in alerts.iter().zip(published(&alerts).await) {
+        for (least, minimum) in levels.iter().enumerate() {
+            let taken = |rule: &str| sent(&template, rule, &event, minimum).is_some();
+            let level = levels.iter().position(|level| *level == alert.kind.severity().word()).unwrap();
+            for rule in ["MailRule", "ChatRule", "WebhookRule"] {
+                assert_eq!(taken(rule), level >= least, "{rule} {minimum} {alert:?}");
+            }
+            let (pages, over) = (level >= least.max(1), alert.state == State::Resolved);
+            assert_eq!(taken("PagerDutyTriggerRule"), pages && !over, "{minimum} {alert:?}");
+            assert_eq!(taken("PagerDutyResolveRule"), pages && over, "{minimum} {alert:?}");
+        }
+        let mut foreign = event.clone();
+        foreign["source"] = json!("somebody.else");
+        assert!(RULES.iter().all(|rule| sent(&template, rule, &foreign, "info").is_none()));
+    }
+}
+
+#[tokio::test]
+async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
+    let template = template();
+    let [opened, open, over] = incident(Kind::ReplicationFailed, "the copy failed");
+    let events = published(&[opened, open, over]).await;
+    let body = |rule: &str, event| -> Value {
+        serde_json::from_str(&sent(&template, rule, event, "critical").unwrap()).unwrap()
+    };
+    let key = &body("PagerDutyTriggerRule", &events[0])["dedup_key"];
+    assert_eq!(body("PagerDutyTriggerRule", &events[1])["dedup_key"], *key);
+    assert_eq!(body("PagerDutyResolveRule", &events[2])["dedup_key"], *key);
+    for event in &events {
+        assert_eq!(body("ChatRule", event)["metadata"]["threadId"], *key);
+    }
+}
+
+#[tokio::test]
+async fn people_read_this() {
+    let template = template();
+    let [opened, _, over] = incident(Kind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
+    let breaker = "100 images in 24 h, 10 may go (people)".to_owned();
+    let alerts = [opened, over, Alert::told(Kind::BreakerOpened, IRELAND, breaker, at(0))];
+    let events = published(&alerts).await;
+    for rules in [&RULES[..1], &RULES[1..2], &RULES[2..3], &RULES[3..]] {
+        let mut text = String::new();
+        for event in &events {
+            for rule in rules {
+                text.extend(sent(&template, rule, event, "info").map(|body| format!("{rule}:\n{body}\n\n")));
+            }
+        }
+        insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!(rules[0], text) });
+    }
+}
+
+#[test]
+fn every_target_is_tried_for_a_day_and_then_kept() {
+    let template = template();
+    for (name, rule) in resources(&template, "AWS::Events::Rule") {
+        for target in rule["Properties"]["Targets"].as_array().unwrap() {
+            assert_eq!(target["DeadLetterConfig"]["Arn"], json!({"Fn::GetAtt": ["Undelivered", "Arn"]}), "{name}");
+            assert_eq!(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 86_400, "{name}");
+            let Some(destination) = target["Arn"].get("Fn::GetAtt") else { continue };
+            let role = &template["Resources"][target["RoleArn"]["Fn::GetAtt"][0].as_str().unwrap()]["Properties"];
+            let statements = role["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap();
+            let allowed = json!({
+                "Effect": "Allow", "Action": "events:InvokeApiDestination", "Resource": {"Fn::GetAtt": destination},
+            });
+            assert_eq!(statements, &[allowed], "{name}");
+            assert_eq!(role["Policies"].as_array().unwrap().len(), 1, "{name}");
+        }
+    }
+    assert_eq!(template["Resources"]["Undelivered"]["Properties"]["SqsManagedSseEnabled"], true);
+}
+
+#[test]
+fn topics_are_encrypted_and_open_to_eventbridge() {
+    let template = template();
+    let topics = resources(&template, "AWS::SNS::Topic");
+    assert_eq!(topics.len(), 2);
+    for (name, topic) in topics {
+        assert_eq!(topic["Properties"]["KmsMasterKeyId"], json!({"Ref": "Key"}), "{name}");
+        let policy = &template["Resources"][format!("{name}Policy")]["Properties"];
+        assert_eq!(policy["Topics"], json!([{"Ref": name}]));
+        let allowed = json!({
+            "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sns:Publish",
+            "Resource": {"Ref": name},
+        });
+        assert_eq!(policy["PolicyDocument"]["Statement"], json!([allowed]));
+    }
+}
+
+#[test]
+fn nothing_is_required_nothing_secret_is_shown_and_nothing_is_made_unasked() {
+    let template = template();
+    for (name, parameter) in template["Parameters"].as_object().unwrap() {
+        assert!(parameter["Default"].is_string(), "{name}");
+        assert_eq!(parameter["NoEcho"] == true, name.ends_with("Key"), "{name}");
+    }
+    let all = template["Resources"].as_object().unwrap();
+    let made: Vec<_> = all.iter().filter(|(_, of)| of.get("Condition").is_none()).map(|(name, _)| name).collect();
+    assert_eq!(made, ["Undelivered", "UndeliveredPolicy"]);
+    assert!(!source().contains("arn:aws:"), "an ARN of one partition");
+}

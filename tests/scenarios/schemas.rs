@@ -1,0 +1,141 @@
+//! What is published is what `infra/schemas` says, and its README.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use domain::alert::{Kind, Severity, State};
+use jsonschema::{Registry, Validator};
+use serde_json::{Value, json};
+
+use crate::alerts::{INCIDENTS, every_alert, published};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/schemas");
+
+fn schema(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(format!("{FOLDER}/{name}.json")).unwrap()).unwrap()
+}
+
+/// The schema of each kind, from the files alone.
+fn validators() -> BTreeMap<Kind, Validator> {
+    let registry = Registry::new().add("https://schemas.invalid/alert.json", schema("alert")).unwrap();
+    let registry = registry.prepare().unwrap();
+    let validator = |kind: Kind| {
+        let options = jsonschema::options().offline().should_validate_formats(true).with_registry(&registry);
+        let options = options.with_base_uri(format!("https://schemas.invalid/{}.json", kind.word()));
+        (kind, options.build(&schema(kind.word())).unwrap())
+    };
+    Kind::ALL.into_iter().map(validator).collect()
+}
+
+fn states(kind: Kind) -> &'static [State] {
+    if INCIDENTS.contains(&kind) { &[State::Opened, State::Open, State::Resolved] } else { &[State::Told] }
+}
+
+fn severities(kind: Kind) -> BTreeSet<&'static str> {
+    let over = states(kind).contains(&State::Resolved).then_some(Severity::Info);
+    over.into_iter().chain([kind.severity()]).map(Severity::word).collect()
+}
+
+#[test]
+fn every_kind_has_a_schema_and_there_is_no_other() {
+    let files = fs::read_dir(FOLDER).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let kinds = Kind::ALL.map(|kind| format!("{}.json", kind.word()));
+    let expected = kinds.into_iter().chain(["README.md".to_owned(), "alert.json".to_owned()]);
+    assert_eq!(files.collect::<BTreeSet<_>>(), expected.collect());
+    let known: Vec<_> = Kind::ALL.map(|kind| json!(kind.word())).into();
+    assert_eq!(schema("alert")["properties"]["kind"]["enum"], Value::Array(known));
+}
+
+#[test]
+fn a_schema_says_what_the_code_does() {
+    for kind in Kind::ALL {
+        let schema = schema(kind.word());
+        assert_eq!(schema["title"], kind.detail_type());
+        let of = &schema["properties"];
+        assert_eq!(of["source"]["const"], "ecr-lineage");
+        assert_eq!(of["detail-type"]["const"], kind.detail_type());
+        let of = &of["detail"]["properties"];
+        assert_eq!(of["kind"]["const"], kind.word());
+        assert_eq!(of["plain"]["properties"]["severity"]["const"], kind.severity().word());
+        let words = |name: &str| -> Vec<&str> {
+            of[name]["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
+        };
+        assert_eq!(words("state"), states(kind).iter().map(|state| state.word()).collect::<Vec<_>>());
+        assert_eq!(words("severity").into_iter().collect::<BTreeSet<_>>(), severities(kind), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_is_valid() {
+    let validators = validators();
+    let alerts = every_alert();
+    for (alert, event) in alerts.iter().zip(published(&alerts).await) {
+        for (kind, validator) in &validators {
+            let told: Vec<_> = validator.iter_errors(&event).map(|error| error.to_string()).collect();
+            assert_eq!(told.is_empty(), *kind == alert.kind, "{kind:?}: {told:?} {event}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_not_valid() {
+    let validators = validators();
+    let alerts = every_alert();
+    for (alert, event) in alerts.iter().zip(published(&alerts).await) {
+        let validator = &validators[&alert.kind];
+        let mut fields: Vec<String> = ["source", "detail-type", "detail"].map(|name| format!("/{name}")).into();
+        for of in ["/detail", "/detail/plain"] {
+            let names = event.pointer(of).unwrap().as_object().unwrap().keys();
+            fields.extend(names.map(|name| format!("{of}/{name}")));
+        }
+        assert!(fields.len() > 15, "{fields:?}");
+        let texts = ["subject", "message", "next", "title", "text", "id", "incident", "key"];
+        for field in fields {
+            let garbage = [json!({"garbage": true}), json!(""), json!("garbage\n")];
+            let is_text = texts.iter().any(|name| field.ends_with(&format!("/{name}")));
+            for garbage in garbage.into_iter().take(if is_text { 1 } else { 3 }) {
+                let mut event = event.clone();
+                *event.pointer_mut(&field).unwrap() = garbage;
+                assert!(!validator.is_valid(&event), "{field} {event}");
+            }
+            if !["source", "destination", "repository", "digest", "count"].iter().any(|name| field.ends_with(name)) {
+                let (of, name) = field.rsplit_once('/').unwrap();
+                let mut event = event.clone();
+                event.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(name);
+                assert!(!validator.is_valid(&event), "without {field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_are_valid() {
+    for (kind, validator) in validators() {
+        let examples = schema(kind.word())["examples"].clone();
+        for example in examples.as_array().unwrap() {
+            assert!(validator.is_valid(example), "{example}");
+        }
+        assert!(!examples[0].is_null());
+    }
+}
+
+#[test]
+fn the_readme_says_what_the_code_does() {
+    let readme = fs::read_to_string(format!("{FOLDER}/README.md")).unwrap();
+    let rows: Vec<Vec<&str>> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `ECR Lineage"))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let expected = Kind::ALL.map(|kind| {
+        let states: Vec<_> = states(kind).iter().map(|state| state.word()).collect();
+        [kind.detail_type(), kind.severity().word().to_owned(), states.join(", ")]
+    });
+    let said: Vec<_> = rows.iter().map(|row| [row[1], row[2], row[3]].map(str::to_owned)).collect();
+    assert_eq!(said, expected);
+    for (row, kind) in rows.iter().zip(Kind::ALL) {
+        assert_eq!(schema(kind.word())["description"], row[4], "{kind:?}");
+    }
+}
