@@ -159,12 +159,15 @@ async fn watch(report: &mut Report) -> Result<(), Error> {
     const PUSHES: u32 = 300;
     let local = prepare(0).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
+    // The first push makes the replicas known, whose own settings are read then.
+    push(&local, PUSHES)?;
+    local.simulator.step(Duration::from_secs(60));
+    local.deliver_now().await;
+    local.simulator.step(Duration::from_secs(31 * 60));
+    local.watch_now().await?;
     let before = (local.watch.registries.calls(), local.watch.table.units());
     for number in 0..PUSHES {
-        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": number}});
-        let tag = format!("build-{number}");
-        let body = json!({"repositoryName": "team/app", "imageManifest": manifest.to_string(), "imageTag": tag});
-        call(&local, SOURCE, "PutImage", body)?;
+        push(&local, number)?;
     }
     local.simulator.step(Duration::from_secs(60));
     local.deliver_now().await;
@@ -181,6 +184,13 @@ async fn watch(report: &mut Report) -> Result<(), Error> {
     report.alone("watch: write units per push", "units", (after.1 - before.1.1) / f64::from(PUSHES), None);
     local.close().await;
     Ok(())
+}
+
+fn push(local: &Local, number: u32) -> Result<(), Error> {
+    let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": number}});
+    let tag = format!("build-{number}");
+    let body = json!({"repositoryName": "team/app", "imageManifest": manifest.to_string(), "imageTag": tag});
+    call(local, SOURCE, "PutImage", body).map(drop)
 }
 
 fn call(local: &Local, (account, region): (&str, &str), operation: &str, body: Value) -> Result<Value, Error> {

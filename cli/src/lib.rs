@@ -19,6 +19,7 @@ pub mod print;
 pub mod reference;
 pub mod restore;
 pub mod target;
+pub mod webhook;
 
 use std::{io::Write, process::ExitCode};
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, net::Ipv4Addr, path::PathBuf, time::Duration};
 
+use anstyle::AnsiColor;
 use aws::{
     registry::{Registries, Roles},
     start,
@@ -11,6 +12,7 @@ use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
 use domain::{
+    alert::Alert,
     breaker::Limits,
     event,
     fact::{Fact, Subject},
@@ -20,15 +22,20 @@ use jiff::{SignedDuration, Timestamp};
 use mirror::{Mirror, Mode, Summary};
 use reconcile::Reconcile;
 use simulator::{Simulator, queue::Message, server, settings::Settings};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use watch::Watch;
 
 use crate::{
     embedded::Embedded,
     failure::Failure,
     options::LocalOptions,
-    print::{self, HEADING, styled},
+    print::{self, HEADING, coloured, styled},
     target::EMBEDDED_NAME,
+    webhook,
 };
 
 /// Everything that runs.
@@ -71,6 +78,21 @@ pub struct LocalSettings {
     pub limits: Limits,
 }
 
+/// What happens while everything runs.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// An event was recorded.
+    Recorded(&'a Message),
+    /// Somebody should know.
+    Alert(&'a Alert),
+}
+
+/// The alerts of the last days that were told.
+struct Told {
+    until: Timestamp,
+    ids: BTreeSet<String>,
+}
+
 /// As many messages as Lambda takes from a queue at once, by default.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
@@ -83,6 +105,7 @@ const RUNS: SignedDuration = SignedDuration::from_mins(14);
 
 /// The account that all of it runs in: the hub, which has no registry of its own.
 const HUB: &str = "999988887777";
+const HUB_REGION: &str = "eu-west-1";
 
 impl Local {
     /// Opens everything and answers requests. Nothing happens by itself yet: see [`Local::run`].
@@ -105,7 +128,7 @@ impl Local {
             delete: Some("ecr-lineage-delete".to_owned()),
             external_id: None,
         };
-        let hub = account(&endpoint, HUB, "eu-west-1").await;
+        let hub = account(&endpoint, HUB, HUB_REGION).await;
         let watch = Watch {
             table: Table::new(client.clone(), EMBEDDED_NAME),
             registries: Registries::new(hub.clone(), roles.clone()),
@@ -137,25 +160,34 @@ impl Local {
     }
 
     /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
-    /// recorded.
+    /// recorded, and each alert.
     ///
     /// # Errors
     /// When the registries cannot be saved any more.
-    pub async fn run(&self, end: impl Future<Output = ()>, tell: impl Fn(&Message)) -> Result<(), Failure> {
+    pub async fn run(&self, end: impl Future<Output = ()>, tell: impl Fn(News<'_>)) -> Result<(), Failure> {
         let delivering = async {
             loop {
                 let messages = self.simulator.receive(BATCH).await;
-                self.deliver(messages).await.iter().for_each(&tell);
+                self.deliver(messages).await.iter().for_each(|message| tell(News::Recorded(message)));
             }
         };
         let scheduled = async {
             let clock = self.simulator.clock();
+            let mut told = Told { until: clock.now(), ids: BTreeSet::new() };
+            // What was told before it was started is known.
+            if let Err(error) = self.alerts(&mut told).await {
+                return error;
+            }
             loop {
                 clock.wait_until(clock.now().saturating_add(EVERY).unwrap_or(Timestamp::MAX)).await;
                 let (watched, mirrored, listed) =
                     tokio::join!(self.watch_now(), self.mirror_now(), self.reconcile_now());
                 if let Err(error) = watched.map(drop).and(mirrored.map(drop)).and(listed.map(drop)) {
                     return error;
+                }
+                match self.alerts(&mut told).await {
+                    Ok(alerts) => alerts.iter().for_each(|alert| tell(News::Alert(alert))),
+                    Err(error) => return error,
                 }
             }
         };
@@ -165,6 +197,22 @@ impl Local {
             () = delivering => Ok(()),
             error = scheduled => Err(error.into()),
         }
+    }
+
+    /// The alerts that were not told yet, oldest first.
+    async fn alerts(&self, told: &mut Told) -> Result<Vec<Alert>, table::Error> {
+        let (now, day) = (self.simulator.clock().now(), SignedDuration::from_hours(24));
+        let mut alerts = Vec::new();
+        let mut at = told.until.saturating_sub(day).unwrap_or(told.until);
+        while at.duration_since(now) < day {
+            alerts.extend(self.table.alerts(at).await?);
+            at = at.saturating_add(day).unwrap_or(Timestamp::MAX);
+        }
+        let ids = alerts.iter().map(|alert| alert.id.clone()).collect();
+        alerts.retain(|alert| !told.ids.contains(&alert.id));
+        alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        *told = Told { until: now, ids };
+        Ok(alerts)
     }
 
     /// Starts `mirror` once, as its schedule does.
@@ -273,7 +321,24 @@ pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
     let local = Local::start(settings(options)).await?;
     let interrupted = interrupted()?;
     say(&welcome(&local.endpoint, options));
-    let ended = local.run(interrupted, |message| say(&told(message))).await;
+    let (bodies, to_send) = mpsc::unbounded_channel();
+    let sending = options.webhook.clone().map(|url| {
+        let fail = |why: &str| say(&format!("  {}\n", coloured(AnsiColor::Red, format!("! {why}"))));
+        tokio::spawn(webhook::send(url, to_send, fail))
+    });
+    let tell = |news: News<'_>| match news {
+        News::Recorded(message) => say(&told(message)),
+        News::Alert(alert) => {
+            say(&print::alert(alert));
+            // Nobody wants them without a webhook.
+            _ = bodies.send(webhook::body(alert, HUB, HUB_REGION));
+        }
+    };
+    let ended = local.run(interrupted, tell).await;
+    drop(bodies);
+    if let Some(sending) = sending {
+        _ = tokio::time::timeout(Duration::from_secs(3), sending).await;
+    }
     let (waiting, dead) = local.simulator.queue_lengths();
     local.close().await;
     if waiting > 0 && options.data.is_none() {
@@ -347,6 +412,9 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
         }
         (Some(policy), true) => line("mirror", &format!("does what {policy} permits, each minute")),
     }
+    if let Some(url) = &options.webhook {
+        line("alerts", &format!("are sent to {url} as well"));
+    }
     if options.trouble != simulator::trouble::Trouble::default() {
         line("trouble", &format!("{} (seed {})", options.trouble, options.seed));
     }
@@ -368,7 +436,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     for command in try_it {
         _ = writeln!(text, "  {command}");
     }
-    _ = writeln!(text, "\n{}", styled(HEADING, "What is recorded:"));
+    _ = writeln!(text, "\n{}", styled(HEADING, "What is recorded, and told:"));
     text
 }
 

@@ -325,6 +325,10 @@ pub struct LocalOptions {
     #[arg(long)]
     pub enforce: bool,
 
+    /// Send each alert there as well, as an EventBridge API destination does: a POST with the whole event as JSON
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
+
     /// What goes wrong, in percent, as in `lost=2,delayed=10,throttled`; without a number 5 %. Events: lost, repeated,
     /// delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, unheard, unanswered
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]

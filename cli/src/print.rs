@@ -7,6 +7,8 @@ mod drift;
 mod mirror;
 mod watch;
 
+pub(crate) use watch::alert;
+
 use std::{collections::BTreeSet, fmt::Write, io::IsTerminal};
 
 use anstyle::{AnsiColor, Style};
@@ -54,7 +56,7 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-fn coloured(colour: AnsiColor, text: impl std::fmt::Display) -> String {
+pub(crate) fn coloured(colour: AnsiColor, text: impl std::fmt::Display) -> String {
     styled(colour.on_default(), text)
 }
 

@@ -35,7 +35,8 @@ struct Event<'a> {
 #[must_use]
 pub fn body(alert: &Alert, account: &str, region: &str) -> String {
     let hash = Sha256::digest(alert.id.as_bytes());
-    let hex = |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex =
+        |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
     let event = Event {
         version: "0",
         id: [hex(0, 4), hex(4, 6), hex(6, 8), hex(8, 10), hex(10, 16)].join("-"),

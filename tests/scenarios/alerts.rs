@@ -162,9 +162,9 @@ pub(crate) fn at(second: i64) -> Timestamp {
 pub(crate) const INCIDENTS: [Kind; 4] =
     [Kind::ReplicationLate, Kind::ReplicationFailed, Kind::ReplicationMissing, Kind::ReplicaUntagged];
 
-/// The three alerts of an incident.
-pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
-    let mut incident = Incident {
+/// An incident that began just now.
+fn began(kind: Kind, why: &str) -> Incident {
+    Incident {
         kind,
         source: IRELAND.parse().unwrap(),
         destination: TOKYO.parse().unwrap(),
@@ -176,7 +176,12 @@ pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
         why: why.to_owned(),
         told: 0,
         told_at: None,
-    };
+    }
+}
+
+/// The three alerts of an incident.
+pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
+    let mut incident = began(kind, why);
     let opened = incident.due(at(0)).unwrap();
     (incident.told, incident.told_at) = (1, Some(at(0)));
     let open = incident.due(at(3_600)).unwrap();
@@ -192,6 +197,11 @@ pub(crate) fn every_alert() -> Vec<Alert> {
     for kind in Kind::ALL {
         if INCIDENTS.contains(&kind) {
             alerts.extend(incident(kind, &why));
+            continue;
+        }
+        if kind.only_happens() {
+            assert_eq!(began(kind, &why).due(at(14 * 60)), None);
+            alerts.extend(began(kind, &why).due(at(15 * 60)));
             continue;
         }
         let longest = format!("{IRELAND} {}", "a".repeat(256));

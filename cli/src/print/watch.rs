@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use domain::alert::{Kind, Severity, State};
+use domain::alert::{Alert, Kind, Severity, State};
 
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
 use crate::alerts::{Alerts, LagReport};
@@ -21,6 +21,16 @@ fn severity(severity: Severity, state: State) -> String {
 /// A kind in words.
 fn words(kind: Kind) -> String {
     kind.word().replace('_', " ")
+}
+
+/// One alert, as it comes.
+pub(crate) fn alert(alert: &Alert) -> String {
+    let (sign, kind) = (severity(alert.severity, alert.state), words(alert.kind));
+    let next = match alert.state {
+        State::Resolved => String::new(),
+        State::Told | State::Opened | State::Open => format!("    → {}\n", alert.next),
+    };
+    format!("  {}  {sign}  {kind}: {}\n{next}", time(alert.time), alert.message)
 }
 
 impl Print for Alerts {

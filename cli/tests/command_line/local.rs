@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,8 @@ struct Running {
     process: Child,
     /// What it said before it waited for requests.
     welcome: String,
+    /// What it said since.
+    said: Arc<Mutex<String>>,
     host: String,
 }
 
@@ -30,9 +33,15 @@ impl Running {
             assert_ne!(out.read_line(&mut welcome).unwrap(), 0, "{welcome}");
         }
         // What else it says must not stop it.
-        std::thread::spawn(move || _ = std::io::copy(&mut out, &mut std::io::sink()));
+        let said = Arc::new(Mutex::new(String::new()));
+        let more = said.clone();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                *more.lock().unwrap() += &(line + "\n");
+            }
+        });
         let host = welcome.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-        Self { process, welcome, host }
+        Self { process, welcome, said, host }
     }
 
     /// A call to ECR in Ireland; nothing if it was not answered.
@@ -93,6 +102,64 @@ fn it_says_where_it_is_and_what_to_try() {
     let mut errors = String::new();
     running.process.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(errors, "");
+}
+
+/// Takes requests, the first of which it refuses; the head and the body of each.
+fn webhook() -> (String, mpsc::Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/alerts", listener.local_addr().unwrap());
+    let (send, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut answers = ["503 Service Unavailable"].into_iter().chain(std::iter::repeat("204 No Content"));
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+            }
+            let length = head.to_lowercase().split("content-length: ").nth(1).unwrap().to_owned();
+            let mut body = vec![0; length.lines().next().unwrap().parse().unwrap()];
+            stream.read_exact(&mut body).unwrap();
+            let answer = answers.next().unwrap();
+            write!(stream.get_mut(), "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            if send.send((head, serde_json::from_slice(&body).unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    (url, taken)
+}
+
+#[test]
+fn alerts_are_printed_and_sent_until_they_are_taken() {
+    let user = User::new();
+    let (url, taken) = webhook();
+    let running = Running::start(&user, &["--speed", "500", "--trouble", "failed=100", "--webhook", &url]);
+    assert!(running.welcome.contains(&format!("alerts    are sent to {url} as well")), "{}", running.welcome);
+    let to = json!([{"region": "us-east-1", "registryId": "111122223333"}]);
+    let rules = json!({"replicationConfiguration": {"rules": [{"destinations": to}]}});
+    running.call("PutReplicationConfiguration", &rules).unwrap();
+    running.call("CreateRepository", &json!({"repositoryName": "team/app"})).unwrap();
+    running.push(1).unwrap();
+    let wait = Duration::from_secs(60);
+    let (refused, sent) = (taken.recv_timeout(wait).unwrap(), taken.recv_timeout(wait).unwrap());
+    assert_eq!(refused, sent, "the same is sent again");
+    let (head, event) = sent;
+    assert!(head.starts_with("POST /alerts HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: application/json\r\n"), "{head}");
+    let text = |path: &str| event.pointer(path).unwrap().as_str().unwrap().to_owned();
+    assert_eq!(
+        (text("/source"), text("/detail-type")),
+        ("ecr-lineage".into(), "ECR Lineage Replication Failed".into())
+    );
+    assert_eq!((text("/account"), text("/detail/kind")), ("999988887777".into(), "replication_failed".into()));
+    assert_eq!(text("/time"), text("/detail/time"));
+    let said = running.said.lock().unwrap().clone();
+    let line = format!("‼ critical  replication failed: {}", text("/detail/message"));
+    assert!(said.contains(&line), "{said}");
+    assert!(said.contains(&format!("    → {}\n", text("/detail/next"))), "{said}");
+    // None is told twice.
+    assert!(taken.recv_timeout(Duration::from_secs(1)).is_err());
 }
 
 #[test]

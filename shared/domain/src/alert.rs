@@ -176,9 +176,9 @@ impl Kind {
         }
     }
 
-    /// Whether it only happens, and does not last.
+    /// Whether it only happens to images, and does not last: it is counted.
     #[must_use]
-    fn only_happens(self) -> bool {
+    pub fn only_happens(self) -> bool {
         use Kind::{ApprovalWanted, DeletionDone, DeletionHeld, DeletionPlanned, ReplicaDeleted};
         matches!(self, ApprovalWanted | DeletionDone | DeletionHeld | DeletionPlanned | ReplicaDeleted)
     }
