@@ -89,11 +89,13 @@ ABOUT_ANOTHER = [
     ("describe_image_replication_status", {"imageId": {"imageTag": "v1"}}),
     ("describe_images", {}),
     ("get_lifecycle_policy", {}),
+    ("get_repository_policy", {}),
     ("list_image_referrers", {"subjectId": {"imageDigest": digest(image("a"))}}),
     ("list_images", {}),
     ("put_image", {"imageManifest": image("b")}),
     ("put_image_tag_mutability", {"imageTagMutability": "IMMUTABLE"}),
     ("put_lifecycle_policy", {"lifecyclePolicyText": NO_POLICY}),
+    ("set_repository_policy", {"policyText": NO_POLICY}),
     ("update_image_storage_class", {"imageId": {"imageTag": "v1"}, "targetStorageClass": "ARCHIVE"}),
 ]
 
@@ -152,6 +154,7 @@ def test_a_refusal_is_one_of_the_operations_own_errors(ireland):
         ("CreateRepository", ireland.ecr.create_repository, {"repositoryName": APP}),
         ("GetRegistryPolicy", ireland.ecr.get_registry_policy, {}),
         ("GetLifecyclePolicy", ireland.ecr.get_lifecycle_policy, {"repositoryName": APP}),
+        ("GetRepositoryPolicy", ireland.ecr.get_repository_policy, {"repositoryName": APP}),
         ("PutLifecyclePolicy", ireland.ecr.put_lifecycle_policy, {"repositoryName": APP, "lifecyclePolicyText": NO_POLICY}),
     ]:
         errors = [shape.name for shape in model.operation_model(operation).error_shapes]

@@ -154,3 +154,16 @@ def test_a_repository_that_has_only_archived_images_is_not_empty(ireland):
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
     assert refusal(ireland.ecr.delete_repository, repositoryName=APP) == "RepositoryNotEmptyException"
+
+
+def test_a_repository_has_a_policy_of_its_own_once_it_is_set(ireland):
+    with pytest.raises(ireland.ecr.exceptions.RepositoryPolicyNotFoundException):
+        ireland.ecr.get_repository_policy(repositoryName=APP)
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"}]}
+    ireland.ecr.set_repository_policy(repositoryName=APP, policyText=json.dumps(policy))
+    answer = ireland.ecr.get_repository_policy(repositoryName=APP)
+    assert (answer["registryId"], answer["repositoryName"]) == (ireland.account, APP)
+    assert json.loads(answer["policyText"]) == policy
+    assert refusal(ireland.ecr.set_repository_policy, repositoryName=APP, policyText="none") == "InvalidParameterException"
+    with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException):
+        ireland.ecr.get_repository_policy(repositoryName="team/other")

@@ -1,8 +1,9 @@
-//! The release builds of the functions under AWS's own Lambda runtime interface emulator: the contract between a function
+//! Builds of the functions, those that matter most as they are released, under AWS's own Lambda runtime interface emulator: the contract between a function
 //! and Lambda, held by a program that nobody here wrote.
 //! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
-//! `RECORD_FUNCTION`, `MIRROR_FUNCTION` and `ALERT_FUNCTION` name the builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
+//! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION` and `RECONCILE_FUNCTION` name the builds and `LAMBDA_RIE`
+//! the emulator; `.ci/run` sets them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
@@ -140,30 +141,37 @@ async fn the_release_build_speaks_lambdas_contract() {
     assert_eq!(events["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Kind"]]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_release_build_of_mirror_deletes_what_is_due() {
-    let now = Timestamp::now();
-    let mut settings = LocalSettings { now, ..LocalSettings::default() };
+/// Registries some time ago: Ireland copies an image to Virginia, or fails to.
+async fn registries(ago: SignedDuration, fails: bool) -> Local {
+    let mut settings = LocalSettings { now: Timestamp::now() - ago, ..LocalSettings::default() };
     settings.registries.lag = Lag::exactly(SignedDuration::from_secs(1));
+    settings.registries.trouble.failed = if fails { 1.0 } else { 0.0 };
     let local = Local::start(settings).await.unwrap();
-    let call = |operation: &str, mut body: Value| {
-        body["repositoryName"] = json!("team/app");
-        let caller = Caller {
-            account: "111122223333".into(),
-            region: "eu-west-1".into(),
-            arn: "arn:aws:iam::111122223333:user/dana".into(),
-        };
-        local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
-    };
     let manifest =
         json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": 1}}).to_string();
-    call("CreateRepository", json!({}));
+    call(&local, "CreateRepository", json!({}));
     let rules = json!({"rules": [{"destinations": [{"region": "us-east-1", "registryId": "111122223333"}]}]});
-    call("PutReplicationConfiguration", json!({"replicationConfiguration": rules}));
-    call("PutImage", json!({"imageManifest": manifest, "imageTag": "v1"}));
+    call(&local, "PutReplicationConfiguration", json!({"replicationConfiguration": rules}));
+    call(&local, "PutImage", json!({"imageManifest": manifest, "imageTag": "v1"}));
     local.simulator.step(Duration::from_secs(5));
+    local
+}
+
+fn call(local: &Local, operation: &str, mut body: Value) {
+    body["repositoryName"] = json!("team/app");
+    let caller = Caller {
+        account: "111122223333".into(),
+        region: "eu-west-1".into(),
+        arn: "arn:aws:iam::111122223333:user/dana".into(),
+    };
+    local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_release_build_of_mirror_deletes_what_is_due() {
+    let local = registries(SignedDuration::ZERO, false).await;
     assert_eq!(local.simulator.held().len(), 2);
-    call("BatchDeleteImage", json!({"imageIds": [{"imageTag": "v1"}]}));
+    call(&local, "BatchDeleteImage", json!({"imageIds": [{"imageTag": "v1"}]}));
     local.deliver_now().await;
 
     let folder = tempfile::tempdir().unwrap();
@@ -192,8 +200,8 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
     assert!(printed.contains("\"Deletions\""), "{printed}");
 }
 
-/// Answers one PutEvents with one entry, and tells what it was asked.
-fn answer_one(listener: TcpListener) -> mpsc::Receiver<Value> {
+/// Answers one call of an operation, and tells what it was asked.
+fn answer_one(listener: TcpListener, operation: &'static str, answer: Value) -> mpsc::Receiver<Value> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
@@ -204,14 +212,14 @@ fn answer_one(listener: TcpListener) -> mpsc::Receiver<Value> {
             reader.read_line(&mut line).unwrap();
             match line.to_lowercase().trim().split_once(": ") {
                 Some(("content-length", bytes)) => length = bytes.parse().unwrap(),
-                Some(("x-amz-target", target)) => assert_eq!(target, "awsevents.putevents"),
+                Some(("x-amz-target", target)) => assert_eq!(target, operation.to_lowercase()),
                 _ if line.trim().is_empty() => break,
                 _ => {}
             }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        let answer = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}).to_string();
+        let answer = answer.to_string();
         write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
         tell.send(serde_json::from_slice(&body).unwrap()).unwrap();
     });
@@ -239,7 +247,8 @@ fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let bus = format!("http://{}", listener.local_addr().unwrap());
-    let told = answer_one(listener);
+    let published = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]});
+    let told = answer_one(listener, "AWSEvents.PutEvents", published);
     let environment = [("BUS_NAME", "alerts"), ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str())];
     let lambda = Lambda::start("ALERT_FUNCTION", "http://127.0.0.1:1", &environment);
     let answer = lambda.invoke(&json!({"Records": [record("100", &image), record("200", &broken)]}));
@@ -255,4 +264,51 @@ fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
     let printed = lambda.end();
     assert!(printed.contains("\"AlertsPublished\":1"), "{printed}");
     assert!(printed.contains("not an alert, bound for the failed batches"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watch_tells_of_a_copy_that_failed_and_of_dead_letters() {
+    let local = registries(SignedDuration::from_hours(1), true).await;
+    local.deliver_now().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sqs = format!("http://{}", listener.local_addr().unwrap());
+    let dead = json!({"Attributes": {"ApproximateNumberOfMessages": "3"}});
+    let asked = answer_one(listener, "AmazonSQS.GetQueueAttributes", dead);
+    let endpoint = local.endpoint.clone();
+    let printed = tokio::task::spawn_blocking(move || {
+        let url = format!("{sqs}/999988887777/dead-letters");
+        let queue = [("DEAD_LETTERS_URL", url.as_str()), ("AWS_ENDPOINT_URL_SQS", sqs.as_str())];
+        let environment = [[("TABLE_NAME", "ecr-lineage"), ("READ_ROLE", "reader")], queue].concat();
+        let lambda = Lambda::start("WATCH_FUNCTION", &endpoint, &environment);
+        let summary = lambda.invoke(&json!({}));
+        assert_eq!((&summary["troubles"], &summary["failures"]), (&json!(1), &json!(0)), "{summary}");
+        assert_eq!(asked.recv_timeout(Duration::from_secs(5)).unwrap()["QueueUrl"], url);
+        lambda.end()
+    });
+    let printed = printed.await.unwrap();
+    let mut told: Vec<_> = local.table.alerts(Timestamp::now()).await.unwrap();
+    told.sort_by_key(|alert| alert.kind);
+    let told: Vec<_> = told.into_iter().map(|alert| (alert.kind, alert.message)).collect();
+    assert_eq!(told[0].0, Kind::ReplicationFailed);
+    let dead = "3 events are among the dead letters: `record` could not record them in five tries";
+    assert_eq!(told[1], (Kind::PipelineUnhealthy, dead.to_owned()));
+    assert!(printed.contains("\"Watched\""), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconcile_finds_what_no_event_told() {
+    let local = registries(SignedDuration::from_hours(1), false).await;
+    // Its events wait in the queue.
+    let endpoint = local.endpoint.clone();
+    let printed = tokio::task::spawn_blocking(move || {
+        let known = ("REGISTRIES", "111122223333/eu-west-1, 111122223333/us-east-1");
+        let environment = [("TABLE_NAME", "ecr-lineage"), ("READ_ROLE", "reader"), known];
+        let lambda = Lambda::start("RECONCILE_FUNCTION", &endpoint, &environment);
+        let summary = lambda.invoke(&json!({}));
+        assert_eq!((&summary["registries"], &summary["found"]["unknown"]), (&json!(2), &json!(2)), "{summary}");
+        lambda.end()
+    });
+    let printed = printed.await.unwrap();
+    assert_eq!(local.table.images(&"team/app".parse().unwrap()).await.unwrap()[0].placements.len(), 2);
+    assert!(printed.contains("\"Unknown\":2"), "{printed}");
 }
