@@ -16,7 +16,7 @@ use crate::{
     fact::{Fact, StorageClass, Subject, What},
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement, Status},
-    replication::{CopyStatus, Settings},
+    replication::{CopyStatus, Route, Settings},
 };
 
 /// How long a copy may take: "the majority of images replicate in less than 30 minutes".
@@ -209,7 +209,8 @@ impl Expectation {
                 for (destination, known_since) in &missing {
                     let copy = copies.get(*destination);
                     let look = looks.get(*destination);
-                    match self.copy(lineage, (destination, *known_since), copy, look, now, &mut next) {
+                    let route = settings.route(&self.image.repository, destination);
+                    match self.copy(lineage, (destination, *known_since), route, copy, look, now, &mut next) {
                         Copy::There => _ = there.insert((*destination).clone()),
                         Copy::NotExpected => {}
                         Copy::Wait => waiting = true,
@@ -234,10 +235,12 @@ impl Expectation {
     }
 
     /// Judges one copy that no event told.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of one copy")]
     fn copy(
         &self,
         lineage: &Lineage,
         (destination, known_since): (&Registry, Timestamp),
+        route: Option<&Route>,
         copy: Option<&CopyStatus>,
         look: Option<&Look>,
         now: Timestamp,
@@ -261,8 +264,12 @@ impl Expectation {
                 Copy::Wrong(Kind::ReplicationLate, why)
             }
             None if impatient && pushed >= known_since => {
+                let which = match route.map(|route| route.prefix.as_str()) {
+                    None | Some("") => "every repository".to_owned(),
+                    Some(prefix) => format!("`{prefix}`"),
+                };
                 let why = format!(
-                    "{name} was pushed to {} {minutes} min ago, a rule copies it to {destination}, and ECR knows of no copy",
+                    "{name} was pushed to {} {minutes} min ago, the rule for {which} copies it to {destination}, and ECR knows of no copy",
                     self.source
                 );
                 Copy::Wrong(Kind::ReplicationMissing, why)

@@ -141,6 +141,13 @@ impl Settings {
         destinations
     }
 
+    /// The filter that copies a repository to a destination; of several the one that says most.
+    #[must_use]
+    pub fn route(&self, repository: &RepositoryName, destination: &Registry) -> Option<&Route> {
+        let there = self.routes.iter().filter(|route| route.destination == *destination);
+        there.filter(|route| repository.as_str().starts_with(&route.prefix)).max_by_key(|route| route.prefix.len())
+    }
+
     /// Where and for which names ECR replicates deletions.
     #[must_use]
     pub fn native_deletes(&self) -> BTreeSet<(&Registry, &str)> {

@@ -155,7 +155,7 @@ async fn a_copy_that_never_began_is_told() {
     let told: Vec<_> = site.told().await.into_iter().map(|(kind, state, count, _)| (kind, state, count)).collect();
     assert_eq!(told, [("replication_missing", State::Opened, 1), ("replication_missing", State::Opened, 1)]);
     let alert = site.alerts().await.pop().unwrap();
-    assert!(alert.message.contains("a rule copies it to"), "{}", alert.message);
+    assert!(alert.message.contains("the rule for every repository copies it to"), "{}", alert.message);
 }
 
 #[tokio::test]
