@@ -33,7 +33,7 @@ const PER_PAGE: u32 = 1_000;
 /// Lists so many images in three registries: all of them unknown, then all known; and a tenth of them, for memory.
 pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -> Result<(), Error> {
     let few = memory(function, images / 10).await?;
-    let repositories = images / REGISTRIES / IN_A_REPOSITORY;
+    let repositories = repositories(images);
     let local = prepare(repositories).await?;
     let all = f64::from(repositories * IN_A_REPOSITORY * REGISTRIES);
     let what = |text: &str| format!("{all} images in 3 registries: {text}");
@@ -62,6 +62,11 @@ pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -
     report.alone(what("peak memory"), "MiB", many, None);
     report.beside(&what("peak memory, beside a tenth of them"), "MiB", many, few, 1.0 / 1.2);
     watch(report).await
+}
+
+/// As many as hold so many images, in each registry.
+fn repositories(images: u32) -> u32 {
+    (images / REGISTRIES).div_ceil(IN_A_REPOSITORY)
 }
 
 /// What a run took.
@@ -97,7 +102,7 @@ async fn run(local: &Local) -> Result<Taken, Error> {
 
 /// The peak memory of the function itself when it lists images that it knows.
 async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
-    let local = prepare(images / REGISTRIES / IN_A_REPOSITORY).await?;
+    let local = prepare(repositories(images)).await?;
     run(&local).await?;
     // The function's clock is the wall's, ten days later: so the registries are due.
     let environment = [
@@ -159,11 +164,11 @@ async fn watch(report: &mut Report) -> Result<(), Error> {
     const PUSHES: u32 = 300;
     let local = prepare(0).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
-    // The first push makes the replicas known, whose own settings are read then.
+    // The first push makes the replicas known; then all settings are read, for an hour.
     push(&local, PUSHES)?;
     local.simulator.step(Duration::from_secs(60));
     local.deliver_now().await;
-    local.simulator.step(Duration::from_secs(31 * 60));
+    local.simulator.step(Duration::from_secs(61 * 60));
     local.watch_now().await?;
     let before = (local.watch.registries.calls(), local.watch.table.units());
     for number in 0..PUSHES {

@@ -43,10 +43,13 @@ pub struct DriftReport {
 /// When the table cannot be read.
 pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<DriftReport, Failure> {
     let runs = table.runs().await?;
+    let known = table.known_registries().await?;
     // Whose clock was ahead of ours knows what is settled.
-    let now = runs.values().filter_map(|run| run.ended_at).max().map_or(now, |at| at.max(now));
+    let listed = runs.values().filter_map(|run| run.ended_at);
+    let read = known.iter().filter_map(|known| Some(known.settings.as_ref()?.read_at));
+    let now = listed.chain(read).max().map_or(now, |at| at.max(now));
     let (mut listed_at, mut unread, mut differences) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    for known in table.known_registries().await? {
+    for known in known {
         listed_at.insert(known.registry.clone(), runs.get(&known.registry).and_then(|run| run.ended_at.or(run.before)));
         match &known.settings {
             Some(settings) => {

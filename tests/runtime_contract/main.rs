@@ -5,7 +5,12 @@
 //! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION` and `RECONCILE_FUNCTION` name the builds and `LAMBDA_RIE`
 //! the emulator; `.ci/run` sets them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects by panicking"
+)]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -152,7 +152,7 @@ impl Mirror {
             }
         };
         // The lease ends now; if this fails it ends by itself.
-        if let Err(error) = self.table.take_lease(Work::Mirror, &self.name, started, started).await {
+        if let Err(error) = self.table.take_lease(Work::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
         for (status, count) in &summary.standing {

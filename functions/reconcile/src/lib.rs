@@ -224,7 +224,7 @@ impl Reconcile {
 
     /// The lease ends now; if this fails it ends by itself.
     async fn give_back(&self, now: Timestamp) {
-        if let Err(error) = self.table.take_lease(Work::Reconcile, &self.name, now, now).await {
+        if let Err(error) = self.table.take_lease(Work::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
     }

@@ -101,7 +101,7 @@ impl Watch {
         self.look_among_dead_letters(clock(), &mut summary).await;
         let told = self.tell(clock(), &mut summary).await;
         // The lease ends now; if this fails it ends by itself.
-        if let Err(error) = self.table.take_lease(Work::Watch, &self.name, started, started).await {
+        if let Err(error) = self.table.take_lease(Work::Watch, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
         counter!("Watched").increment(summary.images as u64);

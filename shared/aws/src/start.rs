@@ -13,7 +13,8 @@ use aws_smithy_http_client::{
 use jiff::Timestamp;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What is left of an invocation's time when nothing new is begun: calls to ECR, and their outcomes.
+/// What is left of an invocation's time when nothing new is begun, if it has more than twice as much: calls to ECR, and their
+/// outcomes.
 const RESERVE: Duration = Duration::from_secs(60);
 
 /// Where credentials, region and endpoint come from: the SDK's usual places, to which a caller may add.
@@ -53,6 +54,8 @@ pub fn process_name() -> String {
 /// Until when something new may be begun in an invocation that ends at its deadline.
 #[must_use]
 pub fn until(deadline: SystemTime) -> Timestamp {
-    let seconds = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(RESERVE).as_secs();
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let until = deadline - RESERVE.min(left / 2);
+    let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default()
 }

@@ -301,7 +301,7 @@ impl Alert {
         Self {
             incident: id.clone(),
             id,
-            time: now,
+            time: whole_seconds(now),
             kind,
             state: State::Told,
             severity: kind.severity(),
@@ -314,6 +314,10 @@ impl Alert {
             next: kind.next(subject),
         }
     }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// The date of a time in UTC.
@@ -423,7 +427,7 @@ impl Incident {
         Alert {
             id: format!("{incident}/{}", self.told.saturating_add(1)),
             incident,
-            time: now,
+            time: whole_seconds(now),
             kind: *kind,
             state,
             severity: if state == State::Resolved { Severity::Info } else { kind.severity() },
