@@ -11,10 +11,10 @@ use aws::{
 };
 use domain::{
     drift::{self, Difference},
-    fact::{Fact, StorageClass, Subject, What},
+    fact::{Fact, Subject},
     image::{Image, Registry, RepositoryName},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -190,23 +190,11 @@ async fn record(
         for image in images {
             let Some(seen) = there.get(&image.digest) else { continue };
             let lineage = table.placements(image).await?;
-            let known = lineage.placements.get(destination);
-            let came = known.is_some_and(|known| known.replicated().contains_key(source));
-            let at = began.checked_sub(SignedDuration::from_secs(1)).unwrap_or(began);
-            let same = || (!came).then(|| (at, BTreeSet::new(), BTreeSet::new()));
-            let news = match drift::news(known, Some(seen), began) {
-                Some((at, What::Observed { tags, without, .. })) => Some((at, tags, without)),
-                _ => same(),
-            };
-            let Some((at, tags, without)) = news else { continue };
-            let storage = Some(if seen.archived { StorageClass::Archive } else { StorageClass::Standard });
-            let fact = Fact {
-                time: Timestamp::from_second(at.as_second()).unwrap_or(at),
-                registry: destination.clone(),
-                event_id: format!("backfill-{}-{}", source.account(), source.region()),
-                subject: Subject::Image(image.clone()),
-                what: What::Observed { storage, tags, without, source: Some(source.clone()) },
-            };
+            let news = drift::news_of_copy(lineage.placements.get(destination), seen, source, began);
+            let Some((time, what)) = news else { continue };
+            let event_id = format!("backfill-{}-{}", source.account(), source.region());
+            let subject = Subject::Image(image.clone());
+            let fact = Fact { time, registry: destination.clone(), event_id, subject, what };
             recorded += u64::from(table.record(&[&fact]).await?.stored.contains(&Stored::New));
         }
     }

@@ -3,6 +3,7 @@ use serde_json::Value;
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, call, delete, digest, lifecycle, push, replicate, scan, storage_class},
+    registries::cases,
     store::Store,
 };
 
@@ -52,8 +53,7 @@ fn distinct(mut events: Vec<Value>) -> Vec<Value> {
 }
 
 proptest! {
-    // `PROPTEST_CASES` asks for more: a case here is two tables and a few hundred calls.
-    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn any_order_any_repetition_any_batches_give_the_same_table(

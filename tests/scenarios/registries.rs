@@ -247,6 +247,12 @@ impl Route {
     }
 }
 
+/// How many random cases there are: each takes dozens of calls and hundreds of writes, so only as many as `PROPTEST_CASES` asks for.
+pub(crate) fn cases(unasked: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { unasked }, ..ProptestConfig::default() }
+}
+
 pub(crate) fn destination(registry: &str) -> Value {
     let (account, region) = registry.split_once('/').unwrap();
     json!({"region": region, "registryId": account})

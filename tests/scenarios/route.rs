@@ -15,7 +15,7 @@ use simulator::{
 
 use crate::{
     events::IRELAND,
-    registries::{Act, Route, act, settings, unconfirmed},
+    registries::{Act, Route, act, cases, settings, unconfirmed},
     store::{client, deliver},
 };
 
@@ -75,14 +75,8 @@ async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
     }
 }
 
-fn cases() -> ProptestConfig {
-    // `PROPTEST_CASES` asks for more: a case here is dozens of calls and hundreds of writes.
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn the_table_says_what_the_registries_have(

@@ -34,7 +34,7 @@ pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) ->
         let gone = unknown || !known.status().may_be_there() || newer;
         return (!gone).then_some((began, What::SEEN_TO_BE_GONE));
     };
-    let at = began.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(began);
+    let at = a_second_before(began);
     if known.image.removed > Some(at) {
         return None;
     }
@@ -45,9 +45,38 @@ pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) ->
     let since = |tag: &&Tag| of(tag).is_none_or(|name| name.set() < Some(at));
     let lost = current.iter().copied().filter(|tag| !seen.tags.contains(*tag)).filter(since);
     let without: BTreeSet<Tag> = lost.cloned().collect();
-    let storage = if seen.archived { StorageClass::Archive } else { StorageClass::Standard };
     let same = !unknown && known.status() == as_seen(seen) && tags.is_empty() && without.is_empty();
-    (!same).then_some((at, What::Observed { storage: Some(storage), tags, without, source: None }))
+    (!same).then_some((at, What::Observed { storage: Some(storage(seen)), tags, without, source: None }))
+}
+
+/// What a look at a copy proves that is not known, if ECR says from where it came.
+#[must_use]
+pub fn news_of_copy(
+    known: Option<&Placement>,
+    seen: &Seen,
+    source: &Registry,
+    began: Timestamp,
+) -> Option<(Timestamp, What)> {
+    let from = Some(source.clone());
+    match news(known, Some(seen), began) {
+        Some((at, What::Observed { storage, tags, without, .. })) => {
+            Some((at, What::Observed { storage, tags, without, source: from }))
+        }
+        // All is known but that.
+        _ if known.is_none_or(|known| !known.replicated().contains_key(source)) => {
+            let (storage, tags, without) = (Some(storage(seen)), BTreeSet::new(), BTreeSet::new());
+            Some((a_second_before(began), What::Observed { storage, tags, without, source: from }))
+        }
+        _ => None,
+    }
+}
+
+fn a_second_before(began: Timestamp) -> Timestamp {
+    Timestamp::from_second(began.as_second().saturating_sub(1)).unwrap_or(began)
+}
+
+fn storage(seen: &Seen) -> StorageClass {
+    if seen.archived { StorageClass::Archive } else { StorageClass::Standard }
 }
 
 /// What a repository holds, beside what an index says of it.
@@ -280,6 +309,22 @@ mod tests {
         gone.image.removed = Some(at(98));
         assert_eq!(news(Some(&gone), Some(&seen(&[])), at(100)).unwrap().0, at(99));
         assert_eq!(news(Some(&pushed(99, &[])), None, at(100)).unwrap(), (at(100), What::SEEN_TO_BE_GONE));
+    }
+
+    #[test]
+    fn where_a_copy_came_from_is_news_once() {
+        let source: Registry = "111122223333/eu-west-1".parse().unwrap();
+        let look = |known: &Placement| news_of_copy(Some(known), &seen(&["v1"]), &source, at(100));
+        let mut known = pushed(0, &[("v1", 0)]);
+        let (time, what) = look(&known).unwrap();
+        let (storage, none) = (Some(StorageClass::Standard), BTreeSet::new());
+        let observed = |tags| What::Observed { storage, tags, without: none.clone(), source: Some(source.clone()) };
+        assert_eq!((time, what), (at(99), observed(BTreeSet::new())));
+        known.image.replicated.insert(source.clone(), at(50));
+        assert_eq!(look(&known), None);
+        known.tags.clear();
+        assert_eq!(look(&known), Some((at(99), observed([tag("v1")].into()))));
+        assert_eq!(news_of_copy(None, &seen(&["v1"]), &source, at(100)), look(&known));
     }
 
     #[test]

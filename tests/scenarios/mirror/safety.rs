@@ -25,7 +25,7 @@ use simulator::{Caller, Held, ImageStatus, settings::Unconfirmed};
 use super::{FOLLOW, Site, interruptions::impatient};
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
-    registries::{APP, Act, Route, act, digest, index, manifest, settings, unconfirmed},
+    registries::{APP, Act, Route, act, cases, digest, index, manifest, settings, unconfirmed},
 };
 
 /// A policy, and the same in the words of a test.
@@ -354,12 +354,6 @@ impl Watched<'_> {
     }
 }
 
-fn cases() -> ProptestConfig {
-    // `PROPTEST_CASES` asks for more: a case here is weeks of three registries.
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
-}
-
 /// Images go in heaps, at any time; whatever the heaps, no more follow in a day than may.
 fn heaps(limit: u32, heaps: &[(usize, u64)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -421,7 +415,7 @@ fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn nothing_that_must_stay_goes_and_all_that_may_go_does(
@@ -448,7 +442,7 @@ proptest! {
 
 proptest! {
     // A case pushes and deletes dozens of images.
-    #![proptest_config(ProptestConfig { cases: (cases().cases / 8).max(12), ..cases() })]
+    #![proptest_config(ProptestConfig { cases: (cases(24).cases / 8).max(12), ..cases(24) })]
 
     #[test]
     fn no_more_follow_in_a_day_than_may(

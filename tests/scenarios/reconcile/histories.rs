@@ -3,7 +3,7 @@ use simulator::{settings::Unconfirmed, trouble::Trouble};
 
 use crate::{
     mirror::impatient,
-    registries::{Act, Route, act, settings, unconfirmed},
+    registries::{Act, Route, act, cases, settings, unconfirmed},
 };
 
 /// Plays a history of which events are lost; everything that is under way ends.
@@ -16,13 +16,8 @@ async fn play(seed: u64, unconfirmed: Unconfirmed, trouble: &str, acts: &[Act]) 
     route
 }
 
-fn cases() -> ProptestConfig {
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { 24 }, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn after_every_registry_was_listed_the_table_says_what_is_there(

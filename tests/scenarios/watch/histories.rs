@@ -14,6 +14,7 @@ use super::site;
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
     mirror::{Site, manifest},
+    registries::cases,
 };
 
 /// What happens at the source, and how much time passes after it.
@@ -179,7 +180,7 @@ fn copy(site: &Site, truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: proptest_cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn what_is_wrong_is_told_once_and_over_once_and_nothing_healthy_ever_is(
@@ -231,10 +232,6 @@ async fn healthy(acts: &[Act], unconfirmed: Unconfirmed, seed: u64) {
             }
         }
     }
-}
-
-fn proptest_cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
 
 async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64) {
