@@ -326,7 +326,7 @@ pub struct LocalOptions {
     pub enforce: bool,
 
     /// Send each alert there as well, as an EventBridge API destination does: a POST with the whole event as JSON
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     pub webhook: Option<String>,
 
     /// What goes wrong, in percent, as in `lost=2,delayed=10,throttled`; without a number 5 %. Events: lost, repeated,
@@ -355,6 +355,12 @@ pub struct LocalOptions {
 fn time(text: &str) -> Result<SignedDuration, String> {
     let span = text.parse::<Span>().ok().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     span.filter(SignedDuration::is_positive).ok_or_else(|| format!("`{text}` is not a time: write `12h` or `30d`"))
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let uri = text.parse::<ureq::http::Uri>().ok();
+    let usable = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if usable { Ok(text.to_owned()) } else { Err("expected a URL, as in `https://example.com/alerts`".to_owned()) }
 }
 
 fn trouble(text: &str) -> Result<Trouble, String> {

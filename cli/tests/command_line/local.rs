@@ -223,6 +223,7 @@ fn what_it_cannot_use_is_one_clear_line() {
         (2, &["--lag", "soon"]),
         (2, &["--lag", "nowhere=5s"]),
         (2, &["--unconfirmed", "no-such-thing=true"]),
+        (2, &["--webhook", "example.com/alerts"]),
     ] {
         let ran = user.run(&[&["local"], arguments].concat());
         assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{arguments:?} {ran:?}");
