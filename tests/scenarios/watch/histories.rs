@@ -166,8 +166,13 @@ fn copy(site: &Site, truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp
     // A failure is told at once, whatever comes after it; ECR keeps one status for all copies of an image.
     let failed = truth.failures.iter().any(|(registry, image, time)| registry == to && *image == push.0 && *time >= at);
     let again = |lost: Timestamp| truth.pushes.iter().any(|((image, _), time)| *image == push.0 && *time >= lost);
+    // It came with its tag, and a late copy of another image took that: whoever learns of the push only after it came sees it
+    // without, and tells.
+    let taken = push.1.as_ref().filter(|_| untagged.is_none()).is_some_and(|tag| {
+        site.has(&to.to_string(), &push.0) && !site.tags(&to.to_string(), &push.0).contains(tag.as_str())
+    });
     match over.map(|over| over.duration_since(at)) {
-        Some(_) if failed || lost.is_some_and(again) => Copy::Close,
+        Some(_) if failed || taken || lost.is_some_and(again) => Copy::Close,
         Some(lasted) if lasted < SignedDuration::from_mins(12) => Copy::Fine,
         Some(lasted) if lasted < SignedDuration::from_mins(55) => Copy::Close,
         // It may have been there before, with its tag: then nothing is missing.
