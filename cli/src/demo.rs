@@ -18,18 +18,21 @@ use domain::{
 use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
+use query::{
+    alerts::{self, Alerts},
+    answer::{self, History, Orphans, Shown},
+    deletions::{self, Breakers, Deletions, Wanted},
+    reference::Reference,
+    walk::Stretch,
+};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use simulator::settings::{Lag, Settings};
 
 use crate::{
-    alerts::{self, Alerts},
-    answer::{self, History, Orphans, Shown},
-    deletions::{self, Breakers, Deletions},
     failure::Failure,
     local::{Local, LocalSettings},
-    reference::Reference,
 };
 
 /// The story, and what the table says of it afterwards.
@@ -211,16 +214,18 @@ pub async fn play() -> Result<Demo, Failure> {
     let reference =
         Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
     let stable = "shop/api:stable".parse().map_err(|error| Failure::Demo(Box::new(error)))?;
-    let (shown, history) = (answer::show(table, &reference).await?, answer::history(table, &stable, None).await?);
+    let shown = answer::show(table, &reference, usize::MAX).await?;
+    let history = answer::history(table, &stable, None).await?;
     let now = stage.local.simulator.clock().now();
     let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
     // What was told of deletions is shown by them, and what lasts is not shown every day.
     alerts.told.retain(|alert| matches!(alert.state, State::Opened | State::Resolved));
     let api = "shop/api".parse().map_err(|error: Malformed| Failure::Demo(Box::new(error)))?;
-    let over = [Status::Done, Status::Kept];
-    let deletions = deletions::with_status(table, &over, None, Timestamp::UNIX_EPOCH).await?;
-    let (deletions, breakers) = (Deletions { deletions }, deletions::breakers(table, None).await?);
-    let orphans = answer::orphans(table, None, Some(&api)).await?;
+    let over = [Status::Done, Status::Kept].into();
+    let wanted = Wanted { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
+    let deletions = deletions::list(table, &wanted).await?;
+    let breakers = deletions::breakers(table, None, now).await?;
+    let orphans = answer::orphans(table, &Stretch::all_of(None, Some(&api))).await?;
     let Stage { local, story } = stage;
     local.close().await;
     Ok(Demo { story, shown, history, alerts, deletions, breakers, orphans })

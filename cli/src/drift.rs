@@ -10,30 +10,28 @@ use aws::{
     table::{Run, Stored, Table},
 };
 use domain::{
-    drift::{self, Difference},
+    drift::news_of_copy,
     fact::{Fact, Subject},
     image::{Image, Registry, RepositoryName},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
+use query::{
     answer::{self, Orphan},
-    failure::Failure,
-    print::progress,
-    target::Target,
+    drift::{self as report, DriftReport},
+    walk::Stretch,
 };
+
+use crate::{failure::Failure, print::progress, target::Target};
 
 /// Replicas that are not as their source, and those that are left over.
 #[derive(Debug, Serialize)]
-pub struct DriftReport {
-    /// When each registry was last listed to its end: the differences are as of then, or newer.
-    pub listed_at: BTreeMap<Registry, Option<Timestamp>>,
-    /// Registries of which nobody knows what they copy.
-    pub unread: BTreeSet<Registry>,
-    /// Replicas that are missing, or have other tags.
-    pub differences: Vec<Difference>,
-    /// Replicas whose source no longer has the image.
+pub struct Drifted {
+    /// The former.
+    #[serde(flatten)]
+    pub report: DriftReport,
+    /// The latter: their source no longer has the image.
     pub orphans: Vec<Orphan>,
 }
 
@@ -41,26 +39,10 @@ pub struct DriftReport {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<DriftReport, Failure> {
-    let runs = table.runs().await?;
-    let known = table.known_registries().await?;
-    // Whose clock was ahead of ours knows what is settled.
-    let listed = runs.values().filter_map(|run| run.ended_at);
-    let read = known.iter().filter_map(|known| Some(known.settings.as_ref()?.read_at));
-    let now = listed.chain(read).max().map_or(now, |at| at.max(now));
-    let (mut listed_at, mut unread, mut differences) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    for known in known {
-        listed_at.insert(known.registry.clone(), runs.get(&known.registry).and_then(|run| run.ended_at.or(run.before)));
-        match &known.settings {
-            Some(settings) => {
-                table.drift(&known.registry, settings, repository, now, |one| differences.push(one)).await?;
-            }
-            None => _ = unread.insert(known.registry),
-        }
-    }
-    differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
-    let orphans = answer::orphans(table, None, repository).await?.orphans;
-    Ok(DriftReport { listed_at, unread, differences, orphans })
+pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<Drifted, Failure> {
+    let all = Stretch::all_of(None, repository);
+    let report = report::drift(table, &all, now).await?;
+    Ok(Drifted { report, orphans: answer::orphans(table, &all).await?.orphans })
 }
 
 /// What was found in some registries.
@@ -190,7 +172,7 @@ async fn record(
         for image in images {
             let Some(seen) = there.get(&image.digest) else { continue };
             let lineage = table.placements(image).await?;
-            let news = drift::news_of_copy(lineage.placements.get(destination), seen, source, began);
+            let news = news_of_copy(lineage.placements.get(destination), seen, source, began);
             let Some((time, what)) = news else { continue };
             let event_id = format!("backfill-{}-{}", source.account(), source.region());
             let subject = Subject::Image(image.clone());

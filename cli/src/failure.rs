@@ -3,9 +3,9 @@
 use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
 use aws::{retry::chain, table};
-use domain::image::{Image, Registry, RepositoryName};
+use domain::image::Registry;
 
-use crate::embedded;
+use crate::{embedded, options::Format};
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -28,44 +28,9 @@ pub enum Failure {
     /// Events could not be recorded, repeatedly.
     #[error("cannot record the events from here on; those before are recorded")]
     Recording(#[source] Arc<table::Error>),
-    /// Nothing is known of what was asked for.
-    #[error("no image `{asked}` is known")]
-    UnknownImage {
-        /// As it was asked for.
-        asked: String,
-        /// Its repository, if it was said.
-        repository: Option<RepositoryName>,
-    },
-    /// No image of the repository is known.
-    #[error("no image of repository `{repository}` is known")]
-    UnknownRepository {
-        /// The repository.
-        repository: RepositoryName,
-    },
-    /// The tag was never seen.
-    #[error("tag `{asked}` was never seen{}", registry.as_ref().map(|registry| format!(" in `{registry}`")).unwrap_or_default())]
-    UnknownTag {
-        /// As it was asked for.
-        asked: String,
-        /// The only registry that was asked for.
-        registry: Option<Registry>,
-        /// Its repository.
-        repository: RepositoryName,
-    },
-    /// Nothing has the tag now.
-    #[error("tag `{asked}` means no image now")]
-    PastTag {
-        /// As it was asked for.
-        asked: String,
-    },
-    /// More than one digest starts like this.
-    #[error("`{asked}` is the beginning of more than one digest: {}", list(found))]
-    Ambiguous {
-        /// As it was asked for.
-        asked: String,
-        /// Some of them.
-        found: Vec<Image>,
-    },
+    /// The question has no answer, or the change was not made.
+    #[error(transparent)]
+    Query(query::error::Error),
     /// The simulated registries could not be opened or saved.
     #[error(transparent)]
     Registries(#[from] simulator::keep::Error),
@@ -107,38 +72,24 @@ pub enum Failure {
     /// Somebody else lists registries.
     #[error("another process lists registries just now")]
     Busy,
-    /// There is no such deletion.
-    #[error("no deletion of `{asked}` is recorded{}", registry.as_ref().map(|registry| format!(" in `{registry}`")).unwrap_or_default())]
-    NoDeletion {
-        /// The image.
-        asked: Image,
-        /// The only registry that was asked for.
-        registry: Option<Registry>,
-    },
-    /// That cannot be done about a deletion now.
-    #[error(transparent)]
-    Impossible(#[from] domain::deletion::Impossible),
-    /// Somebody else changed it at the same time.
-    #[error("{what} was changed by somebody else just now")]
-    Changed {
-        /// What.
-        what: String,
-    },
-    /// The image is not a replica there.
-    #[error("`{image}` is not known as a replica in `{registry}`")]
-    NoReplica {
-        /// The image.
-        image: Image,
-        /// Where.
-        registry: Registry,
+    /// An answer that is no graph.
+    #[error("only `show` writes a graph, as `{}`", format!("{format:?}").to_lowercase())]
+    Graph {
+        /// In which language.
+        format: Format,
     },
     /// Standard output is gone.
     #[error("cannot print")]
     Output(#[from] std::io::Error),
 }
 
-fn list(images: &[Image]) -> String {
-    images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+impl From<query::error::Error> for Failure {
+    fn from(error: query::error::Error) -> Self {
+        match error {
+            query::error::Error::Table(error) => Self::Table(error),
+            error => Self::Query(error),
+        }
+    }
 }
 
 impl Failure {
@@ -159,17 +110,8 @@ impl Failure {
                 return Some(table(error).unwrap_or_else(|| "run it again: nothing is recorded twice".into()));
             }
             Self::Embedded(_) => "name another file with `--table`, or `--table memory`".into(),
-            Self::UnknownImage { repository: Some(repository), .. } | Self::UnknownTag { repository, .. } => {
-                format!("`ecr-lineage images {repository}` lists what is known")
-            }
-            Self::UnknownImage { repository: None, .. } => {
-                "check the digest, or name the image by its tag: `ecr-lineage show REPO:TAG`".into()
-            }
-            Self::UnknownRepository { .. } => {
-                "check the name; `ecr-lineage ingest FILE` records events that are not recorded yet".into()
-            }
-            Self::PastTag { asked } => format!("`ecr-lineage history {asked}` shows which images it meant"),
-            Self::Ambiguous { .. } => "give more of the digest, or the repository: `REPO@sha256:…`".into(),
+            Self::Query(error) => return error.next(),
+            Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),
                 ErrorKind::IsADirectory => "name the files in it, as in `ecr-lineage ingest folder/*.json`".into(),
@@ -190,10 +132,6 @@ impl Failure {
                 "run it again: what was done is not done twice; `--role` enters the registry, `--calls-per-second` asks less".into()
             }
             Self::Busy => "wait until it is done: an hour at most".into(),
-            Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
-            Self::Impossible(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
-            Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
-            Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })
     }

@@ -2,10 +2,7 @@
 //!
 //! Every command prints a table for people or JSON for programs, from the same value.
 
-pub mod alerts;
-pub mod answer;
 pub mod audit;
-pub mod deletions;
 pub mod demo;
 pub mod drift;
 pub mod embedded;
@@ -16,8 +13,8 @@ pub mod local;
 pub mod options;
 pub mod policies;
 pub mod print;
-pub mod reference;
 pub mod restore;
+pub mod serve;
 pub mod target;
 pub mod webhook;
 
@@ -26,8 +23,15 @@ use std::{io::Write, process::ExitCode};
 use domain::deletion::Did;
 use failure::Failure;
 use jiff::Timestamp;
-use options::{AuditCommand, BreakerCommand, Command, Format, Options, PolicyCommand, TableCommand};
+use options::{ActOptions, AuditCommand, BreakerCommand, Command, Format, Options, PolicyCommand, TableCommand};
 use print::Print;
+use query::{
+    alerts, answer,
+    deletions::{self, Meant},
+    graph::Graph,
+    preview,
+    walk::Stretch,
+};
 use target::Target;
 
 /// Runs one command to its end and returns the exit code: 0, or 1 if anything was rejected.
@@ -61,31 +65,47 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
 
 async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, Failure> {
     let table = &target.table;
-    let act = async |options, did| print(format, &deletions::act(target, options, did).await?);
+    let now = Timestamp::now();
+    let act = async |options: &ActOptions, did| {
+        let ActOptions { image, registry, tag } = options.clone();
+        let by = target.who().await?;
+        print(format, &deletions::act(table, &Meant { image, registry, tag }, did, &by, now).await?)
+    };
     match command {
         TableCommand::Ingest { files, show } => {
             let summary = ingest::ingest(table, files).await?;
             let rejected = !summary.rejected.is_empty();
             print(format, &summary)?;
             if let Some(reference) = show {
-                print(format, &answer::show(table, reference).await?)?;
+                print(format, &answer::show(table, reference, usize::MAX).await?)?;
             }
             return Ok(if rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
-        TableCommand::Show { image } => print(format, &answer::show(table, image).await?)?,
+        TableCommand::Show { image } => {
+            let shown = answer::show(table, image, usize::MAX).await?;
+            match format {
+                Format::Dot => write(&Graph::of(&shown).dot())?,
+                Format::Mermaid => write(&Graph::of(&shown).mermaid())?,
+                Format::Table | Format::Json => print(format, &shown)?,
+            }
+        }
         TableCommand::History { tag, registry } => {
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
-        TableCommand::Images { repository } => print(format, &answer::images(table, repository).await?)?,
+        TableCommand::Images { repository } => {
+            print(format, &answer::images(table, repository, None, usize::MAX).await?)?
+        }
         TableCommand::Orphans { registry, repository } => {
-            print(format, &answer::orphans(table, registry.as_ref(), repository.as_ref()).await?)?;
+            print(format, &answer::orphans(table, &Stretch::all_of(registry.as_ref(), repository.as_ref())).await?)?;
         }
         TableCommand::Alerts { open, since } => {
-            print(format, &alerts::alerts(table, *open, *since, Timestamp::now()).await?)?;
+            print(format, &alerts::alerts(table, *open, *since, now).await?)?;
         }
-        TableCommand::Lag { since } => print(format, &alerts::lag(table, *since, Timestamp::now()).await?)?,
+        TableCommand::Lag { since } => {
+            print(format, &alerts::lag(table, *since, now, &Stretch::all_of(None, None)).await?)?;
+        }
         TableCommand::Drift { repository } => {
-            print(format, &drift::drift(table, repository.as_ref(), Timestamp::now()).await?)?;
+            print(format, &drift::drift(table, repository.as_ref(), now).await?)?;
         }
         TableCommand::Reconcile { registries, calls_per_second } => {
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
@@ -95,27 +115,31 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &done)?;
             return Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        TableCommand::Deletions(options) => print(format, &deletions::list(table, options).await?)?,
+        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.wanted(now)).await?)?,
         TableCommand::Hold(options) => act(options, Did::Hold).await?,
         TableCommand::Release(options) => act(options, Did::Release).await?,
         TableCommand::Approve(options) => act(options, Did::Approve).await?,
         TableCommand::Cancel(options) => act(options, Did::Cancel).await?,
         TableCommand::Breaker(BreakerCommand::Status { source }) => {
-            print(format, &deletions::breakers(table, source.as_ref()).await?)?;
+            print(format, &deletions::breakers(table, source.as_ref(), now).await?)?;
         }
         TableCommand::Breaker(BreakerCommand::Reset { source, allow }) => {
-            print(format, &deletions::reset(target, source, *allow).await?)?;
+            let by = target.who().await?;
+            print(format, &deletions::reset(table, source, *allow, &by, now).await?)?;
         }
         TableCommand::Restore { image, registry } => print(format, &restore::restore(target, image, registry).await?)?,
+        TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(target, source.as_ref(), *pulled).await?)?;
         }
         TableCommand::Policy(PolicyCommand::Check { files }) => print(format, &policies::check(files))?,
         TableCommand::Policy(PolicyCommand::Preview { file, since }) => {
-            print(format, &policies::preview(target, file, *since).await?)?;
+            let mirror = target.mirror(mirror::load_policy(Some(file))?);
+            print(format, &preview::preview(&mirror, *since, now, None, usize::MAX).await?)?;
         }
         TableCommand::Policy(PolicyCommand::Explain { image, registry, policy }) => {
-            print(format, &policies::explain(target, image, registry, policy.as_deref()).await?)?;
+            let mirror = target.mirror(mirror::load_policy(policy.as_deref())?);
+            print(format, &preview::explain(&mirror, image, registry, now).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -123,12 +147,19 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
 
 /// Prints an answer. Colour and width are those of the terminal, if it is one.
 fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    let text = match format {
+    match format {
         // Columns are padded; nobody wants the padding of the last one.
-        Format::Table => answer.table(print::width()).lines().map(|line| format!("{}\n", line.trim_end())).collect(),
-        Format::Json => serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n",
-    };
+        Format::Table => {
+            let table = answer.table(print::width());
+            write(&table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>())
+        }
+        Format::Json => write(&(serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n")),
+        Format::Dot | Format::Mermaid => Err(Failure::Graph { format }),
+    }
+}
+
+fn write(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `ecr-lineage … | head` has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -20,6 +20,7 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use mirror::{Mirror, Mode, Summary};
+use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
 use simulator::{Simulator, queue::Message, server, settings::Settings};
 use tokio::{
@@ -34,7 +35,8 @@ use crate::{
     failure::Failure,
     options::LocalOptions,
     print::{self, HEADING, coloured, styled},
-    target::EMBEDDED_NAME,
+    serve,
+    target::{EMBEDDED_NAME, observing, user},
     webhook,
 };
 
@@ -143,6 +145,19 @@ impl Local {
             every: SignedDuration::from_hours(24),
             name: "local".to_owned(),
         };
+        let page = {
+            let (client, hub, roles) = (client.clone(), hub.clone(), roles.clone());
+            let simulator = simulator.clone();
+            let query = Query {
+                table: Table::new(client.clone(), EMBEDDED_NAME),
+                mirror: Box::new(move |policy| {
+                    let registries = Registries::new(hub.clone(), roles.clone());
+                    observing(Table::new(client.clone(), EMBEDDED_NAME), registries, policy)
+                }),
+                clock: Box::new(move || simulator.clock().now()),
+            };
+            serve::others(serve::on_loopback(query, Caller { name: Some(user()), may_change: true }, None))
+        };
         let mirror = Mirror {
             table: Table::new(client, EMBEDDED_NAME),
             registries: Registries::new(hub, roles),
@@ -153,7 +168,8 @@ impl Local {
             name: "local".to_owned(),
         };
         let (end, ended) = oneshot::channel();
-        let serving = server::serve(listener, simulator.clone(), Some(embedded.endpoint.clone()), async {
+        let dynamodb = Some(embedded.endpoint.clone());
+        let serving = server::serve(listener, simulator.clone(), dynamodb, Some(page), async {
             _ = ended.await;
         });
         Ok(Self { simulator, table, mirror, watch, reconcile, endpoint, embedded, end, serving: tokio::spawn(serving) })
@@ -370,7 +386,7 @@ fn settings(options: &LocalOptions) -> LocalSettings {
 
 /// Listens for Ctrl-C, or for being asked to end, from now on; the future waits for it.
 #[cfg(unix)]
-fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
@@ -383,7 +399,7 @@ fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
 
 /// Listens for Ctrl-C from now on; the future waits for it.
 #[cfg(windows)]
-fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupted = tokio::signal::windows::ctrl_c()?;
     Ok(async move { _ = interrupted.recv().await })
 }
@@ -395,6 +411,7 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB at"));
     let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<9} {value}");
+    line("page", &format!("{endpoint}/"));
     match &options.data {
         Some(folder) => line("kept in", &folder.display().to_string()),
         None => line("kept", "not at all: everything is forgotten in the end (`--data DIR` keeps it)"),
@@ -456,7 +473,7 @@ fn line(fact: &Fact) -> String {
 }
 
 /// Prints to whoever still listens.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut out = anstream::stdout().lock();
     _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,16 +1,22 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::image::{Registry, RepositoryName, Tag};
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use domain::{
+    deletion::Status,
+    image::{Registry, RepositoryName, Tag},
+};
+use jiff::{SignedDuration, Timestamp};
+use query::{
+    deletions::Wanted,
+    reference::{Reference, TagReference},
+    time,
+};
 use simulator::{
     settings::{Lag, Unconfirmed},
     trouble::Trouble,
 };
-
-use crate::reference::{Reference, TagReference};
 
 /// Where is this image, where did it come from, since when, and who deleted it?
 #[derive(Debug, Parser)]
@@ -65,6 +71,10 @@ pub enum Format {
     Table,
     /// For programs.
     Json,
+    /// As a graph, for Graphviz (`show` only).
+    Dot,
+    /// As a graph, for Mermaid (`show` only).
+    Mermaid,
 }
 
 /// The commands.
@@ -130,13 +140,13 @@ pub enum TableCommand {
         open: bool,
 
         /// What was told in this time, as in `12h` or `30d`
-        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time::back)]
         since: SignedDuration,
     },
     /// Show how long replication takes between registries, repository by repository, and what is not there now
     Lag {
         /// Copies that arrived in this time, as in `12h` or `30d`; of each name the newest
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
         since: SignedDuration,
     },
     /// Show what replicas lack beside their source, their other tags, and replicas that are left over
@@ -185,6 +195,8 @@ pub enum TableCommand {
         #[arg(long)]
         registry: Registry,
     },
+    /// Serve a page and an API on this machine, with your own credentials
+    Serve(ServeOptions),
     /// Look for what would go wrong
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -216,15 +228,37 @@ pub struct DeletionsOptions {
     #[arg(long)]
     pub failed: bool,
     /// Only those that changed in this time, as in `12h` or `30d`
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
     pub since: SignedDuration,
     /// Only from this source, as in `111122223333/eu-west-1`
     #[arg(long, value_name = "REGISTRY")]
     pub source: Option<Registry>,
 }
 
+impl DeletionsOptions {
+    /// Which deletions are meant.
+    #[must_use]
+    pub fn wanted(&self, now: Timestamp) -> Wanted<'_> {
+        let wanted = [
+            (self.pending, &[Status::Pending, Status::Executing][..]),
+            (self.held, &[Status::Held]),
+            (self.waiting, &[Status::AwaitingApproval]),
+            (self.done, &[Status::Done]),
+            (self.kept, &[Status::Kept]),
+            (self.failed, &[Status::Failed]),
+        ];
+        let on = wanted.iter().filter(|(on, _)| *on).flat_map(|(_, statuses)| *statuses).copied();
+        let mut statuses: BTreeSet<_> = on.collect();
+        if statuses.is_empty() {
+            statuses = Wanted::not_over();
+        }
+        let since = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
+        Wanted { statuses, source: self.source.as_ref(), since }
+    }
+}
+
 /// Which deletions somebody does something about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ActOptions {
     /// The image, as in `show`
     pub image: Reference,
@@ -268,7 +302,7 @@ pub enum AuditCommand {
         source: Option<Registry>,
 
         /// How recent a pull counts, as in `30d`
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
         pulled: SignedDuration,
     },
 }
@@ -288,7 +322,7 @@ pub enum PolicyCommand {
         file: PathBuf,
 
         /// Deletions that happened in this time, as in `12h` or `30d`; orphans of any age
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
         since: SignedDuration,
     },
     /// Show why a replica was or would be kept or deleted, check by check; nothing is touched
@@ -304,6 +338,18 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
+}
+
+/// How the page is served.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// The port on the loopback interface; 0 takes any that is free
+    #[arg(long, default_value_t = 4568)]
+    pub port: u16,
+
+    /// Let deletions be held, released, approved and cancelled, and breakers be reset: as you
+    #[arg(long)]
+    pub allow_changes: bool,
 }
 
 /// How registries are simulated.
@@ -349,12 +395,6 @@ pub struct LocalOptions {
     /// Another answer to what AWS does not document, as in `delete-per-tag=false`; again for more
     #[arg(long, value_name = "NAME=BOOLEAN", value_parser = unconfirmed)]
     pub unconfirmed: Vec<(String, bool)>,
-}
-
-/// A time back from now, in which a day has 24 hours.
-fn time(text: &str) -> Result<SignedDuration, String> {
-    let span = text.parse::<Span>().ok().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    span.filter(SignedDuration::is_positive).ok_or_else(|| format!("`{text}` is not a time: write `12h` or `30d`"))
 }
 
 fn url(text: &str) -> Result<String, String> {

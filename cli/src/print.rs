@@ -22,11 +22,9 @@ use domain::{
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use crate::{
-    answer::{History, Images, Orphans, Shown, ShownImage},
-    demo::Demo,
-    ingest::Summary,
-};
+use query::answer::{History, Images, Orphans, Shown, ShownImage};
+
+use crate::{demo::Demo, ingest::Summary};
 
 /// An answer that can be printed for people.
 pub trait Print {
@@ -140,7 +138,7 @@ impl Print for ShownImage {
 fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> String {
     let since = place.since.map(time).unwrap_or_default();
     let lags: Vec<_> = place.replicated_from.iter().filter_map(|from| from.lag_seconds).map(duration).collect();
-    let (sign, word) = (sign(place.status), word(place.status));
+    let (sign, word) = (sign(place.status), place.status.words());
     let mut text = format!("{:<longest$}  {sign} {word:<13}  {since:<19}  {}\n", place.registry, lags.join(", "));
     let mut detail = |line: &str| _ = writeln!(text, "{}", filled(line, ["    ", "      "], width));
     if place.orphan {
@@ -213,7 +211,7 @@ impl Print for Images {
             ]);
         }
         let key = [Status::Present, Status::Archived, Status::ProbablyAbsent, Status::Absent];
-        let key: Vec<_> = key.into_iter().map(|status| format!("{} {}", sign(status), word(status))).collect();
+        let key: Vec<_> = key.into_iter().map(|status| format!("{} {}", sign(status), status.words())).collect();
         format!("\n{}\n\n{images}\n\n{}\n", styled(HEADING, &self.repository), key.join("   "))
     }
 }
@@ -286,15 +284,6 @@ fn sign(status: Status) -> String {
         Status::Archived => coloured(AnsiColor::Blue, "◐"),
         Status::ProbablyAbsent => coloured(AnsiColor::Yellow, "?"),
         Status::Absent => coloured(AnsiColor::Red, "○"),
-    }
-}
-
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Present => "present",
-        Status::Archived => "archived",
-        Status::ProbablyAbsent => "probably gone",
-        Status::Absent => "gone",
     }
 }
 

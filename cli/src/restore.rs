@@ -9,7 +9,9 @@ use domain::{
 };
 use serde::Serialize;
 
-use crate::{answer, failure::Failure, reference::Reference, target::Target};
+use query::{answer, error::Error, reference::Reference};
+
+use crate::{failure::Failure, target::Target};
 
 /// What was found, and done.
 #[derive(Debug, Serialize)]
@@ -65,7 +67,7 @@ pub async fn restore(target: &Target, reference: &Reference, registry: &Registry
     }
     let mut images = images.into_iter();
     let (Some(image), None) = (images.next(), images.next()) else {
-        return Err(Failure::Ambiguous { asked: format!("{reference:?}"), found: images.collect() });
+        return Err(Error::Ambiguous { asked: reference.to_string(), found: images.collect() }.into());
     };
     let lineage = target.table.placements(&image).await?;
     let unreadable = |source| Failure::Registry { what: "look", registry: registry.clone(), source };

@@ -13,9 +13,10 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use domain::breaker::Limits;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mirror::{Mirror, Mode};
 use policy::Policy;
+use query::api::Query;
 use reconcile::Reconcile;
 
 use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
@@ -90,15 +91,28 @@ impl Target {
     /// What `mirror` would decide with a policy. It never touches anything.
     #[must_use]
     pub fn mirror(&self, policy: Policy) -> Mirror {
-        Mirror {
+        observing(Table::new(self.dynamodb.clone(), &self.name), self.registries(), policy)
+    }
+
+    /// What answers questions over HTTP. It never touches a registry.
+    #[must_use]
+    pub fn query(&self) -> Query {
+        let (dynamodb, name) = (self.dynamodb.clone(), self.name.clone());
+        let (sdk, roles) = (self.sdk.clone(), self.roles.clone());
+        Query {
             table: Table::new(self.dynamodb.clone(), &self.name),
-            registries: self.registries(),
-            policy: Ok(policy),
-            mode: Mode::Observe,
-            limits: Limits::default(),
-            known: BTreeSet::new(),
-            name: "command line".to_owned(),
+            mirror: Box::new(move |policy| {
+                let registries = Registries::new(sdk.clone(), roles.clone());
+                observing(Table::new(dynamodb.clone(), &name), registries, policy)
+            }),
+            clock: Box::new(Timestamp::now),
         }
+    }
+
+    /// The name of the table.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Who does something: the caller's ARN; of an embedded table, which asks nobody for credentials, the user's name.
@@ -107,8 +121,7 @@ impl Target {
     /// When AWS does not say who the caller is.
     pub async fn who(&self) -> Result<String, Failure> {
         if self.embedded.is_some() {
-            let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-            return Ok(name.map_or_else(|| "an unnamed user".to_owned(), |name| format!("user {name}")));
+            return Ok(user());
         }
         let identity = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
         let identity = identity.map_err(|error| Failure::Identity(error.into()))?;
@@ -121,4 +134,23 @@ impl Target {
             embedded.close().await;
         }
     }
+}
+
+/// What `mirror` would decide.
+pub(crate) fn observing(table: Table, registries: Registries, policy: Policy) -> Mirror {
+    Mirror {
+        table,
+        registries,
+        policy: Ok(policy),
+        mode: Mode::Observe,
+        limits: Limits::default(),
+        known: BTreeSet::new(),
+        name: "command line".to_owned(),
+    }
+}
+
+/// The user of this machine.
+pub(crate) fn user() -> String {
+    let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.map_or_else(|| "an unnamed user".to_owned(), |name| format!("user {name}"))
 }

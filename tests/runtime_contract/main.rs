@@ -314,6 +314,9 @@ async fn reconcile_finds_what_no_event_told() {
         lambda.end()
     });
     let printed = printed.await.unwrap();
-    assert_eq!(local.table.images(&"team/app".parse().unwrap()).await.unwrap()[0].placements.len(), 2);
+    assert_eq!(
+        local.table.images(&"team/app".parse().unwrap(), aws::table::Part::ALL).await.unwrap().0[0].placements.len(),
+        2
+    );
     assert!(printed.contains("\"Unknown\":2"), "{printed}");
 }

@@ -1,3 +1,4 @@
+use aws::table::Part;
 use domain::{
     fact::Cause,
     lineage::{Status, Whereabouts},
@@ -168,7 +169,7 @@ async fn a_repository_takes_its_images_with_it_wherever_they_are_listed() {
     assert_eq!(places[IRELAND].deleted.clone().unwrap().cause, Cause::Repository { by: DANA.into() });
     assert!(places[VIRGINIA].orphan);
     assert_eq!(store.whereabouts(&image('b')).await[IRELAND].status, Status::Present, "pushed after it");
-    let orphans = store.table.orphans(&VIRGINIA.parse().unwrap()).await.unwrap();
+    let orphans = store.table.orphans(&VIRGINIA.parse().unwrap(), Part::ALL).await.unwrap().0;
     assert_eq!(orphans.len(), 1);
     let history = store.table.tag_history(&crate::lists::tag("v1")).await.unwrap();
     assert_eq!(history.iter().filter(|band| band.ended.is_some()).count(), 1, "ended in Ireland only: {history:?}");

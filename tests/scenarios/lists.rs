@@ -1,3 +1,4 @@
+use aws::table::Part;
 use domain::{
     image::RepositoryName,
     tag::{End, TagName},
@@ -20,9 +21,9 @@ async fn images_of_a_repository_are_those_of_that_repository() {
     let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'b', Some("v2"), 1), other];
     assert!(store.deliver(&events).await.is_empty());
     let repository: RepositoryName = "team/app".parse().unwrap();
-    let images = store.table.images(&repository).await.unwrap();
+    let images = store.table.images(&repository, Part::ALL).await.unwrap().0;
     assert_eq!(images.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a'), image('b')]);
-    assert!(store.table.images(&"team".parse().unwrap()).await.unwrap().is_empty());
+    assert!(store.table.images(&"team".parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -51,12 +52,12 @@ async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
         delete(IRELAND, 'f', Some("f"), 60),
     ];
     assert!(store.deliver(&events).await.is_empty());
-    let orphans = store.table.orphans(&TOKYO.parse().unwrap()).await.unwrap();
+    let orphans = store.table.orphans(&TOKYO.parse().unwrap(), Part::ALL).await.unwrap().0;
     assert_eq!(orphans.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a')]);
-    assert!(store.table.orphans(&IRELAND.parse().unwrap()).await.unwrap().is_empty());
+    assert!(store.table.orphans(&IRELAND.parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
     // Pushed again, it is no orphan.
     assert!(store.deliver(&[push(IRELAND, 'a', Some("a"), 90)]).await.is_empty());
-    assert!(store.table.orphans(&TOKYO.parse().unwrap()).await.unwrap().is_empty());
+    assert!(store.table.orphans(&TOKYO.parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -66,12 +67,12 @@ async fn a_short_digest_is_found_with_and_without_its_repository() {
     let repository: RepositoryName = "team/app".parse().unwrap();
     for asked in ["sha256:aaaa", "aaaa", &digest('a')] {
         for repository in [None, Some(&repository)] {
-            let found = store.table.find(repository, asked).await.unwrap();
+            let found = store.table.find(asked, Part::all_of(repository)).await.unwrap().0;
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [image('a')]);
         }
     }
-    assert!(store.table.find(None, "cccc").await.unwrap().is_empty());
-    assert_eq!(store.table.find(Some(&repository), "").await.unwrap().len(), 2);
+    assert!(store.table.find("cccc", Part::ALL).await.unwrap().0.is_empty());
+    assert_eq!(store.table.find("", Part::all_of(Some(&repository))).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test]
@@ -132,5 +133,5 @@ async fn lists_longer_than_a_page_are_whole() {
         assert!(store.deliver(batch).await.is_empty());
     }
     let repository: RepositoryName = "team/app".parse().unwrap();
-    assert_eq!(store.table.images(&repository).await.unwrap().len(), 3_000);
+    assert_eq!(store.table.images(&repository, Part::ALL).await.unwrap().0.len(), 3_000);
 }

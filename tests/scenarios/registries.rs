@@ -1,5 +1,6 @@
 //! Registries on one machine, and what people do in them.
 
+use aws::table::Part;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -223,7 +224,7 @@ impl Route {
     pub(crate) async fn said(&self) -> Images {
         let mut said = Images::new();
         let repository: RepositoryName = APP.parse().unwrap();
-        for lineage in self.local.table.images(&repository).await.unwrap() {
+        for lineage in self.local.table.images(&repository, Part::ALL).await.unwrap().0 {
             // The list is from an index; the partition is what counts.
             let lineage = self.local.table.lineage(&lineage.image).await.unwrap();
             for (registry, placement) in &lineage.placements {

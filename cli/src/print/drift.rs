@@ -6,16 +6,15 @@ use anstyle::AnsiColor;
 use domain::drift::Drift;
 
 use super::{HEADING, Print, coloured, filled, styled, table, time};
-use crate::{
-    answer::Orphans,
-    drift::{Backfilled, DriftReport, Reconciled},
-};
+use query::answer::Orphans;
 
-impl Print for DriftReport {
+use crate::drift::{Backfilled, Drifted, Reconciled};
+
+impl Print for Drifted {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
         let mut image = None;
-        for difference in &self.differences {
+        for difference in &self.report.differences {
             if image != Some(&difference.image) {
                 let short = format!("{}@{}", difference.image.repository, difference.image.digest.short());
                 _ = writeln!(text, "\n{}", styled(HEADING, short));
@@ -43,13 +42,13 @@ impl Print for DriftReport {
             };
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
         }
-        if self.differences.is_empty() {
+        if self.report.differences.is_empty() {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica is as its source."));
         }
         if !self.orphans.is_empty() {
-            text.push_str(&Orphans { orphans: self.orphans.clone() }.table(width));
+            text.push_str(&Orphans { orphans: self.orphans.clone(), next: None }.table(width));
         }
-        let count = |what: fn(&Drift) -> bool| self.differences.iter().filter(|one| what(&one.drift)).count();
+        let count = |what: fn(&Drift) -> bool| self.report.differences.iter().filter(|one| what(&one.drift)).count();
         let missing = count(|drift| matches!(drift, Drift::Missing { expected: true, .. }));
         let never = count(|drift| matches!(drift, Drift::Missing { expected: false, .. }));
         let tags = count(|drift| matches!(drift, Drift::Tags { .. }));
@@ -58,11 +57,11 @@ impl Print for DriftReport {
             text.push_str("→ `ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing\n");
         }
         _ = writeln!(text, "\n{}", styled(HEADING, "Last listed:"));
-        for (registry, at) in &self.listed_at {
+        for (registry, at) in &self.report.listed_at {
             let at = at.map_or_else(|| coloured(AnsiColor::Yellow, "never: only events are known"), time);
             _ = writeln!(text, "  {registry}  {at}");
         }
-        for registry in &self.unread {
+        for registry in &self.report.unread {
             let line = format!("what {registry} copies is not known: its settings were not read yet");
             _ = writeln!(text, "  {}", coloured(AnsiColor::Yellow, line));
         }

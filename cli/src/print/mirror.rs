@@ -10,10 +10,14 @@ use domain::{
 use indicatif::DecimalBytes;
 
 use super::{HEADING, Print, coloured, filled, styled, table, time};
+use query::{
+    deletions::{Acted, Breakers, Deletions, WasReset},
+    preview::{Explained, Preview, Would},
+};
+
 use crate::{
     audit::NativeDeletes,
-    deletions::{Acted, Breakers, Deletions, WasReset},
-    policies::{Checked, Explained, Preview, Would},
+    policies::Checked,
     restore::{Outcome, Restored},
 };
 

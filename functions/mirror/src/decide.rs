@@ -71,9 +71,9 @@ impl Mirror {
     pub async fn decide(&self, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<Decisions, table::Error> {
         candidates
             .sort_by(|a, b| (&a.deletion.image, a.deletion.place()).cmp(&(&b.deletion.image, b.deletion.place())));
-        let sources: BTreeSet<_> = candidates.iter().map(|candidate| &candidate.deletion.source).collect();
+        let sources: BTreeSet<_> = candidates.iter().map(|candidate| candidate.deletion.source.clone()).collect();
         let breakers = stream::iter(sources)
-            .map(|source| async move { Ok((source.clone(), self.table.breaker(source).await?)) })
+            .map(|source| async move { self.table.breaker(&source).await.map(|breaker| (source, breaker)) })
             .buffer_unordered(AT_A_TIME)
             .try_collect()
             .await?;

@@ -256,7 +256,7 @@ impl Reconcile {
         let there = self.registries.repositories(registry).await;
         let mut all = there.map_err(|source| Error::Registry { what: registry.to_string(), source })?;
         self.table.list_registry(registry).await?;
-        all.extend(self.table.repositories(registry).await?);
+        all.extend(self.table.repositories(registry, "", None, usize::MAX).await?);
         let mut tasks = self.table.tasks(registry).await?;
         tasks.retain(|repository, _| all.contains(repository));
         let sources = self.sources_of(registry).await?;

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{registry::Guard, retry::chain, table};
+use aws::{
+    registry::Guard,
+    retry::chain,
+    table::{self, Part},
+};
 use domain::{
     alert::{Alert, Kind},
     drift::Drifts,
@@ -20,9 +24,9 @@ impl Reconcile {
         let mut drifts = Drifts::default();
         let known = self.table.known_registries().await?.into_iter().find(|known| known.registry == *registry);
         if let Some(settings) = known.and_then(|known| known.settings) {
-            self.table.drift(registry, &settings, None, now, |difference| drifts.count(&difference.drift)).await?;
+            self.table.drift(registry, &settings, Part::ALL, now, |difference| drifts.count(&difference.drift)).await?;
         }
-        drifts.orphans = self.table.orphans(registry).await?.len() as u64;
+        drifts.orphans = self.table.orphans(registry, Part::ALL).await?.0.len() as u64;
         Ok(drifts)
     }
 

@@ -15,9 +15,10 @@ mod reconcile;
 mod record;
 
 pub use alert::alert_of;
-pub use deletion::{Dossier, Due};
+pub use deletion::{Dossier, Due, Listed};
 pub use expectation::ToWatch;
 pub use item::{Errand, Known, Unreadable, Work};
+pub use list::{Arrival, Part, Walked};
 pub use reconcile::{Found, Run, Task};
 pub use record::Recorded;
 

@@ -23,6 +23,7 @@ const REMIND_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Something that a person should know. Stored once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alert {
     /// The same whenever it is told.
     pub id: String,
@@ -59,6 +60,7 @@ pub struct Alert {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Kind {
     /// A copy is under way for longer than it should be.
     ReplicationLate,
@@ -103,6 +105,7 @@ pub enum Kind {
 /// Whether something begins, lasts or is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum State {
     /// It happened: nothing more is told of it.
     Told,
@@ -117,6 +120,7 @@ pub enum State {
 /// How soon a person should look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Severity {
     /// When there is time.
     Info,
@@ -364,6 +368,7 @@ impl Happenings {
 
 /// The same trouble with images that are copied from one registry to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Incident {
     /// What is wrong.
     pub kind: Kind,

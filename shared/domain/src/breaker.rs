@@ -16,6 +16,7 @@ pub const SHARE_JUDGED_FROM: u32 = 10;
 /// What is counted apart, because thousands are normal for one and an accident for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Class {
     /// Expired by a lifecycle policy, as CloudTrail tells.
     Lifecycle,
@@ -84,6 +85,7 @@ impl Limits {
 
 /// The breaker of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Breaker {
     /// Since when and why nothing is mirrored from this source; nothing while it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +103,7 @@ pub struct Breaker {
 
 /// Why a breaker is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Opened {
     /// Since when.
     pub at: Timestamp,
@@ -110,6 +113,7 @@ pub struct Opened {
 
 /// A person closed a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reset {
     /// Who.
     pub by: String,

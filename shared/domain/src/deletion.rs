@@ -31,6 +31,7 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// One deletion to be mirrored to one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deletion {
     /// The image.
     #[serde(flatten)]
@@ -80,6 +81,8 @@ pub struct Deletion {
 /// Where a deletion stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = DeletionStatus))]
 pub enum Status {
     /// It waits until it is due.
     Pending,
@@ -125,6 +128,7 @@ impl Status {
 
 /// One thing that was checked, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
     /// What was checked.
     pub check: CheckName,
@@ -137,6 +141,7 @@ pub struct Check {
 /// What is checked, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CheckName {
     /// The report of the deletion is not too old to be acted on.
     Age,

@@ -172,6 +172,7 @@ pub fn missed(lineage: &Lineage, registry: &Registry) -> Option<(Timestamp, BTre
 
 /// A replica that is not as its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
     /// The image.
     #[serde(flatten)]
@@ -188,6 +189,7 @@ pub struct Difference {
 /// In what a replica is not as its source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "drift", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Drift {
     /// There is none.
     Missing {
@@ -240,6 +242,7 @@ pub fn between(
 
 /// How much of a registry is not as it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Drifts {
     /// Images that a destination lacks, although they were pushed under a rule.
     pub missing: u64,

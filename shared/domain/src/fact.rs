@@ -9,6 +9,7 @@ use crate::image::{Digest, Image, Registry, RepositoryName, Tag};
 
 /// One thing that happened to one subject in one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fact {
     /// When, in whole seconds: the resolution of ECR's events.
     pub time: Timestamp,
@@ -39,6 +40,7 @@ pub enum Subject {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum What {
     /// Somebody pushed the image here, or put a tag on it.
     Pushed {
@@ -139,6 +141,7 @@ impl Fact {
 /// ECR's storage classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum StorageClass {
     /// Pullable.
     Standard,
@@ -149,6 +152,7 @@ pub enum StorageClass {
 /// Who or what deleted or archived. ECR's own events never say; CloudTrail does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Cause {
     /// Not known, to be treated with the most care.
     #[default]

@@ -1,13 +1,12 @@
 //! How long replication takes: from the push at the source until the replica had it.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::image::{Registry, RepositoryName};
 
 /// Which copies are measured together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Lane {
     /// The registry that is copied from.
     pub source: Registry,
@@ -19,6 +18,7 @@ pub struct Lane {
 
 /// The lags of some copies.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Distribution {
     /// How many copies.
     pub count: usize,
@@ -54,9 +54,6 @@ impl Distribution {
         })
     }
 }
-
-/// Lags in seconds, by lane.
-pub type Lags = BTreeMap<Lane, Vec<u32>>;
 
 #[cfg(test)]
 mod tests {

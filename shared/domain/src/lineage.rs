@@ -38,6 +38,7 @@ pub struct Placement {
 /// Whether an image is in a registry, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Status {
     /// There, and pullable.
     Present,
@@ -51,6 +52,17 @@ pub enum Status {
 }
 
 impl Status {
+    /// It in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Archived => "archived",
+            Self::ProbablyAbsent => "probably gone",
+            Self::Absent => "gone",
+        }
+    }
+
     /// Whether the image may still be there: the careful reading.
     #[must_use]
     pub fn may_be_there(self) -> bool {
@@ -197,6 +209,7 @@ pub fn is_orphan(replica: &Placement, sources: &BTreeMap<Registry, Placement>) -
 
 /// The answer to "where is it, where did it come from, since when, who deleted it?" for one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whereabouts {
     /// Where.
     pub registry: Registry,
@@ -224,6 +237,7 @@ pub struct Whereabouts {
 
 /// One source of a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReplicatedFrom {
     /// The source.
     pub registry: Registry,
@@ -236,6 +250,7 @@ pub struct ReplicatedFrom {
 
 /// A tag that another image took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MovedTag {
     /// The tag.
     pub tag: Tag,
@@ -247,6 +262,7 @@ pub struct MovedTag {
 
 /// When and why an image went from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deleted {
     /// When.
     pub at: Timestamp,

@@ -81,6 +81,7 @@ pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Ve
 
 /// A tag meant one image, for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Band {
     /// Where.
     pub registry: Registry,
@@ -95,6 +96,7 @@ pub struct Band {
 
 /// The end of a [`Band`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ended {
     /// When.
     pub at: Timestamp,
@@ -106,6 +108,7 @@ pub struct Ended {
 /// Why a tag stopped to mean an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum End {
     /// The tag was set on another image.
     Moved {

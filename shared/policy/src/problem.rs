@@ -6,6 +6,8 @@ use miette::Diagnostic;
 
 /// A mistake in the text of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = PolicyProblem))]
 pub struct Problem {
     /// The line, counted from 1.
     pub line: usize,

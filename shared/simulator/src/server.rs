@@ -1,6 +1,6 @@
 //! One loopback port for everything: ECR, STS, the embedded table, and the simulator's own controls.
 
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -39,8 +39,11 @@ struct NoAnswer;
 
 type Answer = Response<Full<Bytes>>;
 
+/// Who answers what is neither ECR, STS nor DynamoDB.
+pub type Others = Arc<dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> + Send + Sync>;
+
 /// Serves until the future ends, then lets requests under way finish. DynamoDB's requests are passed on to an endpoint, if
-/// there is one.
+/// there is one; what belongs to nobody here, to others.
 ///
 /// # Errors
 /// When the listener cannot accept any more.
@@ -48,6 +51,7 @@ pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
     dynamodb: Option<String>,
+    others: Option<Others>,
     end: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let passing = Client::builder(TokioExecutor::new()).build_http();
@@ -62,10 +66,15 @@ pub async fn serve(
         };
         // Small answers, each waited for.
         _ = stream.set_nodelay(true);
-        let (simulator, dynamodb, passing) = (simulator.clone(), dynamodb.clone(), passing.clone());
+        let room = Room {
+            simulator: simulator.clone(),
+            dynamodb: dynamodb.clone(),
+            passing: passing.clone(),
+            others: others.clone(),
+        };
         let answering = service_fn(move |request| {
-            let (simulator, dynamodb, passing) = (simulator.clone(), dynamodb.clone(), passing.clone());
-            async move { answer(&simulator, dynamodb.as_deref(), &passing, request).await }
+            let room = room.clone();
+            async move { room.answer(request).await }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answering));
         // A connection that breaks is its client's to notice.
@@ -75,43 +84,52 @@ pub async fn serve(
     Ok(())
 }
 
-async fn answer(
-    simulator: &Simulator,
-    dynamodb: Option<&str>,
-    passing: &Client<HttpConnector, Full<Bytes>>,
-    request: Request<Incoming>,
-) -> Result<Answer, NoAnswer> {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let target = text("x-amz-target");
-    let path = head.uri.path();
-    if let Some(operation) = target.strip_prefix(ECR) {
-        return call(simulator, &head.headers, operation, &body);
-    }
-    if let (true, Some(endpoint)) = (target.starts_with("DynamoDB"), dynamodb) {
-        let url = format!("{endpoint}{path}");
-        let mut passed = Request::post(url).body(Full::new(body.clone())).map_err(|_| NoAnswer)?;
-        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
-            if let Some(value) = head.headers.get(name) {
-                passed.headers_mut().insert(name, value.clone());
-            }
+/// Everything that answers on the port.
+#[derive(Clone)]
+struct Room {
+    simulator: Simulator,
+    dynamodb: Option<String>,
+    passing: Client<HttpConnector, Full<Bytes>>,
+    others: Option<Others>,
+}
+
+impl Room {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, NoAnswer> {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let target = text("x-amz-target");
+        let path = head.uri.path();
+        if let Some(operation) = target.strip_prefix(ECR) {
+            return call(&self.simulator, &head.headers, operation, &body);
         }
-        let (head, body) = passing.request(passed).await.map_err(|_| NoAnswer)?.into_parts();
-        let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
-        return Ok(Response::from_parts(head, Full::new(body)));
+        if let (true, Some(endpoint)) = (target.starts_with("DynamoDB"), &self.dynamodb) {
+            let url = format!("{endpoint}{path}");
+            let mut passed = Request::post(url).body(Full::new(body.clone())).map_err(|_| NoAnswer)?;
+            for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
+                if let Some(value) = head.headers.get(name) {
+                    passed.headers_mut().insert(name, value.clone());
+                }
+            }
+            let (head, body) = self.passing.request(passed).await.map_err(|_| NoAnswer)?.into_parts();
+            let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+            return Ok(Response::from_parts(head, Full::new(body)));
+        }
+        // The controls first: whoever uses `curl -d` says that its body is a form.
+        match (&head.method, path) {
+            (&Method::POST, "/_simulator/step") => return Ok(step(&self.simulator, &body)),
+            (&Method::GET, "/_simulator/events") => return Ok(events(&self.simulator, head.uri.query())),
+            _ => {}
+        }
+        if head.method == Method::POST && text("content-type").starts_with("application/x-www-form-urlencoded") {
+            return Ok(assume(&self.simulator, &head.headers, &body));
+        }
+        if let Some(others) = &self.others {
+            return Ok(others(Request::from_parts(head, body)).await.map(Full::new));
+        }
+        let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
+        Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message})))
     }
-    // The controls first: whoever uses `curl -d` says that its body is a form.
-    match (&head.method, path) {
-        (&Method::POST, "/_simulator/step") => return Ok(step(simulator, &body)),
-        (&Method::GET, "/_simulator/events") => return Ok(events(simulator, head.uri.query())),
-        _ => {}
-    }
-    if head.method == Method::POST && text("content-type").starts_with("application/x-www-form-urlencoded") {
-        return Ok(assume(simulator, &head.headers, &body));
-    }
-    let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
-    Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message})))
 }
 
 /// Answers ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>

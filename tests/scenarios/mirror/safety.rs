@@ -2,6 +2,7 @@
 //!
 //! What is true is asked of the registries and of all events that they emitted, lost ones included; never of the table.
 
+use aws::table::Part;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -288,7 +289,7 @@ impl Watched<'_> {
         }
         let truth = Truth::of(&self.route, self.now());
         let held = self.route.local.simulator.held();
-        for image in self.route.local.table.images(&APP.parse().unwrap()).await.unwrap() {
+        for image in self.route.local.table.images(&APP.parse().unwrap(), Part::ALL).await.unwrap().0 {
             let dossier = self.route.local.table.dossier(&image.image).await.unwrap();
             for deletion in &dossier.deletions {
                 let decided = !matches!(deletion.status, Status::Pending | Status::Executing);

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use domain::{
     deletion::{Deletion, Status},
     expectation::Expectation,
-    image::{Image, Registry},
+    image::{Image, Registry, Tag},
     lineage::Lineage,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Stored, Table,
@@ -28,6 +29,19 @@ pub struct Dossier {
     pub errands: BTreeSet<Errand>,
     /// The copies that its pushes should cause.
     pub expectations: Vec<Expectation>,
+}
+
+/// A deletion in the list of its status and source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The image.
+    pub image: Image,
+    /// The registry of the replica.
+    pub registry: Registry,
+    /// The tag, if only a tag is meant.
+    pub tag: Option<Tag>,
+    /// When it had changed last.
+    pub changed_at: Timestamp,
 }
 
 /// What is due, image by image.
@@ -203,7 +217,8 @@ impl Table {
         Ok(())
     }
 
-    /// The deletions with a status from a source that changed since a time, newest first, so many at most.
+    /// The deletions with a status from a source that changed since a time, newest first, so many at most; and after which
+    /// one the list goes on.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -212,30 +227,68 @@ impl Table {
         status: Status,
         source: &Registry,
         since: Timestamp,
+        after: Option<&Listed>,
         most: usize,
-    ) -> Result<Vec<Deletion>, Error> {
+    ) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
         let standing = item::standing(status, source);
         let mut keys = Vec::new();
-        let mut start = None;
+        let mut start = after.map(|listed| item::start_of_deletions(listed, &standing));
+        let mut last = None;
         while keys.len() < most {
             let query = self.index(&DELETION_INDEX, &standing, &since.to_string(), "~").scan_index_forward(false);
-            let output = query.set_exclusive_start_key(start).send().await;
+            let left = i32::try_from(most - keys.len()).ok();
+            let output = query.set_limit(left).set_exclusive_start_key(start).send().await;
             let output = output.map_err(|error| self.unread(DELETION_INDEX.name, error))?;
             self.read(output.consumed_capacity());
-            keys.extend(output.items.unwrap_or_default().into_iter().filter_map(item::key));
+            let items = output.items.unwrap_or_default();
+            if let Some(item) = items.last().cloned() {
+                last = Some(self.decode(item, item::read_listed)?);
+            }
+            keys.extend(items.into_iter().filter_map(item::key));
             start = output.last_evaluated_key;
             if start.is_none() {
+                last = None;
                 break;
             }
         }
-        keys.truncate(most);
         // The index finds; the items themselves tell.
         let items = self.get_all(keys).await?;
         let read = items.into_iter().map(|item| self.decode(item, item::read_deletion));
         let mut deletions = read.collect::<Result<Vec<_>, _>>()?;
         deletions.retain(|deletion| deletion.status == status);
         deletions.sort_by_key(|deletion| std::cmp::Reverse(deletion.changed_at));
-        Ok(deletions)
+        Ok((deletions, last))
+    }
+
+    /// How many deletions with a status a source has, counted up to so many.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn count_deletions(&self, status: Status, source: &Registry, most: usize) -> Result<usize, Error> {
+        let standing = item::standing(status, source);
+        let query = self.index(&DELETION_INDEX, &standing, " ", "~").select(Select::Count);
+        let output = query.set_limit(i32::try_from(most).ok()).send().await;
+        let output = output.map_err(|error| self.unread(DELETION_INDEX.name, error))?;
+        self.read(output.consumed_capacity());
+        Ok(usize::try_from(output.count).unwrap_or_default())
+    }
+
+    /// When anything of some work is due next.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn next_due(&self, work: Work) -> Result<Option<Timestamp>, Error> {
+        let mut next = None;
+        for shard in 0..item::SHARDS {
+            let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", "~").limit(1);
+            let output = query.send().await.map_err(|error| self.unread(DUE_INDEX.name, error))?;
+            self.read(output.consumed_capacity());
+            for item in output.items.unwrap_or_default() {
+                let due = self.decode(item, item::read_due_time)?;
+                next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
+            }
+        }
+        Ok(next)
     }
 
     /// One page of an index between two sort keys.

@@ -67,17 +67,17 @@ impl Table {
         Ok(due)
     }
 
-    /// What something is wrong with now.
+    /// What something is wrong with now, among so many images at most.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn troubled(&self) -> Result<Vec<Expectation>, Error> {
+    pub async fn troubled(&self, most: usize) -> Result<Vec<Expectation>, Error> {
         let lasting = |incident: &Incident| incident.open > 0;
         if !self.incidents().await?.iter().any(lasting) {
             return Ok(Vec::new());
         }
         // Whatever is wrong is looked at again within hours.
-        let due = self.to_watch(Timestamp::MAX, usize::MAX).await?;
+        let due = self.to_watch(Timestamp::MAX, most).await?;
         let mut troubled = Vec::new();
         for image in due.images.into_keys() {
             let expectations = self.expectations(&image).await?.expectations;

@@ -38,7 +38,10 @@ use domain::{
 };
 use jiff::Timestamp;
 
-use super::reconcile::{Run, Task};
+use super::{
+    deletion::Listed,
+    reconcile::{Run, Task},
+};
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -144,7 +147,12 @@ pub(super) fn evidence(name: &Name, evidence: &Evidence) -> Result<Item, Unreada
 }
 
 fn index_name(name: &Name) -> String {
-    format!("{}#{}", name.image, name.tag.as_ref().map_or("", |tag| tag.as_str()))
+    format!("{}{}", index_prefix(&name.image), name.tag.as_ref().map_or("", |tag| tag.as_str()))
+}
+
+/// What the names of all entries of one image begin with in the registry index, and of no other.
+pub(super) fn index_prefix(image: &Image) -> String {
+    format!("{image}#")
 }
 
 /// Reads evidence from the table or from the registry index, which has the same attributes but one.
@@ -337,8 +345,32 @@ pub(super) fn key(mut item: Item) -> Option<(String, String)> {
 }
 
 pub(super) fn key_of_deletion(deletion: &Deletion) -> (String, String) {
-    let tag = tag_text(deletion.tag.as_ref());
-    (pk_of_image(&deletion.image), format!("deletion#{}#{tag}", deletion.registry))
+    (pk_of_image(&deletion.image), sort_key_of_deletion(&deletion.registry, deletion.tag.as_ref()))
+}
+
+fn sort_key_of_deletion(registry: &Registry, tag: Option<&Tag>) -> String {
+    format!("deletion#{registry}#{}", tag_text(tag))
+}
+
+/// Where the list of deletions goes on after one of them.
+pub(super) fn start_of_deletions(listed: &Listed, standing: &str) -> Item {
+    let key = Item::from([
+        ("standing".into(), AttributeValue::S(standing.to_owned())),
+        ("changed_at".into(), AttributeValue::S(listed.changed_at.to_string())),
+    ]);
+    let sk = sort_key_of_deletion(&listed.registry, listed.tag.as_ref());
+    with_key(key, pk_of_image(&listed.image), sk)
+}
+
+/// Reads what the index knows of a deletion.
+pub(super) fn read_listed(mut item: Item) -> Result<Listed, Unreadable> {
+    let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
+    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    let mut parts = sk.split('#').skip(1);
+    let registry = parts.next().ok_or(Unreadable::Key)?.parse()?;
+    let tag = read_tag(parts.next().unwrap_or_default())?;
+    let changed_at = take(&mut item, "changed_at")?.parse().map_err(|_| Unreadable::Key)?;
+    Ok(Listed { image, registry, tag, changed_at })
 }
 
 pub(super) fn standing(status: Status, source: &Registry) -> String {
@@ -378,6 +410,11 @@ pub(super) fn part(item: &Item) -> Option<Part> {
         "expect" => Some(Part::Expectation),
         _ => None,
     }
+}
+
+/// When something in a queue is due.
+pub(super) fn read_due_time(mut item: Item) -> Result<Timestamp, Unreadable> {
+    take(&mut item, "due")?.parse().map_err(|_| Unreadable::Key)
 }
 
 /// What is due in a queue.

@@ -10,7 +10,7 @@ use domain::{
     expectation::GIVE_UP,
     fact::Fact,
     image::{Image, Registry, RepositoryName},
-    lag::{Lags, Lane},
+    lag::Lane,
     lineage::{Lineage, is_orphan},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -25,8 +25,67 @@ use super::{
 /// How many images are read at a time for a list.
 pub(super) const READS_AT_A_TIME: usize = 16;
 
-/// How many images are enough to show that a short digest is not unique.
-const ENOUGH: usize = 10;
+/// How many entries of the index are read at a time where only a part of a list is wanted: a hundred of a few hundred
+/// bytes are a handful of read units.
+const ENTRIES_AT_A_TIME: i32 = 100;
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// Only this repository.
+    pub repository: Option<&'a RepositoryName>,
+    /// Only what comes after this image, in the order of the names.
+    pub after: Option<&'a Image>,
+    /// How many images are looked at, whether or not they belong to the list.
+    pub most: usize,
+}
+
+impl<'a> Part<'a> {
+    /// The whole list.
+    pub const ALL: Self = Self { repository: None, after: None, most: usize::MAX };
+
+    /// All of one repository, or of every one.
+    #[must_use]
+    pub fn all_of(repository: Option<&'a RepositoryName>) -> Self {
+        Self { repository, ..Self::ALL }
+    }
+
+    fn prefix(&self) -> String {
+        self.repository.map(|repository| format!("{repository}@")).unwrap_or_default()
+    }
+}
+
+/// How far a list was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// How many images were looked at.
+    pub images: usize,
+    /// After which image the list goes on; nothing at its end.
+    pub next: Option<Image>,
+}
+
+impl Walked {
+    /// Counts an image. Whether that were enough of them.
+    pub(super) fn count(&mut self, image: &Image, part: Part<'_>) -> bool {
+        self.images += 1;
+        let enough = self.images >= part.most;
+        if enough {
+            self.next = Some(image.clone());
+        }
+        enough
+    }
+}
+
+/// A copy that arrived, and how long after its push.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Between which registries, and of what.
+    pub lane: Lane,
+    /// When.
+    pub at: Timestamp,
+    /// Seconds since the push.
+    pub lag_seconds: u32,
+}
 
 impl Table {
     /// Every registry that any event told of.
@@ -37,73 +96,78 @@ impl Table {
         Ok(self.known_registries().await?.into_iter().map(|known| known.registry).collect())
     }
 
-    /// Every image of a repository, wherever it is or was, without its facts.
+    /// The images of a repository, wherever they are or were, without their facts; and how far the list was read.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn images(&self, repository: &RepositoryName) -> Result<Vec<Lineage>, Error> {
-        let images = self.named(&format!("{repository}@"), |_| true, usize::MAX).await?;
-        stream::iter(images)
-            .map(|image| async move { self.placements(&image).await })
-            .buffered(READS_AT_A_TIME)
-            .try_collect()
-            .await
+    pub async fn images(&self, repository: &RepositoryName, part: Part<'_>) -> Result<(Vec<Lineage>, Walked), Error> {
+        let mut images = Vec::new();
+        let walked = self.everywhere(Part { repository: Some(repository), ..part }, |image| images.push(image)).await?;
+        let read = stream::iter(images).map(|image| async move { self.placements(&image).await });
+        Ok((read.buffered(READS_AT_A_TIME).try_collect().await?, walked))
     }
 
-    /// The images whose digest starts with some text, of one repository or of any: at most a few, enough to tell
-    /// whether there is more than one.
-    ///
-    /// Without a repository this reads the whole index.
+    /// The images whose digest starts with some text; and how far was looked.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn find(&self, repository: Option<&RepositoryName>, digest: &str) -> Result<BTreeSet<Image>, Error> {
-        let starts =
-            |image: &Image| image.digest.as_str().starts_with(digest) || image.digest.encoded().starts_with(digest);
-        let prefix = repository.map(|repository| format!("{repository}@")).unwrap_or_default();
-        self.named(&prefix, starts, ENOUGH).await
+    pub async fn find(&self, digest: &str, part: Part<'_>) -> Result<(BTreeSet<Image>, Walked), Error> {
+        let mut found = BTreeSet::new();
+        let walked = self.everywhere(part, |image| {
+            if image.digest.as_str().starts_with(digest) || image.digest.encoded().starts_with(digest) {
+                found.insert(image);
+            }
+        });
+        let walked = walked.await?;
+        Ok((found, walked))
     }
 
-    /// The images in the index whose name starts with a prefix and that are wanted.
-    async fn named(
-        &self,
-        prefix: &str,
-        wanted: impl Fn(&Image) -> bool,
-        most: usize,
-    ) -> Result<BTreeSet<Image>, Error> {
-        let mut images = BTreeSet::new();
-        for registry in self.registries().await? {
-            let mut contents = self.contents(&registry, prefix);
-            while let Some((image, _)) = contents.next().await? {
-                if wanted(&image) {
-                    images.insert(image);
-                }
-                if images.len() >= most {
-                    return Ok(images);
+    /// Walks through the images of all registries, each image once, in the order of their names.
+    async fn everywhere(&self, part: Part<'_>, mut each: impl FnMut(Image)) -> Result<Walked, Error> {
+        let registries = self.registries().await?;
+        let mut everywhere: Vec<_> = registries.iter().map(|registry| self.part_of(registry, part)).collect();
+        let mut walked = Walked::default();
+        loop {
+            let mut first: Option<Image> = None;
+            for contents in &mut everywhere {
+                if let Some(image) = contents.peek().await?
+                    && first.as_ref().is_none_or(|first| image.to_string() < first.to_string())
+                {
+                    first = Some(image.clone());
                 }
             }
+            let Some(first) = first else { return Ok(walked) };
+            for contents in &mut everywhere {
+                if contents.peek().await? == Some(&first) {
+                    contents.next().await?;
+                }
+            }
+            let enough = walked.count(&first, part);
+            each(first);
+            if enough {
+                return Ok(walked);
+            }
         }
-        Ok(images)
     }
 
-    /// The replicas in a registry whose source no longer has the image.
+    /// The replicas in a registry whose source no longer has the image; and how far the list was read.
     ///
     /// The index is read side by side with those of the sources, so memory stays the same whatever their size. An
     /// orphan is believed only when its own partition says so.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn orphans(&self, registry: &Registry) -> Result<Vec<Lineage>, Error> {
+    pub async fn orphans(&self, registry: &Registry, part: Part<'_>) -> Result<(Vec<Lineage>, Walked), Error> {
         let registries = self.registries().await?;
-        let mut replicas = self.contents(registry, "");
+        let mut replicas = self.part_of(registry, part);
         let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
         let mut deletions: Option<(RepositoryName, Vec<Fact>)> = None;
-        let mut orphans = Vec::new();
+        let (mut orphans, mut walked) = (Vec::new(), Walked::default());
         while let Some((image, mut evidence)) = replicas.next().await? {
             let from: BTreeSet<_> =
                 evidence.iter().flat_map(|(_, evidence)| evidence.replicated.keys()).cloned().collect();
             for source in from {
-                let contents = sources.entry(source).or_insert_with_key(|source| self.contents(source, ""));
+                let contents = sources.entry(source).or_insert_with_key(|source| self.part_of(source, part));
                 evidence.extend(contents.seek(&image).await?);
             }
             let known = match deletions.take() {
@@ -121,51 +185,69 @@ impl Table {
                     orphans.push(lineage);
                 }
             }
+            if walked.count(&image, part) {
+                break;
+            }
         }
-        Ok(orphans)
+        Ok((orphans, walked))
     }
 
-    /// How long replication took, of the copies that arrived since a time and whose push is known: of each digest and tag
-    /// in each registry the newest. What took longer than anybody waits for came by a backfill, and says nothing about lag.
+    /// How long replication to a registry took, of the copies that arrived since a time and whose push is known: of each
+    /// digest and tag the newest; and how far the list was read. What took longer than anybody waits for came by a
+    /// backfill, and says nothing about lag.
     ///
-    /// The index of every registry is read side by side with those of its sources.
+    /// The index is read side by side with those of the sources.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn lags(&self, since: Timestamp) -> Result<Lags, Error> {
-        let mut lags = Lags::new();
-        for registry in self.registries().await? {
-            let mut replicas = self.contents(&registry, "");
-            let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
-            while let Some((image, entries)) = replicas.next().await? {
-                let mut at_source: BTreeMap<Registry, Entries> = BTreeMap::new();
-                for (name, here) in &entries {
-                    for (source, _) in here.replicated.iter().filter(|(_, arrived)| **arrived >= since) {
-                        if !at_source.contains_key(source) {
-                            let contents = sources.entry(source.clone());
-                            let contents = contents.or_insert_with_key(|source| self.contents(source, ""));
-                            at_source.insert(source.clone(), contents.seek(&image).await?);
-                        }
-                        let there =
-                            at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
-                        let lag = there.and_then(|(_, there)| here.lag_seconds(source, there));
-                        let Some(lag) = lag.filter(|lag| *lag < GIVE_UP.as_secs()) else { continue };
-                        let (destination, repository) = (registry.clone(), image.repository.clone());
-                        let lane = Lane { source: source.clone(), destination, repository };
-                        lags.entry(lane).or_default().push(u32::try_from(lag).unwrap_or(u32::MAX));
+    pub async fn arrivals(
+        &self,
+        registry: &Registry,
+        since: Timestamp,
+        part: Part<'_>,
+        mut each: impl FnMut(Arrival),
+    ) -> Result<Walked, Error> {
+        let mut replicas = self.part_of(registry, part);
+        let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
+        let mut walked = Walked::default();
+        while let Some((image, entries)) = replicas.next().await? {
+            let mut at_source: BTreeMap<Registry, Entries> = BTreeMap::new();
+            for (name, here) in &entries {
+                for (source, arrived) in here.replicated.iter().filter(|(_, arrived)| **arrived >= since) {
+                    if !at_source.contains_key(source) {
+                        let contents = sources.entry(source.clone());
+                        let contents = contents.or_insert_with_key(|source| self.part_of(source, part));
+                        at_source.insert(source.clone(), contents.seek(&image).await?);
                     }
+                    let there = at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
+                    let lag = there.and_then(|(_, there)| here.lag_seconds(source, there));
+                    let Some(lag) = lag.filter(|lag| *lag < GIVE_UP.as_secs()) else { continue };
+                    let (destination, repository) = (registry.clone(), image.repository.clone());
+                    let lane = Lane { source: source.clone(), destination, repository };
+                    each(Arrival { lane, at: *arrived, lag_seconds: u32::try_from(lag).unwrap_or(u32::MAX) });
                 }
             }
+            if walked.count(&image, part) {
+                break;
+            }
         }
-        Ok(lags)
+        Ok(walked)
     }
 
     /// What a registry holds according to the index, image by image in the order of their names.
-    pub(super) fn contents(&self, registry: &Registry, prefix: &str) -> Contents<'_> {
+    pub(super) fn contents(&self, registry: &Registry, repository: &RepositoryName) -> Contents<'_> {
+        self.part_of(registry, Part::all_of(Some(repository)))
+    }
+
+    /// The same from somewhere on. Nobody counts here how many are looked at.
+    pub(super) fn part_of(&self, registry: &Registry, part: Part<'_>) -> Contents<'_> {
+        let prefix = part.prefix();
         Contents {
             table: self,
             registry: registry.clone(),
-            prefix: prefix.to_owned(),
+            from: part.after.map_or_else(|| format!("{prefix} "), |image| format!("{}~", item::index_prefix(image))),
+            to: format!("{prefix}~"),
+            at_a_time: (part.most < usize::MAX).then_some(ENTRIES_AT_A_TIME),
             page: Page::First,
             items: Vec::new().into_iter(),
             next: None,
@@ -177,7 +259,11 @@ impl Table {
 pub(super) struct Contents<'a> {
     table: &'a Table,
     registry: Registry,
-    prefix: String,
+    /// From this name in the index to that one.
+    from: String,
+    to: String,
+    /// How many entries are read at a time; a page of the index if nobody says.
+    at_a_time: Option<i32>,
     page: Page,
     items: std::vec::IntoIter<Item>,
     /// The first entry of the image after the last one returned.
@@ -216,14 +302,25 @@ impl Contents<'_> {
         Ok(Some((image, entries)))
     }
 
+    /// The next image.
+    async fn peek(&mut self) -> Result<Option<&Image>, Error> {
+        if self.next.is_none() {
+            self.next = self.entry().await?;
+        }
+        Ok(self.next.as_ref().map(|(name, _)| &name.image))
+    }
+
     /// The entries of one image, which must come after every image asked for before.
     pub(super) async fn seek(&mut self, image: &Image) -> Result<Entries, Error> {
         // The order of the index: that of the text.
         let wanted = image.to_string();
         loop {
-            if self.next.is_none() {
-                self.next = self.entry().await?;
+            // Who reads little at a time does not read all that is in between.
+            let read = self.next.is_some() || self.items.len() > 0 || matches!(self.page, Page::None);
+            if !read && self.at_a_time.is_some() {
+                (self.from, self.page) = (item::index_prefix(image), Page::First);
             }
+            self.peek().await?;
             match &self.next {
                 Some((name, _)) if name.image.to_string() <= wanted => {
                     if let Some((found, entries)) = self.next().await?
@@ -258,11 +355,12 @@ impl Contents<'_> {
                 .expression_attribute_names("#pk", pk)
                 .expression_attribute_names("#sk", sk)
                 .expression_attribute_values(":pk", AttributeValue::S(self.registry.to_string()))
-                .expression_attribute_values(":from", AttributeValue::S(format!("{} ", self.prefix)))
-                .expression_attribute_values(":to", AttributeValue::S(format!("{}~", self.prefix)))
+                .expression_attribute_values(":from", AttributeValue::S(self.from.clone()))
+                .expression_attribute_values(":to", AttributeValue::S(self.to.clone()))
+                .set_limit(self.at_a_time)
                 .set_exclusive_start_key(start)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let key = format!("{} of {}", self.prefix, self.registry);
+            let key = format!("{} of {}", self.from, self.registry);
             let output = query.send().await.map_err(|error| self.table.unread(&key, error))?;
             self.table.read(output.consumed_capacity());
             if let Some(key) = output.last_evaluated_key {

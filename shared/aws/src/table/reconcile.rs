@@ -1,6 +1,6 @@
 //! What `reconcile` keeps of its runs, and what the index says of a registry.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::{
@@ -18,7 +18,7 @@ use super::{
     Error, Table,
     definition::REGISTRY_INDEX,
     item,
-    list::{Contents, READS_AT_A_TIME},
+    list::{Contents, Part, READS_AT_A_TIME, Walked},
 };
 
 /// A run through a registry, the last or the present one.
@@ -114,32 +114,42 @@ impl Table {
         self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// The repositories of which a registry has or had images, each found by one read.
+    /// The repositories of which a registry has or had images, each found by one read: those whose names begin with some
+    /// text and come after another in the order of the index, so many at most.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, Error> {
-        let mut repositories = BTreeSet::new();
-        let mut after = String::from(" ");
+    pub async fn repositories(
+        &self,
+        registry: &Registry,
+        prefix: &str,
+        after: Option<&RepositoryName>,
+        most: usize,
+    ) -> Result<Vec<RepositoryName>, Error> {
+        // Nothing in a digest or a tag sorts after it.
+        let behind = |repository: &RepositoryName| format!("{repository}@~");
+        let mut repositories = Vec::new();
+        let mut from = after.map_or_else(|| format!("{prefix} "), behind);
         let (pk, sk) = REGISTRY_INDEX.key;
-        loop {
+        while repositories.len() < most {
             let query = self.client.query().table_name(&self.name).index_name(REGISTRY_INDEX.name);
             let query = query
-                .key_condition_expression("#pk = :pk AND #sk > :after")
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
                 .expression_attribute_names("#pk", pk)
                 .expression_attribute_names("#sk", sk)
                 .expression_attribute_values(":pk", AttributeValue::S(registry.to_string()))
-                .expression_attribute_values(":after", AttributeValue::S(after))
+                .expression_attribute_values(":from", AttributeValue::S(from))
+                .expression_attribute_values(":to", AttributeValue::S(format!("{prefix}~")))
                 .limit(1)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let output = query.send().await.map_err(|error| self.unread(&registry.to_string(), error))?;
             self.read(output.consumed_capacity());
-            let Some(item) = output.items.unwrap_or_default().into_iter().next() else { return Ok(repositories) };
+            let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
             let repository = self.decode(item, item::read_evidence)?.0.image.repository;
-            // Nothing in a digest or a tag sorts after it.
-            after = format!("{repository}@~");
-            repositories.insert(repository);
+            from = behind(&repository);
+            repositories.push(repository);
         }
+        Ok(repositories)
     }
 
     /// What the index says of the images of a repository in a registry, one by one: where tags moved to, it does not know.
@@ -153,7 +163,7 @@ impl Table {
         mut each: impl FnMut(&Digest, &Placement),
     ) -> Result<(), Error> {
         let gone = self.repository_deletions(repository, &[registry.clone()].into()).await?;
-        let mut contents = self.contents(registry, &format!("{repository}@"));
+        let mut contents = self.contents(registry, repository);
         while let Some((image, entries)) = contents.next().await? {
             let lineage = Lineage::new(image, entries, Vec::new(), gone.clone());
             for placement in lineage.placements.values() {
@@ -163,8 +173,8 @@ impl Table {
         Ok(())
     }
 
-    /// What is not at the destinations of a source as it is there, in one repository or in all; what is younger than
-    /// [`PATIENCE`] may still be on its way.
+    /// What is not at the destinations of a source as it is there, and how far the list was read; what is younger
+    /// than [`PATIENCE`] may still be on its way.
     ///
     /// The index of the source is read side by side with those of its destinations. A difference is believed only when the
     /// partition of the image says so.
@@ -175,27 +185,28 @@ impl Table {
         &self,
         source: &Registry,
         settings: &Settings,
-        repository: Option<&RepositoryName>,
+        part: Part<'_>,
         now: Timestamp,
         mut each: impl FnMut(Difference),
-    ) -> Result<(), Error> {
-        let prefix = repository.map(|repository| format!("{repository}@")).unwrap_or_default();
+    ) -> Result<Walked, Error> {
         let on_its_way = now.checked_sub(PATIENCE).unwrap_or(Timestamp::UNIX_EPOCH);
-        let mut here = self.contents(source, &prefix);
+        let mut here = self.part_of(source, part);
         let mut there: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
         let mut gone: Option<(RepositoryName, Vec<domain::fact::Fact>)> = None;
         let mut candidates: Vec<Image> = Vec::new();
+        let (mut walked, mut ended) = (Walked::default(), false);
         loop {
-            let next = here.next().await?;
-            let ended = next.is_none();
+            let next = if ended { None } else { here.next().await? };
+            ended = next.is_none();
             if let Some((image, mut entries)) = next {
+                ended = walked.count(&image, part);
                 let destinations = settings.destinations(&image.repository);
                 if destinations.is_empty() {
                     continue;
                 }
                 for destination in destinations.keys() {
                     let contents = there.entry((*destination).clone());
-                    let contents = contents.or_insert_with_key(|registry| self.contents(registry, &prefix));
+                    let contents = contents.or_insert_with_key(|registry| self.part_of(registry, part));
                     entries.extend(contents.seek(&image).await?);
                 }
                 let known = match gone.take() {
@@ -221,7 +232,7 @@ impl Table {
                 }
             }
             if ended {
-                return Ok(());
+                return Ok(walked);
             }
         }
     }

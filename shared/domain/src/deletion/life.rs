@@ -7,6 +7,7 @@ use super::{Check, CheckName, Decision, Deletion, Status, Verdict};
 
 /// Something that a person did about a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Act {
     /// What.
     pub did: Did,
@@ -19,6 +20,7 @@ pub struct Act {
 /// What a person can do about a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Did {
     /// Stopped it until it is released.
     Hold,

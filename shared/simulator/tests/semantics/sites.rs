@@ -48,7 +48,7 @@ impl Sites {
         let simulator = Simulator::open(settings, now, 0.0, folder).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(server::serve(listener, simulator.clone(), None, std::future::pending()));
+        tokio::spawn(server::serve(listener, simulator.clone(), None, None, std::future::pending()));
         Self { simulator, endpoint }
     }
 

@@ -32,6 +32,17 @@ pub struct TagReference {
     pub registry: Option<Registry>,
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(image) => write!(f, "{image}"),
+            Self::Short { repository: Some(repository), digest } => write!(f, "{repository}@{digest}"),
+            Self::Short { repository: None, digest } => write!(f, "{digest}"),
+            Self::Tagged(tag) => write!(f, "{tag}"),
+        }
+    }
+}
+
 impl fmt::Display for TagReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.name.repository, self.name.tag)

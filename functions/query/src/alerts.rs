@@ -1,0 +1,215 @@
+//! What was told, what is wrong now, and how long replication takes.
+
+use std::collections::BTreeMap;
+
+use aws::table::{self, Table};
+use domain::{
+    alert::{Alert, Incident, Kind},
+    expectation::PATIENCE,
+    image::{Image, Registry, Tag},
+    lag::{Distribution, Lane},
+};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    cursor::Cursor,
+    error::Error,
+    walk::{Place, Stretch},
+};
+
+/// What is wrong now, and what was told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alerts {
+    /// Trouble that lasts, the newest first.
+    pub open: Vec<Incident>,
+    /// What was told, the newest first.
+    pub told: Vec<Alert>,
+    /// Where the list of what was told goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Told>>,
+}
+
+/// An alert in the list of what was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    time: Timestamp,
+    id: String,
+}
+
+/// Answers `alerts`: all that was told since a time.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Timestamp) -> Result<Alerts, Error> {
+    let (told, _) = if open { (Vec::new(), None) } else { told(table, since, now, None, usize::MAX).await? };
+    Ok(Alerts { open: incidents(table).await?, told, next: None })
+}
+
+/// The trouble that lasts, the newest first.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn incidents(table: &Table) -> Result<Vec<Incident>, table::Error> {
+    let mut incidents = table.incidents().await?;
+    incidents.retain(|incident| incident.open > 0);
+    incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
+    Ok(incidents)
+}
+
+/// What was told in a time until now, the newest first: after another alert, so many at most. And after which one the list
+/// goes on.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn told(
+    table: &Table,
+    since: SignedDuration,
+    now: Timestamp,
+    after: Option<Told>,
+    most: usize,
+) -> Result<(Vec<Alert>, Option<Told>), table::Error> {
+    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let one_day = SignedDuration::from_hours(24);
+    // Whose clock is ahead of ours tells of tomorrow.
+    let tomorrow = now.checked_add(one_day).unwrap_or(now);
+    let mut day = Some(after.as_ref().map_or(tomorrow, |after| after.time.min(tomorrow)));
+    let mut all = Vec::new();
+    while let Some(at) = day {
+        let mut alerts = table.alerts(at).await?;
+        alerts.retain(|alert| alert.time >= since);
+        alerts.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
+        let comes_after = |alert: &Alert| {
+            after
+                .as_ref()
+                .is_none_or(|after| alert.time < after.time || alert.time == after.time && alert.id > after.id)
+        };
+        for alert in alerts.into_iter().filter(comes_after) {
+            if all.len() == most {
+                let last = all.last().map(|last: &Alert| Told { time: last.time, id: last.id.clone() });
+                return Ok((all, last));
+            }
+            all.push(alert);
+        }
+        day = at.checked_sub(one_day).ok().filter(|_| domain::alert::day(at) > domain::alert::day(since));
+    }
+    Ok((all, None))
+}
+
+/// How long replication takes, and what is late now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LagReport {
+    /// Copies should be there after so many seconds.
+    pub threshold_seconds: u32,
+    /// By source, destination and repository.
+    pub lanes: Vec<LaneReport>,
+    /// By the day of the arrivals in UTC, all lanes together.
+    pub days: Vec<DayReport>,
+    /// The copies that something is wrong with now, the oldest first.
+    pub late: Vec<Late>,
+    /// Where the report goes on, if it says only of a part of the images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Place>>,
+}
+
+/// How long copies took between two registries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LaneReport {
+    /// Between which, and of what.
+    #[serde(flatten)]
+    pub lane: Lane,
+    /// How long.
+    #[serde(flatten)]
+    pub lags: Distribution,
+}
+
+/// How long copies took that arrived on one day.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DayReport {
+    /// Which, in UTC.
+    pub day: Date,
+    /// How long.
+    #[serde(flatten)]
+    pub lags: Distribution,
+}
+
+/// A copy that something is wrong with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Late {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// The tag of the push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// Where it was pushed.
+    pub source: Registry,
+    /// Where it should be.
+    pub destination: Registry,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// What is wrong.
+    pub kind: Kind,
+    /// The same in one line.
+    pub why: String,
+}
+
+/// Answers `lag`: of what arrived in a time until now, at some destinations.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn lag(
+    table: &Table,
+    since: SignedDuration,
+    now: Timestamp,
+    stretch: &Stretch<'_>,
+) -> Result<LagReport, Error> {
+    let threshold_seconds = u32::try_from(PATIENCE.as_secs()).unwrap_or(u32::MAX);
+    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
+    let mut days: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
+    let mut walk = stretch.through(table.registries().await?);
+    while let Some(step) = walk.step() {
+        let each = |arrival: table::Arrival| {
+            let day = arrival.at.to_zoned(TimeZone::UTC).date();
+            days.entry(day).or_default().push(arrival.lag_seconds);
+            lanes.entry(arrival.lane).or_default().push(arrival.lag_seconds);
+        };
+        let walked = table.arrivals(&step.registry, since, step.part(), each).await?;
+        walk.walked(step, walked);
+    }
+    let next = walk.place().map(Cursor);
+    let distribution = |lags| Distribution::of(lags, threshold_seconds);
+    let lanes = lanes.into_iter().filter_map(|(lane, lags)| Some(LaneReport { lane, lags: distribution(lags)? }));
+    let days = days.into_iter().filter_map(|(day, lags)| Some(DayReport { day, lags: distribution(lags)? }));
+    let late = late(table, stretch.most).await?;
+    Ok(LagReport { threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next })
+}
+
+/// The copies that something is wrong with now, the oldest first; among so many images at most.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn late(table: &Table, most: usize) -> Result<Vec<Late>, table::Error> {
+    let mut late = Vec::new();
+    for expectation in table.troubled(most).await? {
+        for (destination, trouble) in expectation.state.troubles {
+            if trouble.over.is_none() {
+                late.push(Late {
+                    image: expectation.image.clone(),
+                    tag: expectation.tag.clone(),
+                    source: expectation.source.clone(),
+                    destination,
+                    pushed_at: expectation.since,
+                    kind: trouble.kind,
+                    why: trouble.why,
+                });
+            }
+        }
+    }
+    late.sort_by(|a, b| (a.pushed_at, &a.image, &a.destination).cmp(&(b.pushed_at, &b.image, &b.destination)));
+    Ok(late)
+}

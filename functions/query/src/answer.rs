@@ -1,0 +1,288 @@
+//! The questions people ask, answered from the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::table::{self, Dossier, Part, Table};
+use domain::{
+    deletion::Deletion,
+    fact::Fact,
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+    lineage::{Lineage, Placement, Status, Whereabouts},
+    tag::Band,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    cursor::Cursor,
+    error::Error,
+    reference::{Reference, TagReference},
+    walk::{Place, Stretch},
+};
+
+/// Everything about an image: where it is, then what happened. More than one image, if registries disagree on a tag.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Shown {
+    /// The images, in the order of their digests.
+    pub images: Vec<ShownImage>,
+}
+
+/// Everything about one image.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShownImage {
+    /// Its name.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Every registry that has or had it.
+    pub registries: Vec<Whereabouts>,
+    /// Deletions that were or are to be mirrored to its replicas.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<Deletion>,
+    /// What happened, oldest first.
+    pub timeline: Vec<Fact>,
+    /// How many things that happened before are left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeline_omitted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// Answers `show`, with so many things that happened at most: the newest.
+///
+/// # Errors
+/// When nothing is known of the image, more than one is meant, or the table cannot be read.
+pub async fn show(table: &Table, reference: &Reference, happenings: usize) -> Result<Shown, Error> {
+    let mut images = Vec::new();
+    for image in resolve(table, reference).await? {
+        let Dossier { lineage, deletions, .. } = table.dossier(&image).await?;
+        if lineage.is_empty() {
+            return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
+        }
+        let registries = lineage.whereabouts();
+        let mut timeline = lineage.facts;
+        let timeline_omitted = timeline.len().saturating_sub(happenings);
+        timeline.drain(..timeline_omitted);
+        images.push(ShownImage { registries, image: lineage.image, deletions, timeline, timeline_omitted });
+    }
+    Ok(Shown { images })
+}
+
+/// The images that somebody means, also by a tag that nothing has any more: then the last that had it.
+///
+/// # Errors
+/// When nothing is known of them, more than one is meant, or the table cannot be read.
+pub async fn resolve_ever(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Error> {
+    match (resolve(table, reference).await, reference) {
+        (Err(Error::PastTag { .. }), Reference::Tagged(tag)) => {
+            let bands = bands(table, tag, tag.registry.as_ref()).await?;
+            let last = bands.into_iter().max_by_key(|band| band.ended.as_ref().map(|ended| ended.at));
+            let image = |band: Band| Image { repository: tag.name.repository.clone(), digest: band.digest };
+            Ok(last.into_iter().map(image).collect())
+        }
+        (resolved, _) => resolved,
+    }
+}
+
+/// The images that somebody means: one, unless registries disagree on a tag.
+///
+/// # Errors
+/// When nothing is known of them, more than one is meant, or the table cannot be read.
+pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Error> {
+    match reference {
+        Reference::Exact(image) => Ok([image.clone()].into()),
+        Reference::Short { repository, digest } => {
+            let found = find(table, repository.as_ref(), digest).await?;
+            let asked = reference.to_string();
+            match found.len() {
+                0 => Err(Error::UnknownImage { asked, repository: repository.clone() }),
+                1 => Ok(found),
+                _ => Err(Error::Ambiguous { asked, found: found.into_iter().collect() }),
+            }
+        }
+        Reference::Tagged(tag) => {
+            let bands = bands(table, tag, tag.registry.as_ref()).await?;
+            let image = |band: Band| Image { repository: tag.name.repository.clone(), digest: band.digest };
+            let now: BTreeSet<_> = bands.into_iter().filter(|band| band.ended.is_none()).map(image).collect();
+            if now.is_empty() { Err(Error::PastTag { asked: tag.to_string() }) } else { Ok(now) }
+        }
+    }
+}
+
+/// How many images are enough to show that a short digest is not unique.
+const ENOUGH: usize = 10;
+
+/// How many images are looked at before that is asked.
+const AT_A_TIME: usize = 10_000;
+
+/// The images whose digest begins like this, at least so many that it shows when there is more than one.
+async fn find(
+    table: &Table,
+    repository: Option<&RepositoryName>,
+    digest: &str,
+) -> Result<BTreeSet<Image>, table::Error> {
+    let (mut found, mut after) = (BTreeSet::new(), None);
+    loop {
+        let part = Part { repository, after: after.as_ref(), most: AT_A_TIME };
+        let (more, walked) = table.find(digest, part).await?;
+        found.extend(more);
+        after = walked.next;
+        if after.is_none() || found.len() >= ENOUGH {
+            return Ok(found);
+        }
+    }
+}
+
+/// The history of a tag.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct History {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+    /// What it meant, by registry, oldest first.
+    pub history: Vec<Band>,
+}
+
+/// Answers `history`.
+///
+/// # Errors
+/// When the tag was never seen, or the table cannot be read.
+pub async fn history(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<History, Error> {
+    let history = bands(table, tag, registry.or(tag.registry.as_ref())).await?;
+    Ok(History { repository: tag.name.repository.clone(), tag: tag.name.tag.clone(), history })
+}
+
+async fn bands(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<Vec<Band>, Error> {
+    let mut bands = table.tag_history(&tag.name).await?;
+    bands.retain(|band| registry.is_none_or(|registry| band.registry == *registry));
+    if bands.is_empty() {
+        let (asked, repository) = (tag.to_string(), tag.name.repository.clone());
+        return Err(Error::UnknownTag { asked, registry: registry.cloned(), repository });
+    }
+    Ok(bands)
+}
+
+/// The images of a repository.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Images {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Its images, the newest first: of a part of the list those of that part, which follows the digests.
+    pub images: Vec<ListedImage>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Digest>>,
+}
+
+/// One image of a repository.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListedImage {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its newest push anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<Timestamp>,
+    /// Its tags, in any registry.
+    pub tags: BTreeSet<Tag>,
+    /// Where it is or was.
+    pub registries: BTreeMap<Registry, Status>,
+}
+
+/// Answers `images`: after another image in the order of their digests, so many at most.
+///
+/// # Errors
+/// When nothing is known of the repository, or the table cannot be read.
+pub async fn images(
+    table: &Table,
+    repository: &RepositoryName,
+    after: Option<Digest>,
+    most: usize,
+) -> Result<Images, Error> {
+    let first = after.is_none();
+    let after = after.map(|digest| Image { repository: repository.clone(), digest });
+    let part = Part { repository: Some(repository), after: after.as_ref(), most };
+    let (images, walked) = table.images(repository, part).await?;
+    let mut images: Vec<_> = images.into_iter().map(ListedImage::of).collect();
+    if images.is_empty() && first {
+        return Err(Error::UnknownRepository { repository: repository.clone() });
+    }
+    images.sort_by_key(|image| std::cmp::Reverse(image.pushed_at));
+    Ok(Images { repository: repository.clone(), images, next: walked.next.map(|image| Cursor(image.digest)) })
+}
+
+impl ListedImage {
+    /// What a list says of an image.
+    #[must_use]
+    pub fn of(lineage: Lineage) -> Self {
+        Self {
+            pushed_at: lineage.placements.values().filter_map(Placement::pushed).max(),
+            tags: lineage.placements.values().flat_map(|placement| placement.current_tags()).cloned().collect(),
+            registries: lineage.placements.iter().map(|(registry, here)| (registry.clone(), here.status())).collect(),
+            digest: lineage.image.digest,
+        }
+    }
+}
+
+/// Replicas whose source no longer has the image.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Orphans {
+    /// By image, then by registry: of a part of the list those of that part, which follows the registries.
+    pub orphans: Vec<Orphan>,
+    /// Where the list goes on. A part may be empty, and yet not the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Place>>,
+}
+
+/// One replica whose source no longer has the image.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Orphan {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Where the replica is.
+    pub registry: Registry,
+    /// Whether it is there.
+    pub status: Status,
+    /// The tags it has there.
+    pub tags: BTreeSet<Tag>,
+    /// The registries it came from, and when they lost it.
+    pub sources: BTreeMap<Registry, Option<Timestamp>>,
+}
+
+/// Answers `orphans`.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn orphans(table: &Table, stretch: &Stretch<'_>) -> Result<Orphans, table::Error> {
+    let mut walk = stretch.through(table.registries().await?);
+    let mut orphans = Vec::new();
+    while let Some(step) = walk.step() {
+        let (lineages, walked) = table.orphans(&step.registry, step.part()).await?;
+        orphans.extend(lineages.iter().filter_map(|lineage| Orphan::of(lineage, &step.registry)));
+        walk.walked(step, walked);
+    }
+    orphans.sort_by(|a, b| (&a.image, &a.registry).cmp(&(&b.image, &b.registry)));
+    Ok(Orphans { orphans, next: walk.place().map(Cursor) })
+}
+
+impl Orphan {
+    /// What a list says of a replica.
+    #[must_use]
+    pub fn of(lineage: &Lineage, registry: &Registry) -> Option<Self> {
+        let replica = lineage.placements.get(registry)?;
+        let lost = |source: &Registry| lineage.placements.get(source).and_then(Placement::gone_at);
+        Some(Self {
+            sources: replica.replicated().into_keys().map(|source| (source.clone(), lost(source))).collect(),
+            tags: replica.current_tags().into_iter().cloned().collect(),
+            image: lineage.image.clone(),
+            status: replica.status(),
+            registry: registry.clone(),
+        })
+    }
+}

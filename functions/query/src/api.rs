@@ -1,0 +1,104 @@
+//! The answers over HTTP, as JSON, for programs and for the page. What changes anything is a POST.
+
+pub mod caller;
+mod etag;
+mod problem;
+mod routes;
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use aws::table::Table;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use mirror::Mirror;
+use policy::Policy;
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
+    set_header::SetResponseHeaderLayer, timeout::TimeoutLayer,
+};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::page;
+pub use problem::Problem;
+
+/// Everything that answers need.
+pub struct Query {
+    /// The table.
+    pub table: Table,
+    /// What would decide by a policy. It never touches anything.
+    pub mirror: Box<dyn Fn(Policy) -> Mirror + Send + Sync>,
+    /// The time.
+    pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// No request is larger: a policy of 256 KiB is some thousand rules.
+const LARGEST_REQUEST: usize = 256 << 10;
+
+/// No answer takes longer: an API Gateway gives up after 30 seconds.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const LONGEST_ANSWER: Duration = Duration::from_secs(25);
+
+/// What the page may do: nothing but to ask where it came from.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What the API is, but for its operations: those are with their functions.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ecr-lineage",
+        description = "Where is this image, where did it come from, since when, who deleted it, and may its replicas go? \
+                       Reading answers come in parts: `next` of one is `cursor` of the request for the following. \
+                       A GET changes nothing; each POST under `deletions` and `breakers` does, records its caller, and is \
+                       refused unless the caller may change anything.",
+    ),
+    servers((url = "/")),
+    tags(
+        (name = "images", description = "Where images are, and were"),
+        (name = "replication", description = "What is late, missing, left over"),
+        (name = "deletions", description = "Deletions that follow, or do not"),
+    ),
+)]
+struct Api;
+
+/// The API and the page. Who calls is to be said by a layer around it, as a [`caller::Caller`]; nobody else may change anything.
+pub fn router(query: Query) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(Api::openapi()).merge(routes::all()).split_for_parts();
+    let document = Arc::new(document);
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    router
+        .route("/v1/openapi.json", axum::routing::get(async move || axum::Json(document.as_ref().clone())))
+        .merge(page::routes())
+        .fallback(async || StatusCode::NOT_FOUND)
+        .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(LARGEST_REQUEST))
+        .layer(middleware::from_fn(caller::guard))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONGEST_ANSWER))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(problem::explain))
+        .layer(middleware::from_fn(etag::tag))
+        .layer(CompressionLayer::new())
+        .layer(header(header::CACHE_CONTROL, "no-cache"))
+        .layer(header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .with_state(Arc::new(query))
+}
+
+/// A panic is a bug of ours; what it says is for the log.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+    tracing::error!(panic = text, "an answer panicked");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}

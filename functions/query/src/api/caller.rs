@@ -1,0 +1,89 @@
+//! Who calls, and whether they may change anything.
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use lambda_http::request::RequestContext;
+
+use super::problem::Problem;
+
+/// Who calls. Nobody, unless a layer says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Their ARN, or the nearest thing there is.
+    pub name: Option<String>,
+    /// Whether they may hold, release, approve, cancel and reset.
+    pub may_change: bool,
+}
+
+impl Caller {
+    /// The caller that a Lambda function URL or an API Gateway authenticated by IAM.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
+    #[must_use]
+    pub fn of(context: &RequestContext) -> Option<String> {
+        let arn = match context {
+            RequestContext::ApiGatewayV2(context) => context.authorizer.as_ref()?.iam.as_ref()?.user_arn.clone(),
+            RequestContext::ApiGatewayV1(context) => context.identity.user_arn.clone(),
+            _ => None,
+        };
+        arn.filter(|arn| !arn.is_empty())
+    }
+}
+
+/// Whether a request changes something: every POST but that which only asks.
+fn changes(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() != "/v1/policy/preview"
+}
+
+/// Refuses changes of those who may make none, of unknown callers, and of pages from elsewhere.
+pub(super) async fn guard(mut request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+    if changes(&request) {
+        if from_elsewhere(request.headers()) {
+            let detail = "a page from elsewhere may change nothing";
+            return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+        }
+        if !caller.may_change || caller.name.is_none() {
+            let detail = if caller.may_change { "nobody says who you are" } else { "this can only be read here" };
+            let next = "ask an operator, or use the command line with your own credentials";
+            return Problem::new(StatusCode::FORBIDDEN, detail).next(next).into_response();
+        }
+    }
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// Whether a browser says that another site's page makes the request.
+/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
+fn from_elsewhere(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let authority = |origin: &str| origin.split_once("://").map(|(_, authority)| authority.to_owned());
+    match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        // An old browser; a program sends neither.
+        (None, Some(origin)) => authority(origin).as_deref() != text(header::HOST.as_str()),
+        (None, None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_from_elsewhere_is_told_from_ours_and_from_programs() {
+        let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        };
+        assert!(!from_elsewhere(&headers(&[])));
+        assert!(!from_elsewhere(&headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(!from_elsewhere(&headers(&[("origin", "http://127.0.0.1:4567"), ("host", "127.0.0.1:4567")])));
+        assert!(from_elsewhere(&headers(&[("sec-fetch-site", "cross-site")])));
+        assert!(from_elsewhere(&headers(&[("sec-fetch-site", "same-site")])));
+        assert!(from_elsewhere(&headers(&[("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:4567")])));
+        assert!(from_elsewhere(&headers(&[("origin", "null"), ("host", "127.0.0.1:4567")])));
+    }
+}

@@ -1,0 +1,40 @@
+//! The same answer is not sent twice. <https://www.rfc-editor.org/rfc/rfc9110#name-etag>
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+/// Names each answer by its content, and sends nothing if the caller has it.
+pub(super) async fn tag(request: Request, next: Next) -> Response {
+    let asked = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
+    let is_get = request.method() == Method::GET;
+    let response = next.run(request).await;
+    if !is_get || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let hash: String = Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    // Weak: the same answer may be compressed, or not.
+    let tag = format!("W/\"{hash}\"");
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        head.headers.insert(header::ETAG, value);
+    }
+    let known = asked.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
+        let one = one.trim();
+        one == "*" || one.trim_start_matches("W/") == tag.trim_start_matches("W/")
+    });
+    if known {
+        let mut headers = HeaderMap::new();
+        headers.extend(head.headers.remove(header::ETAG).map(|tag| (header::ETAG, tag)));
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    Response::from_parts(head, Body::from(body))
+}

@@ -1,0 +1,569 @@
+//! One function for each operation: what it takes, what it answers.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Query as Parameters, State},
+    response::{IntoResponse, Response},
+};
+use domain::{
+    deletion::{Did, Status},
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+};
+use jiff::{SignedDuration, Timestamp};
+use policy::Policy;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Query,
+    caller::Caller,
+    problem::{self, Problem},
+};
+use crate::{
+    alerts::{self, Alerts, LagReport, Told},
+    answer::{self, History, Images, Orphans, Shown},
+    cursor::Cursor,
+    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset},
+    drift::{self, DriftReport},
+    graph::Graph,
+    overview::{self, Overview},
+    preview::{self, Preview},
+    reference::{Reference, TagReference},
+    search::{self, Found, Repositories},
+    time,
+    walk::{self, Stretch},
+};
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// How many entries a list has at a time if nobody says, and at most.
+const ENTRIES: (usize, usize) = (100, 1_000);
+
+/// How many images are looked at for a part of a list of which few belong to it.
+const LOOKED_AT: usize = 1_000;
+
+/// How many images are looked at for a part of the lag report: two percentiles of ten thousand are good ones.
+const LAG_OF: usize = 10_000;
+
+/// How many replicas a part of a preview judges, with fresh reads of ECR.
+const PREVIEWED: usize = 100;
+
+/// How much of a timeline is told: the newest.
+const HAPPENINGS: usize = 1_000;
+
+/// Nobody asks further back.
+const FURTHEST: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
+    OpenApiRouter::new()
+        .routes(routes!(overview))
+        .routes(routes!(search))
+        .routes(routes!(repositories))
+        .routes(routes!(images))
+        .routes(routes!(lineage))
+        .routes(routes!(graph))
+        .routes(routes!(history))
+        .routes(routes!(alerts))
+        .routes(routes!(lag))
+        .routes(routes!(drift))
+        .routes(routes!(orphans))
+        .routes(routes!(deletions))
+        .routes(routes!(hold))
+        .routes(routes!(release))
+        .routes(routes!(approve))
+        .routes(routes!(cancel))
+        .routes(routes!(breakers))
+        .routes(routes!(reset))
+        .routes(routes!(policy_preview))
+}
+
+// What requests say
+
+/// How many entries are wanted.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "usize")]
+struct Limit(usize);
+
+impl TryFrom<usize> for Limit {
+    type Error = String;
+
+    fn try_from(entries: usize) -> Result<Self, String> {
+        let most = ENTRIES.1;
+        if (1..=most).contains(&entries) {
+            Ok(Self(entries))
+        } else {
+            Err(format!("expected a number from 1 to {most}"))
+        }
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(ENTRIES.0)
+    }
+}
+
+/// How far back is asked.
+#[derive(Debug, Clone, Copy)]
+struct Since(SignedDuration);
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let since = time::back(&String::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        if since > FURTHEST { Err(D::Error::custom("expected 366 days at most")) } else { Ok(Self(since)) }
+    }
+}
+
+fn days(days: i64) -> Since {
+    Since(SignedDuration::from_hours(24 * days))
+}
+
+/// A text that names something, parsed where it is read.
+fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+// How everything stands
+
+/// How everything stands: registries, trouble, deletions, breakers.
+#[utoipa::path(get, path = "/v1/overview", tag = "replication", responses((status = 200, body = Overview), Problem))]
+async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<Caller>) -> Answer<Overview> {
+    let overview = overview::overview(&query.table, (query.clock)()).await?;
+    let may_change = caller.may_change && caller.name.is_some();
+    Ok(Json(Overview { caller: caller.name, may_change, ..overview }))
+}
+
+// Where images are
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SearchParameters {
+    /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; also with a host name.
+    #[param(max_length = 512)]
+    q: String,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<Image>>,
+}
+
+/// Repositories, a tag and images that a text may mean.
+#[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = Found), Problem))]
+async fn search(State(query): State<Arc<Query>>, Parameters(asked): Parameters<SearchParameters>) -> Answer<Found> {
+    Ok(Json(search::search(&query.table, &asked.q, asked.cursor.map(|Cursor(image)| image)).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RepositoriesParameters {
+    /// The beginning of their names.
+    #[serde(default)]
+    #[param(max_length = 256)]
+    prefix: String,
+    /// How many at a time.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<RepositoryName>>,
+}
+
+/// Repositories by name.
+#[utoipa::path(get, path = "/v1/repositories", tag = "images", params(RepositoriesParameters), responses((status = 200, body = Repositories), Problem))]
+async fn repositories(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<RepositoriesParameters>,
+) -> Answer<Repositories> {
+    let after = asked.cursor.map(|Cursor(repository)| repository);
+    let (repositories, more) = search::repositories(&query.table, &asked.prefix, after.as_ref(), asked.limit.0).await?;
+    let last = repositories.last().map(|known| Cursor(known.repository.clone()));
+    Ok(Json(Repositories { repositories, next: last.filter(|_| more) }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ImagesParameters {
+    /// The repository, such as `team/app`.
+    #[param(value_type = String)]
+    repository: RepositoryName,
+    /// How many at a time.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<Digest>>,
+}
+
+/// The images of a repository, and where they are.
+#[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters), responses((status = 200, body = Images), Problem))]
+async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImagesParameters>) -> Answer<Images> {
+    let after = asked.cursor.map(|Cursor(digest)| digest);
+    Ok(Json(answer::images(&query.table, &asked.repository, after, asked.limit.0).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ImageParameters {
+    /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
+    #[serde(deserialize_with = "parsed")]
+    #[param(value_type = String)]
+    image: Reference,
+}
+
+impl ImageParameters {
+    /// What is meant, if it can be found without reading whole indexes.
+    fn bounded(self) -> Result<Reference, Problem> {
+        match self.image {
+            Reference::Short { repository: None, digest } => {
+                let detail = format!("`{digest}` names no repository");
+                let next = "write `REPO@sha256:…`; `GET /v1/search` finds the repository";
+                Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, detail).next(next))
+            }
+            image => Ok(image),
+        }
+    }
+}
+
+/// Every registry that has or had an image, since when, from where, deleted by whom; its deletions, and what happened.
+#[utoipa::path(get, path = "/v1/lineage", tag = "images", params(ImageParameters), responses((status = 200, body = Shown), Problem))]
+async fn lineage(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImageParameters>) -> Answer<Shown> {
+    Ok(Json(answer::show(&query.table, &asked.bounded()?, HAPPENINGS).await?))
+}
+
+/// In which language a graph is written.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum GraphFormat {
+    #[default]
+    Json,
+    Dot,
+    Mermaid,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GraphParameters {
+    /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
+    #[serde(deserialize_with = "parsed")]
+    #[param(value_type = String)]
+    image: Reference,
+    /// JSON, Graphviz's DOT, or Mermaid's.
+    #[serde(default)]
+    #[param(inline, value_type = Option<GraphFormat>)]
+    format: GraphFormat,
+}
+
+/// The lineage of an image as a graph.
+#[utoipa::path(get, path = "/v1/graph", tag = "images", params(GraphParameters), responses(
+    (status = 200, content(
+        (Graph = "application/json"),
+        (String = "text/vnd.graphviz"),
+        (String = "text/vnd.mermaid"),
+    )),
+    Problem,
+))]
+async fn graph(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<GraphParameters>,
+) -> Result<Response, Problem> {
+    let image = ImageParameters { image: asked.image }.bounded()?;
+    let graph = Graph::of(&answer::show(&query.table, &image, HAPPENINGS).await?);
+    Ok(match asked.format {
+        GraphFormat::Json => Json(graph).into_response(),
+        GraphFormat::Dot => problem::text("text/vnd.graphviz", graph.dot()),
+        GraphFormat::Mermaid => problem::text("text/vnd.mermaid", graph.mermaid()),
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct HistoryParameters {
+    /// `REPO:TAG`, also with the registry's host name.
+    #[serde(deserialize_with = "parsed")]
+    #[param(value_type = String)]
+    tag: TagReference,
+    /// Only this registry, as in `111122223333/eu-west-1`.
+    #[param(value_type = Option<String>)]
+    registry: Option<Registry>,
+}
+
+/// Which image a tag meant, from when to when, in each registry.
+#[utoipa::path(get, path = "/v1/history", tag = "images", params(HistoryParameters), responses((status = 200, body = History), Problem))]
+async fn history(State(query): State<Arc<Query>>, Parameters(asked): Parameters<HistoryParameters>) -> Answer<History> {
+    Ok(Json(answer::history(&query.table, &asked.tag, asked.registry.as_ref()).await?))
+}
+
+// What is late, missing, left over
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AlertsParameters {
+    /// What was told in this time, as in `12h` or `30d`.
+    #[param(value_type = Option<String>, default = "7d")]
+    since: Option<Since>,
+    /// How many at a time.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<Told>>,
+}
+
+/// What is wrong now, and what was told.
+#[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters), responses((status = 200, body = Alerts), Problem))]
+async fn alerts(State(query): State<Arc<Query>>, Parameters(asked): Parameters<AlertsParameters>) -> Answer<Alerts> {
+    let (table, Since(since)) = (&query.table, asked.since.unwrap_or(days(7)));
+    let after = asked.cursor.map(|Cursor(told)| told);
+    let (told, next) = alerts::told(table, since, (query.clock)(), after, asked.limit.0).await?;
+    Ok(Json(Alerts { open: alerts::incidents(table).await?, told, next: next.map(Cursor) }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LagParameters {
+    /// Copies that arrived in this time, as in `12h` or `30d`.
+    #[param(value_type = Option<String>, default = "30d")]
+    since: Option<Since>,
+    /// Only at this destination, as in `111122223333/us-east-1`.
+    #[param(value_type = Option<String>)]
+    destination: Option<Registry>,
+    /// Only of this repository.
+    #[param(value_type = Option<String>)]
+    repository: Option<RepositoryName>,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<walk::Place>>,
+}
+
+/// How long replication takes, of 10,000 images at a time: by source, destination and repository, and by day; and what is not
+/// there now.
+#[utoipa::path(get, path = "/v1/lag", tag = "replication", params(LagParameters), responses((status = 200, body = LagReport), Problem))]
+async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagParameters>) -> Answer<LagReport> {
+    let stretch = Stretch {
+        registry: asked.destination.as_ref(),
+        repository: asked.repository.as_ref(),
+        from: asked.cursor.map(|Cursor(place)| place),
+        most: LAG_OF,
+    };
+    let Since(since) = asked.since.unwrap_or(days(30));
+    Ok(Json(alerts::lag(&query.table, since, (query.clock)(), &stretch).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DriftParameters {
+    /// Only of this repository.
+    #[param(value_type = Option<String>)]
+    repository: Option<RepositoryName>,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<walk::Place>>,
+}
+
+/// What replicas lack beside their source, and their other tags: of 1,000 images at a time.
+#[utoipa::path(get, path = "/v1/drift", tag = "replication", params(DriftParameters), responses((status = 200, body = DriftReport), Problem))]
+async fn drift(State(query): State<Arc<Query>>, Parameters(asked): Parameters<DriftParameters>) -> Answer<DriftReport> {
+    let from = asked.cursor.map(|Cursor(place)| place);
+    let stretch = Stretch { registry: None, repository: asked.repository.as_ref(), from, most: LOOKED_AT };
+    Ok(Json(drift::drift(&query.table, &stretch, (query.clock)()).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct OrphansParameters {
+    /// Only in this registry, as in `111122223333/us-east-1`.
+    #[param(value_type = Option<String>)]
+    registry: Option<Registry>,
+    /// Only of this repository.
+    #[param(value_type = Option<String>)]
+    repository: Option<RepositoryName>,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<walk::Place>>,
+}
+
+/// The replicas whose source no longer has the image: among 1,000 images at a time.
+#[utoipa::path(get, path = "/v1/orphans", tag = "replication", params(OrphansParameters), responses((status = 200, body = Orphans), Problem))]
+async fn orphans(State(query): State<Arc<Query>>, Parameters(asked): Parameters<OrphansParameters>) -> Answer<Orphans> {
+    let (registry, repository) = (asked.registry.as_ref(), asked.repository.as_ref());
+    let from = asked.cursor.map(|Cursor(place)| place);
+    let stretch = Stretch { registry, repository, from, most: LOOKED_AT };
+    Ok(Json(answer::orphans(&query.table, &stretch).await?))
+}
+
+// Deletions that follow
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DeletionsParameters {
+    /// Only with these statuses, separated by commas; without one those that are not over, and those that failed.
+    #[param(value_type = Option<String>, example = "pending,held")]
+    status: Option<String>,
+    /// Only from this source, as in `111122223333/eu-west-1`.
+    #[param(value_type = Option<String>)]
+    source: Option<Registry>,
+    /// Only those that changed in this time, as in `12h` or `30d`.
+    #[param(value_type = Option<String>, default = "30d")]
+    since: Option<Since>,
+    /// How many at a time.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<deletions::Place>>,
+}
+
+/// Deletions that are to follow a source, or did, and why.
+#[utoipa::path(get, path = "/v1/deletions", tag = "deletions", params(DeletionsParameters), responses((status = 200, body = Deletions), Problem))]
+async fn deletions(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<DeletionsParameters>,
+) -> Answer<Deletions> {
+    let statuses = match &asked.status {
+        None => Wanted::not_over(),
+        Some(words) => words.split(',').map(|word| status(word.trim())).collect::<Result<_, _>>()?,
+    };
+    let Since(since) = asked.since.unwrap_or(days(30));
+    let since = (query.clock)().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let wanted = Wanted { statuses, source: asked.source.as_ref(), since };
+    let from = asked.cursor.map(|Cursor(place)| place);
+    Ok(Json(deletions::part(&query.table, &wanted, from, asked.limit.0).await?))
+}
+
+fn status(word: &str) -> Result<Status, Problem> {
+    let words: Vec<_> = Status::ALL.into_iter().map(Status::word).collect();
+    Status::ALL.into_iter().find(|status| status.word() == word).ok_or_else(|| {
+        let detail = format!("status: `{word}` is none: expected some of {}", words.join(", "));
+        Problem::new(axum::http::StatusCode::BAD_REQUEST, detail)
+    })
+}
+
+/// The deletions that something is done about.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ActRequest {
+    /// Of this image, as `REPO@sha256:…`.
+    #[serde(deserialize_with = "parsed")]
+    #[schema(value_type = String)]
+    image: Image,
+    /// Only in this registry.
+    registry: Option<Registry>,
+    /// Only of this tag.
+    tag: Option<Tag>,
+}
+
+async fn act(query: &Query, caller: Caller, asked: ActRequest, did: Did) -> Answer<Acted> {
+    let meant = Meant { image: Reference::Exact(asked.image), registry: asked.registry, tag: asked.tag };
+    let by = caller.name.unwrap_or_default();
+    Ok(Json(deletions::act(&query.table, &meant, did, &by, (query.clock)()).await?))
+}
+
+/// Stop deletions until they are released.
+#[utoipa::path(post, path = "/v1/deletions/hold", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+async fn hold(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> Answer<Acted> {
+    act(&query, caller, asked, Did::Hold).await
+}
+
+/// Let deletions that are held, kept or failed be judged again.
+#[utoipa::path(post, path = "/v1/deletions/release", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+async fn release(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> Answer<Acted> {
+    act(&query, caller, asked, Did::Release).await
+}
+
+/// Approve deletions, where the policy wants that; every other check is made all the same.
+#[utoipa::path(post, path = "/v1/deletions/approve", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+async fn approve(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> Answer<Acted> {
+    act(&query, caller, asked, Did::Approve).await
+}
+
+/// Stop deletions for good: the replicas stay.
+#[utoipa::path(post, path = "/v1/deletions/cancel", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+async fn cancel(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> Answer<Acted> {
+    act(&query, caller, asked, Did::Cancel).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct BreakersParameters {
+    /// Only of this source, as in `111122223333/eu-west-1`.
+    #[param(value_type = Option<String>)]
+    source: Option<Registry>,
+}
+
+/// The breakers that ever did anything.
+#[utoipa::path(get, path = "/v1/breakers", tag = "deletions", params(BreakersParameters), responses((status = 200, body = Breakers), Problem))]
+async fn breakers(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<BreakersParameters>,
+) -> Answer<Breakers> {
+    Ok(Json(deletions::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
+}
+
+/// The breaker that is closed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ResetRequest {
+    /// The source whose deletions it stops.
+    source: Registry,
+    /// So many images may go in the next window, whatever the limits say.
+    allow: Option<u32>,
+}
+
+/// Close a breaker, and let everything that it holds be judged again.
+#[utoipa::path(post, path = "/v1/breakers/reset", tag = "deletions", request_body = ResetRequest, responses((status = 200, body = WasReset), Problem))]
+async fn reset(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ResetRequest>,
+) -> Answer<WasReset> {
+    let by = caller.name.unwrap_or_default();
+    Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
+}
+
+/// What is to be previewed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewRequest {
+    /// The text of the policy, in Cedar.
+    policy: String,
+    /// Deletions that happened in this time, as in `12h` or `30d` (the default); orphans of any age.
+    #[schema(value_type = Option<String>)]
+    since: Option<Since>,
+    /// `next` of the answer before.
+    #[schema(value_type = Option<String>)]
+    cursor: Option<Cursor<preview::Place>>,
+}
+
+/// What a policy would do with recorded deletions and orphans, judged now from fresh reads of ECR, 100 at a time. Nothing is
+/// touched.
+#[utoipa::path(post, path = "/v1/policy/preview", tag = "deletions", request_body = PreviewRequest, responses((status = 200, body = Preview), Problem))]
+async fn policy_preview(State(query): State<Arc<Query>>, Json(asked): Json<PreviewRequest>) -> Answer<Preview> {
+    let mirror = (query.mirror)(Policy::load("policy", &asked.policy)?);
+    let Since(since) = asked.since.unwrap_or(days(30));
+    let from = asked.cursor.map(|Cursor(place)| place);
+    Ok(Json(preview::preview(&mirror, since, (query.clock)(), from, PREVIEWED).await?))
+}

@@ -1,0 +1,58 @@
+//! What the function is told by its environment.
+
+use aws::{
+    environment::{Environment, Mistakes},
+    registry::Roles,
+};
+
+/// Configuration of `query`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TABLE_NAME`: the DynamoDB table.
+    pub table: String,
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    pub roles: Roles,
+    /// `CHANGES`: `refuse` (the default), or `allow` to every caller whom IAM lets in.
+    pub may_change: bool,
+}
+
+impl Config {
+    /// Reads the configuration through a function that knows the environment.
+    ///
+    /// # Errors
+    /// Everything that is missing or malformed, at once.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut environment = Environment::new(variable);
+        let (table, roles) = (environment.table(), environment.reader());
+        let may_change = match environment.text("CHANGES").as_deref() {
+            None | Some("refuse") => false,
+            Some("allow") => true,
+            Some(other) => {
+                environment.mistake("CHANGES", format!("is `{other}`: expected `refuse` or `allow`"));
+                false
+            }
+        };
+        environment.finish(Self { table, roles, may_change })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_may_be_changed_unless_it_is_said() {
+        let read = |changes: Option<&str>| {
+            Config::read(|name| match name {
+                "CHANGES" => changes.map(str::to_owned),
+                "TABLE_NAME" | "READ_ROLE" => Some(name.to_lowercase()),
+                _ => None,
+            })
+        };
+        assert!(!read(None).unwrap().may_change);
+        assert!(!read(Some("refuse")).unwrap().may_change);
+        assert!(read(Some("allow")).unwrap().may_change);
+        let error = read(Some("yes")).unwrap_err();
+        assert_eq!(error.to_string(), "environment variable `CHANGES` is `yes`: expected `refuse` or `allow`");
+    }
+}

@@ -1,0 +1,260 @@
+//! Deletions to be mirrored: listed, and what people do about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::table::{self, Listed, Stored, Table};
+use domain::{
+    alert::{Alert, Kind},
+    breaker::{Breaker, Class, Limits},
+    deletion::{Deletion, Did, Status},
+    image::{Registry, Tag},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{answer, cursor::Cursor, error::Error, reference::Reference};
+
+/// As many of a status and source are read at once.
+const MOST: usize = 1_000;
+
+/// Deletions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deletions {
+    /// They: the newest first; of a part of the list by status and by source, and of each the newest first.
+    pub deletions: Vec<Deletion>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Place>>,
+}
+
+/// Where a list of deletions goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    status: Status,
+    source: Registry,
+    /// After this one; from the first if there is none.
+    after: Option<Listed>,
+}
+
+/// Which deletions are meant.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// With these statuses.
+    pub statuses: BTreeSet<Status>,
+    /// From this source; without one from all.
+    pub source: Option<&'a Registry>,
+    /// Changed since this time.
+    pub since: Timestamp,
+}
+
+impl Wanted<'_> {
+    /// The statuses of those that are not over, and of those that failed.
+    #[must_use]
+    pub fn not_over() -> BTreeSet<Status> {
+        Status::ALL.into_iter().filter(|status| !matches!(status, Status::Done | Status::Kept)).collect()
+    }
+}
+
+/// Answers `deletions`: at most 1,000 of each status and source.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn list(table: &Table, wanted: &Wanted<'_>) -> Result<Deletions, table::Error> {
+    let mut deletions = Vec::new();
+    for source in sources(table, wanted.source).await? {
+        for status in &wanted.statuses {
+            deletions.extend(table.deletions(*status, &source, wanted.since, None, MOST).await?.0);
+        }
+    }
+    deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.place().cmp(&b.place())));
+    Ok(Deletions { deletions, next: None })
+}
+
+/// A part of the deletions by status and by source, so many at most.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn part(
+    table: &Table,
+    wanted: &Wanted<'_>,
+    from: Option<Place>,
+    most: usize,
+) -> Result<Deletions, table::Error> {
+    let sources = sources(table, wanted.source).await?;
+    let mut deletions = Vec::new();
+    for status in &wanted.statuses {
+        for source in &sources {
+            let after = match &from {
+                Some(place) if (place.status, &place.source) > (*status, source) => continue,
+                Some(place) if (place.status, &place.source) == (*status, source) => place.after.as_ref(),
+                _ => None,
+            };
+            let place = |after| Some(Cursor(Place { status: *status, source: source.clone(), after }));
+            if deletions.len() >= most {
+                return Ok(Deletions { deletions, next: place(None) });
+            }
+            let (more, next) = table.deletions(*status, source, wanted.since, after, most - deletions.len()).await?;
+            deletions.extend(more);
+            if next.is_some() {
+                return Ok(Deletions { deletions, next: place(next) });
+            }
+        }
+    }
+    Ok(Deletions { deletions, next: None })
+}
+
+async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, table::Error> {
+    match only {
+        Some(source) => Ok([source.clone()].into()),
+        None => table.registries().await,
+    }
+}
+
+/// What somebody did, and where the deletions stand now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Acted {
+    /// What was done.
+    pub did: Did,
+    /// By whom.
+    pub by: String,
+    /// To which deletions.
+    pub deletions: Vec<Deletion>,
+}
+
+/// The deletions that somebody does something about.
+#[derive(Debug, Clone)]
+pub struct Meant {
+    /// Of this image.
+    pub image: Reference,
+    /// Only in this registry.
+    pub registry: Option<Registry>,
+    /// Only of this tag.
+    pub tag: Option<Tag>,
+}
+
+/// Does something about every deletion that is meant.
+///
+/// # Errors
+/// When there is none, when it cannot be done to any of them, or when the table cannot be read or written.
+pub async fn act(table: &Table, meant: &Meant, did: Did, by: &str, now: Timestamp) -> Result<Acted, Error> {
+    let (mut acted, mut refused, mut asked) = (Vec::new(), None, None);
+    for image in answer::resolve(table, &meant.image).await? {
+        let is_meant = |deletion: &Deletion| {
+            meant.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
+                && meant.tag.as_ref().is_none_or(|tag| deletion.tag.as_ref() == Some(tag))
+        };
+        for mut deletion in table.dossier(&image).await?.deletions.into_iter().filter(is_meant) {
+            if let Err(impossible) = deletion.act(did, by, now) {
+                refused = Some(impossible);
+                continue;
+            }
+            if table.put_deletion(&mut deletion).await? == Stored::Known {
+                return Err(Error::Changed { what: format!("the deletion of {image} in {}", deletion.registry) });
+            }
+            acted.push(deletion);
+        }
+        asked = Some(image);
+    }
+    match (acted.is_empty(), refused, asked) {
+        (true, Some(impossible), _) => Err(impossible.into()),
+        (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: meant.registry.clone() }),
+        _ => Ok(Acted { did, by: by.to_owned(), deletions: acted }),
+    }
+}
+
+/// The breakers of all sources.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Breakers {
+    /// By source.
+    pub breakers: BTreeMap<Registry, BreakerStatus>,
+}
+
+/// One breaker.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BreakerStatus {
+    /// Its state.
+    #[serde(flatten)]
+    pub breaker: Breaker,
+    /// What it counted in the last 24 hours, by class and registry of the replicas.
+    pub counted: BTreeMap<Class, BTreeMap<Registry, u32>>,
+    /// How many deletions it holds.
+    pub held: usize,
+}
+
+/// Answers `breaker status`: of the breakers that ever did anything.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, table::Error> {
+    let mut breakers = BTreeMap::new();
+    for source in sources(table, source).await? {
+        let status = status(table, &source, now).await?;
+        let told = status.breaker.opened.is_some() || status.breaker.reset.is_some() || !status.counted.is_empty();
+        if told {
+            breakers.insert(source, status);
+        }
+    }
+    Ok(Breakers { breakers })
+}
+
+async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, table::Error> {
+    let (breaker, limits) = (table.breaker(source).await?, Limits::default());
+    let mut counted: BTreeMap<Class, BTreeMap<Registry, u32>> = BTreeMap::new();
+    for place in breaker.counts.keys() {
+        let count = breaker.counted(place, &limits, now);
+        if count > 0 {
+            *counted.entry(place.class).or_default().entry(place.registry.clone()).or_default() += count;
+        }
+    }
+    let (held, _) = table.deletions(Status::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
+    let held = held.iter().filter(|deletion| deletion.held_by_breaker()).count();
+    Ok(BreakerStatus { breaker, counted, held })
+}
+
+/// A breaker that was closed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WasReset {
+    /// The source.
+    pub source: Registry,
+    /// By whom.
+    pub by: String,
+    /// So many images may go in the next window, whatever the limits say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<u32>,
+    /// How many deletions are judged again.
+    pub released: usize,
+}
+
+/// Closes a breaker, and lets everything that it holds be judged again.
+///
+/// # Errors
+/// When the table cannot be read or written.
+pub async fn reset(
+    table: &Table,
+    source: &Registry,
+    allow: Option<u32>,
+    by: &str,
+    now: Timestamp,
+) -> Result<WasReset, Error> {
+    if table.reset_breaker(source, by, allow, now).await? == Stored::Known {
+        return Err(Error::Changed { what: format!("the breaker of {source}") });
+    }
+    let message = format!("the breaker of {source} was closed by {by}");
+    table.put_alert(&Alert::told(Kind::BreakerReset, &source.to_string(), message, now)).await?;
+    let mut released = 0;
+    loop {
+        let (held, _) = table.deletions(Status::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
+        let before = released;
+        for mut deletion in held.into_iter().filter(Deletion::held_by_breaker) {
+            // Who holds it for another reason meanwhile is faster, and right.
+            if deletion.act(Did::Release, by, now).is_ok() && table.put_deletion(&mut deletion).await? == Stored::New {
+                released += 1;
+            }
+        }
+        if released == before {
+            return Ok(WasReset { source: source.clone(), by: by.to_owned(), allow, released });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What replicas lack beside their source.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::table::{self, Table};
+use domain::{drift::Difference, image::Registry};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    cursor::Cursor,
+    walk::{Place, Stretch},
+};
+
+/// Replicas that are not as their source.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DriftReport {
+    /// When each registry was last listed to its end: the differences are as of then, or newer.
+    pub listed_at: BTreeMap<Registry, Option<Timestamp>>,
+    /// Registries of which nobody knows what they copy.
+    pub unread: BTreeSet<Registry>,
+    /// Replicas that are missing, or have other tags: of a part of the list those of that part, which follows the sources.
+    pub differences: Vec<Difference>,
+    /// Where the list of differences goes on. A part may be empty, and yet not the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Place>>,
+}
+
+/// Answers `drift`, of the copies of some sources.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn drift(table: &Table, stretch: &Stretch<'_>, now: Timestamp) -> Result<DriftReport, table::Error> {
+    let runs = table.runs().await?;
+    let known = table.known_registries().await?;
+    // Whose clock was ahead of ours knows what is settled.
+    let listed = runs.values().filter_map(|run| run.ended_at);
+    let read = known.iter().filter_map(|known| Some(known.settings.as_ref()?.read_at));
+    let now = listed.chain(read).max().map_or(now, |at| at.max(now));
+    let (mut listed_at, mut unread, mut settings) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+    for known in known {
+        listed_at.insert(known.registry.clone(), runs.get(&known.registry).and_then(|run| run.ended_at.or(run.before)));
+        match known.settings {
+            Some(known_settings) => _ = settings.insert(known.registry, known_settings),
+            None => _ = unread.insert(known.registry),
+        }
+    }
+    let mut differences = Vec::new();
+    let mut walk = stretch.through(settings.keys().cloned().collect());
+    while let Some(step) = walk.step() {
+        let Some(settings) = settings.get(&step.registry) else { continue };
+        let each = |difference| differences.push(difference);
+        let walked = table.drift(&step.registry, settings, step.part(), now, each).await?;
+        walk.walked(step, walked);
+    }
+    let next = walk.place().map(Cursor);
+    differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
+    Ok(DriftReport { listed_at, unread, differences, next })
+}

@@ -1,0 +1,225 @@
+//! The lineage of images as a graph: for other programs, and as text that Graphviz and Mermaid draw.
+
+use std::fmt::Write;
+
+use domain::{
+    fact::Cause,
+    image::{Image, Registry, Tag},
+    lineage::{Status, Whereabouts},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer::{Shown, ShownImage};
+
+/// A lineage as nodes and edges.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Graph {
+    /// Digests, and what registries have of them.
+    pub nodes: Vec<Node>,
+    /// What happened between them.
+    pub edges: Vec<Edge>,
+}
+
+/// A node.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Node {
+    /// Its name within the graph: `d0` or `r0_1`.
+    pub id: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: NodeKind,
+}
+
+/// What a node is.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NodeKind {
+    /// An image.
+    Digest {
+        /// Its name.
+        #[serde(flatten)]
+        image: Image,
+    },
+    /// The image in a registry.
+    Registry {
+        /// Which.
+        registry: Registry,
+        /// Whether it is there; nothing if no event told of it there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+        /// The tags it has there.
+        tags: Vec<Tag>,
+        /// Whether its source no longer has it.
+        orphan: bool,
+    },
+}
+
+/// Something that happened between two nodes.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Edge {
+    /// From this node.
+    pub from: String,
+    /// To that one.
+    pub to: String,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EdgeKind,
+    /// When, the newest time.
+    pub at: Timestamp,
+}
+
+/// What happened.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EdgeKind {
+    /// The image was pushed to the registry.
+    Pushed,
+    /// One registry replicated it to the other.
+    Replicated {
+        /// Seconds from the push until the replica was there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lag_seconds: Option<i64>,
+    },
+    /// It was deleted from the registry.
+    Deleted {
+        /// Who or what did it, in words.
+        cause: String,
+    },
+    /// The registry followed the other, which had lost it before.
+    Mirrored,
+}
+
+impl Graph {
+    /// The graph of what `show` answers.
+    #[must_use]
+    pub fn of(shown: &Shown) -> Self {
+        let mut graph = Self::default();
+        shown.images.iter().enumerate().for_each(|(number, image)| graph.add(number, image));
+        graph
+    }
+
+    fn add(&mut self, number: usize, shown: &ShownImage) {
+        let digest = format!("d{number}");
+        self.nodes.push(Node { id: digest.clone(), kind: NodeKind::Digest { image: shown.image.clone() } });
+        let mut registries: Vec<&Registry> = shown.registries.iter().map(|place| &place.registry).collect();
+        for from in shown.registries.iter().flat_map(|place| &place.replicated_from) {
+            if !registries.contains(&&from.registry) {
+                registries.push(&from.registry);
+            }
+        }
+        let id = |registry: &Registry| {
+            let place = registries.iter().position(|known| *known == registry).unwrap_or(registries.len());
+            format!("r{number}_{place}")
+        };
+        for registry in &registries {
+            let place = shown.registries.iter().find(|place| place.registry == **registry);
+            let kind = NodeKind::Registry {
+                registry: (*registry).clone(),
+                status: place.map(|place| place.status),
+                tags: place.map(|place| place.tags.iter().cloned().collect()).unwrap_or_default(),
+                orphan: place.is_some_and(|place| place.orphan),
+            };
+            self.nodes.push(Node { id: id(registry), kind });
+        }
+        for place in &shown.registries {
+            self.edges.extend(edges(place, &digest, id));
+        }
+    }
+
+    /// The graph in Graphviz's language. <https://graphviz.org/doc/info/lang.html>
+    #[must_use]
+    pub fn dot(&self) -> String {
+        let quoted =
+            |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+        let mut text = String::from("digraph lineage {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
+        for node in &self.nodes {
+            let shape = match &node.kind {
+                NodeKind::Digest { .. } => "shape=note",
+                NodeKind::Registry { status: Some(Status::Present), .. } => "shape=box, color=\"#1a7f37\"",
+                NodeKind::Registry { status: Some(Status::Archived), .. } => "shape=box, color=\"#0969da\"",
+                NodeKind::Registry { status: Some(Status::Absent), .. } => "shape=box, style=dashed, color=\"#cf222e\"",
+                NodeKind::Registry { .. } => "shape=box, style=dotted, color=\"#9a6700\"",
+            };
+            _ = writeln!(text, "  {} [label={}, {shape}];", node.id, quoted(&node.label("\n")));
+        }
+        for edge in &self.edges {
+            let style = match &edge.kind {
+                EdgeKind::Pushed | EdgeKind::Replicated { .. } => "",
+                EdgeKind::Deleted { .. } => ", style=dashed, color=\"#cf222e\"",
+                EdgeKind::Mirrored => ", style=dashed",
+            };
+            _ = writeln!(text, "  {} -> {} [label={}{style}];", edge.from, edge.to, quoted(&edge.label("\n")));
+        }
+        text + "}\n"
+    }
+
+    /// The graph in Mermaid's language. <https://mermaid.js.org/syntax/flowchart.html>
+    #[must_use]
+    pub fn mermaid(&self) -> String {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('#', "#35;").replace('"', "#quot;"));
+        let mut text = String::from("flowchart LR\n");
+        for node in &self.nodes {
+            let label = quoted(&node.label("<br>"));
+            _ = match &node.kind {
+                NodeKind::Digest { .. } => writeln!(text, "  {}([{label}])", node.id),
+                NodeKind::Registry { .. } => writeln!(text, "  {}[{label}]", node.id),
+            };
+        }
+        for edge in &self.edges {
+            let arrow = match &edge.kind {
+                EdgeKind::Pushed | EdgeKind::Replicated { .. } => "-->",
+                EdgeKind::Deleted { .. } | EdgeKind::Mirrored => "-.->",
+            };
+            _ = writeln!(text, "  {} {arrow}|{}| {}", edge.from, quoted(&edge.label("<br>")), edge.to);
+        }
+        text
+    }
+}
+
+fn edges(place: &Whereabouts, digest: &str, id: impl Fn(&Registry) -> String) -> Vec<Edge> {
+    let to = id(&place.registry);
+    let edge = |from: &str, kind, at| Edge { from: from.to_owned(), to: to.clone(), kind, at };
+    let mut edges = Vec::new();
+    edges.extend(place.pushed_at.map(|at| edge(digest, EdgeKind::Pushed, at)));
+    for from in &place.replicated_from {
+        let kind = EdgeKind::Replicated { lag_seconds: from.lag_seconds };
+        edges.push(edge(&id(&from.registry), kind, from.at));
+    }
+    edges.extend(place.deleted.as_ref().map(|deleted| match &deleted.cause {
+        Cause::Mirror { source, .. } => edge(&id(source), EdgeKind::Mirrored, deleted.at),
+        cause => edge(digest, EdgeKind::Deleted { cause: cause.to_string() }, deleted.at),
+    }));
+    edges
+}
+
+impl Node {
+    fn label(&self, line: &str) -> String {
+        match &self.kind {
+            NodeKind::Digest { image } => format!("{}{line}{}", image.repository, image.digest.short()),
+            NodeKind::Registry { registry, status, tags, orphan } => {
+                let status = status.map_or("not known there", Status::words);
+                let orphan = if *orphan { ", orphan" } else { "" };
+                let mut label = format!("{}{line}{}{line}{status}{orphan}", registry.region(), registry.account());
+                for tag in tags {
+                    _ = write!(label, "{line}{tag}");
+                }
+                label
+            }
+        }
+    }
+}
+
+impl Edge {
+    fn label(&self, line: &str) -> String {
+        let what = match &self.kind {
+            EdgeKind::Pushed => "pushed".to_owned(),
+            EdgeKind::Replicated { lag_seconds: Some(lag) } => format!("replicated after {lag} s"),
+            EdgeKind::Replicated { lag_seconds: None } => "replicated".to_owned(),
+            EdgeKind::Deleted { cause } => format!("deleted, {cause}"),
+            EdgeKind::Mirrored => "followed".to_owned(),
+        };
+        format!("{what}{line}{}", self.at.strftime("%Y-%m-%d %H:%M:%S"))
+    }
+}

@@ -1,0 +1,42 @@
+//! The `query` Lambda function: a function URL or an API Gateway, whose callers IAM knows.
+
+use std::collections::BTreeSet;
+
+use aws::{registry::Registries, start, table::Table};
+use aws_sdk_dynamodb::Client;
+use axum::{extract::Request, middleware::from_fn};
+use domain::breaker::Limits;
+use jiff::Timestamp;
+use lambda_http::{Error, RequestExt};
+use mirror::{Mirror, Mode};
+use query::{
+    api::{self, Query, caller::Caller},
+    config::Config,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    let Config { table, roles, may_change } = Config::read(|name| std::env::var(name).ok())?;
+    let sdk = start::loader().load().await;
+    let dynamodb = Client::new(&sdk);
+    let query = Query {
+        table: Table::new(dynamodb.clone(), &table),
+        mirror: Box::new(move |policy| Mirror {
+            table: Table::new(dynamodb.clone(), &table),
+            registries: Registries::new(sdk.clone(), roles.clone()),
+            policy: Ok(policy),
+            mode: Mode::Observe,
+            limits: Limits::default(),
+            known: BTreeSet::new(),
+            name: start::process_name(),
+        }),
+        clock: Box::new(Timestamp::now),
+    };
+    let router = api::router(query).layer(from_fn(move |mut request: Request, next: axum::middleware::Next| {
+        let name = request.request_context_ref().and_then(Caller::of);
+        request.extensions_mut().insert(Caller { name, may_change });
+        next.run(request)
+    }));
+    lambda_http::run(router).await
+}

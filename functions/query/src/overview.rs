@@ -1,0 +1,105 @@
+//! How everything stands, in one answer.
+
+use std::collections::BTreeMap;
+
+use aws::table::{self, Table, Work};
+use domain::{alert::Incident, deletion::Status, drift::Drifts, image::Registry};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    alerts::{self, Late},
+    deletions::{self, BreakerStatus},
+};
+
+/// How everything stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Overview {
+    /// The time of who answers.
+    pub now: Timestamp,
+    /// Who asks, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// Whether who asks may hold, release, approve, cancel and reset.
+    pub may_change: bool,
+    /// Every registry that any event told of.
+    pub registries: Vec<RegistryOverview>,
+    /// The trouble that lasts, the newest first.
+    pub open: Vec<Incident>,
+    /// Copies that something is wrong with now, the oldest first: some of them, if there are many.
+    pub late: Vec<Late>,
+    /// How many deletions are not over, by status.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub deletions: BTreeMap<Status, usize>,
+    /// Whether there are more of them: of each status and source no more than 1,000 are counted.
+    pub deletions_at_least: bool,
+    /// When the next of them is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Timestamp>,
+    /// The breakers that ever did anything, by source.
+    #[schema(value_type = BTreeMap<String, BreakerStatus>)]
+    pub breakers: BTreeMap<Registry, BreakerStatus>,
+}
+
+/// A registry, as it was when it was last listed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RegistryOverview {
+    /// Which.
+    pub registry: Registry,
+    /// When it was last listed to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Timestamp>,
+    /// How many images it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+    /// How much was not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drifts: Option<Drifts>,
+}
+
+/// How many deletions of a status and source are counted.
+const MOST_COUNTED: usize = 1_000;
+
+/// Among how many images late copies are looked for.
+const MOST_LATE: usize = 100;
+
+/// Answers how everything stands.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, table::Error> {
+    let (registries, mut runs) = futures::try_join!(table.registries(), table.runs())?;
+    let (mut counts, mut at_least) = (BTreeMap::new(), false);
+    for status in deletions::Wanted::not_over() {
+        let count = counts.entry(status).or_default();
+        for source in &registries {
+            let counted = table.count_deletions(status, source, MOST_COUNTED).await?;
+            at_least |= counted >= MOST_COUNTED;
+            *count += counted;
+        }
+    }
+    let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
+    let (next_due, breakers) = futures::try_join!(table.next_due(Work::Mirror), deletions::breakers(table, None, now))?;
+    let registries = registries.into_iter().map(|registry| {
+        let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
+        RegistryOverview {
+            listed_at: run.as_ref().and_then(|run| run.ended_at),
+            images: run.as_ref().map(|run| run.found.images),
+            drifts: run.map(|run| run.drifts),
+            registry,
+        }
+    });
+    Ok(Overview {
+        now,
+        caller: None,
+        may_change: false,
+        registries: registries.collect(),
+        open,
+        late,
+        deletions: counts,
+        deletions_at_least: at_least,
+        next_due,
+        breakers: breakers.breakers,
+    })
+}

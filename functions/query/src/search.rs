@@ -1,0 +1,107 @@
+//! What somebody may mean by a text: repositories, a tag, images.
+
+use std::collections::BTreeSet;
+
+use aws::table::{self, Part, Table};
+use domain::image::{Image, Registry, RepositoryName};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{cursor::Cursor, reference::Reference};
+
+/// What was found.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Found {
+    /// Repositories whose names begin like this.
+    pub repositories: Vec<RepositoryName>,
+    /// The tag, if it was ever seen, as `REPO:TAG`.
+    pub tags: Vec<String>,
+    /// The images whose digests begin like this.
+    pub images: BTreeSet<Image>,
+    /// Where to look on for a digest. A part may be empty, and yet not the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<Image>>,
+}
+
+/// How many repositories are listed.
+const MOST_REPOSITORIES: usize = 50;
+
+/// How many images are looked at for a digest.
+const MOST_IMAGES: usize = 5_000;
+
+/// Looks for what a text may mean, from an image on where it is a digest.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Found, table::Error> {
+    let text = text.trim();
+    let mut found = Found::default();
+    let digest = match text.parse::<Reference>() {
+        Ok(Reference::Tagged(tag)) => {
+            if !table.tag_history(&tag.name).await?.is_empty() {
+                found.tags.push(tag.to_string());
+            }
+            None
+        }
+        Ok(Reference::Exact(image)) => Some((Some(image.repository), image.digest.to_string())),
+        Ok(Reference::Short { repository, digest }) => Some((repository, digest)),
+        Err(_) => None,
+    };
+    if let Some((repository, digest)) = digest {
+        let part = Part { repository: repository.as_ref(), after: from.as_ref(), most: MOST_IMAGES };
+        let (images, walked) = table.find(&digest, part).await?;
+        (found.images, found.next) = (images, walked.next.map(Cursor));
+    }
+    if from.is_none() {
+        let (repositories, _) = repositories(table, text, None, MOST_REPOSITORIES).await?;
+        found.repositories = repositories.into_iter().map(|known| known.repository).collect();
+    }
+    Ok(found)
+}
+
+/// Repositories by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Repositories {
+    /// They.
+    pub repositories: Vec<KnownRepository>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Cursor<RepositoryName>>,
+}
+
+/// A repository that any event told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KnownRepository {
+    /// Its name.
+    pub repository: RepositoryName,
+    /// The registries that have or had images of it.
+    pub registries: BTreeSet<Registry>,
+}
+
+/// The repositories whose names begin with some text, after another, so many at most; and whether there may be more.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn repositories(
+    table: &Table,
+    prefix: &str,
+    after: Option<&RepositoryName>,
+    most: usize,
+) -> Result<(Vec<KnownRepository>, bool), table::Error> {
+    let mut all: Vec<KnownRepository> = Vec::new();
+    for registry in table.registries().await? {
+        for repository in table.repositories(&registry, prefix, after, most.saturating_add(1)).await? {
+            match all.iter_mut().find(|known| known.repository == repository) {
+                Some(known) => _ = known.registries.insert(registry.clone()),
+                None => all.push(KnownRepository { repository, registries: [registry.clone()].into() }),
+            }
+        }
+    }
+    // The order of the index: that of the names with what follows them there.
+    all.sort_by_key(|known| format!("{}@", known.repository));
+    let more = all.len() > most;
+    all.truncate(most);
+    Ok((all, more))
+}
