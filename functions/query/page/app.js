@@ -414,11 +414,18 @@ const allWell = (text) => h('p.empty', {}, badge('over', text));
 const section = (key, title, ...children) =>
   h('section', { 'data-key': key, 'aria-labelledby': `h-${key}` }, h('h2', { id: `h-${key}` }, title), ...children);
 
+// A section of one of several images: a level deeper, and named after the image for who does not see where it stands.
+const sectionOf = (image, alone, name, title, ...children) => {
+  const key = `${name}-${short(image.digest)}`;
+  if (alone) return section(key, title, ...children);
+  return h('section', { 'data-key': key, 'aria-label': `${title} (${short(image.digest)})` }, h('h3', {}, title), ...children);
+};
+
 // On a narrow screen each row becomes a block with the headings beside the values, and stays a table for who listens.
 function table(caption, columns, rows) {
   const heads = columns.map((column) => h('th', { role: 'columnheader', scope: 'col', class: column.class }, column.head));
   const cell = (column, value) => {
-    const attributes = { role: column.row ? 'rowheader' : 'cell', scope: column.row && 'row', class: column.class, 'data-label': column.head };
+    const attributes = { role: column.row ? 'rowheader' : 'cell', scope: column.row && 'row', class: [column.class, isBlank(value) && 'blank'].filter(Boolean).join(' ') || false, 'data-label': column.head };
     return h(column.row ? 'th' : 'td', attributes, h('div', {}, value ?? ''));
   };
   const line = ({ key, cells }) =>
@@ -428,6 +435,8 @@ function table(caption, columns, rows) {
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads)),
     h('tbody', { role: 'rowgroup' }, rows.map(line)));
 }
+
+const isBlank = (value) => !value || (Array.isArray(value) && value.flat().every(isBlank));
 
 const NUMBER = 'number';
 
@@ -588,7 +597,7 @@ function deletionItem(deletion, { ofImage } = {}) {
     h('div.deletion-body', {},
       h('p.deletion-name', {},
         ofImage ? deletion.tag && ['tag ', h('span.tag', {}, deletion.tag), ' '] : imageLink(deletion, deletion.tag),
-        h('span.lane', {}, h('span.quiet', {}, 'in '), place(deletion.registry), h('span.quiet', {}, ' as in '), place(deletion.source))),
+        h('span.lane', {}, h('span', {}, h('span.quiet', {}, 'in '), place(deletion.registry)), h('span', {}, h('span.quiet', {}, 'gone from '), place(deletion.source)))),
       h('p.reason', {}, reason(deletion)),
       h('dl.facts', {}, facts.map(fact)),
       reasons(deletion)),
@@ -649,8 +658,8 @@ function closedBreaker([source, { reset, counted }]) {
 
 const measuring = document.createElement('canvas').getContext('2d');
 
-function widthOf(text, weight = 400) {
-  measuring.font = `${weight} 13px ${getComputedStyle(document.body).fontFamily}`;
+function widthOf(text, weight = 400, family = getComputedStyle(document.body).fontFamily) {
+  measuring.font = `${weight} 13px ${family}`;
   return measuring.measureText(text).width;
 }
 
@@ -664,7 +673,8 @@ function fitted(text, width, weight) {
 const roomFor = () => Math.max(280, $('main').clientWidth - 2 * parseFloat(getComputedStyle($('main')).paddingLeft) - 34);
 
 const LINE = 19;
-const CARD = { padding: 12, gap: 16, width: 250, lane: 120 };
+const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
+const LANE = { narrowest: 120, widest: 360 };
 
 // What a card of the lineage says of one registry, line by line; the first is its heading.
 function cardOf(where, deletions) {
@@ -704,8 +714,8 @@ function columnsOf(cards, depth) {
 
 // Left to right: a column for each hop, replicas under the name of their account.
 function besideEachOther(columns, width) {
-  const card = Math.min(340, (width - CARD.lane * (columns.length - 1)) / columns.length);
-  const lane = columns.length > 1 ? Math.min(200, (width - card * columns.length) / (columns.length - 1)) : 0;
+  const card = Math.min(CARD.widest, (width - LANE.narrowest * (columns.length - 1)) / columns.length);
+  const lane = columns.length > 1 ? Math.min(LANE.widest, (width - card * columns.length) / (columns.length - 1)) : 0;
   const labels = [];
   const heights = columns.map((column, at) => {
     let y = 0;
@@ -745,36 +755,37 @@ function belowEachOther(columns, width, depth, parentOf) {
 
 function edges(cards, beside) {
   const at = new Map(cards.map((card) => [card.where.registry, card]));
-  return cards.flatMap((to) => to.where.replicated_from.map((came, nth) => ({ to, came, nth, from: at.get(came.registry) })))
+  const drawn = cards.flatMap((to) => to.where.replicated_from.map((came, nth) => ({ to, came, nth, from: at.get(came.registry) })))
     .filter(({ from, to }) => from && from !== to)
-    .map(({ from, to, came, nth }) => (beside ? edgeBeside(from, to, came, nth) : edgeBelow(from, to, came, nth)));
+    .map((one) => (beside ? edgeBeside(one) : edgeBelow(one)));
+  // Labels last: no line may cross them.
+  return [drawn.map(([line]) => line), drawn.map(([, label]) => label)];
 }
 
-function edge(path, label, { to }) {
-  const lost = to.where.status === 'absent' ? 'lost' : '';
-  return s('g.edge', { class: `edge ${lost}` }, s('path', { d: path, 'marker-end': 'url(#arrow)' }), label);
-}
+const edge = (path, { to }) =>
+  s('path', { class: to.where.status === 'absent' ? 'edge lost' : 'edge', d: path, 'marker-end': 'url(#arrow)' });
 
 const lagText = (came) => (came.lag_seconds === undefined ? '' : duration(came.lag_seconds));
 
-function edgeBeside(from, to, came, nth) {
-  const [x1, y1] = [from.x + from.width, from.y + from.height / 2];
-  const [x2, y2] = [to.x - 3, to.y + Math.min(to.height / 2, 26) + nth * 22];
-  const middle = x1 + (x2 - x1) * 0.4;
+function edgeBeside({ from, to, came, nth }) {
+  const [x2, y2] = [to.x - 3, to.y + Math.min(to.height / 2, 26) + nth * 24];
+  const same = from.x >= to.x;
+  const [x1, y1] = same ? [from.x, from.y + from.height - 12] : [from.x + from.width, from.y + from.height / 2];
+  const middle = same ? x2 - LANE.narrowest : x1 + (x2 - x1) * 0.4;
   const text = lagText(came);
   const width = widthOf(text) + 14;
-  const label = text && s('g', {},
+  const label = text && s('g.lag-label', {},
     s('rect', { x: x2 - width - 14, y: y2 - 10, width, height: 20, rx: 10 }),
     s('text', { x: x2 - 14 - width / 2, y: y2 + 4.5, 'text-anchor': 'middle' }, text));
-  return edge(`M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`, label, { to });
+  return [edge(`M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`, { to }), label];
 }
 
-function edgeBelow(from, to, came, nth) {
-  const x1 = from.x + 11 + nth * 5;
-  const y2 = to.y + 24 + nth * 10;
+function edgeBelow({ from, to, came, nth }) {
+  const x = from.x + 11 + nth * 5;
+  const y = to.y + 24 + nth * 10;
   const text = lagText(came);
-  const label = text && nth === 0 && s('text', { x: to.x + 2, y: to.y - 8 }, `replicated in ${text}`);
-  return edge(`M${x1} ${from.y + from.height}V${y2}H${to.x - 3}`, label, { to });
+  const label = text && nth === 0 && s('text.lag-label', { x: to.x + 2, y: to.y - 8 }, `replicated in ${text}`);
+  return [edge(`M${x} ${from.y + from.height}V${y}H${to.x - 3}`, { to }), label];
 }
 
 function drawnCard(card) {
@@ -808,7 +819,7 @@ function lineagePicture({ registries, deletions, digest }) {
   const cards = byPlace.map((where) => cardOf(where, deletions));
   const columns = columnsOf(cards, depth);
   const width = roomFor();
-  const beside = width >= columns.length * 210 + (columns.length - 1) * CARD.lane;
+  const beside = width >= columns.length * CARD.narrowest + (columns.length - 1) * LANE.narrowest;
   const parentOf = (card) => depth.get(card.where.registry) > 0 && card.where.replicated_from.find(
     (came) => depth.get(came.registry) === depth.get(card.where.registry) - 1)?.registry;
   const size = beside ? besideEachOther(columns, width) : belowEachOther(columns, width, depth, parentOf);
@@ -848,7 +859,7 @@ function lagPicture({ days, threshold_seconds: threshold }) {
     s('path.band', { d: bandBetween(days, x, y) }),
     s('g.threshold', {},
       s('path', { d: `M${area.left} ${y(threshold)}H${area.right}` }),
-      s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${duration(threshold)}`)),
+      s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${threshold / 60} min`)),
     PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y, area)));
 }
 
@@ -902,13 +913,13 @@ function axis(moments, x, y, room) {
 function historyPicture({ repository, tag, history }) {
   const width = roomFor();
   const narrow = width < 620;
-  const left = narrow ? 0 : 200;
+  const registries = [...new Set(history.map((band) => band.registry))];
+  const left = narrow ? 0 : Math.ceil(Math.max(...registries.map((registry) => widthOf(registry, 600)))) + 16;
   const now = Math.floor(clock.now() / 1_000) * 1_000;
   const ended = (band) => (band.ended ? Date.parse(band.ended.at) : undefined);
   const changes = history.flatMap((band) => [Date.parse(band.from), ended(band)]).filter(Boolean);
   const last = history.some((band) => !band.ended) ? Math.max(now, ...changes) : Math.max(...changes);
   const x = timeScale([...changes, last], left, width - 14, here.toScale);
-  const registries = [...new Set(history.map((band) => band.registry))];
   const digests = [...new Set(history.map((band) => band.digest))];
   const row = narrow ? 62 : 46;
   const top = (registry) => registries.indexOf(registry) * row + (narrow ? 22 : 6);
@@ -921,20 +932,21 @@ function historyPicture({ repository, tag, history }) {
     const outline = band.ended
       ? `M${from} ${at}h${size}v32h${-size}z`
       : `M${from} ${at}h${size - 2}l10 16l-10 16h${2 - size}z`;
-    const text = widthOf(short(band.digest)) + 16 < size ? short(band.digest) : '';
+    const name = widthOf(short(band.digest), 400, 'monospace');
+    const text = name + 16 < size ? short(band.digest) : '';
     const until = band.ended ? `to ${time(band.ended.at)}, ${endOf(band.ended)}` : 'until now, still set';
     const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
     return s('a', { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${hue}` },
       s('title', {}, label),
       s('path.fill', { d: outline }),
       s('path.pattern', { d: outline, fill: `url(#pattern-${hue})` }),
-      text && s('rect.plate', { x: from + 6, y: at + 6, width: widthOf(text) + 8, height: 20, rx: 4 }),
+      text && s('rect.plate', { x: from + 6, y: at + 6, width: name + 8, height: 20, rx: 4 }),
       text && s('text', { x: from + 10, y: at + 21 }, text));
   };
   return s('svg.history', { viewBox: `0 0 ${width} ${bottom + 40}`, width, height: bottom + 40, role: 'group', 'aria-label': `What ${tag} meant in each registry` },
     s('defs', {}, HUES.map((pattern, hue) => s('pattern', { id: `pattern-${hue}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${hue}` }, s('path', { d: pattern })))),
     axis([...new Set([...changes, last])].sort((a, b) => a - b), x, bottom, width),
-    registries.map((registry) => s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left - 10))),
+    registries.map((registry) => s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left, 550))),
     history.map(drawn));
 }
 
@@ -965,15 +977,21 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
     tile('Alerts open', number(open.length), link(HASHES.alerts(), open.length > 0 ? 'what is wrong' : 'what was told'), open.length > 0 && 'bad'));
 }
 
-const lateItem = (late) =>
-  h('li.trouble.warn', { 'data-key': `late|${referenceOf(late)}|${late.destination}` },
-    h('p.trouble-head', {}, badge('warning', words(late.kind)), imageLink(late, late.tag), h('span.quiet', {}, 'pushed ', age(late.pushed_at))),
-    h('p', {}, h('span.lane', {}, place(late.source), ' → ', place(late.destination))),
-    h('p', {}, prose(late.why)));
+function lateTable(late) {
+  const columns = [{ head: 'Image', row: true }, { head: 'Not there' }, { head: 'From' }, { head: 'Pushed' }, { head: 'Why' }];
+  const row = (one) => ({
+    key: `${referenceOf(one)}|${one.source}|${one.destination}`,
+    cells: [imageLink(one, one.tag), place(one.destination), place(one.source), age(one.pushed_at), [badge(severityOf(one), words(one.kind)), ': ', prose(one.why)]],
+  });
+  return h('div.group', { 'data-key': 'late' }, table({ text: 'Late copies, the oldest first' }, columns, late.map(row)));
+}
+
+// How soon a person should look: the same as what is told of it.
+const severityOf = ({ kind }) => (kind === 'replication_late' || kind === 'replica_untagged' ? 'warning' : 'critical');
 
 const incidentItem = (incident) =>
-  h('li.trouble.bad', { 'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}` },
-    h('p.trouble-head', {}, badge('warning', words(incident.kind)), h('span.lane', {}, place(incident.source), ' → ', place(incident.destination))),
+  h('li', { class: `trouble ${TONES[severityOf(incident)]}`, 'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}` },
+    h('p.trouble-head', {}, badge(severityOf(incident), words(incident.kind)), h('span.lane', {}, place(incident.source), ' → ', place(incident.destination))),
     h('p', {}, prose(incident.why)),
     h('p.quiet', {}, `since ${time(incident.opened_at)}, `, age(incident.opened_at), `; ${plural(incident.open, 'image')} now, ${number(incident.count)} in all`, incident.arrived > 0 && `, ${number(incident.arrived)} arrived after all`, ', the first ', imageLink(incident.image)));
 
@@ -982,8 +1000,9 @@ function attention({ open, late, breakers }) {
   const few = late.slice(0, 5);
   if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('Nothing is wrong now.'));
   return section('now', 'Needs attention',
-    h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem), few.map(lateItem)),
+    opened.length + open.length > 0 && h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
     open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
+    few.length > 0 && lateTable(few),
     late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy').replace('copys', 'copies')}`));
 }
 
@@ -1176,7 +1195,7 @@ function timelineOf({ timeline, registries }) {
 }
 
 const timelineItem = (event) =>
-  h('li', { class: event.tone }, when(event.at), h('span.event-place', {}, place(event.registry)), h('span.event', {}, event.text));
+  h('li', { class: event.tone }, when(event.at), h('span.event-place', {}, place(event.registry)), ' ', h('span.event', {}, event.text));
 
 function whereTable(image) {
   const columns = ['Registry', 'Status', 'Since (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({ head, row: at === 0 }));
@@ -1215,13 +1234,13 @@ function imageArticle(image, alone) {
       h('p', {}, link(HASHES.repository(repository), repository), ' ', h('code.whole', {}, digest)),
       h('p.image-acts', {}, copyButton(digest, 'digest'), copyButton(reference, 'reference')),
       tags.length > 0 && h('p.tags', {}, tags.map((tag) => tagLink(repository, tag)))),
-    section(`lineage-${key}`, 'Lineage',
+    sectionOf(image, alone, 'lineage', 'Lineage',
       registries.length > 0 ? h('figure.panel', {}, lineagePicture(image)) : empty('No registry is known to have had it.'),
       h('details', { 'data-key': 'table', open: true }, h('summary', {}, 'In each registry, as a table'), whereTable(image)),
       h('p.quiet', {}, formats(reference))),
-    section(`deletions-${key}`, open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
+    sectionOf(image, alone, 'deletions', open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
       deletions.length > 0 ? h('ul.deletions', {}, deletions.map((deletion) => deletionItem(deletion, { ofImage: true }))) : empty('Nothing asks for a replica of it to go.')),
-    section(`timeline-${key}`, 'Timeline',
+    sectionOf(image, alone, 'timeline', 'Timeline',
       image.timeline_omitted > 0 && h('p.quiet', {}, prose(`${plural(image.timeline_omitted, 'fact')} are left out here; \`ecr-lineage show ${reference}\` tells all.`)),
       timeline.length > 0 ? h('ol.timeline', {}, timelineOf(image).map(timelineItem)) : empty('Nothing is known to have happened to it.')));
 }
