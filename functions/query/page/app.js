@@ -374,7 +374,7 @@ const SIGNS = {
   failed: [['path', { d: 'M3.5 3.5l9 9M12.5 3.5l-9 9', class: 'line thick' }]],
   info: [ring, letter('i')],
   warning: [triangle, letter('!', 12.2)],
-  critical: [['path', { d: 'M5.4 1.8h5.2l3.6 3.6v5.2l-3.6 3.6H5.4l-3.6-3.6V5.4z' }], cut('M6.2 4.4v4.4M6.2 10.6v1.2M9.8 4.4v4.4M9.8 10.6v1.2')],
+  critical: [['path', { d: 'M5.4 1.8h5.2l3.6 3.6v5.2l-3.6 3.6H5.4l-3.6-3.6V5.4z' }], cut('M8 3.9v5M8 10.4v1.8')],
   over: [disc, cut('M5.4 8.2l1.9 1.9 3.4-3.9')],
   open: [['path', { d: 'M4.5 3h2.4v10H4.5zM9.1 3h2.4v10H9.1z' }]],
   closed: [disc],
@@ -670,7 +670,11 @@ function fitted(text, width, weight) {
   return `${text.slice(0, end)}…`;
 }
 
-const roomFor = () => Math.max(280, $('main').clientWidth - 2 * parseFloat(getComputedStyle($('main')).paddingLeft) - 34);
+// The room within a figure: what the main column leaves beside its padding, and the figure's own.
+function roomFor() {
+  const figure = matchMedia('(max-width: 640px)').matches ? 26 : 34;
+  return Math.max(240, $('main').clientWidth - 2 * parseFloat(getComputedStyle($('main')).paddingLeft) - figure);
+}
 
 const LINE = 19;
 const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
@@ -679,11 +683,11 @@ const LANE = { narrowest: 120, widest: 360 };
 // What a card of the lineage says of one registry, line by line; the first is its heading.
 function cardOf(where, deletions) {
   const [account, region] = where.registry.split('/');
-  const lines = [{ text: `${STATUS[where.status]}${where.since ? ` since ${time(where.since)}` : ''}`, tone: TONES[where.status] }];
+  const lines = [{ text: STATUS[where.status], rest: where.since && ` since ${time(where.since)}`, tone: TONES[where.status] }];
   if (where.tags.length > 0) lines.push({ text: `tagged ${where.tags.join(', ')}` });
   if (where.pushed_at) lines.push({ text: `pushed ${time(where.pushed_at)}`, tone: 'quiet' });
   if (where.deleted) {
-    lines.push({ text: `deleted ${time(where.deleted.at)}`, tone: 'bad' });
+    lines.push({ text: 'deleted', rest: ` ${time(where.deleted.at)}`, tone: 'bad' });
     const by = cause(where.deleted, who);
     if (by) lines.push({ text: by, tone: 'quiet' });
   }
@@ -788,22 +792,30 @@ function edgeBelow({ from, to, came, nth }) {
   return [edge(`M${x} ${from.y + from.height}V${y}H${to.x - 3}`, { to }), label];
 }
 
+// What counts, and the rest of the line as far as there is room.
+function lineText(attributes, { text, rest, due, weight }, room) {
+  const main = due ? text : fitted(text, room, weight);
+  const left = room - widthOf(main, weight);
+  return s('text', { ...attributes, 'data-due': due }, main, rest && left > 40 && s('tspan.rest', {}, fitted(rest, left)));
+}
+
 function drawnCard(card) {
   const { where, region, account, lines, x, y, width, height } = card;
+  const left = x + CARD.padding + 4;
   const inner = width - 2 * CARD.padding - 4;
-  const heading = card.column === undefined ? `${region}  ${account}` : region;
-  const line = ({ text, tone = '', due, sign: name }, at) => {
+  const heading = { text: region, rest: card.column === undefined ? ` ${account}` : undefined, weight: 650 };
+  const line = ({ tone = '', sign: name, ...words }, at) => {
     const top = y + CARD.padding + LINE * (at + 1) + 10;
-    const left = x + CARD.padding + 4;
-    const attributes = { x: left + (name ? 20 : 0), y: top, class: `line-text ${tone}`, 'data-due': due };
+    const indent = name ? 20 : 0;
+    const weight = tone && tone !== 'quiet' ? 600 : 400;
     return [name && sign(name, { x: left, y: top - 12, width: 15, height: 15, class: `icon ${tone}` }),
-      s('text', attributes, due ? text : fitted(text, inner - (name ? 20 : 0)))];
+      lineText({ x: left + indent, y: top, class: `line-text ${tone}` }, { ...words, weight }, inner - indent)];
   };
   return s(`g.card.${TONES[where.status]}`, {},
     s('rect.body', { x, y, width, height, rx: 8 }),
     s('path.stripe', { d: `M${x + 8} ${y}h-1a7 7 0 0 0-7 7v${height - 14}a7 7 0 0 0 7 7h1a4 4 0 0 1-4-4V${y + 4}a4 4 0 0 1 4-4z` }),
     sign(where.status, { x: x + width - CARD.padding - 16, y: y + CARD.padding - 3, width: 17, height: 17, class: `icon ${TONES[where.status]}` }),
-    s('text.region', { x: x + CARD.padding + 4, y: y + CARD.padding + 10 }, fitted(heading, inner - 24, 600)),
+    lineText({ x: left, y: y + CARD.padding + 10, class: 'region' }, heading, inner - 24),
     lines.map(line));
 }
 
@@ -920,7 +932,7 @@ function historyPicture({ repository, tag, history }) {
   const changes = history.flatMap((band) => [Date.parse(band.from), ended(band)]).filter(Boolean);
   const last = history.some((band) => !band.ended) ? Math.max(now, ...changes) : Math.max(...changes);
   const x = timeScale([...changes, last], left, width - 14, here.toScale);
-  const digests = [...new Set(history.map((band) => band.digest))];
+  const digests = bandDigests(history);
   const row = narrow ? 62 : 46;
   const top = (registry) => registries.indexOf(registry) * row + (narrow ? 22 : 6);
   const bottom = registries.length * row + 4;
@@ -928,7 +940,7 @@ function historyPicture({ repository, tag, history }) {
     const [from, to] = [x(Date.parse(band.from)), x(ended(band) ?? last)];
     const at = top(band.registry);
     const size = Math.max(4, to - from - 1);
-    const hue = digests.indexOf(band.digest) % 6;
+    const nth = digests.indexOf(band.digest);
     const outline = band.ended
       ? `M${from} ${at}h${size}v32h${-size}z`
       : `M${from} ${at}h${size - 2}l10 16l-10 16h${2 - size}z`;
@@ -936,22 +948,35 @@ function historyPicture({ repository, tag, history }) {
     const text = name + 16 < size ? short(band.digest) : '';
     const until = band.ended ? `to ${time(band.ended.at)}, ${endOf(band.ended)}` : 'until now, still set';
     const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
-    return s('a', { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${hue}` },
+    return s('a', { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${nth % HUES}` },
       s('title', {}, label),
       s('path.fill', { d: outline }),
-      s('path.pattern', { d: outline, fill: `url(#pattern-${hue})` }),
+      s('path.pattern', { d: outline, fill: `url(#pattern-${nth})` }),
       text && s('rect.plate', { x: from + 6, y: at + 6, width: name + 8, height: 20, rx: 4 }),
       text && s('text', { x: from + 10, y: at + 21 }, text));
   };
   return s('svg.history', { viewBox: `0 0 ${width} ${bottom + 40}`, width, height: bottom + 40, role: 'group', 'aria-label': `What ${tag} meant in each registry` },
-    s('defs', {}, HUES.map((pattern, hue) => s('pattern', { id: `pattern-${hue}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${hue}` }, s('path', { d: pattern })))),
+    s('defs', {}, digests.map((_, nth) => s('pattern', { id: `pattern-${nth}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${nth % HUES}` }, s('path', { d: patternOf(nth) })))),
     axis([...new Set([...changes, last])].sort((a, b) => a - b), x, bottom, width),
     registries.map((registry) => s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left, 550))),
     history.map(drawn));
 }
 
-// One pattern for each colour: stripes and dots, so that colour is not the only sign.
-const HUES = ['M0 0', 'M0 8 8 0', 'M4 0V8', 'M0 0 8 8', 'M0 4H8', 'M3 4h2'];
+// Six colours, and six patterns that go round at another pace: colour is not the only sign.
+const HUES = 6;
+const PATTERNS = ['M0 0', 'M0 8 8 0', 'M4 0V8', 'M0 0 8 8', 'M0 4H8', 'M3 4h2'];
+const patternOf = (nth) => PATTERNS[(nth + Math.floor(nth / HUES)) % PATTERNS.length];
+
+const bandDigests = (history) => [...new Set(history.map((band) => band.digest))];
+
+function bandKey({ repository, history }) {
+  const entry = (digest, nth) =>
+    h('li', {},
+      s('svg.swatch.history', { viewBox: '0 0 22 14', 'aria-hidden': 'true', class: `swatch history hue-${nth % HUES}` },
+        ['fill', 'pattern'].map((part) => s(`rect.${part}`, { x: 0.7, y: 0.7, width: 20.6, height: 12.6, rx: 2, fill: part === 'pattern' && `url(#pattern-${nth})` }))),
+      h('a.digest', { href: HASHES.image(`${repository}@${digest}`) }, short(digest)));
+  return h('ul.key', { 'aria-label': 'Images' }, bandDigests(history).map(entry));
+}
 
 const endOf = ({ why }) => ({ moved: 'moved on', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
 
@@ -1297,7 +1322,7 @@ const tagView = {
       h('p.lead', { 'data-key': 'lead' }, link(HASHES.repository(found.repository), found.repository), ' · ', link(HASHES.image(name), 'the image that it means now')),
       section('bands', 'Which image it meant, and when',
         h('figure.panel', {}, historyPicture(found),
-          h('figcaption', {}, h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'), h('span.quiet', {}, ' Without it, long stretches are drawn shorter.')))),
+          h('figcaption', {}, bandKey(found), h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'), h('span.quiet', {}, ' Without it, long stretches are drawn shorter.')))),
       section('changes', 'The same as a table', table({ text: `What ${name} meant`, hidden: true }, columns, found.history.map(row))),
     ];
   },
