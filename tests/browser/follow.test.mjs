@@ -44,10 +44,11 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
   const there = page.getByRole('table', { name: 'In each registry' });
   for (const registry of [IRELAND, VIRGINIA, TOKYO]) {
-    await there.getByRole('row', { name: registry }).getByText('present').waitFor();
+    const row = there.getByRole('row').filter({ has: page.getByRole('rowheader', { name: registry }) });
+    await row.getByText('present').waitFor();
   }
   await page.getByRole('img', { name: `Where ${short(digest)} is` }).waitFor();
-  await page.getByText(`replicated as v1 from ${IRELAND}`).first().waitFor();
+  await page.getByRole('region', { name: 'Timeline' }).getByText(`replicated as v1 from ${IRELAND}`).first().waitFor();
 
   await search(page, 'team/app:v1');
   await page.getByRole('heading', { level: 1, name: 'team/app:v1' }).waitFor();
@@ -73,7 +74,8 @@ test('a replica follows its source while the page is open', async () => {
   for (const registry of [VIRGINIA, TOKYO]) {
     await deletionIn(page, registry).getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
   }
-  await page.getByText(`by ecr-lineage, following ${IRELAND} (policy follow-the-source)`).first().waitFor();
+  const timeline = page.getByRole('region', { name: 'Timeline' });
+  await timeline.getByText(`by ecr-lineage, following ${IRELAND} (policy follow-the-source)`).first().waitFor();
   await picture(page, 'followed');
   await close(opened);
 });

@@ -678,12 +678,16 @@ function roomFor() {
 
 const LINE = 19;
 const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
-const LANE = { narrowest: 120, widest: 360 };
+// The least room between two columns, for the lag.
+const LANE = 120;
+
+// When its present stay began, or its last.
+const stayed = ({ since, status }) => since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, there from ${time(since)}`);
 
 // What a card of the lineage says of one registry, line by line; the first is its heading.
 function cardOf(where, deletions) {
   const [account, region] = where.registry.split('/');
-  const lines = [{ text: STATUS[where.status], rest: where.since && ` since ${time(where.since)}`, tone: TONES[where.status] }];
+  const lines = [{ text: STATUS[where.status], rest: stayed(where), tone: TONES[where.status] }];
   if (where.tags.length > 0) lines.push({ text: `tagged ${where.tags.join(', ')}` });
   if (where.pushed_at) lines.push({ text: `pushed ${time(where.pushed_at)}`, tone: 'quiet' });
   if (where.deleted) {
@@ -718,8 +722,8 @@ function columnsOf(cards, depth) {
 
 // Left to right: a column for each hop, replicas under the name of their account.
 function besideEachOther(columns, width) {
-  const card = Math.min(CARD.widest, (width - LANE.narrowest * (columns.length - 1)) / columns.length);
-  const lane = columns.length > 1 ? Math.min(LANE.widest, (width - card * columns.length) / (columns.length - 1)) : 0;
+  const card = Math.min(CARD.widest, (width - LANE * (columns.length - 1)) / columns.length);
+  const lane = columns.length > 1 ? (width - card * columns.length) / (columns.length - 1) : 0;
   const labels = [];
   const heights = columns.map((column, at) => {
     let y = 0;
@@ -775,7 +779,7 @@ function edgeBeside({ from, to, came, nth }) {
   const [x2, y2] = [to.x - 3, to.y + Math.min(to.height / 2, 26) + nth * 24];
   const same = from.x >= to.x;
   const [x1, y1] = same ? [from.x, from.y + from.height - 12] : [from.x + from.width, from.y + from.height / 2];
-  const middle = same ? x2 - LANE.narrowest : x1 + (x2 - x1) * 0.4;
+  const middle = same ? x2 - LANE : x1 + (x2 - x1) * 0.4;
   const text = lagText(came);
   const width = widthOf(text) + 14;
   const label = text && s('g.lag-label', {},
@@ -831,7 +835,7 @@ function lineagePicture({ registries, deletions, digest }) {
   const cards = byPlace.map((where) => cardOf(where, deletions));
   const columns = columnsOf(cards, depth);
   const width = roomFor();
-  const beside = width >= columns.length * CARD.narrowest + (columns.length - 1) * LANE.narrowest;
+  const beside = width >= columns.length * CARD.narrowest + (columns.length - 1) * LANE;
   const parentOf = (card) => depth.get(card.where.registry) > 0 && card.where.replicated_from.find(
     (came) => depth.get(came.registry) === depth.get(card.where.registry) - 1)?.registry;
   const size = beside ? besideEachOther(columns, width) : belowEachOther(columns, width, depth, parentOf);
@@ -1195,7 +1199,7 @@ const repositoryView = {
       key: image.digest,
       cells: [
         h('a.digest', { href: HASHES.image(`${name}@${image.digest}`) }, short(image.digest)),
-        h('span.tags', {}, image.tags.length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged')),
+        h('span.tags', {}, list(image.tags).length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged')),
         image.pushed_at ? [when(image.pushed_at), ' ', h('span.quiet', {}, age(image.pushed_at))] : '',
         h('span.places', {}, Object.entries(image.registries).map(where)),
       ],
@@ -1223,7 +1227,7 @@ const timelineItem = (event) =>
   h('li', { class: event.tone }, when(event.at), h('span.event-place', {}, place(event.registry)), ' ', h('span.event', {}, event.text));
 
 function whereTable(image) {
-  const columns = ['Registry', 'Status', 'Since (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({ head, row: at === 0 }));
+  const columns = ['Registry', 'Status', 'There from (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({ head, row: at === 0 }));
   const came = (where) => [
     where.pushed_at && h('div', {}, 'pushed ', when(where.pushed_at)),
     where.replicated_from.map((from) => h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`)),
@@ -1234,7 +1238,7 @@ function whereTable(image) {
       place(where.registry),
       h('span.badges', {}, badge(where.status, STATUS[where.status]), where.orphan && badge('orphan', 'orphan')),
       where.since && when(where.since),
-      h('span.tags', {}, where.tags.map((tag) => tagLink(image.repository, tag))),
+      where.tags.length > 0 && h('span.tags', {}, where.tags.map((tag) => tagLink(image.repository, tag))),
       came(where),
       where.deleted && h('span', {}, when(where.deleted.at), ` ${cause(where.deleted)}`),
     ],
@@ -1279,7 +1283,9 @@ const imageView = {
   title: (reference) => named(reference),
 
   async load(reference, signal) {
-    return ask(query('lineage', { image: reference }), { signal });
+    const { images } = await ask(query('lineage', { image: reference }), { signal });
+    // Lists that are empty may be left out.
+    return { images: images.map((image) => ({ ...image, registries: list(image.registries), deletions: list(image.deletions), timeline: list(image.timeline) })) };
   },
 
   render(found, reference) {
@@ -1502,8 +1508,17 @@ function body() {
   const { view, argument, data } = here;
   const problem = state.problem ?? here.problem;
   const heading = h('h1', { 'data-key': 'h1', tabindex: -1 }, VIEWS[view].title(argument));
-  const content = problem && (!data || !problem.passes) ? [problemBlock(problem)] : VIEWS[view].render(data, argument);
+  const content = problem && (!data || !problem.passes) ? [problemBlock(problem)] : rendered(view, data, argument);
   return h('main', { id: 'main', class: `view-${view}` }, heading, h('div.content', { 'data-key': `${view}/${argument}` }, content));
+}
+
+// A mistake in one view must not end the polling.
+function rendered(view, data, argument) {
+  try {
+    return VIEWS[view].render(data, argument);
+  } catch (error) {
+    return [problemBlock(asProblem(error))];
+  }
 }
 
 function render() {
