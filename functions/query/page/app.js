@@ -503,6 +503,11 @@ function confirmation(deletion, did) {
   return `Approve in advance: no more approval is asked for before ${whatWouldGo(deletion)} goes.`;
 }
 
+// What had the focus may be gone, or elsewhere on the page: whoever uses the keyboard stays at what was acted on.
+function stayAt(key) {
+  if (document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
 async function act(deletion, did) {
   const { repository, digest, registry, tag } = deletion;
   const key = keyOfDeletion(deletion);
@@ -518,6 +523,7 @@ async function act(deletion, did) {
     here.acted.set(key, { problem });
   }
   await refresh();
+  stayAt(key);
 }
 
 function askFirst(deletion, did) {
@@ -538,7 +544,10 @@ function buttons(deletion) {
   const acted = here.acted.get(key);
   if (here.asking?.key === key) {
     const { did } = here.asking;
-    const escape = (event) => event.key === 'Escape' && leaveIt(key);
+    // Braces: what such a handler returns would stop the key.
+    const escape = (event) => {
+      if (event.key === 'Escape') leaveIt(key);
+    };
     return h('div.confirm', { 'data-key': 'confirm', role: 'group', tabindex: -1, 'aria-label': `${LABELS[did]} ${about}?`, onkeydown: escape },
       h('p', {}, confirmation(deletion, did)),
       h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${LABELS[did]} it`),
@@ -621,6 +630,7 @@ async function resetBreaker(event, source) {
     here.acted.set(key, { problem });
   }
   await refresh();
+  stayAt(key);
 }
 
 function resetForm(source) {
@@ -648,7 +658,7 @@ function closedBreaker([source, { reset, counted }]) {
   const counts = Object.entries(counted ?? {}).flatMap(([by, registries]) =>
     Object.entries(registries).map(([registry, images]) => `${plural(images, 'image')} in ${registry} in 24 hours (${by})`));
   const text = reset && `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, which allowed ${plural(reset.allow, 'image')}` : ''}`;
-  return h('li', { 'data-key': `breaker|${source}` },
+  return h('li', { 'data-key': `breaker|${source}`, tabindex: -1 },
     h('p.trouble-head', {}, badge('closed', 'closed'), place(source)),
     [...counts, text].filter(Boolean).map((line) => h('p.quiet', {}, line)));
 }
