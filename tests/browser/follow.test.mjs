@@ -30,6 +30,9 @@ const search = async (page, text) => {
   await page.getByRole('searchbox').press('Enter');
 };
 
+// What the page says was done, and by whom.
+const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
+
 // The deletion at one replica, as the page lists it.
 const deletionIn = (page, registry) => page.locator('.deletion').filter({ hasText: `in ${registry}` });
 
@@ -90,12 +93,12 @@ test('a deletion is held and released by clicking', async () => {
   const deletion = deletionIn(page, TOKYO);
   await deletion.getByRole('button', { name: /^Hold/ }).click();
   await deletion.getByText('held', { exact: true }).waitFor();
-  await deletion.getByText(/^held by \S+/).first().waitFor();
+  await acted(deletion, /^held by \S+/);
   await step(product, 3_600);
   await deletions(product, digest, 'done', 1);
   await deletion.getByText('held', { exact: true }).waitFor();
   await deletion.getByRole('button', { name: /^Release/ }).click();
-  await deletion.getByText(/^released by \S+/).first().waitFor();
+  await acted(deletion, /^released by \S+/);
   await deletions(product, digest, 'done');
   await deletion.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
   await close(opened);
@@ -118,7 +121,7 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   // By keyboard: from what is asked to its first button.
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  await approved.getByText(/^approved by \S+/).first().waitFor();
+  await acted(approved, /^approved by \S+/);
   await cancelled.getByRole('button', { name: /^Cancel/ }).click();
   await page.getByLabel('Show kept').check();
   await cancelled.getByRole('button', { name: 'Cancel it' }).click();

@@ -57,12 +57,15 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await tabTo(page, `Hold: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
   const deletion = page.locator('.deletion').filter({ hasText: `in ${TOKYO}` });
-  await deletion.getByText(/^held by \S+/).first().waitFor();
+  await acted(deletion, /^held by \S+/);
   await tabTo(page, `Release: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
-  await deletion.getByText(/^released by \S+/).first().waitFor();
+  await acted(deletion, /^released by \S+/);
   await close(opened);
 });
+
+// What the page says was done, and by whom.
+const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
 
 // Moves on until what has the focus is called so.
 async function tabTo(page, name) {

@@ -103,7 +103,7 @@ const TONES = {
 
 const two = (number) => String(number).padStart(2, '0');
 const number = (value) => value.toLocaleString('en');
-const plural = (count, word) => `${number(count)} ${word}${count === 1 ? '' : 's'}`;
+const plural = (count, word) => `${number(count)} ${count === 1 ? word : `${word}s`.replace(/ys$/, 'ies')}`;
 const short = (digest) => digest.slice(digest.indexOf(':') + 1).slice(0, 12);
 const words = (kind) => kind.replaceAll('_', ' ');
 const list = (value) => (Array.isArray(value) ? value : []);
@@ -906,7 +906,7 @@ function percentileLine(days, name, text, x, y, area) {
   const [, last] = points.at(-1);
   return s(`g.series.${text}`, {},
     s('path', { d: `M${points.map((point) => point.join(' ')).join('L')}` }),
-    points.map(([px, py], at) => s('circle', { cx: px, cy: py, r: days.length > 40 ? 1.5 : 2.6 }, s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy').replace('copys', 'copies')}`))),
+    points.map(([px, py], at) => s('circle', { cx: px, cy: py, r: days.length > 40 ? 1.5 : 2.6 }, s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy')}`))),
     s('text', { x: area.right + 8, y: last + 4 }, text));
 }
 
@@ -1008,7 +1008,7 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
   const count = (value) => `${number(value)}${atLeast ? '+' : ''}`;
   const stopped = deletions.held + deletions.awaiting_approval;
   return h('dl.tiles', { 'data-key': 'tiles' },
-    tile('Images', number(sum(({ images }) => images)), `in ${plural(registries.length, 'registry').replace('registrys', 'registries')}, ${plural(accounts, 'account')}`),
+    tile('Images', number(sum(({ images }) => images)), `in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}`),
     tile('Orphans', number(orphans), link(HASHES.drift(), 'replicas left behind'), orphans > 0 && 'warn'),
     tile('Late now', number(late.length), late.length > 0 ? 'of the copies under way' : 'nothing', late.length > 0 && 'bad'),
     tile('Pending', count(deletions.pending), due && deletions.pending > 0 ? ['next ', countdown(due)] : 'no deletion is due', deletions.pending > 0 && 'warn'),
@@ -1042,7 +1042,7 @@ function attention({ open, late, breakers }) {
     opened.length + open.length > 0 && h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
     open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
     few.length > 0 && lateTable(few),
-    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy').replace('copys', 'copies')}`));
+    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy')}`));
 }
 
 function breakerSection({ breakers }) {
@@ -1057,7 +1057,7 @@ function lagSection(lag) {
   const figures = (one) => [number(one.count), ...['p50', 'p90', 'p99', 'worst'].map((name) => duration(one[`${name}_seconds`])), `${(Math.floor(one.within * 1_000) / 10).toFixed(1)} %`];
   const lanes = [...list(lag.lanes)].sort((a, b) => b.p99_seconds - a.p99_seconds).slice(0, 50);
   return section('lag', 'Replication lag',
-    days.length > 0 ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days })) : empty('No replica came in this time whose push is known.'),
+    days.length > 0 ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days })) : lanes.length === 0 && empty('No replica came in this time whose push is known.'),
     days.length > 0 && h('details', { 'data-key': 'days' }, h('summary', {}, 'By day, as a table'),
       table({ text: 'Lag by day', hidden: true }, columns, days.map((day) => ({ key: day.day, cells: [day.day, ...figures(day)] })))),
     lanes.length > 0 && h('details', { 'data-key': 'lanes' }, h('summary', {}, 'By source, destination and repository'),
@@ -1164,7 +1164,7 @@ const search = {
     return [
       hits('tags', 'Tag', tags.flatMap((name) => [link(HASHES.image(name), name), link(HASHES.tag(name), `History of ${name}`)])),
       hits('images', plural(images.length, 'image'), images.map((image) => imageLink(image))),
-      hits('repositories', plural(repositories.length, 'repository').replace('repositorys', 'repositories'), repositories.map((name) => link(HASHES.repository(name), name))),
+      hits('repositories', plural(repositories.length, 'repository'), repositories.map((name) => link(HASHES.repository(name), name))),
     ];
   },
 };
@@ -1544,8 +1544,16 @@ function render() {
 }
 
 async function refreshOverview(signal) {
+  const before = state.overview && summary(state.overview);
   state.overview = await ask('overview', { signal });
   clock.tell(state.overview.now);
+  const after = summary(state.overview);
+  if (before && before !== after) announce(after);
+}
+
+// What whoever only listens should hear when it changes.
+function summary({ deletions, late, open }) {
+  return `${plural(deletions.pending, 'deletion')} pending, ${plural(open.length, 'alert')} open, ${plural(late.length, 'late copy')}.`;
 }
 
 async function refreshView(visited) {
