@@ -98,12 +98,12 @@ const TONES = {
   present: 'good', archived: 'info', probably_absent: 'warn', absent: 'bad',
   pending: 'warn', awaiting_approval: 'stop', held: 'stop', executing: 'warn', failed: 'bad', done: 'bad', kept: 'good',
   info: 'info', warning: 'warn', critical: 'bad', over: 'good', open: 'bad', closed: 'good',
-  missing: 'bad', never: 'warn', tags: 'warn', passed: 'good', stopped: 'warn', orphan: 'warn', other: 'quiet',
+  missing: 'bad', never: 'warn', tags: 'warn', passed: 'good', stopped: 'warn', orphan: 'warn',
 };
 
 const two = (number) => String(number).padStart(2, '0');
 const number = (value) => value.toLocaleString('en');
-const plural = (count, word) => `${number(count)} ${count === 1 ? word : `${word}s`.replace(/ys$/, 'ies')}`;
+const plural = (count, word) => `${number(count)} ${count === 1 ? word : `${word}s`.replace(/([^aeo])ys$/, '$1ies')}`;
 const short = (digest) => digest.slice(digest.indexOf(':') + 1).slice(0, 12);
 const words = (kind) => kind.replaceAll('_', ' ');
 const list = (value) => (Array.isArray(value) ? value : []);
@@ -384,7 +384,6 @@ const SIGNS = {
   passed: [['path', { d: 'M3.5 8.4l3 3 6-6.6', class: 'line thick' }]],
   stopped: [['path', { d: 'M4 4l8 8M12 4l-8 8', class: 'line thick' }]],
   orphan: [triangle, letter('!', 12.2)],
-  other: [['circle', { cx: 8, cy: 8, r: 2.6 }]],
 };
 
 const sign = (name, place) =>
@@ -861,7 +860,7 @@ function lineagePicture({ registries, deletions, digest }) {
 
 // Lag on a scale where a minute is as far from an hour as a second from a minute.
 const LAG_TICKS = [[1, '1 s'], [10, '10 s'], [60, '1 min'], [600, '10 min'], [3_600, '1 h'], [21_600, '6 h'], [86_400, '1 d'], [604_800, '7 d']];
-const PERCENTILES = [['p50_seconds', 'p50', 'half took no longer'], ['p90_seconds', 'p90', 'nine of ten'], ['p99_seconds', 'p99', 'ninety-nine of a hundred']];
+const PERCENTILES = [['p50_seconds', 'p50'], ['p90_seconds', 'p90'], ['p99_seconds', 'p99']];
 
 function lagPicture({ days, threshold_seconds: threshold }) {
   const width = roomFor();
@@ -1066,7 +1065,7 @@ function lagSection(lag) {
 }
 
 function registriesSection({ registries }) {
-  const accounts = Map.groupBy ? Map.groupBy(registries, accountOf) : grouped(registries, accountOf);
+  const accounts = grouped(registries, accountOf);
   const columns = [{ head: 'Region', row: true }, ...['Images', 'Orphans', 'Missing', 'Never copied', 'Other tags'].map((head) => ({ head, class: NUMBER })), { head: 'Listed', class: NUMBER }];
   const counts = ({ drifts }) => [drifts?.orphans, drifts?.missing, drifts?.never_copied, drifts?.tags];
   const figure = (value) => (value === undefined ? '–' : h('span', { class: value > 0 ? 'some' : 'none' }, number(value)));
