@@ -9,8 +9,13 @@ import { chromium } from 'playwright-core';
 
 const SHOTS = fileURLToPath(new URL('../../target/browser/', import.meta.url));
 const ARGUMENTS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
 export const launch = () =>
@@ -18,7 +23,11 @@ export const launch = () =>
 
 // A page, and what went wrong on it.
 export async function open(browser, { endpoint, page: address }, { hash = '', ...settings } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce', ...settings });
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    reducedMotion: 'reduce',
+    ...settings,
+  });
   const page = await context.newPage();
   const wrong = [];
   const requests = [];
@@ -30,7 +39,9 @@ export async function open(browser, { endpoint, page: address }, { hash = '', ..
     if (new URL(request.url()).origin !== endpoint) wrong.push(`a request to ${request.url()}`);
   });
   await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', (event) => console.error(`violates ${event.violatedDirective}`));
+    document.addEventListener('securitypolicyviolation', (event) =>
+      console.error(`violates ${event.violatedDirective}`),
+    );
   });
   await page.goto(address);
   if (hash) await page.goto(`${endpoint}/${hash}`);
@@ -47,7 +58,9 @@ export async function close({ context, wrong }) {
 export async function faults(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
+  return violations.map(
+    ({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`,
+  );
 }
 
 // What reaches beyond the right edge of the window.
@@ -55,7 +68,9 @@ export const overflow = (page) =>
   page.evaluate(() => {
     const edge = document.documentElement.clientWidth;
     const unseen = (element) => element.closest('.hidden, thead');
-    const beyond = [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > edge + 1 && !unseen(element));
+    const beyond = [...document.querySelectorAll('body *')].filter(
+      (element) => element.getBoundingClientRect().right > edge + 1 && !unseen(element),
+    );
     const scrolls = document.documentElement.scrollWidth > edge ? ['the page scrolls'] : [];
     return [...scrolls, ...beyond.map((element) => element.outerHTML.slice(0, 160))];
   });

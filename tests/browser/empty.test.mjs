@@ -43,9 +43,13 @@ test('the first load is small', async () => {
   const opened = await open(browser, product);
   await opened.page.getByRole('heading', { name: 'No registry is known yet' }).waitFor();
   await opened.page.waitForTimeout(500);
-  const sizes = await Promise.all(opened.requests.map(async (request) => [new URL(request.url()).pathname, (await request.sizes()).responseBodySize]));
+  const sizes = await Promise.all(
+    opened.requests.map(async (request) => [new URL(request.url()).pathname, (await request.sizes()).responseBodySize]),
+  );
   const bytes = sizes.reduce((sum, [, size]) => sum + size, 0);
-  console.log(`first load: ${sizes.length} requests, ${bytes} bytes compressed: ${sizes.map(([path, size]) => `${path} ${size}`).join(', ')}`);
+  console.log(
+    `first load: ${sizes.length} requests, ${bytes} bytes compressed: ${sizes.map(([path, size]) => `${path} ${size}`).join(', ')}`,
+  );
   assert.ok(sizes.length <= 5, `${sizes.length} requests`);
   assert.ok(bytes <= 150_000, `${bytes} bytes`);
   await close(opened);

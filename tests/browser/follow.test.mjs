@@ -4,7 +4,21 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { close, launch, open, picture } from './browser.mjs';
-import { IRELAND, TOKYO, VIRGINIA, arrived, create, deletions, push, remove, replicate, start, step, stop, until } from './product.mjs';
+import {
+  IRELAND,
+  TOKYO,
+  VIRGINIA,
+  arrived,
+  create,
+  deletions,
+  push,
+  remove,
+  replicate,
+  start,
+  step,
+  stop,
+  until,
+} from './product.mjs';
 
 let product;
 let browser;
@@ -54,7 +68,7 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await page.getByRole('region', { name: 'Timeline' }).getByText(`replicated as v1 from ${IRELAND}`).first().waitFor();
 
   await search(page, 'team/app:v1');
-  await page.getByRole('heading', { level: 1, name: 'team/app:v1' }).waitFor();
+  await page.getByRole('heading', { level: 1, name: 'team/app:v1', exact: true }).waitFor();
   await search(page, digest);
   await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
   await search(page, short(digest));
@@ -71,7 +85,9 @@ test('a replica follows its source while the page is open', async () => {
   const opened = await open(browser, product, { hash: imageHash('team/gone', digest) });
   const { page } = opened;
   await deletionIn(page, VIRGINIA).getByText('pending').waitFor();
-  await deletionIn(page, VIRGINIA).getByText(/^due in \d+ min \d\d s$/).waitFor();
+  await deletionIn(page, VIRGINIA)
+    .getByText(/^due in \d+ min \d\d s$/)
+    .waitFor();
   await step(product, 3_600);
   await deletions(product, digest, 'done');
   for (const registry of [VIRGINIA, TOKYO]) {
@@ -113,7 +129,9 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   await deletions(product, digest, 'awaiting_approval');
   const opened = await open(browser, product, { hash: '#/deletions' });
   const { page } = opened;
-  const [approved, cancelled] = [deletionIn(page, VIRGINIA), deletionIn(page, TOKYO)].map((deletion) => deletion.filter({ hasText: short(digest) }));
+  const [approved, cancelled] = [deletionIn(page, VIRGINIA), deletionIn(page, TOKYO)].map((deletion) =>
+    deletion.filter({ hasText: short(digest) }),
+  );
   await approved.getByRole('button', { name: /^Approve/ }).click();
   await approved.getByRole('button', { name: 'Back' }).click();
   await approved.getByRole('button', { name: /^Approve/ }).click();

@@ -4,7 +4,21 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { close, faults, launch, open, overflow, picture } from './browser.mjs';
-import { TOKYO, VIRGINIA, api, arrived, create, deletions, push, remove, replicate, start, step, stop, until } from './product.mjs';
+import {
+  TOKYO,
+  VIRGINIA,
+  api,
+  arrived,
+  create,
+  deletions,
+  push,
+  remove,
+  replicate,
+  start,
+  step,
+  stop,
+  until,
+} from './product.mjs';
 
 let product;
 let browser;
@@ -69,7 +83,8 @@ const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitF
 
 // Moves on until what has the focus is called so.
 async function tabTo(page, name) {
-  const called = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+  const called = () =>
+    page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
   for (let steps = 0; steps < 80; steps += 1) {
     await page.keyboard.press('Tab');
     if ((await called()) === name) return;
@@ -98,7 +113,9 @@ test('every view is accessible and fits, wide and narrow, light and dark', async
         await opened.page.waitForTimeout(600);
         const here = `${view}-${width}-${colorScheme}`;
         await picture(opened.page, here);
-        found.push(...[...(await faults(opened.page)), ...(await overflow(opened.page))].map((fault) => `${here}: ${fault}`));
+        found.push(
+          ...[...(await faults(opened.page)), ...(await overflow(opened.page))].map((fault) => `${here}: ${fault}`),
+        );
       }
       await close(opened);
     }

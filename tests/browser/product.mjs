@@ -103,17 +103,23 @@ export async function api({ endpoint }, path) {
 export async function replicate(product) {
   const policy = {
     Version: '2012-10-17',
-    Statement: [{
-      Sid: 'replication',
-      Effect: 'Allow',
-      Principal: { AWS: 'arn:aws:iam::111122223333:root' },
-      Action: ['ecr:ReplicateImage', 'ecr:CreateRepository'],
-      Resource: 'arn:aws:ecr:ap-northeast-1:444455556666:repository/*',
-    }],
+    Statement: [
+      {
+        Sid: 'replication',
+        Effect: 'Allow',
+        Principal: { AWS: 'arn:aws:iam::111122223333:root' },
+        Action: ['ecr:ReplicateImage', 'ecr:CreateRepository'],
+        Resource: 'arn:aws:ecr:ap-northeast-1:444455556666:repository/*',
+      },
+    ],
   };
   await ecr(product, TOKYO, 'PutRegistryPolicy', { policyText: JSON.stringify(policy) });
-  const destinations = [VIRGINIA, TOKYO].map((registry) => registry.split('/')).map(([registryId, region]) => ({ registryId, region }));
-  await ecr(product, IRELAND, 'PutReplicationConfiguration', { replicationConfiguration: { rules: [{ destinations }] } });
+  const destinations = [VIRGINIA, TOKYO]
+    .map((registry) => registry.split('/'))
+    .map(([registryId, region]) => ({ registryId, region }));
+  await ecr(product, IRELAND, 'PutReplicationConfiguration', {
+    replicationConfiguration: { rules: [{ destinations }] },
+  });
 }
 
 export const create = (product, repositoryName) => ecr(product, IRELAND, 'CreateRepository', { repositoryName });
@@ -136,16 +142,23 @@ function manifest(what) {
     schemaVersion: 2,
     mediaType: image,
     config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest(what), size: 1_470 },
-    layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: digest(`${what} layer`), size: 31_457_280 }],
+    layers: [
+      { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: digest(`${what} layer`), size: 31_457_280 },
+    ],
   });
 }
 
 const statusesOf = async (product, reference) =>
-  ((await api(product, `lineage?image=${encodeURIComponent(reference)}`)).images ?? []).flatMap((image) => image.registries.map(({ status }) => status));
+  ((await api(product, `lineage?image=${encodeURIComponent(reference)}`)).images ?? []).flatMap((image) =>
+    image.registries.map(({ status }) => status),
+  );
 
 // Until an image is in so many registries.
 export const arrived = (product, reference, registries = 3) =>
-  until(product, async () => (await statusesOf(product, reference)).filter((status) => status === 'present').length === registries);
+  until(
+    product,
+    async () => (await statusesOf(product, reference)).filter((status) => status === 'present').length === registries,
+  );
 
 // Until so many deletions of an image have a status.
 export const deletions = (product, digestOfImage, status, wanted = 2) =>

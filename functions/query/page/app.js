@@ -23,7 +23,11 @@ function filled(element, classes, attributes, children) {
     if (typeof value === 'function') element[name] = value;
     else element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false && child !== ''));
+  element.append(
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== undefined && child !== null && child !== false && child !== ''),
+  );
   return element;
 }
 
@@ -95,10 +99,29 @@ const STANDING = {
 };
 const DID = { hold: 'held', release: 'released', approve: 'approved', cancel: 'cancelled' };
 const TONES = {
-  present: 'good', archived: 'info', probably_absent: 'warn', absent: 'bad',
-  pending: 'warn', awaiting_approval: 'stop', held: 'stop', executing: 'warn', failed: 'bad', done: 'bad', kept: 'good',
-  info: 'info', warning: 'warn', critical: 'bad', over: 'good', open: 'bad', closed: 'good',
-  missing: 'bad', never: 'warn', tags: 'warn', passed: 'good', stopped: 'warn', orphan: 'warn',
+  present: 'good',
+  archived: 'info',
+  probably_absent: 'warn',
+  absent: 'bad',
+  pending: 'warn',
+  awaiting_approval: 'stop',
+  held: 'stop',
+  executing: 'warn',
+  failed: 'bad',
+  done: 'bad',
+  kept: 'good',
+  info: 'info',
+  warning: 'warn',
+  critical: 'bad',
+  over: 'good',
+  open: 'bad',
+  closed: 'good',
+  missing: 'bad',
+  never: 'warn',
+  tags: 'warn',
+  passed: 'good',
+  stopped: 'warn',
+  orphan: 'warn',
 };
 
 const two = (number) => String(number).padStart(2, '0');
@@ -202,7 +225,10 @@ function reason(deletion) {
 }
 
 // `code` as the command line writes it.
-const prose = (text) => String(text ?? '').split('`').map((part, at) => (at % 2 === 1 ? h('code', {}, part) : part));
+const prose = (text) =>
+  String(text ?? '')
+    .split('`')
+    .map((part, at) => (at % 2 === 1 ? h('code', {}, part) : part));
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The server's clock, which may run at any speed
@@ -274,7 +300,9 @@ async function ask(path, { signal, body } = {}) {
   if (key) headers.authorization = `Bearer ${key}`;
   if (body) headers['content-type'] = 'application/json';
   const method = body ? 'POST' : 'GET';
-  const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(unreachable);
+  const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(
+    unreachable,
+  );
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
   const next = answer.status === 401 ? 'Open the link that was printed, again.' : undefined;
@@ -387,8 +415,11 @@ const SIGNS = {
 };
 
 const sign = (name, place) =>
-  s('svg.icon', { viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false', ...place },
-    SIGNS[name].map(([tag, attributes, text]) => s(tag, attributes, text)));
+  s(
+    'svg.icon',
+    { viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false', ...place },
+    SIGNS[name].map(([tag, attributes, text]) => s(tag, attributes, text)),
+  );
 
 const badge = (name, word) => h(`span.badge.${TONES[name]}`, {}, sign(name), h('span', {}, word));
 
@@ -402,11 +433,15 @@ const place = (registry) => {
   return h('span.place', {}, h('span.account', {}, `${account}/`), region);
 };
 const imageLink = (image, tag) =>
-  h('span.image', {},
+  h(
+    'span.image',
+    {},
     link(HASHES.image(referenceOf(image)), image.repository, h('span.digest', {}, `@${short(image.digest)}`)),
-    tag && h('span', {}, ', tag ', h('span.tag', {}, tag)));
+    tag && h('span', {}, ', tag ', h('span.tag', {}, tag)),
+  );
 
-const tagLink = (repository, tag) => h('a.tag', { href: HASHES.tag(`${repository}:${tag}`), title: `History of ${repository}:${tag}` }, tag);
+const tagLink = (repository, tag) =>
+  h('a.tag', { href: HASHES.tag(`${repository}:${tag}`), title: `History of ${repository}:${tag}` }, tag);
 const empty = (...children) => h('p.empty', {}, ...children);
 const allWell = (text) => h('p.empty', {}, badge('over', text));
 
@@ -417,22 +452,41 @@ const section = (key, title, ...children) =>
 const sectionOf = (image, alone, name, title, ...children) => {
   const key = `${name}-${short(image.digest)}`;
   if (alone) return section(key, title, ...children);
-  return h('section', { 'data-key': key, 'aria-label': `${title} (${short(image.digest)})` }, h('h3', {}, title), ...children);
+  return h(
+    'section',
+    { 'data-key': key, 'aria-label': `${title} (${short(image.digest)})` },
+    h('h3', {}, title),
+    ...children,
+  );
 };
 
 // On a narrow screen each row becomes a block with the headings beside the values, and stays a table for who listens.
 function table(caption, columns, rows) {
-  const heads = columns.map((column) => h('th', { role: 'columnheader', scope: 'col', class: column.class }, column.head));
+  const heads = columns.map((column) =>
+    h('th', { role: 'columnheader', scope: 'col', class: column.class }, column.head),
+  );
   const cell = (column, value) => {
-    const attributes = { role: column.row ? 'rowheader' : 'cell', scope: column.row && 'row', class: [column.class, isBlank(value) && 'blank'].filter(Boolean).join(' ') || false, 'data-label': column.head };
+    const attributes = {
+      role: column.row ? 'rowheader' : 'cell',
+      scope: column.row && 'row',
+      class: [column.class, isBlank(value) && 'blank'].filter(Boolean).join(' ') || false,
+      'data-label': column.head,
+    };
     return h(column.row ? 'th' : 'td', attributes, h('div', {}, value ?? ''));
   };
   const line = ({ key, cells }) =>
-    h('tr', { role: 'row', 'data-key': key }, cells.map((value, at) => cell(columns[at], value)));
-  return h('table', { role: 'table' },
+    h(
+      'tr',
+      { role: 'row', 'data-key': key },
+      cells.map((value, at) => cell(columns[at], value)),
+    );
+  return h(
+    'table',
+    { role: 'table' },
     h('caption', { class: caption.hidden && 'hidden' }, caption.text),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads)),
-    h('tbody', { role: 'rowgroup' }, rows.map(line)));
+    h('tbody', { role: 'rowgroup' }, rows.map(line)),
+  );
 }
 
 const isBlank = (value) => !value || (Array.isArray(value) && value.flat().every(isBlank));
@@ -444,14 +498,21 @@ function moreButton(name, what) {
     here.wanted[name] = (here.wanted[name] ?? 1) + 1;
     refresh().then(() => announce(`More ${what} loaded.`));
   };
-  return h('p.more', { 'data-key': `more-${name}` }, h('button', { type: 'button', onclick: load }, `Load more ${what}`));
+  return h(
+    'p.more',
+    { 'data-key': `more-${name}` },
+    h('button', { type: 'button', onclick: load }, `Load more ${what}`),
+  );
 }
 
 const problemBlock = (problem) =>
-  h('div.problem', { 'data-key': 'problem', role: 'alert' },
+  h(
+    'div.problem',
+    { 'data-key': 'problem', role: 'alert' },
     h('p.problem-title', {}, sign('warning'), problem.title),
     problem.detail && h('p', {}, prose(problem.detail)),
-    problem.next && h('p', {}, '→ ', prose(problem.next)));
+    problem.next && h('p', {}, '→ ', prose(problem.next)),
+  );
 
 function copyButton(text, what) {
   const copy = async () => {
@@ -498,7 +559,8 @@ function whatWouldGo(deletion) {
 
 function confirmation(deletion, did) {
   if (did === 'cancel') return `Cancel: ${whatWouldGo(deletion)} stays for good, whatever the policy says.`;
-  if (deletion.status === 'awaiting_approval') return `Approve: ${whatWouldGo(deletion)} goes once the rest is judged again.`;
+  if (deletion.status === 'awaiting_approval')
+    return `Approve: ${whatWouldGo(deletion)} goes once the rest is judged again.`;
   return `Approve in advance: no more approval is asked for before ${whatWouldGo(deletion)} goes.`;
 }
 
@@ -547,19 +609,32 @@ function buttons(deletion) {
     const escape = (event) => {
       if (event.key === 'Escape') leaveIt(key);
     };
-    return h('div.confirm', { 'data-key': 'confirm', role: 'group', tabindex: -1, 'aria-label': `${LABELS[did]} ${about}?`, onkeydown: escape },
+    return h(
+      'div.confirm',
+      {
+        'data-key': 'confirm',
+        role: 'group',
+        tabindex: -1,
+        'aria-label': `${LABELS[did]} ${about}?`,
+        onkeydown: escape,
+      },
       h('p', {}, confirmation(deletion, did)),
       h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${LABELS[did]} it`),
-      h('button', { type: 'button', onclick: () => leaveIt(key) }, 'Back'));
+      h('button', { type: 'button', onclick: () => leaveIt(key) }, 'Back'),
+    );
   }
   const button = (did) =>
-    h('button', {
-      type: 'button',
-      'data-key': did,
-      disabled: acted?.waits,
-      'aria-label': `${LABELS[did]}: ${about}`,
-      onclick: () => (CONFIRMED.has(did) ? askFirst(deletion, did) : act(deletion, did)),
-    }, CONFIRMED.has(did) ? `${LABELS[did]}…` : LABELS[did]);
+    h(
+      'button',
+      {
+        type: 'button',
+        'data-key': did,
+        disabled: acted?.waits,
+        'aria-label': `${LABELS[did]}: ${about}`,
+        onclick: () => (CONFIRMED.has(did) ? askFirst(deletion, did) : act(deletion, did)),
+      },
+      CONFIRMED.has(did) ? `${LABELS[did]}…` : LABELS[did],
+    );
   const offered = possible(deletion);
   return offered.length > 0 && h('div.buttons', { 'data-key': 'buttons' }, offered.map(button));
 }
@@ -572,7 +647,13 @@ function answered(deletion) {
 
 const checkLine = (check) => {
   const name = check.passed ? 'passed' : 'stopped';
-  return h('li', {}, h(`span.badge.${TONES[name]}`, {}, sign(name), h('span.hidden', {}, name)), h('span.check', {}, check.check), h('span', {}, check.why));
+  return h(
+    'li',
+    {},
+    h(`span.badge.${TONES[name]}`, {}, sign(name), h('span.hidden', {}, name)),
+    h('span.check', {}, check.check),
+    h('span', {}, check.why),
+  );
 };
 
 const actLine = (done) =>
@@ -583,10 +664,13 @@ function reasons(deletion) {
   const acts = list(deletion.acts);
   if (checks.length + acts.length === 0) return undefined;
   const summary = [`${plural(checks.length, 'check')}`, acts.length > 0 && `, ${plural(acts.length, 'act')}`];
-  return h('details', { 'data-key': 'reasons' },
+  return h(
+    'details',
+    { 'data-key': 'reasons' },
     h('summary', {}, summary),
     checks.length > 0 && h('ol.checks', { 'aria-label': 'Checks, in order' }, checks.map(checkLine)),
-    acts.length > 0 && h('ul.acts', { 'aria-label': 'What people did' }, acts.map(actLine)));
+    acts.length > 0 && h('ul.acts', { 'aria-label': 'What people did' }, acts.map(actLine)),
+  );
 }
 
 function deletionItem(deletion, { ofImage } = {}) {
@@ -598,18 +682,35 @@ function deletionItem(deletion, { ofImage } = {}) {
     deletion.size_bytes !== undefined && ['size', bytes(deletion.size_bytes)],
   ].filter(Boolean);
   const fact = ([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
-  return h('li.deletion', { 'data-key': keyOfDeletion(deletion), tabindex: -1 },
-    h('div.deletion-head', {},
+  return h(
+    'li.deletion',
+    { 'data-key': keyOfDeletion(deletion), tabindex: -1 },
+    h(
+      'div.deletion-head',
+      {},
       standing(status),
-      status === 'pending' && due ? countdown(due) : h('span.quiet', {}, when(deletion.changed_at))),
-    h('div.deletion-body', {},
-      h('p.deletion-name', {},
+      status === 'pending' && due ? countdown(due) : h('span.quiet', {}, when(deletion.changed_at)),
+    ),
+    h(
+      'div.deletion-body',
+      {},
+      h(
+        'p.deletion-name',
+        {},
         ofImage ? deletion.tag && ['tag ', h('span.tag', {}, deletion.tag), ' '] : imageLink(deletion, deletion.tag),
-        h('span.lane', {}, h('span', {}, h('span.quiet', {}, 'in '), place(deletion.registry)), h('span', {}, h('span.quiet', {}, 'gone from '), place(deletion.source)))),
+        h(
+          'span.lane',
+          {},
+          h('span', {}, h('span.quiet', {}, 'in '), place(deletion.registry)),
+          h('span', {}, h('span.quiet', {}, 'gone from '), place(deletion.source)),
+        ),
+      ),
       h('p.reason', {}, reason(deletion)),
       h('dl.facts', {}, facts.map(fact)),
-      reasons(deletion)),
-    h('div.deletion-acts', {}, buttons(deletion), answered(deletion)));
+      reasons(deletion),
+    ),
+    h('div.deletion-acts', {}, buttons(deletion), answered(deletion)),
+  );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -634,32 +735,65 @@ async function resetBreaker(event, source) {
 
 function resetForm(source) {
   const id = `allow-${source.replace('/', '-')}`;
-  if (!mayChange()) return h('p', {}, '→ ', prose(`if it was meant: \`ecr-lineage breaker reset ${source}\`, with \`--allow N\` for that many`));
-  return h('details', { 'data-key': 'reset' },
+  if (!mayChange())
+    return h(
+      'p',
+      {},
+      '→ ',
+      prose(`if it was meant: \`ecr-lineage breaker reset ${source}\`, with \`--allow N\` for that many`),
+    );
+  return h(
+    'details',
+    { 'data-key': 'reset' },
     h('summary', {}, 'Reset it, if it was meant'),
-    h('form.reset', { onsubmit: (event) => resetBreaker(event, source) },
+    h(
+      'form.reset',
+      { onsubmit: (event) => resetBreaker(event, source) },
       h('label', { for: id }, 'Images that may go in the next window, whatever the limits say (optional)'),
       h('input', { id, name: 'allow', type: 'number', min: 1, step: 1, inputmode: 'numeric' }),
-      h('button.primary', { type: 'submit' }, 'Reset the breaker')));
+      h('button.primary', { type: 'submit' }, 'Reset the breaker'),
+    ),
+  );
 }
 
 function openBreaker([source, { opened, held }]) {
   const acted = here.acted.get(`breaker|${source}`);
-  return h('li.trouble.bad', { 'data-key': `breaker|${source}`, tabindex: -1 },
-    h('p.trouble-head', {}, badge('open', 'breaker open'), place(source), h('span.quiet', {}, 'since ', when(opened.at), ', ', age(opened.at))),
+  return h(
+    'li.trouble.bad',
+    { 'data-key': `breaker|${source}`, tabindex: -1 },
+    h(
+      'p.trouble-head',
+      {},
+      badge('open', 'breaker open'),
+      place(source),
+      h('span.quiet', {}, 'since ', when(opened.at), ', ', age(opened.at)),
+    ),
     h('p', {}, opened.why),
-    h('p', {}, held > 0 ? ['It holds ', link(HASHES.deletions(), plural(held, 'deletion')), '.'] : 'It holds no deletion.'),
+    h(
+      'p',
+      {},
+      held > 0 ? ['It holds ', link(HASHES.deletions(), plural(held, 'deletion')), '.'] : 'It holds no deletion.',
+    ),
     resetForm(source),
-    acted?.problem && problemBlock(acted.problem));
+    acted?.problem && problemBlock(acted.problem),
+  );
 }
 
 function closedBreaker([source, { reset, counted }]) {
   const counts = Object.entries(counted ?? {}).flatMap(([by, registries]) =>
-    Object.entries(registries).map(([registry, images]) => `${plural(images, 'image')} in ${registry} in 24 hours (${by})`));
-  const text = reset && `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, which allowed ${plural(reset.allow, 'image')}` : ''}`;
-  return h('li', { 'data-key': `breaker|${source}`, tabindex: -1 },
+    Object.entries(registries).map(
+      ([registry, images]) => `${plural(images, 'image')} in ${registry} in 24 hours (${by})`,
+    ),
+  );
+  const text =
+    reset &&
+    `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, which allowed ${plural(reset.allow, 'image')}` : ''}`;
+  return h(
+    'li',
+    { 'data-key': `breaker|${source}`, tabindex: -1 },
     h('p.trouble-head', {}, badge('closed', 'closed'), place(source)),
-    [...counts, text].filter(Boolean).map((line) => h('p.quiet', {}, line)));
+    [...counts, text].filter(Boolean).map((line) => h('p.quiet', {}, line)),
+  );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -691,7 +825,8 @@ const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
 const LANE = 120;
 
 // When its present stay began, or its last.
-const stayed = ({ since, status }) => since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, there from ${time(since)}`);
+const stayed = ({ since, status }) =>
+  since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, there from ${time(since)}`);
 
 // What a card of the lineage says of one registry, line by line; the first is its heading.
 function cardOf(where, deletions) {
@@ -705,7 +840,9 @@ function cardOf(where, deletions) {
     if (by) lines.push({ text: by, tone: 'quiet' });
   }
   if (where.orphan) lines.push({ text: 'orphan: its source no longer has it', tone: 'warn', sign: 'orphan' });
-  for (const deletion of deletions.filter(({ registry, status }) => registry === where.registry && QUEUE.includes(status))) {
+  for (const deletion of deletions.filter(
+    ({ registry, status }) => registry === where.registry && QUEUE.includes(status),
+  )) {
     const what = `${STANDING[deletion.status]}${deletion.tag ? ` for tag ${deletion.tag}` : ''}`;
     const due = deletion.status === 'pending' && !deletion.tag ? deletion.due : undefined;
     lines.push({ text: due ? dueIn(due) : what, due, tone: TONES[deletion.status], sign: deletion.status });
@@ -715,7 +852,9 @@ function cardOf(where, deletions) {
 
 // How many hops from where it was pushed.
 function depths(registries) {
-  const sources = new Map(registries.map((where) => [where.registry, where.replicated_from.map((from) => from.registry)]));
+  const sources = new Map(
+    registries.map((where) => [where.registry, where.replicated_from.map((from) => from.registry)]),
+  );
   const depth = (registry, seen) => {
     const from = (sources.get(registry) ?? []).filter((source) => sources.has(source) && !seen.includes(source));
     return from.length === 0 ? 0 : 1 + Math.min(...from.map((source) => depth(source, [...seen, registry])));
@@ -762,9 +901,15 @@ function belowEachOther(columns, width, depth, parentOf) {
     y += indent > 0 ? 26 : CARD.gap;
     Object.assign(card, { x: indent, y, width: width - indent });
     y += card.height;
-    columns.flat().filter((one) => parentOf(one) === card.where.registry).forEach(put);
+    columns
+      .flat()
+      .filter((one) => parentOf(one) === card.where.registry)
+      .forEach(put);
   };
-  columns.flat().filter((card) => !parentOf(card)).forEach(put);
+  columns
+    .flat()
+    .filter((card) => !parentOf(card))
+    .forEach(put);
   const shift = CARD.gap;
   for (const card of columns.flat()) card.y -= shift;
   return { width, height: y - shift, labels: [] };
@@ -772,7 +917,8 @@ function belowEachOther(columns, width, depth, parentOf) {
 
 function edges(cards, beside) {
   const at = new Map(cards.map((card) => [card.where.registry, card]));
-  const drawn = cards.flatMap((to) => to.where.replicated_from.map((came, nth) => ({ to, came, nth, from: at.get(came.registry) })))
+  const drawn = cards
+    .flatMap((to) => to.where.replicated_from.map((came, nth) => ({ to, came, nth, from: at.get(came.registry) })))
     .filter(({ from, to }) => from && from !== to)
     .map((one) => (beside ? edgeBeside(one) : edgeBelow(one)));
   // Labels last: no line may cross them.
@@ -791,9 +937,14 @@ function edgeBeside({ from, to, came, nth }) {
   const middle = same ? x2 - LANE : x1 + (x2 - x1) * 0.4;
   const text = lagText(came);
   const width = widthOf(text) + 14;
-  const label = text && s('g.lag-label', {},
-    s('rect', { x: x2 - width - 14, y: y2 - 10, width, height: 20, rx: 10 }),
-    s('text', { x: x2 - 14 - width / 2, y: y2 + 4.5, 'text-anchor': 'middle' }, text));
+  const label =
+    text &&
+    s(
+      'g.lag-label',
+      {},
+      s('rect', { x: x2 - width - 14, y: y2 - 10, width, height: 20, rx: 10 }),
+      s('text', { x: x2 - 14 - width / 2, y: y2 + 4.5, 'text-anchor': 'middle' }, text),
+    );
   return [edge(`M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`, { to }), label];
 }
 
@@ -809,7 +960,12 @@ function edgeBelow({ from, to, came, nth }) {
 function lineText(attributes, { text, rest, due, weight }, room) {
   const main = due ? text : fitted(text, room, weight);
   const left = room - widthOf(main, weight);
-  return s('text', { ...attributes, 'data-due': due }, main, rest && left > 40 && s('tspan.rest', {}, fitted(rest, left)));
+  return s(
+    'text',
+    { ...attributes, 'data-due': due },
+    main,
+    rest && left > 40 && s('tspan.rest', {}, fitted(rest, left)),
+  );
 }
 
 function drawnCard(card) {
@@ -821,21 +977,38 @@ function drawnCard(card) {
     const top = y + CARD.padding + LINE * (at + 1) + 10;
     const indent = name ? 20 : 0;
     const weight = tone && tone !== 'quiet' ? 600 : 400;
-    return [name && sign(name, { x: left, y: top - 12, width: 15, height: 15, class: `icon ${tone}` }),
-      lineText({ x: left + indent, y: top, class: `line-text ${tone}` }, { ...words, weight }, inner - indent)];
+    return [
+      name && sign(name, { x: left, y: top - 12, width: 15, height: 15, class: `icon ${tone}` }),
+      lineText({ x: left + indent, y: top, class: `line-text ${tone}` }, { ...words, weight }, inner - indent),
+    ];
   };
-  return s(`g.card.${TONES[where.status]}`, {},
+  return s(
+    `g.card.${TONES[where.status]}`,
+    {},
     s('rect.body', { x, y, width, height, rx: 8 }),
-    s('path.stripe', { d: `M${x + 8} ${y}h-1a7 7 0 0 0-7 7v${height - 14}a7 7 0 0 0 7 7h1a4 4 0 0 1-4-4V${y + 4}a4 4 0 0 1 4-4z` }),
-    sign(where.status, { x: x + width - CARD.padding - 16, y: y + CARD.padding - 3, width: 17, height: 17, class: `icon ${TONES[where.status]}` }),
+    s('path.stripe', {
+      d: `M${x + 8} ${y}h-1a7 7 0 0 0-7 7v${height - 14}a7 7 0 0 0 7 7h1a4 4 0 0 1-4-4V${y + 4}a4 4 0 0 1 4-4z`,
+    }),
+    sign(where.status, {
+      x: x + width - CARD.padding - 16,
+      y: y + CARD.padding - 3,
+      width: 17,
+      height: 17,
+      class: `icon ${TONES[where.status]}`,
+    }),
     lineText({ x: left, y: y + CARD.padding + 10, class: 'region' }, heading, inner - 24),
-    lines.map(line));
+    lines.map(line),
+  );
 }
 
 function told(where) {
-  const from = where.replicated_from.map((came) => `replicated from ${came.registry}${lagText(came) && ` in ${lagText(came)}`}`);
+  const from = where.replicated_from.map(
+    (came) => `replicated from ${came.registry}${lagText(came) && ` in ${lagText(came)}`}`,
+  );
   const gone = where.deleted && `deleted ${time(where.deleted.at)} ${cause(where.deleted)}`;
-  return [`${where.registry}: ${STATUS[where.status]}`, ...from, where.orphan && 'orphan', gone].filter(Boolean).join(', ');
+  return [`${where.registry}: ${STATUS[where.status]}`, ...from, where.orphan && 'orphan', gone]
+    .filter(Boolean)
+    .join(', ');
 }
 
 function lineagePicture({ registries, deletions, digest }) {
@@ -845,22 +1018,55 @@ function lineagePicture({ registries, deletions, digest }) {
   const columns = columnsOf(cards, depth);
   const width = roomFor();
   const beside = width >= columns.length * CARD.narrowest + (columns.length - 1) * LANE;
-  const parentOf = (card) => depth.get(card.where.registry) > 0 && card.where.replicated_from.find(
-    (came) => depth.get(came.registry) === depth.get(card.where.registry) - 1)?.registry;
+  const parentOf = (card) =>
+    depth.get(card.where.registry) > 0 &&
+    card.where.replicated_from.find((came) => depth.get(came.registry) === depth.get(card.where.registry) - 1)
+      ?.registry;
   const size = beside ? besideEachOther(columns, width) : belowEachOther(columns, width, depth, parentOf);
   const id = `lineage-${short(digest)}`;
-  return s('svg.lineage', { viewBox: `0 -1 ${size.width} ${size.height + 2}`, width: size.width, height: size.height + 2, role: 'img', 'aria-labelledby': `${id}-title`, 'aria-describedby': `${id}-desc` },
+  return s(
+    'svg.lineage',
+    {
+      viewBox: `0 -1 ${size.width} ${size.height + 2}`,
+      width: size.width,
+      height: size.height + 2,
+      role: 'img',
+      'aria-labelledby': `${id}-title`,
+      'aria-describedby': `${id}-desc`,
+    },
     s('title', { id: `${id}-title` }, `Where ${short(digest)} is, and from where it came`),
     s('desc', { id: `${id}-desc` }, registries.map(told).join('. ')),
-    s('defs', {}, s('marker', { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: 'auto' }, s('path.arrow', { d: 'M0 0.5 7.5 4 0 7.5z' }))),
+    s(
+      'defs',
+      {},
+      s(
+        'marker',
+        { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: 'auto' },
+        s('path.arrow', { d: 'M0 0.5 7.5 4 0 7.5z' }),
+      ),
+    ),
     edges(cards, beside),
     size.labels.map((label) => s('text.account', { x: label.x, y: label.y }, `account ${label.text}`)),
-    cards.map(drawnCard));
+    cards.map(drawnCard),
+  );
 }
 
 // Lag on a scale where a minute is as far from an hour as a second from a minute.
-const LAG_TICKS = [[1, '1 s'], [10, '10 s'], [60, '1 min'], [600, '10 min'], [3_600, '1 h'], [21_600, '6 h'], [86_400, '1 d'], [604_800, '7 d']];
-const PERCENTILES = [['p50_seconds', 'p50'], ['p90_seconds', 'p90'], ['p99_seconds', 'p99']];
+const LAG_TICKS = [
+  [1, '1 s'],
+  [10, '10 s'],
+  [60, '1 min'],
+  [600, '10 min'],
+  [3_600, '1 h'],
+  [21_600, '6 h'],
+  [86_400, '1 d'],
+  [604_800, '7 d'],
+];
+const PERCENTILES = [
+  ['p50_seconds', 'p50'],
+  ['p90_seconds', 'p90'],
+  ['p99_seconds', 'p99'],
+];
 
 function lagPicture({ days, threshold_seconds: threshold }) {
   const width = roomFor();
@@ -872,20 +1078,45 @@ function lagPicture({ days, threshold_seconds: threshold }) {
   const first = Date.parse(days[0].day);
   const span = Math.max(1, Date.parse(days.at(-1).day) - first);
   const x = (day) => area.left + ((area.right - area.left) * (Date.parse(day) - first)) / span;
-  const y = (seconds) => area.bottom - ((area.bottom - area.top) * Math.log(Math.max(low, seconds) / low)) / Math.log(high / low);
+  const y = (seconds) =>
+    area.bottom - ((area.bottom - area.top) * Math.log(Math.max(low, seconds) / low)) / Math.log(high / low);
   const ticks = LAG_TICKS.filter(([seconds]) => seconds >= low && seconds <= high);
-  return s('svg.lag', { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-labelledby': 'lag-title', 'aria-describedby': 'lag-desc' },
+  return s(
+    'svg.lag',
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: 'img',
+      'aria-labelledby': 'lag-title',
+      'aria-describedby': 'lag-desc',
+    },
     s('title', { id: 'lag-title' }, 'How long replication took, by day'),
-    s('desc', { id: 'lag-desc' }, `${plural(days.length, 'day')}, from ${days[0].day} to ${days.at(-1).day}; on the last day half of the copies took no longer than ${duration(days.at(-1).p50_seconds)}, 99 of 100 no longer than ${duration(days.at(-1).p99_seconds)}. The table below has all.`),
-    ticks.map(([seconds, text]) => s('g.tick', {},
-      s('path', { d: `M${area.left} ${y(seconds)}H${area.right}` }),
-      s('text', { x: area.left - 8, y: y(seconds) + 4, 'text-anchor': 'end' }, text))),
-    dayTicks(days, x, area).map((day) => s('text.tick-text', { x: x(day), y: height - 8, 'text-anchor': 'middle' }, day.slice(5))),
+    s(
+      'desc',
+      { id: 'lag-desc' },
+      `${plural(days.length, 'day')}, from ${days[0].day} to ${days.at(-1).day}; on the last day half of the copies took no longer than ${duration(days.at(-1).p50_seconds)}, 99 of 100 no longer than ${duration(days.at(-1).p99_seconds)}. The table below has all.`,
+    ),
+    ticks.map(([seconds, text]) =>
+      s(
+        'g.tick',
+        {},
+        s('path', { d: `M${area.left} ${y(seconds)}H${area.right}` }),
+        s('text', { x: area.left - 8, y: y(seconds) + 4, 'text-anchor': 'end' }, text),
+      ),
+    ),
+    dayTicks(days, x, area).map((day) =>
+      s('text.tick-text', { x: x(day), y: height - 8, 'text-anchor': 'middle' }, day.slice(5)),
+    ),
     s('path.band', { d: bandBetween(days, x, y) }),
-    s('g.threshold', {},
+    s(
+      'g.threshold',
+      {},
       s('path', { d: `M${area.left} ${y(threshold)}H${area.right}` }),
-      s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${threshold / 60} min`)),
-    PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y, area)));
+      s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${threshold / 60} min`),
+    ),
+    PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y, area)),
+  );
 }
 
 function bandBetween(days, x, y) {
@@ -897,16 +1128,28 @@ function bandBetween(days, x, y) {
 function dayTicks(days, x, area) {
   const wanted = Math.max(1, Math.floor((area.right - area.left) / 80));
   const step = Math.ceil(days.length / wanted);
-  return days.map(({ day }) => day).filter((_, at) => at % step === 0).filter((day) => x(day) < area.right + 20);
+  return days
+    .map(({ day }) => day)
+    .filter((_, at) => at % step === 0)
+    .filter((day) => x(day) < area.right + 20);
 }
 
 function percentileLine(days, name, text, x, y, area) {
   const points = days.map((day) => [x(day.day), y(day[name])]);
   const [, last] = points.at(-1);
-  return s(`g.series.${text}`, {},
+  return s(
+    `g.series.${text}`,
+    {},
     s('path', { d: `M${points.map((point) => point.join(' ')).join('L')}` }),
-    points.map(([px, py], at) => s('circle', { cx: px, cy: py, r: days.length > 40 ? 1.5 : 2.6 }, s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy')}`))),
-    s('text', { x: area.right + 8, y: last + 4 }, text));
+    points.map(([px, py], at) =>
+      s(
+        'circle',
+        { cx: px, cy: py, r: days.length > 40 ? 1.5 : 2.6 },
+        s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy')}`),
+      ),
+    ),
+    s('text', { x: area.right + 8, y: last + 4 }, text),
+  );
 }
 
 // Time from left to right: as it is, or with long stretches drawn shorter, so that short ones can be seen.
@@ -930,7 +1173,10 @@ function axis(moments, x, y, room) {
     const at = Math.min(Math.max(x(moment), half), room - half);
     if (at - half < free) continue;
     free = at + half + 6;
-    texts.push(s('text', { x: at, y: y + 16, 'text-anchor': 'middle' }, day), s('text', { x: at, y: y + 32, 'text-anchor': 'middle' }, clockTime));
+    texts.push(
+      s('text', { x: at, y: y + 16, 'text-anchor': 'middle' }, day),
+      s('text', { x: at, y: y + 32, 'text-anchor': 'middle' }, clockTime),
+    );
   }
   return s('g.axis', {}, lines, texts);
 }
@@ -961,18 +1207,47 @@ function historyPicture({ repository, tag, history }) {
     const text = name + 16 < size ? short(band.digest) : '';
     const until = band.ended ? `to ${time(band.ended.at)}, ${endOf(band.ended)}` : 'until now, still set';
     const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
-    return s('a', { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${nth % HUES}` },
+    return s(
+      'a',
+      { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${nth % HUES}` },
       s('title', {}, label),
       s('path.fill', { d: outline }),
       s('path.pattern', { d: outline, fill: `url(#pattern-${nth})` }),
       text && s('rect.plate', { x: from + 6, y: at + 6, width: name + 8, height: 20, rx: 4 }),
-      text && s('text', { x: from + 10, y: at + 21 }, text));
+      text && s('text', { x: from + 10, y: at + 21 }, text),
+    );
   };
-  return s('svg.history', { viewBox: `0 0 ${width} ${bottom + 40}`, width, height: bottom + 40, role: 'group', 'aria-label': `What ${tag} meant in each registry` },
-    s('defs', {}, digests.map((_, nth) => s('pattern', { id: `pattern-${nth}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${nth % HUES}` }, s('path', { d: patternOf(nth) })))),
-    axis([...new Set([...changes, last])].sort((a, b) => a - b), x, bottom, width),
-    registries.map((registry) => s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left, 550))),
-    history.map(drawn));
+  return s(
+    'svg.history',
+    {
+      viewBox: `0 0 ${width} ${bottom + 40}`,
+      width,
+      height: bottom + 40,
+      role: 'group',
+      'aria-label': `What ${tag} meant in each registry`,
+    },
+    s(
+      'defs',
+      {},
+      digests.map((_, nth) =>
+        s(
+          'pattern',
+          { id: `pattern-${nth}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${nth % HUES}` },
+          s('path', { d: patternOf(nth) }),
+        ),
+      ),
+    ),
+    axis(
+      [...new Set([...changes, last])].sort((a, b) => a - b),
+      x,
+      bottom,
+      width,
+    ),
+    registries.map((registry) =>
+      s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left, 550)),
+    ),
+    history.map(drawn),
+  );
 }
 
 // Six colours, and six patterns that go round at another pace: colour is not the only sign.
@@ -984,20 +1259,41 @@ const bandDigests = (history) => [...new Set(history.map((band) => band.digest))
 
 function bandKey({ repository, history }) {
   const entry = (digest, nth) =>
-    h('li', {},
-      s('svg.swatch.history', { viewBox: '0 0 22 14', 'aria-hidden': 'true', class: `swatch history hue-${nth % HUES}` },
-        ['fill', 'pattern'].map((part) => s(`rect.${part}`, { x: 0.7, y: 0.7, width: 20.6, height: 12.6, rx: 2, fill: part === 'pattern' && `url(#pattern-${nth})` }))),
-      h('a.digest', { href: HASHES.image(`${repository}@${digest}`) }, short(digest)));
+    h(
+      'li',
+      {},
+      s(
+        'svg.swatch.history',
+        { viewBox: '0 0 22 14', 'aria-hidden': 'true', class: `swatch history hue-${nth % HUES}` },
+        ['fill', 'pattern'].map((part) =>
+          s(`rect.${part}`, {
+            x: 0.7,
+            y: 0.7,
+            width: 20.6,
+            height: 12.6,
+            rx: 2,
+            fill: part === 'pattern' && `url(#pattern-${nth})`,
+          }),
+        ),
+      ),
+      h('a.digest', { href: HASHES.image(`${repository}@${digest}`) }, short(digest)),
+    );
   return h('ul.key', { 'aria-label': 'Images' }, bandDigests(history).map(entry));
 }
 
-const endOf = ({ why }) => ({ moved: 'moved on', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
+const endOf = ({ why }) =>
+  ({ moved: 'moved on', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Views
 
 function tile(label, value, note, tone) {
-  return h('div.tile', { class: `tile ${tone ?? ''}` }, h('dt', {}, label), h('dd', {}, h('span.value', {}, value), note && h('span.note', {}, note)));
+  return h(
+    'div.tile',
+    { class: `tile ${tone ?? ''}` },
+    h('dt', {}, label),
+    h('dd', {}, h('span.value', {}, value), note && h('span.note', {}, note)),
+  );
 }
 
 function tiles({ registries, late, open, deletions, deletions_at_least: atLeast, next_due: due }) {
@@ -1006,42 +1302,109 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
   const orphans = sum(({ drifts }) => drifts?.orphans);
   const count = (value) => `${number(value)}${atLeast ? '+' : ''}`;
   const stopped = deletions.held + deletions.awaiting_approval;
-  return h('dl.tiles', { 'data-key': 'tiles' },
-    tile('Images', number(sum(({ images }) => images)), `in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}`),
+  return h(
+    'dl.tiles',
+    { 'data-key': 'tiles' },
+    tile(
+      'Images',
+      number(sum(({ images }) => images)),
+      `in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}`,
+    ),
     tile('Orphans', number(orphans), link(HASHES.drift(), 'replicas left behind'), orphans > 0 && 'warn'),
-    tile('Late now', number(late.length), late.length > 0 ? 'of the copies under way' : 'nothing', late.length > 0 && 'bad'),
-    tile('Pending', count(deletions.pending), due && deletions.pending > 0 ? ['next ', countdown(due)] : 'no deletion is due', deletions.pending > 0 && 'warn'),
-    tile('Stopped', count(stopped), `${number(deletions.held)} held, ${number(deletions.awaiting_approval)} wait for approval`, stopped > 0 && 'stop'),
-    tile('Alerts open', number(open.length), link(HASHES.alerts(), open.length > 0 ? 'what is wrong' : 'what was told'), open.length > 0 && 'bad'));
+    tile(
+      'Late now',
+      number(late.length),
+      late.length > 0 ? 'of the copies under way' : 'nothing',
+      late.length > 0 && 'bad',
+    ),
+    tile(
+      'Pending',
+      count(deletions.pending),
+      due && deletions.pending > 0 ? ['next ', countdown(due)] : 'no deletion is due',
+      deletions.pending > 0 && 'warn',
+    ),
+    tile(
+      'Stopped',
+      count(stopped),
+      `${number(deletions.held)} held, ${number(deletions.awaiting_approval)} wait for approval`,
+      stopped > 0 && 'stop',
+    ),
+    tile(
+      'Alerts open',
+      number(open.length),
+      link(HASHES.alerts(), open.length > 0 ? 'what is wrong' : 'what was told'),
+      open.length > 0 && 'bad',
+    ),
+  );
 }
 
 function lateTable(late) {
-  const columns = [{ head: 'Image', row: true }, { head: 'Not there' }, { head: 'From' }, { head: 'Pushed' }, { head: 'Why' }];
+  const columns = [
+    { head: 'Image', row: true },
+    { head: 'Not there' },
+    { head: 'From' },
+    { head: 'Pushed' },
+    { head: 'Why' },
+  ];
   const row = (one) => ({
     key: `${referenceOf(one)}|${one.source}|${one.destination}`,
-    cells: [imageLink(one, one.tag), place(one.destination), place(one.source), age(one.pushed_at), [badge(severityOf(one), words(one.kind)), ': ', prose(one.why)]],
+    cells: [
+      imageLink(one, one.tag),
+      place(one.destination),
+      place(one.source),
+      age(one.pushed_at),
+      [badge(severityOf(one), words(one.kind)), ': ', prose(one.why)],
+    ],
   });
-  return h('div.group', { 'data-key': 'late' }, table({ text: 'Late copies, the oldest first' }, columns, late.map(row)));
+  return h(
+    'div.group',
+    { 'data-key': 'late' },
+    table({ text: 'Late copies, the oldest first' }, columns, late.map(row)),
+  );
 }
 
 // How soon a person should look: the same as what is told of it.
 const severityOf = ({ kind }) => (kind === 'replication_late' || kind === 'replica_untagged' ? 'warning' : 'critical');
 
 const incidentItem = (incident) =>
-  h('li', { class: `trouble ${TONES[severityOf(incident)]}`, 'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}` },
-    h('p.trouble-head', {}, badge(severityOf(incident), words(incident.kind)), h('span.lane', {}, place(incident.source), ' → ', place(incident.destination))),
+  h(
+    'li',
+    {
+      class: `trouble ${TONES[severityOf(incident)]}`,
+      'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}`,
+    },
+    h(
+      'p.trouble-head',
+      {},
+      badge(severityOf(incident), words(incident.kind)),
+      h('span.lane', {}, place(incident.source), ' → ', place(incident.destination)),
+    ),
     h('p', {}, prose(incident.why)),
-    h('p.quiet', {}, `since ${time(incident.opened_at)}, `, age(incident.opened_at), `; ${plural(incident.open, 'image')} now, ${number(incident.count)} in all`, incident.arrived > 0 && `, ${number(incident.arrived)} arrived after all`, ', the first ', imageLink(incident.image)));
+    h(
+      'p.quiet',
+      {},
+      `since ${time(incident.opened_at)}, `,
+      age(incident.opened_at),
+      `; ${plural(incident.open, 'image')} now, ${number(incident.count)} in all`,
+      incident.arrived > 0 && `, ${number(incident.arrived)} arrived after all`,
+      ', the first ',
+      imageLink(incident.image),
+    ),
+  );
 
 function attention({ open, late, breakers }) {
   const opened = Object.entries(breakers).filter(([, breaker]) => breaker.opened);
   const few = late.slice(0, 5);
   if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('Nothing is wrong now.'));
-  return section('now', 'Needs attention',
-    opened.length + open.length > 0 && h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
+  return section(
+    'now',
+    'Needs attention',
+    opened.length + open.length > 0 &&
+      h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
     open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
     few.length > 0 && lateTable(few),
-    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy')}`));
+    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy')}`),
+  );
 }
 
 function breakerSection({ breakers }) {
@@ -1052,30 +1415,85 @@ function breakerSection({ breakers }) {
 function lagSection(lag) {
   if (!lag) return section('lag', 'Replication lag', empty('Loading…'));
   const days = list(lag.days);
-  const columns = [{ head: 'Day', row: true }, ...['Copies', 'p50', 'p90', 'p99', 'Worst', `In ${lag.threshold_seconds / 60} min`].map((head) => ({ head, class: NUMBER }))];
-  const figures = (one) => [number(one.count), ...['p50', 'p90', 'p99', 'worst'].map((name) => duration(one[`${name}_seconds`])), `${(Math.floor(one.within * 1_000) / 10).toFixed(1)} %`];
+  const columns = [
+    { head: 'Day', row: true },
+    ...['Copies', 'p50', 'p90', 'p99', 'Worst', `In ${lag.threshold_seconds / 60} min`].map((head) => ({
+      head,
+      class: NUMBER,
+    })),
+  ];
+  const figures = (one) => [
+    number(one.count),
+    ...['p50', 'p90', 'p99', 'worst'].map((name) => duration(one[`${name}_seconds`])),
+    `${(Math.floor(one.within * 1_000) / 10).toFixed(1)} %`,
+  ];
   const lanes = [...list(lag.lanes)].sort((a, b) => b.p99_seconds - a.p99_seconds).slice(0, 50);
-  return section('lag', 'Replication lag',
-    days.length > 0 ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days })) : lanes.length === 0 && empty('No replica came in this time whose push is known.'),
-    days.length > 0 && h('details', { 'data-key': 'days' }, h('summary', {}, 'By day, as a table'),
-      table({ text: 'Lag by day', hidden: true }, columns, days.map((day) => ({ key: day.day, cells: [day.day, ...figures(day)] })))),
-    lanes.length > 0 && h('details', { 'data-key': 'lanes' }, h('summary', {}, 'By source, destination and repository'),
-      table({ text: 'Lag by lane, the slowest first', hidden: true }, [{ head: 'Repository', row: true }, { head: 'From' }, { head: 'To' }, ...columns.slice(1)],
-        lanes.map((lane) => ({ key: `${lane.source}|${lane.destination}|${lane.repository}`, cells: [link(HASHES.repository(lane.repository), lane.repository), place(lane.source), place(lane.destination), ...figures(lane)] })))));
+  return section(
+    'lag',
+    'Replication lag',
+    days.length > 0
+      ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days }))
+      : lanes.length === 0 && empty('No replica came in this time whose push is known.'),
+    days.length > 0 &&
+      h(
+        'details',
+        { 'data-key': 'days' },
+        h('summary', {}, 'By day, as a table'),
+        table(
+          { text: 'Lag by day', hidden: true },
+          columns,
+          days.map((day) => ({ key: day.day, cells: [day.day, ...figures(day)] })),
+        ),
+      ),
+    lanes.length > 0 &&
+      h(
+        'details',
+        { 'data-key': 'lanes' },
+        h('summary', {}, 'By source, destination and repository'),
+        table(
+          { text: 'Lag by lane, the slowest first', hidden: true },
+          [{ head: 'Repository', row: true }, { head: 'From' }, { head: 'To' }, ...columns.slice(1)],
+          lanes.map((lane) => ({
+            key: `${lane.source}|${lane.destination}|${lane.repository}`,
+            cells: [
+              link(HASHES.repository(lane.repository), lane.repository),
+              place(lane.source),
+              place(lane.destination),
+              ...figures(lane),
+            ],
+          })),
+        ),
+      ),
+  );
 }
 
 function registriesSection({ registries }) {
   const accounts = grouped(registries, accountOf);
-  const columns = [{ head: 'Region', row: true }, ...['Images', 'Orphans', 'Missing', 'Never copied', 'Other tags'].map((head) => ({ head, class: NUMBER })), { head: 'Listed', class: NUMBER }];
+  const columns = [
+    { head: 'Region', row: true },
+    ...['Images', 'Orphans', 'Missing', 'Never copied', 'Other tags'].map((head) => ({ head, class: NUMBER })),
+    { head: 'Listed', class: NUMBER },
+  ];
   const counts = ({ drifts }) => [drifts?.orphans, drifts?.missing, drifts?.never_copied, drifts?.tags];
-  const figure = (value) => (value === undefined ? '–' : h('span', { class: value > 0 ? 'some' : 'none' }, number(value)));
+  const figure = (value) =>
+    value === undefined ? '–' : h('span', { class: value > 0 ? 'some' : 'none' }, number(value));
   const row = (one) => ({
     key: one.registry,
-    cells: [one.registry.split('/')[1], one.images === undefined ? '–' : number(one.images), ...counts(one).map(figure), one.listed_at ? age(one.listed_at) : 'never: only events are known'],
+    cells: [
+      one.registry.split('/')[1],
+      one.images === undefined ? '–' : number(one.images),
+      ...counts(one).map(figure),
+      one.listed_at ? age(one.listed_at) : 'never: only events are known',
+    ],
   });
-  return section('registries', 'Registries',
-    [...accounts].map(([account, members]) => h('div.group', { 'data-key': account }, table({ text: `Account ${account}` }, columns, members.map(row)))),
-    h('p', {}, link(HASHES.search(''), 'All repositories')));
+  return section(
+    'registries',
+    'Registries',
+    [...accounts].map(([account, members]) =>
+      h('div.group', { 'data-key': account }, table({ text: `Account ${account}` }, columns, members.map(row))),
+    ),
+    h('p', {}, link(HASHES.search(''), 'All repositories')),
+  );
 }
 
 const accountOf = ({ registry }) => registry.split('/')[0];
@@ -1087,13 +1505,34 @@ function grouped(items, by) {
 }
 
 const nothingYet = () =>
-  h('div.welcome', { 'data-key': 'welcome' },
+  h(
+    'div.welcome',
+    { 'data-key': 'welcome' },
     h('h2', {}, 'No registry is known yet'),
     h('p', {}, 'A registry shows up with the first event that comes from it. Any of these brings one:'),
-    h('ol', {},
-      h('li', {}, h('strong', {}, 'In AWS: '), 'deploy the rules that send ECR’s events to the hub, then push an image.'),
-      h('li', {}, h('strong', {}, 'On your machine: '), prose('`ecr-lineage local` simulates registries; push an image to the address that it prints.')),
-      h('li', {}, h('strong', {}, 'From files: '), prose('`ecr-lineage ingest FILE` reads events that were kept, and CloudTrail’s logs.'))));
+    h(
+      'ol',
+      {},
+      h(
+        'li',
+        {},
+        h('strong', {}, 'In AWS: '),
+        'deploy the rules that send ECR’s events to the hub, then push an image.',
+      ),
+      h(
+        'li',
+        {},
+        h('strong', {}, 'On your machine: '),
+        prose('`ecr-lineage local` simulates registries; push an image to the address that it prints.'),
+      ),
+      h(
+        'li',
+        {},
+        h('strong', {}, 'From files: '),
+        prose('`ecr-lineage ingest FILE` reads events that were kept, and CloudTrail’s logs.'),
+      ),
+    ),
+  );
 
 const overview = {
   title: () => 'Overview',
@@ -1137,7 +1576,17 @@ function onlyHit({ repositories, tags, images }) {
   return HASHES.image(tags[0] ?? referenceOf(images[0]));
 }
 
-const hits = (key, title, items) => items.length > 0 && section(key, title, h('ul.hits', {}, items.map((item) => h('li', {}, item))));
+const hits = (key, title, items) =>
+  items.length > 0 &&
+  section(
+    key,
+    title,
+    h(
+      'ul.hits',
+      {},
+      items.map((item) => h('li', {}, item)),
+    ),
+  );
 
 const search = {
   title: (text) => (text ? `Search: ${text}` : 'Repositories'),
@@ -1151,19 +1600,40 @@ const search = {
     if (here.data) return here.data;
     const found = await searched(text, signal);
     const only = onlyHit(found);
-    if (only) location.replace(only);
+    // Unless somebody looks for something else by now.
+    const now = routeOf(location.hash);
+    if (only && now.view === 'search' && now.argument === text) location.replace(only);
     return found;
   },
 
   render(found, text) {
-    if (!found) return [empty(here.looked > 0 ? `Looking for ${text} in every repository: ${plural(here.looked, 'page')} so far…` : 'Looking…')];
+    if (!found)
+      return [
+        empty(
+          here.looked > 0
+            ? `Looking for ${text} in every repository: ${plural(here.looked, 'page')} so far…`
+            : 'Looking…',
+        ),
+      ];
     if (!text) return everyRepository(found);
     const { repositories, tags, images } = found;
     if (repositories.length + tags.length + images.length === 0) return [nothingFound(text, found.pages)];
     return [
-      hits('tags', 'Tag', tags.flatMap((name) => [link(HASHES.image(name), name), link(HASHES.tag(name), `History of ${name}`)])),
-      hits('images', plural(images.length, 'image'), images.map((image) => imageLink(image))),
-      hits('repositories', plural(repositories.length, 'repository'), repositories.map((name) => link(HASHES.repository(name), name))),
+      hits(
+        'tags',
+        'Tag',
+        tags.flatMap((name) => [link(HASHES.image(name), name), link(HASHES.tag(name), `History of ${name}`)]),
+      ),
+      hits(
+        'images',
+        plural(images.length, 'image'),
+        images.map((image) => imageLink(image)),
+      ),
+      hits(
+        'repositories',
+        plural(repositories.length, 'repository'),
+        repositories.map((name) => link(HASHES.repository(name), name)),
+      ),
     ];
   },
 };
@@ -1173,21 +1643,44 @@ function everyRepository({ repositories, more }) {
   const columns = [{ head: 'Repository', row: true }, { head: 'Registries' }];
   const row = ({ repository, registries }) => ({
     key: repository,
-    cells: [link(HASHES.repository(repository), repository), h('span.places', {}, registries.map((registry) => place(registry)))],
+    cells: [
+      link(HASHES.repository(repository), repository),
+      h(
+        'span.places',
+        {},
+        registries.map((registry) => place(registry)),
+      ),
+    ],
   });
-  return [table({ text: 'Repositories', hidden: true }, columns, repositories.map(row)), more && moreButton('repositories', 'repositories')];
+  return [
+    table({ text: 'Repositories', hidden: true }, columns, repositories.map(row)),
+    more && moreButton('repositories', 'repositories'),
+  ];
 }
 
 const nothingFound = (text, looked) =>
-  h('div.welcome', { 'data-key': 'nothing' },
+  h(
+    'div.welcome',
+    { 'data-key': 'nothing' },
     h('h2', {}, 'Nothing found'),
-    h('p', {}, 'Nothing that is known is called ', h('code', {}, text), looked > 1 && `; ${plural(looked, 'page')} of digests were looked through`, '. What can be looked for:'),
-    h('ul', {},
+    h(
+      'p',
+      {},
+      'Nothing that is known is called ',
+      h('code', {}, text),
+      looked > 1 && `; ${plural(looked, 'page')} of digests were looked through`,
+      '. What can be looked for:',
+    ),
+    h(
+      'ul',
+      {},
       h('li', {}, prose('the beginning of a repository’s name: `team/a`')),
       h('li', {}, prose('a tag, with its repository: `team/app:v1.4.2`')),
       h('li', {}, prose('a digest or its beginning: `4d6a4344`, `sha256:4d6a…`, `team/app@4d6a`')),
-      h('li', {}, 'any of these as a container tool prints it, with the registry’s host name')),
-    h('p', {}, link(HASHES.search(''), 'All repositories')));
+      h('li', {}, 'any of these as a container tool prints it, with the registry’s host name'),
+    ),
+    h('p', {}, link(HASHES.search(''), 'All repositories')),
+  );
 
 const repositoryView = {
   title: (name) => name,
@@ -1199,47 +1692,91 @@ const repositoryView = {
 
   render(found, name) {
     if (!found) return [empty('Loading…')];
-    const images = [...found.images].sort((a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest));
+    const images = [...found.images].sort(
+      (a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest),
+    );
     if (images.length === 0) return [empty('No image of this repository is known.')];
     const columns = [{ head: 'Image', row: true }, { head: 'Tags' }, { head: 'Pushed (UTC)' }, { head: 'Where' }];
     const where = ([registry, status]) =>
-      h('span', { class: `where ${TONES[status]}`, title: `${registry}: ${STATUS[status]}` }, sign(status), h('span.hidden', {}, `${STATUS[status]} in ${registry.split('/')[0]} `), h('span', {}, registry.split('/')[1]));
+      h(
+        'span',
+        { class: `where ${TONES[status]}`, title: `${registry}: ${STATUS[status]}` },
+        sign(status),
+        h('span.hidden', {}, `${STATUS[status]} in ${registry.split('/')[0]} `),
+        h('span', {}, registry.split('/')[1]),
+      );
     const row = (image) => ({
       key: image.digest,
       cells: [
         h('a.digest', { href: HASHES.image(`${name}@${image.digest}`) }, short(image.digest)),
-        h('span.tags', {}, list(image.tags).length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged')),
+        h(
+          'span.tags',
+          {},
+          list(image.tags).length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged'),
+        ),
         image.pushed_at ? [when(image.pushed_at), ' ', h('span.quiet', {}, age(image.pushed_at))] : '',
         h('span.places', {}, Object.entries(image.registries).map(where)),
       ],
     });
     return [
-      h('p.lead', { 'data-key': 'lead' }, `${plural(images.length, 'image')}${found.more ? ' so far' : ''}, newest push first. `, legend()),
+      h(
+        'p.lead',
+        { 'data-key': 'lead' },
+        `${plural(images.length, 'image')}${found.more ? ' so far' : ''}, newest push first. `,
+        legend(),
+      ),
       table({ text: `Images of ${name}`, hidden: true }, columns, images.map(row)),
       found.more && moreButton('images', 'images'),
     ];
   },
 };
 
-const legend = () => h('span.legend', {}, Object.entries(STATUS).map(([name, word]) => badge(name, word)));
+const legend = () =>
+  h(
+    'span.legend',
+    {},
+    Object.entries(STATUS).map(([name, word]) => badge(name, word)),
+  );
 
 // What others took from it is no fact of its own.
 function timelineOf({ timeline, registries }) {
-  const facts = timeline.map((fact) => ({ at: fact.time, registry: fact.registry, text: happened(fact), tone: toneOf(fact) }));
-  const moves = registries.flatMap((where) => list(where.moved_tags).map((moved) => ({
-    at: moved.at, registry: where.registry, text: `tag ${moved.tag} moved to ${short(moved.to)}`, tone: 'quiet',
-  })));
+  const facts = timeline.map((fact) => ({
+    at: fact.time,
+    registry: fact.registry,
+    text: happened(fact),
+    tone: toneOf(fact),
+  }));
+  const moves = registries.flatMap((where) =>
+    list(where.moved_tags).map((moved) => ({
+      at: moved.at,
+      registry: where.registry,
+      text: `tag ${moved.tag} moved to ${short(moved.to)}`,
+      tone: 'quiet',
+    })),
+  );
   return [...facts, ...moves].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
 }
 
 const timelineItem = (event) =>
-  h('li', { class: event.tone }, when(event.at), h('span.event-place', {}, place(event.registry)), ' ', h('span.event', {}, event.text));
+  h(
+    'li',
+    { class: event.tone },
+    when(event.at),
+    h('span.event-place', {}, place(event.registry)),
+    ' ',
+    h('span.event', {}, event.text),
+  );
 
 function whereTable(image) {
-  const columns = ['Registry', 'Status', 'There from (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({ head, row: at === 0 }));
+  const columns = ['Registry', 'Status', 'There from (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({
+    head,
+    row: at === 0,
+  }));
   const came = (where) => [
     where.pushed_at && h('div', {}, 'pushed ', when(where.pushed_at)),
-    where.replicated_from.map((from) => h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`)),
+    where.replicated_from.map((from) =>
+      h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`),
+    ),
   ];
   const row = (where) => ({
     key: where.registry,
@@ -1247,7 +1784,12 @@ function whereTable(image) {
       place(where.registry),
       h('span.badges', {}, badge(where.status, STATUS[where.status]), where.orphan && badge('orphan', 'orphan')),
       where.since && when(where.since),
-      where.tags.length > 0 && h('span.tags', {}, where.tags.map((tag) => tagLink(image.repository, tag))),
+      where.tags.length > 0 &&
+        h(
+          'span.tags',
+          {},
+          where.tags.map((tag) => tagLink(image.repository, tag)),
+        ),
       came(where),
       where.deleted && h('span', {}, when(where.deleted.at), ` ${cause(where.deleted)}`),
     ],
@@ -1257,7 +1799,16 @@ function whereTable(image) {
 
 function formats(reference) {
   const href = (format) => query('v1/graph', { image: reference, format });
-  return h('span.formats', {}, 'This lineage as ', link(href('json'), 'JSON'), ', ', link(href('dot'), 'DOT'), ', ', link(href('mermaid'), 'Mermaid'));
+  return h(
+    'span.formats',
+    {},
+    'This lineage as ',
+    link(href('json'), 'JSON'),
+    ', ',
+    link(href('dot'), 'DOT'),
+    ', ',
+    link(href('mermaid'), 'Mermaid'),
+  );
 }
 
 function imageArticle(image, alone) {
@@ -1266,21 +1817,69 @@ function imageArticle(image, alone) {
   const tags = [...new Set(registries.flatMap((where) => where.tags))].sort();
   const reference = referenceOf(image);
   const open = deletions.filter(({ status }) => QUEUE.includes(status)).length;
-  return h('article', { 'data-key': key, 'aria-label': `${repository}@${key}` },
+  return h(
+    'article',
+    { 'data-key': key, 'aria-label': `${repository}@${key}` },
     !alone && h('h2.image-name', {}, `${repository}@${key}`),
-    h('div.image-head', {},
+    h(
+      'div.image-head',
+      {},
       h('p', {}, link(HASHES.repository(repository), repository), ' ', h('code.whole', {}, digest)),
       h('p.image-acts', {}, copyButton(digest, 'digest'), copyButton(reference, 'reference')),
-      tags.length > 0 && h('p.tags', {}, tags.map((tag) => tagLink(repository, tag)))),
-    sectionOf(image, alone, 'lineage', 'Lineage',
-      registries.length > 0 ? h('figure.panel', {}, lineagePicture(image)) : empty('No registry is known to have had it.'),
-      h('details', { 'data-key': 'table', open: true }, h('summary', {}, 'In each registry, as a table'), whereTable(image)),
-      h('p.quiet', {}, formats(reference))),
-    sectionOf(image, alone, 'deletions', open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
-      deletions.length > 0 ? h('ul.deletions', {}, deletions.map((deletion) => deletionItem(deletion, { ofImage: true }))) : empty('Nothing asks for a replica of it to go.')),
-    sectionOf(image, alone, 'timeline', 'Timeline',
-      image.timeline_omitted > 0 && h('p.quiet', {}, prose(`${plural(image.timeline_omitted, 'fact')} are left out here; \`ecr-lineage show ${reference}\` tells all.`)),
-      timeline.length > 0 ? h('ol.timeline', {}, timelineOf(image).map(timelineItem)) : empty('Nothing is known to have happened to it.')));
+      tags.length > 0 &&
+        h(
+          'p.tags',
+          {},
+          tags.map((tag) => tagLink(repository, tag)),
+        ),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'lineage',
+      'Lineage',
+      registries.length > 0
+        ? h('figure.panel', {}, lineagePicture(image))
+        : empty('No registry is known to have had it.'),
+      h(
+        'details',
+        { 'data-key': 'table', open: true },
+        h('summary', {}, 'In each registry, as a table'),
+        whereTable(image),
+      ),
+      h('p.quiet', {}, formats(reference)),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'deletions',
+      open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
+      deletions.length > 0
+        ? h(
+            'ul.deletions',
+            {},
+            deletions.map((deletion) => deletionItem(deletion, { ofImage: true })),
+          )
+        : empty('Nothing asks for a replica of it to go.'),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'timeline',
+      'Timeline',
+      image.timeline_omitted > 0 &&
+        h(
+          'p.quiet',
+          {},
+          prose(
+            `${plural(image.timeline_omitted, 'fact')} are left out here; \`ecr-lineage show ${reference}\` tells all.`,
+          ),
+        ),
+      timeline.length > 0
+        ? h('ol.timeline', {}, timelineOf(image).map(timelineItem))
+        : empty('Nothing is known to have happened to it.'),
+    ),
+  );
 }
 
 const named = (reference) => {
@@ -1294,7 +1893,14 @@ const imageView = {
   async load(reference, signal) {
     const { images } = await ask(query('lineage', { image: reference }), { signal });
     // Lists that are empty may be left out.
-    return { images: images.map((image) => ({ ...image, registries: list(image.registries), deletions: list(image.deletions), timeline: list(image.timeline) })) };
+    return {
+      images: images.map((image) => ({
+        ...image,
+        registries: list(image.registries),
+        deletions: list(image.deletions),
+        timeline: list(image.timeline),
+      })),
+    };
   },
 
   render(found, reference) {
@@ -1302,7 +1908,13 @@ const imageView = {
     const { images } = found;
     const tag = !reference.includes('@') && reference.includes(':');
     return [
-      images.length > 1 && h('p.notice', { 'data-key': 'several' }, sign('warning'), `Registries disagree: the tag means ${images.length} images. All are below.`),
+      images.length > 1 &&
+        h(
+          'p.notice',
+          { 'data-key': 'several' },
+          sign('warning'),
+          `Registries disagree: the tag means ${images.length} images. All are below.`,
+        ),
       tag && h('p.quiet', { 'data-key': 'history' }, link(HASHES.tag(reference), `History of ${reference}`)),
       ...images.map((image) => imageArticle(image, images.length === 1)),
     ];
@@ -1319,26 +1931,63 @@ const tagView = {
   render(found, name) {
     if (!found) return [empty('Loading…')];
     if (found.history.length === 0) return [empty('This tag was never set, as far as is known.')];
-    const columns = ['Registry', 'Image', 'From (UTC)', 'To (UTC)', 'Then'].map((head, at) => ({ head, row: at === 0 }));
+    const columns = ['Registry', 'Image', 'From (UTC)', 'To (UTC)', 'Then'].map((head, at) => ({
+      head,
+      row: at === 0,
+    }));
     const then = (band) => {
       if (!band.ended) return badge('present', 'still set');
       if (band.ended.why !== 'moved') return badge('absent', endOf(band.ended));
-      return h('span', {}, '→ moved on to ', h('a.digest', { href: HASHES.image(`${found.repository}@${band.ended.to}`) }, short(band.ended.to)));
+      return h(
+        'span',
+        {},
+        '→ moved on to ',
+        h('a.digest', { href: HASHES.image(`${found.repository}@${band.ended.to}`) }, short(band.ended.to)),
+      );
     };
     const row = (band) => ({
       key: `${band.registry}|${band.digest}|${band.from}`,
-      cells: [place(band.registry), h('a.digest', { href: HASHES.image(`${found.repository}@${band.digest}`) }, short(band.digest)), when(band.from), band.ended ? when(band.ended.at) : 'now', then(band)],
+      cells: [
+        place(band.registry),
+        h('a.digest', { href: HASHES.image(`${found.repository}@${band.digest}`) }, short(band.digest)),
+        when(band.from),
+        band.ended ? when(band.ended.at) : 'now',
+        then(band),
+      ],
     });
     const scale = (event) => {
       here.toScale = event.target.checked;
       render();
     };
     return [
-      h('p.lead', { 'data-key': 'lead' }, link(HASHES.repository(found.repository), found.repository), ' · ', link(HASHES.image(name), 'the image that it means now')),
-      section('bands', 'Which image it meant, and when',
-        h('figure.panel', {}, historyPicture(found),
-          h('figcaption', {}, bandKey(found), h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'), h('span.quiet', {}, ' Without it, long stretches are drawn shorter.')))),
-      section('changes', 'The same as a table', table({ text: `What ${name} meant`, hidden: true }, columns, found.history.map(row))),
+      h(
+        'p.lead',
+        { 'data-key': 'lead' },
+        link(HASHES.repository(found.repository), found.repository),
+        ' · ',
+        link(HASHES.image(name), 'the image that it means now'),
+      ),
+      section(
+        'bands',
+        'Which image it meant, and when',
+        h(
+          'figure.panel',
+          {},
+          historyPicture(found),
+          h(
+            'figcaption',
+            {},
+            bandKey(found),
+            h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'),
+            h('span.quiet', {}, ' Without it, long stretches are drawn shorter.'),
+          ),
+        ),
+      ),
+      section(
+        'changes',
+        'The same as a table',
+        table({ text: `What ${name} meant`, hidden: true }, columns, found.history.map(row)),
+      ),
     ];
   },
 };
@@ -1349,12 +1998,31 @@ const toggle = (status) => {
     else here.shown.delete(status);
     refresh();
   };
-  return h('label.toggle', { 'data-key': status }, h('input', { type: 'checkbox', onchange: change }), ` Show ${STANDING[status]}`);
+  return h(
+    'label.toggle',
+    { 'data-key': status },
+    h('input', { type: 'checkbox', onchange: change }),
+    ` Show ${STANDING[status]}`,
+  );
 };
 
 function deletionGroup(status, deletions) {
-  return deletions.length > 0 && section(status, [sign(status, { class: `icon ${TONES[status]}` }), `${STANDING[status][0].toUpperCase()}${STANDING[status].slice(1)} `, h('span.count', {}, number(deletions.length))],
-    h('ul.deletions', {}, deletions.map((deletion) => deletionItem(deletion))));
+  return (
+    deletions.length > 0 &&
+    section(
+      status,
+      [
+        sign(status, { class: `icon ${TONES[status]}` }),
+        `${STANDING[status][0].toUpperCase()}${STANDING[status].slice(1)} `,
+        h('span.count', {}, number(deletions.length)),
+      ],
+      h(
+        'ul.deletions',
+        {},
+        deletions.map((deletion) => deletionItem(deletion)),
+      ),
+    )
+  );
 }
 
 const deletionsView = {
@@ -1362,8 +2030,14 @@ const deletionsView = {
 
   async load(_, signal) {
     const queue = await pages('deletions', {}, here.wanted.deletions ?? 1, signal);
-    const over = [...here.shown].length > 0 && await pages('deletions', { status: [...here.shown].join(','), since: '30d' }, here.wanted.over ?? 1, signal);
-    return { deletions: [...queue.all('deletions'), ...(over ? over.all('deletions') : [])], more: queue.more, moreOver: over && over.more };
+    const over =
+      [...here.shown].length > 0 &&
+      (await pages('deletions', { status: [...here.shown].join(','), since: '30d' }, here.wanted.over ?? 1, signal));
+    return {
+      deletions: [...queue.all('deletions'), ...(over ? over.all('deletions') : [])],
+      more: queue.more,
+      moreOver: over && over.more,
+    };
   },
 
   render(found) {
@@ -1372,13 +2046,25 @@ const deletionsView = {
     const queued = QUEUE.some((status) => byStatus.has(status));
     const due = state.overview?.next_due;
     return [
-      h('div.toolbar', { 'data-key': 'toolbar' },
-        h('p.lead', {}, 'Replicas whose source is gone, and what becomes of them. ', queued && due && ['Next: ', countdown(due), '.']),
-        h('fieldset', {}, h('legend.hidden', {}, 'What is over, of the last 30 days'), OVER.map(toggle))),
+      h(
+        'div.toolbar',
+        { 'data-key': 'toolbar' },
+        h(
+          'p.lead',
+          {},
+          'Replicas whose source is gone, and what becomes of them. ',
+          queued && due && ['Next: ', countdown(due), '.'],
+        ),
+        h('fieldset', {}, h('legend.hidden', {}, 'What is over, of the last 30 days'), OVER.map(toggle)),
+      ),
       !queued && allWell('Nothing is pending, held or waiting.'),
       QUEUE.map((status) => deletionGroup(status, byStatus.get(status) ?? [])),
       found.more && moreButton('deletions', 'deletions'),
-      OVER.filter((status) => here.shown.has(status)).map((status) => deletionGroup(status, byStatus.get(status) ?? []) || h('p.empty', { 'data-key': `no-${status}` }, `None ${STANDING[status]} in the last 30 days.`)),
+      OVER.filter((status) => here.shown.has(status)).map(
+        (status) =>
+          deletionGroup(status, byStatus.get(status) ?? []) ||
+          h('p.empty', { 'data-key': `no-${status}` }, `None ${STANDING[status]} in the last 30 days.`),
+      ),
       found.moreOver && moreButton('over', 'of what is over'),
     ];
   },
@@ -1387,16 +2073,28 @@ const deletionsView = {
 const alertSign = ({ state: at, severity }) => (at === 'resolved' ? badge('over', 'over') : badge(severity, severity));
 
 const alertItem = (alert) =>
-  h('li.alert', { 'data-key': alert.id },
+  h(
+    'li.alert',
+    { 'data-key': alert.id },
     h('div.alert-head', {}, alertSign(alert), h('span.quiet', {}, when(alert.time))),
-    h('div', {},
+    h(
+      'div',
+      {},
       h('p', {}, h('strong', {}, words(alert.kind)), ': ', prose(alert.message)),
       alert.state !== 'resolved' && h('p.next', {}, '→ ', prose(alert.next)),
-      alert.digest && h('p.quiet', {}, imageLink(alert))));
+      alert.digest && h('p.quiet', {}, imageLink(alert)),
+    ),
+  );
 
 // What to do about an incident is in what was told of it.
 function openIncident(incident, toldAlerts) {
-  const about = toldAlerts.find((alert) => alert.kind === incident.kind && alert.source === incident.source && alert.destination === incident.destination && alert.state !== 'resolved');
+  const about = toldAlerts.find(
+    (alert) =>
+      alert.kind === incident.kind &&
+      alert.source === incident.source &&
+      alert.destination === incident.destination &&
+      alert.state !== 'resolved',
+  );
   const item = incidentItem(incident);
   if (about) item.append(h('p.next', {}, '→ ', ...prose(about.next)));
   return item;
@@ -1414,8 +2112,24 @@ const alertsView = {
     if (!found) return [empty('Loading…')];
     const { open, told: toldAlerts, more } = found;
     return [
-      section('open', 'Open', open.length > 0 ? h('ul.troubles', {}, open.map((incident) => openIncident(incident, toldAlerts))) : allWell('Nothing is wrong now.')),
-      section('told', 'What was told', toldAlerts.length > 0 ? h('ol.alerts', {}, toldAlerts.map(alertItem)) : empty('Nothing was told in the last days.')),
+      section(
+        'open',
+        'Open',
+        open.length > 0
+          ? h(
+              'ul.troubles',
+              {},
+              open.map((incident) => openIncident(incident, toldAlerts)),
+            )
+          : allWell('Nothing is wrong now.'),
+      ),
+      section(
+        'told',
+        'What was told',
+        toldAlerts.length > 0
+          ? h('ol.alerts', {}, toldAlerts.map(alertItem))
+          : empty('Nothing was told in the last days.'),
+      ),
       more && moreButton('alerts', 'alerts'),
     ];
   },
@@ -1425,10 +2139,17 @@ function difference(one) {
   const { source, destination } = one;
   if (one.drift === 'tags') {
     const part = (tags, registry) => list(tags).length > 0 && `${tags.join(', ')} only in ${registry}`;
-    return [badge('tags', 'other tags'), [part(one.only_at_source, source), part(one.only_at_replica, destination)].filter(Boolean).join('; ')];
+    return [
+      badge('tags', 'other tags'),
+      [part(one.only_at_source, source), part(one.only_at_replica, destination)].filter(Boolean).join('; '),
+    ];
   }
-  if (!one.expected) return [badge('never', 'never copied'), `to ${destination}: ${source} may have it from before the rule`];
-  return [badge('missing', 'missing'), `in ${destination}, ${source} has it${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`];
+  if (!one.expected)
+    return [badge('never', 'never copied'), `to ${destination}: ${source} may have it from before the rule`];
+  return [
+    badge('missing', 'missing'),
+    `in ${destination}, ${source} has it${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
+  ];
 }
 
 function orphanHas({ status, tags }) {
@@ -1440,7 +2161,15 @@ function orphanHas({ status, tags }) {
 function orphanRow(orphan) {
   const lost = ([source, at]) => h('div', {}, place(source), ' lost it ', at && when(at));
   const [mark, has] = orphanHas(orphan);
-  return { key: `${referenceOf(orphan)}|${orphan.registry}`, cells: [imageLink(orphan), place(orphan.registry), [mark, ' ', h('span', {}, has)], Object.entries(orphan.sources).map(lost)] };
+  return {
+    key: `${referenceOf(orphan)}|${orphan.registry}`,
+    cells: [
+      imageLink(orphan),
+      place(orphan.registry),
+      [mark, ' ', h('span', {}, has)],
+      Object.entries(orphan.sources).map(lost),
+    ],
+  };
 }
 
 const driftView = {
@@ -1452,8 +2181,11 @@ const driftView = {
       pages('orphans', {}, here.wanted.orphans ?? 1, signal),
     ]);
     return {
-      ...differences.first, differences: differences.all('differences'), moreDifferences: differences.more,
-      orphans: orphans.all('orphans'), moreOrphans: orphans.more,
+      ...differences.first,
+      differences: differences.all('differences'),
+      moreDifferences: differences.more,
+      orphans: orphans.all('orphans'),
+      moreOrphans: orphans.more,
     };
   },
 
@@ -1461,27 +2193,69 @@ const driftView = {
     if (!found) return [empty('Loading…')];
     const row = (one) => {
       const [mark, text] = difference(one);
-      return { key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`, cells: [imageLink(one), mark, text] };
+      return {
+        key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`,
+        cells: [imageLink(one), mark, text],
+      };
     };
     const columns = (heads) => heads.map((head, at) => ({ head, row: at === 0 }));
     const lacking = found.differences.some((one) => one.drift === 'missing');
     const listed = Object.entries(found.listed_at ?? {});
     return [
-      section('differences', 'Differences between replicas and their sources',
-        found.differences.length > 0 ? table({ text: 'Differences', hidden: true }, columns(['Image', 'What', 'Where']), found.differences.map(row)) : allWell('Every replica is as its source.'),
-        lacking && h('p.next', {}, '→ ', prose('`ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing')),
-        found.moreDifferences && moreButton('differences', 'differences')),
-      section('orphans', 'Orphans: replicas whose source no longer has the image',
-        found.orphans.length > 0 ? table({ text: 'Orphans', hidden: true }, columns(['Image', 'Replica in', 'There', 'Sources']), found.orphans.map(orphanRow)) : empty('No orphans: of every replica, a source still has the image or was never seen to lose it.'),
-        found.moreOrphans && moreButton('orphans', 'orphans')),
-      section('listed', 'Last listed',
-        h('ul.plain.columns', {}, listed.map(([registry, at]) => h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never: only events are known')))),
-        list(found.unread).map((registry) => h('p.quiet', {}, `What ${registry} copies is not known: its settings were not read yet.`))),
+      section(
+        'differences',
+        'Differences between replicas and their sources',
+        found.differences.length > 0
+          ? table(
+              { text: 'Differences', hidden: true },
+              columns(['Image', 'What', 'Where']),
+              found.differences.map(row),
+            )
+          : allWell('Every replica is as its source.'),
+        lacking &&
+          h('p.next', {}, '→ ', prose('`ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing')),
+        found.moreDifferences && moreButton('differences', 'differences'),
+      ),
+      section(
+        'orphans',
+        'Orphans: replicas whose source no longer has the image',
+        found.orphans.length > 0
+          ? table(
+              { text: 'Orphans', hidden: true },
+              columns(['Image', 'Replica in', 'There', 'Sources']),
+              found.orphans.map(orphanRow),
+            )
+          : empty('No orphans: of every replica, a source still has the image or was never seen to lose it.'),
+        found.moreOrphans && moreButton('orphans', 'orphans'),
+      ),
+      section(
+        'listed',
+        'Last listed',
+        h(
+          'ul.plain.columns',
+          {},
+          listed.map(([registry, at]) =>
+            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never: only events are known')),
+          ),
+        ),
+        list(found.unread).map((registry) =>
+          h('p.quiet', {}, `What ${registry} copies is not known: its settings were not read yet.`),
+        ),
+      ),
     ];
   },
 };
 
-const VIEWS = { overview, search, repository: repositoryView, image: imageView, tag: tagView, deletions: deletionsView, alerts: alertsView, drift: driftView };
+const VIEWS = {
+  overview,
+  search,
+  repository: repositoryView,
+  image: imageView,
+  tag: tagView,
+  deletions: deletionsView,
+  alerts: alertsView,
+  drift: driftView,
+};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The page
@@ -1497,20 +2271,46 @@ const COUNTED = { deletions: 'pending or waiting for approval', alerts: 'open' }
 function nav() {
   const item = ([view, label, count]) => {
     const counted = state.overview ? count(state.overview) : 0;
-    return h('li', {}, h('a', { href: HASHES[view](), 'aria-current': here.view === view && 'page' }, label,
-      counted > 0 && [' ', h('span.count', {}, number(counted), h('span.hidden', {}, ` ${COUNTED[view]}`))]));
+    return h(
+      'li',
+      {},
+      h(
+        'a',
+        { href: HASHES[view](), 'aria-current': here.view === view && 'page' },
+        label,
+        counted > 0 && [' ', h('span.count', {}, number(counted), h('span.hidden', {}, ` ${COUNTED[view]}`))],
+      ),
+    );
   };
   return h('nav', { id: 'nav', 'aria-label': 'Main' }, h('ul', {}, NAV.map(item)));
 }
 
 function foot() {
   const known = state.overview;
-  return h('footer', { id: 'foot' }, known && h('p', {}, known.caller && `${known.caller}, `, known.may_change ? 'may change' : 'read only', h('span.sep', {}, '·'), 'server time ', h('time', { datetime: known.now }, time(known.now)), ' UTC'));
+  return h(
+    'footer',
+    { id: 'foot' },
+    known &&
+      h(
+        'p',
+        {},
+        known.caller && `${known.caller}, `,
+        known.may_change ? 'may change' : 'read only',
+        h('span.sep', {}, '·'),
+        'server time ',
+        h('time', { datetime: known.now }, time(known.now)),
+        ' UTC',
+      ),
+  );
 }
 
 function notice() {
   const since = state.unreachableSince;
-  return h('p.notice.quiet-notice', { id: 'notice', role: 'status', hidden: !since }, since && `Not reachable since ${since} UTC; trying again.`);
+  return h(
+    'p.notice.quiet-notice',
+    { id: 'notice', role: 'status', hidden: !since },
+    since && `Not reachable since ${since} UTC; trying again.`,
+  );
 }
 
 function body() {
@@ -1518,7 +2318,12 @@ function body() {
   const problem = state.problem ?? here.problem;
   const heading = h('h1', { 'data-key': 'h1', tabindex: -1 }, VIEWS[view].title(argument));
   const content = problem && (!data || !problem.passes) ? [problemBlock(problem)] : rendered(view, data, argument);
-  return h('main', { id: 'main', class: `view-${view}` }, heading, h('div.content', { 'data-key': `${view}/${argument}` }, content));
+  return h(
+    'main',
+    { id: 'main', class: `view-${view}` },
+    heading,
+    h('div.content', { 'data-key': `${view}/${argument}` }, content),
+  );
 }
 
 // A mistake in one view must not end the polling.
@@ -1603,11 +2408,16 @@ async function poll() {
 function go() {
   here.leaving.abort();
   here = visit(location.hash);
-  if (here.view === 'search') $('query').value = here.argument;
+  showQuery();
   render();
   scrollTo(0, 0);
   document.querySelector('h1').focus({ preventScroll: true });
   poll();
+}
+
+// What was looked for, unless somebody types something else.
+function showQuery() {
+  if (here.view === 'search' && document.activeElement !== $('query')) $('query').value = here.argument;
 }
 
 function arrive() {
@@ -1644,7 +2454,7 @@ function listen() {
 
 takeKey();
 here = visit(location.hash);
-if (here.view === 'search') $('query').value = here.argument;
+showQuery();
 listen();
 render();
 poll();
