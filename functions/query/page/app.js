@@ -2347,9 +2347,9 @@ function render() {
   (focused?.isConnected ? focused : around)?.focus({ preventScroll: true });
 }
 
-async function refreshOverview(signal) {
+async function refreshOverview() {
   const before = state.overview && summary(state.overview);
-  state.overview = await ask('overview', { signal });
+  state.overview = await ask('overview');
   clock.tell(state.overview.now);
   const after = summary(state.overview);
   if (before && before !== after) announce(after);
@@ -2363,13 +2363,15 @@ function summary({ deletions, late, open }) {
 async function refreshView(visited) {
   const { view, argument, leaving } = visited;
   const data = await VIEWS[view].load(argument, leaving.signal);
-  if (visited === here) Object.assign(here, { data, problem: undefined });
+  if (visited !== here) return;
+  Object.assign(here, { data, problem: undefined });
+  // Without waiting for the overview.
+  render();
 }
 
 async function refresh() {
   const visited = here;
-  const { signal } = visited.leaving;
-  const asked = await Promise.allSettled([refreshOverview(signal), refreshView(visited)]);
+  const asked = await Promise.allSettled([refreshOverview(), refreshView(visited)]);
   if (visited !== here) return;
   const [general, special] = asked.map(({ reason: why }) => why);
   if (special) here.problem = asProblem(special);
