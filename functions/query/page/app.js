@@ -1,1 +1,2462 @@
+// The page of ecr-lineage: asks /v1, draws what it is told, and asks again.
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Elements
+
+const SVG = 'http://www.w3.org/2000/svg';
+const HANDLERS = ['onclick', 'onsubmit', 'onchange', 'onkeydown'];
+
+const h = (name, attributes, ...children) => {
+  const [tag, ...classes] = name.split('.');
+  return filled(document.createElement(tag), classes, attributes, children);
+};
+
+const s = (name, attributes, ...children) => {
+  const [tag, ...classes] = name.split('.');
+  return filled(document.createElementNS(SVG, tag), classes, attributes, children);
+};
+
+function filled(element, classes, attributes, children) {
+  if (classes.length > 0) element.setAttribute('class', classes.join(' '));
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (typeof value === 'function') element[name] = value;
+    else element.setAttribute(name, value === true ? '' : value);
+  }
+  element.append(
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== undefined && child !== null && child !== false && child !== ''),
+  );
+  return element;
+}
+
+const keyOf = (node) => node.dataset?.key;
+
+// Makes an element what a fresh one is, and keeps what is the same: focus, selection and what is unfolded stay.
+function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || keyOf(old) !== keyOf(fresh)) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  morphAttributes(old, fresh);
+  morphChildren(old, fresh);
+}
+
+function morphAttributes(old, fresh) {
+  const unfolds = (name) => name === 'open' && old.nodeName === 'DETAILS';
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !unfolds(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && !unfolds(name)) old.setAttribute(name, value);
+  }
+  for (const name of HANDLERS) old[name] = fresh[name];
+}
+
+function morphChildren(old, fresh) {
+  const keyed = new Map([...old.children].filter(keyOf).map((child) => [keyOf(child), child]));
+  const wanted = new Set([...fresh.children].map(keyOf));
+  for (const [key, child] of keyed) {
+    if (!wanted.has(key)) child.remove();
+  }
+  let next = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const match = keyOf(child) ? keyed.get(keyOf(child)) : alike(next, child);
+    if (!match) {
+      old.insertBefore(child, next);
+      continue;
+    }
+    if (match === next) next = next.nextSibling;
+    else old.insertBefore(match, next);
+    morph(match, child);
+  }
+  while (next) {
+    const after = next.nextSibling;
+    next.remove();
+    next = after;
+  }
+}
+
+const alike = (old, fresh) => (old && !keyOf(old) && old.nodeName === fresh.nodeName ? old : undefined);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Words: those of the command line
+
+const STATUS = { present: 'present', archived: 'archived', probably_absent: 'probably gone', absent: 'gone' };
+const STANDING = {
+  pending: 'pending',
+  awaiting_approval: 'waiting for approval',
+  held: 'held',
+  executing: 'under way',
+  failed: 'failed',
+  done: 'done',
+  kept: 'kept',
+};
+const DID = { hold: 'held', release: 'released', approve: 'approved', cancel: 'cancelled' };
+const TONES = {
+  present: 'good',
+  archived: 'info',
+  probably_absent: 'warn',
+  absent: 'bad',
+  pending: 'warn',
+  awaiting_approval: 'stop',
+  held: 'stop',
+  executing: 'warn',
+  failed: 'bad',
+  done: 'bad',
+  kept: 'good',
+  info: 'info',
+  warning: 'warn',
+  critical: 'bad',
+  over: 'good',
+  open: 'bad',
+  closed: 'good',
+  missing: 'bad',
+  never: 'warn',
+  tags: 'warn',
+  passed: 'good',
+  stopped: 'warn',
+  orphan: 'warn',
+};
+
+const two = (number) => String(number).padStart(2, '0');
+const number = (value) => value.toLocaleString('en');
+const plural = (count, word) => `${number(count)} ${count === 1 ? word : `${word}s`.replace(/([^aeo])ys$/, '$1ies')}`;
+const short = (digest) => digest.slice(digest.indexOf(':') + 1).slice(0, 12);
+const words = (kind) => kind.replaceAll('_', ' ');
+const list = (value) => (Array.isArray(value) ? value : []);
+
+// `2026-11-16 01:54:34`, in UTC.
+const time = (at) => new Date(at).toISOString().slice(0, 19).replace('T', ' ');
+
+// `42 s`, `3 min 20 s`, `2 h 05 min`, `3 d 02 h`.
+function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3_600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3_600)} h ${two(Math.floor((whole % 3_600) / 60))} min`;
+  return `${Math.floor(whole / 86_400)} d ${two(Math.floor((whole % 86_400) / 3_600))} h`;
+}
+
+function bytes(size) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const step = size > 0 ? Math.min(units.length - 1, Math.floor(Math.log10(size) / 3)) : 0;
+  return `${(size / 1_000 ** step).toFixed(step > 0 ? 1 : 0)} ${units[step]}`;
+}
+
+// Who, without what every ARN begins with.
+const who = (by) => by.replace(/^arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/, '');
+
+function cause(what, name = (by) => by) {
+  switch (what.cause) {
+    case 'person':
+      return `by ${name(what.by)}`;
+    case 'lifecycle':
+      return `by lifecycle rule ${what.rule}${what.description ? ` (${what.description})` : ''}`;
+    case 'repository':
+      return `with its repository, by ${name(what.by)}`;
+    case 'mirror':
+      return `by ecr-lineage, following ${what.source} (policy ${list(what.policies).join(', ')})`;
+    default:
+      return '';
+  }
+}
+
+// A fact in words.
+function happened(fact) {
+  const by = cause(fact) && ` ${cause(fact)}`;
+  switch (fact.what) {
+    case 'pushed':
+      return fact.tag ? `pushed as ${fact.tag}` : 'pushed without a tag';
+    case 'replicated':
+      return `replicated ${fact.tag ? `as ${fact.tag}` : 'without a tag'} from ${fact.source}`;
+    case 'replication_failed':
+      return `replication failed from ${fact.source}`;
+    case 'image_deleted':
+    case 'repository_deleted':
+      return `deleted${by}`;
+    case 'tags_deleted':
+      return `tag ${fact.tags.join(', ')} deleted${by}`;
+    case 'deletion_failed':
+      return `deletion refused (${fact.code})${by}`;
+    case 'archived':
+      return `archived${by}`;
+    case 'observed':
+      return observed(fact);
+    case 'replication_configured':
+      return `replication rules changed by ${fact.by}`;
+    case 'other':
+      return fact.detail_type;
+    default:
+      return words(fact.what);
+  }
+}
+
+function observed(fact) {
+  if (!fact.storage) return 'seen to be gone';
+  const parts = [fact.storage === 'archive' ? 'seen, archived' : 'seen'];
+  if (list(fact.tags).length > 0) parts.push(` with tag ${fact.tags.join(', ')}`);
+  if (list(fact.without).length > 0) parts.push(` without tag ${fact.without.join(', ')}`);
+  if (fact.source) parts.push(`, replicated from ${fact.source}`);
+  return parts.join('');
+}
+
+function toneOf(fact) {
+  if (/deleted|failed/.test(fact.what) && fact.what !== 'deletion_failed') return 'bad';
+  if (fact.what === 'observed' && !fact.storage) return 'bad';
+  if (fact.what === 'pushed' || fact.what === 'restored') return 'good';
+  return fact.what === 'replicated' || fact.what === 'archived' ? 'info' : 'quiet';
+}
+
+// Why a deletion is where it stands: one line.
+function reason(deletion) {
+  const { status, action } = deletion;
+  const last = list(deletion.checks).at(-1)?.why ?? '';
+  const by = list(deletion.policies).length > 0 ? ` (policy ${deletion.policies.join(', ')})` : '';
+  if (status === 'pending' && last === '') {
+    return action ? `would ${action} it then${by}` : 'as far as is known, no policy permits it';
+  }
+  return status === 'done' && action ? `${action}: ${last}${by}` : last;
+}
+
+// `code` as the command line writes it.
+const prose = (text) =>
+  String(text ?? '')
+    .split('`')
+    .map((part, at) => (at % 2 === 1 ? h('code', {}, part) : part));
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The server's clock, which may run at any speed
+
+const clock = {
+  read: undefined,
+  speeds: [],
+
+  tell(text) {
+    const read = { server: Date.parse(text), here: performance.now() };
+    const passed = this.read ? read.here - this.read.here : 0;
+    if (this.read && passed < 300) return;
+    // A clock that is moved by hand jumps once: the slower of two stretches is its speed.
+    if (this.read) this.speeds = [...this.speeds.slice(-1), (read.server - this.read.server) / passed];
+    this.read = read;
+  },
+
+  now() {
+    if (!this.read) return Date.now();
+    const speed = this.speeds.length > 0 ? Math.max(0, Math.min(...this.speeds)) : 1;
+    return this.read.server + (performance.now() - this.read.here) * speed;
+  },
+};
+
+const secondsSince = (at) => (clock.now() - Date.parse(at)) / 1_000;
+const ago = (at) => `${duration(secondsSince(at))} ago`;
+const dueIn = (due) => (secondsSince(due) >= 0 ? 'due now' : `due in ${duration(-secondsSince(due))}`);
+
+const when = (at) => h('time', { datetime: at, title: ago(at) }, time(at));
+const age = (at) => h('time.age', { datetime: at, title: time(at), 'data-ago': at }, ago(at));
+const countdown = (due) => h('time.due', { datetime: due, title: time(due), 'data-due': due }, dueIn(due));
+
+function tick() {
+  for (const element of document.querySelectorAll('[data-due], [data-ago]')) {
+    const { due, ago: since } = element.dataset;
+    const text = due ? dueIn(due) : ago(since);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The API
+
+class Problem extends Error {
+  constructor(told) {
+    super(told.title ?? 'Something went wrong');
+    Object.assign(this, { title: this.message, detail: told.detail, next: told.next, status: told.status ?? 0 });
+  }
+
+  // Whether it may pass by itself.
+  get passes() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+const KEY = 'ecr-lineage-key';
+
+// Whoever opened a printed link has a key in the address: kept for this tab, and taken out of sight.
+function takeKey() {
+  const key = /^#key=(.+)$/.exec(location.hash)?.[1];
+  if (!key) return;
+  sessionStorage.setItem(KEY, decodeURIComponent(key));
+  history.replaceState(null, '', location.pathname + location.search);
+}
+
+async function ask(path, { signal, body } = {}) {
+  const headers = { accept: 'application/json' };
+  const key = sessionStorage.getItem(KEY);
+  if (key) headers.authorization = `Bearer ${key}`;
+  if (body) headers['content-type'] = 'application/json';
+  const method = body ? 'POST' : 'GET';
+  const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(
+    unreachable,
+  );
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  const next = answer.status === 401 ? 'Open the link that was printed, again.' : undefined;
+  throw new Problem({ title: answer.statusText, next, ...told, status: answer.status });
+}
+
+function unreachable(error) {
+  if (error.name === 'AbortError') throw error;
+  throw new Problem({ title: 'Not reachable', detail: 'The server did not answer.', status: 0 });
+}
+
+const query = (path, parameters) => {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== '');
+  return given.length > 0 ? `${path}?${new URLSearchParams(given)}` : path;
+};
+
+// The first pages of a list, as many as are wanted: the items of all, and whether there are more.
+async function pages(path, parameters, wanted, signal) {
+  const answers = [];
+  let cursor;
+  do {
+    answers.push(await ask(query(path, { ...parameters, cursor }), { signal }));
+    cursor = answers.at(-1).next;
+  } while (cursor && answers.length < wanted);
+  return { first: answers[0], all: (name) => answers.flatMap((answer) => list(answer[name])), more: Boolean(cursor) };
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Where we are
+
+const HASHES = {
+  overview: () => '#/',
+  search: (text) => `#/search/${encodeURIComponent(text)}`,
+  repository: (name) => `#/repository/${encodeURIComponent(name)}`,
+  image: (reference) => `#/image/${encodeURIComponent(reference)}`,
+  tag: (name) => `#/tag/${encodeURIComponent(name)}`,
+  deletions: () => '#/deletions',
+  alerts: () => '#/alerts',
+  drift: () => '#/drift',
+};
+
+function routeOf(hash) {
+  const [, name = '', argument = ''] = /^#\/([^/]*)\/?(.*)$/.exec(hash) ?? [];
+  const view = Object.hasOwn(HASHES, name) ? name : 'overview';
+  try {
+    return { view, argument: decodeURIComponent(argument) };
+  } catch {
+    return { view, argument };
+  }
+}
+
+const state = { overview: undefined, lag: undefined, lagAt: 0, unreachableSince: undefined, problem: undefined };
+let here = visit('#/');
+
+// A visit to one view: what it loaded, how many pages of which list, and what a person is about to do.
+function visit(hash) {
+  return {
+    ...routeOf(hash),
+    data: undefined,
+    problem: undefined,
+    wanted: {},
+    shown: new Set(),
+    asking: undefined,
+    acted: new Map(),
+    toScale: false,
+    leaving: new AbortController(),
+  };
+}
+
+const $ = (id) => document.getElementById(id);
+const mayChange = () => Boolean(state.overview?.may_change);
+
+function announce(text) {
+  $('live').textContent = text;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Signs: every colour has a shape and a word beside it
+
+const ring = ['circle', { cx: 8, cy: 8, r: 5, class: 'line' }];
+const disc = ['circle', { cx: 8, cy: 8, r: 5.6 }];
+const triangle = ['path', { d: 'M8 2.2 14.4 13.4H1.6z', class: 'line' }];
+const letter = (text, y = 11.2) => ['text', { x: 8, y, class: 'letter' }, text];
+const cut = (d) => ['path', { d, class: 'cut' }];
+
+const SIGNS = {
+  present: [disc],
+  archived: [ring, ['path', { d: 'M8 3a5 5 0 0 0 0 10z' }]],
+  probably_absent: [['circle', { cx: 8, cy: 8, r: 6, class: 'line dashed' }], letter('?')],
+  absent: [ring],
+  pending: [ring, ['path', { d: 'M8 8V3a5 5 0 0 1 5 5z' }]],
+  awaiting_approval: [['rect', { x: 2.5, y: 2.5, width: 11, height: 11, rx: 2, class: 'line' }], letter('?')],
+  held: [['path', { d: 'M4.5 3h2.4v10H4.5zM9.1 3h2.4v10H9.1z' }]],
+  executing: [ring, ['path', { d: 'M6.6 5.4v5.2L10.8 8z' }]],
+  done: [ring, ['path', { d: 'M5 8h6', class: 'line' }]],
+  kept: [disc],
+  failed: [['path', { d: 'M3.5 3.5l9 9M12.5 3.5l-9 9', class: 'line thick' }]],
+  info: [ring, letter('i')],
+  warning: [triangle, letter('!', 12.2)],
+  critical: [['path', { d: 'M5.4 1.8h5.2l3.6 3.6v5.2l-3.6 3.6H5.4l-3.6-3.6V5.4z' }], cut('M8 3.9v5M8 10.4v1.8')],
+  over: [disc, cut('M5.4 8.2l1.9 1.9 3.4-3.9')],
+  open: [['path', { d: 'M4.5 3h2.4v10H4.5zM9.1 3h2.4v10H9.1z' }]],
+  closed: [disc],
+  missing: [triangle, letter('!', 12.2)],
+  never: [ring],
+  tags: [['path', { d: 'M3.5 6.2h9M3.5 9.8h9M10 3.2 6 12.8', class: 'line' }]],
+  passed: [['path', { d: 'M3.5 8.4l3 3 6-6.6', class: 'line thick' }]],
+  stopped: [['path', { d: 'M4 4l8 8M12 4l-8 8', class: 'line thick' }]],
+  orphan: [triangle, letter('!', 12.2)],
+};
+
+const sign = (name, place) =>
+  s(
+    'svg.icon',
+    { viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false', ...place },
+    SIGNS[name].map(([tag, attributes, text]) => s(tag, attributes, text)),
+  );
+
+const badge = (name, word) => h(`span.badge.${TONES[name]}`, {}, sign(name), h('span', {}, word));
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Parts
+
+const referenceOf = ({ repository, digest }) => `${repository}@${digest}`;
+const link = (href, ...children) => h('a', { href }, ...children);
+const place = (registry) => {
+  const [account, region] = registry.split('/');
+  return h('span.place', {}, h('span.account', {}, `${account}/`), region);
+};
+const imageLink = (image, tag) =>
+  h(
+    'span.image',
+    {},
+    link(HASHES.image(referenceOf(image)), image.repository, h('span.digest', {}, `@${short(image.digest)}`)),
+    tag && h('span', {}, ', tag ', h('span.tag', {}, tag)),
+  );
+
+const tagLink = (repository, tag) =>
+  h('a.tag', { href: HASHES.tag(`${repository}:${tag}`), title: `History of ${repository}:${tag}` }, tag);
+const empty = (...children) => h('p.empty', {}, ...children);
+const allWell = (text) => h('p.empty', {}, badge('over', text));
+
+const section = (key, title, ...children) =>
+  h('section', { 'data-key': key, 'aria-labelledby': `h-${key}` }, h('h2', { id: `h-${key}` }, title), ...children);
+
+// A section of one of several images: a level deeper, and named after the image for who does not see where it stands.
+const sectionOf = (image, alone, name, title, ...children) => {
+  const key = `${name}-${short(image.digest)}`;
+  if (alone) return section(key, title, ...children);
+  return h(
+    'section',
+    { 'data-key': key, 'aria-label': `${title} (${short(image.digest)})` },
+    h('h3', {}, title),
+    ...children,
+  );
+};
+
+// On a narrow screen each row becomes a block with the headings beside the values, and stays a table for who listens.
+function table(caption, columns, rows) {
+  const heads = columns.map((column) =>
+    h('th', { role: 'columnheader', scope: 'col', class: column.class }, column.head),
+  );
+  const cell = (column, value) => {
+    const attributes = {
+      role: column.row ? 'rowheader' : 'cell',
+      scope: column.row && 'row',
+      class: [column.class, isBlank(value) && 'blank'].filter(Boolean).join(' ') || false,
+      'data-label': column.head,
+    };
+    return h(column.row ? 'th' : 'td', attributes, h('div', {}, value ?? ''));
+  };
+  const line = ({ key, cells }) =>
+    h(
+      'tr',
+      { role: 'row', 'data-key': key },
+      cells.map((value, at) => cell(columns[at], value)),
+    );
+  return h(
+    'table',
+    { role: 'table' },
+    h('caption', { class: caption.hidden && 'hidden' }, caption.text),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads)),
+    h('tbody', { role: 'rowgroup' }, rows.map(line)),
+  );
+}
+
+const isBlank = (value) => !value || (Array.isArray(value) && value.flat().every(isBlank));
+
+const NUMBER = 'number';
+
+function moreButton(name, what) {
+  const load = () => {
+    here.wanted[name] = (here.wanted[name] ?? 1) + 1;
+    refresh().then(() => announce(`More ${what} loaded.`));
+  };
+  return h(
+    'p.more',
+    { 'data-key': `more-${name}` },
+    h('button', { type: 'button', onclick: load }, `Load more ${what}`),
+  );
+}
+
+const problemBlock = (problem) =>
+  h(
+    'div.problem',
+    { 'data-key': 'problem', role: 'alert' },
+    h('p.problem-title', {}, sign('warning'), problem.title),
+    problem.detail && h('p', {}, prose(problem.detail)),
+    problem.next && h('p', {}, '→ ', prose(problem.next)),
+  );
+
+function copyButton(text, what) {
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      announce(`${what} copied.`);
+    } catch {
+      announce(`${what} could not be copied.`);
+    }
+  };
+  return h('button.quiet', { type: 'button', onclick: copy, title: text }, `Copy ${what}`);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Deletions, and what people do about them
+
+const QUEUE = ['pending', 'awaiting_approval', 'held', 'executing', 'failed'];
+const OVER = ['done', 'kept'];
+
+// What means something in which status.
+const POSSIBLE = {
+  pending: ['hold', 'approve', 'cancel'],
+  awaiting_approval: ['approve', 'hold', 'cancel'],
+  held: ['release', 'approve', 'cancel'],
+  executing: [],
+  failed: ['release'],
+  done: [],
+  kept: ['release'],
+};
+const LABELS = { hold: 'Hold', release: 'Release', approve: 'Approve', cancel: 'Cancel' };
+const CONFIRMED = new Set(['approve', 'cancel']);
+
+const keyOfDeletion = ({ repository, digest, registry, tag }) => `${repository}@${digest}|${registry}|${tag ?? ''}`;
+const approved = (deletion) => list(deletion.acts).some((act) => act.did === 'approve');
+const possible = (deletion) =>
+  mayChange() ? POSSIBLE[deletion.status].filter((did) => did !== 'approve' || !approved(deletion)) : [];
+
+const standing = (status) => badge(status, STANDING[status]);
+
+function whatWouldGo(deletion) {
+  const what = deletion.tag ? `tag ${deletion.tag} of the replica` : 'the replica';
+  return `${what} in ${deletion.registry}`;
+}
+
+function confirmation(deletion, did) {
+  if (did === 'cancel') return `Cancel: ${whatWouldGo(deletion)} stays for good, whatever the policy says.`;
+  if (deletion.status === 'awaiting_approval')
+    return `Approve: ${whatWouldGo(deletion)} goes once the rest is judged again.`;
+  return `Approve in advance: no more approval is asked for before ${whatWouldGo(deletion)} goes.`;
+}
+
+// What had the focus may be gone, or elsewhere on the page: whoever uses the keyboard stays at what was acted on.
+function stayAt(key) {
+  if (document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+async function act(deletion, did) {
+  const { repository, digest, registry, tag } = deletion;
+  const key = keyOfDeletion(deletion);
+  here.asking = undefined;
+  here.acted.set(key, { waits: true });
+  render();
+  try {
+    const { by } = await ask(`deletions/${did}`, { body: { image: `${repository}@${digest}`, registry, tag } });
+    here.acted.set(key, { text: `${DID[did]} by ${by}` });
+    announce(`${repository} in ${registry}: ${DID[did]} by ${by}.`);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    here.acted.set(key, { problem });
+  }
+  await refresh();
+  stayAt(key);
+}
+
+function askFirst(deletion, did) {
+  here.asking = { key: keyOfDeletion(deletion), did };
+  render();
+  document.querySelector('.confirm')?.focus();
+}
+
+function leaveIt(key) {
+  here.asking = undefined;
+  render();
+  document.querySelector(`[data-key="${CSS.escape(key)}"] button`)?.focus();
+}
+
+function buttons(deletion) {
+  const key = keyOfDeletion(deletion);
+  const about = `${deletion.repository}${deletion.tag ? `, tag ${deletion.tag},` : ''} in ${deletion.registry}`;
+  const acted = here.acted.get(key);
+  if (here.asking?.key === key) {
+    const { did } = here.asking;
+    // Braces: what such a handler returns would stop the key.
+    const escape = (event) => {
+      if (event.key === 'Escape') leaveIt(key);
+    };
+    return h(
+      'div.confirm',
+      {
+        'data-key': 'confirm',
+        role: 'group',
+        tabindex: -1,
+        'aria-label': `${LABELS[did]} ${about}?`,
+        onkeydown: escape,
+      },
+      h('p', {}, confirmation(deletion, did)),
+      h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${LABELS[did]} it`),
+      h('button', { type: 'button', onclick: () => leaveIt(key) }, 'Back'),
+    );
+  }
+  const button = (did) =>
+    h(
+      'button',
+      {
+        type: 'button',
+        'data-key': did,
+        disabled: acted?.waits,
+        'aria-label': `${LABELS[did]}: ${about}`,
+        onclick: () => (CONFIRMED.has(did) ? askFirst(deletion, did) : act(deletion, did)),
+      },
+      CONFIRMED.has(did) ? `${LABELS[did]}…` : LABELS[did],
+    );
+  const offered = possible(deletion);
+  return offered.length > 0 && h('div.buttons', { 'data-key': 'buttons' }, offered.map(button));
+}
+
+function answered(deletion) {
+  const acted = here.acted.get(keyOfDeletion(deletion));
+  if (acted?.problem) return problemBlock(acted.problem);
+  return acted?.text && h('p.acted', { 'data-key': 'acted' }, sign('passed'), acted.text);
+}
+
+const checkLine = (check) => {
+  const name = check.passed ? 'passed' : 'stopped';
+  return h(
+    'li',
+    {},
+    h(`span.badge.${TONES[name]}`, {}, sign(name), h('span.hidden', {}, name)),
+    h('span.check', {}, check.check),
+    h('span', {}, check.why),
+  );
+};
+
+const actLine = (done) =>
+  h('li', {}, when(done.at), h('span', {}, `${DID[done.did]} by `, h('span', { title: done.by }, who(done.by))));
+
+function reasons(deletion) {
+  const checks = list(deletion.checks);
+  const acts = list(deletion.acts);
+  if (checks.length + acts.length === 0) return undefined;
+  const summary = [`${plural(checks.length, 'check')}`, acts.length > 0 && `, ${plural(acts.length, 'act')}`];
+  return h(
+    'details',
+    { 'data-key': 'reasons' },
+    h('summary', {}, summary),
+    checks.length > 0 && h('ol.checks', { 'aria-label': 'Checks, in order' }, checks.map(checkLine)),
+    acts.length > 0 && h('ul.acts', { 'aria-label': 'What people did' }, acts.map(actLine)),
+  );
+}
+
+function deletionItem(deletion, { ofImage } = {}) {
+  const { status, due } = deletion;
+  const facts = [
+    ['since', when(deletion.since)],
+    deletion.action && ['action', deletion.action],
+    list(deletion.policies).length > 0 && ['policy', deletion.policies.join(', ')],
+    deletion.size_bytes !== undefined && ['size', bytes(deletion.size_bytes)],
+  ].filter(Boolean);
+  const fact = ([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
+  return h(
+    'li.deletion',
+    { 'data-key': keyOfDeletion(deletion), tabindex: -1 },
+    h(
+      'div.deletion-head',
+      {},
+      standing(status),
+      status === 'pending' && due ? countdown(due) : h('span.quiet', {}, when(deletion.changed_at)),
+    ),
+    h(
+      'div.deletion-body',
+      {},
+      h(
+        'p.deletion-name',
+        {},
+        ofImage ? deletion.tag && ['tag ', h('span.tag', {}, deletion.tag), ' '] : imageLink(deletion, deletion.tag),
+        h(
+          'span.lane',
+          {},
+          h('span', {}, h('span.quiet', {}, 'in '), place(deletion.registry)),
+          h('span', {}, h('span.quiet', {}, 'gone from '), place(deletion.source)),
+        ),
+      ),
+      h('p.reason', {}, reason(deletion)),
+      h('dl.facts', {}, facts.map(fact)),
+      reasons(deletion),
+    ),
+    h('div.deletion-acts', {}, buttons(deletion), answered(deletion)),
+  );
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Breakers
+
+async function resetBreaker(event, source) {
+  event.preventDefault();
+  const allow = event.target.elements.allow.value;
+  const key = `breaker|${source}`;
+  try {
+    const told = await ask('breakers/reset', { body: { source, ...(allow && { allow: Number(allow) }) } });
+    const text = `closed by ${told.by}, ${plural(told.released, 'deletion')} judged again`;
+    here.acted.set(key, { text });
+    announce(`Breaker of ${source} ${text}.`);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    here.acted.set(key, { problem });
+  }
+  await refresh();
+  stayAt(key);
+}
+
+function resetForm(source) {
+  const id = `allow-${source.replace('/', '-')}`;
+  if (!mayChange())
+    return h(
+      'p',
+      {},
+      '→ ',
+      prose(`if it was meant: \`ecr-lineage breaker reset ${source}\`, with \`--allow N\` for that many`),
+    );
+  return h(
+    'details',
+    { 'data-key': 'reset' },
+    h('summary', {}, 'Reset it, if it was meant'),
+    h(
+      'form.reset',
+      { onsubmit: (event) => resetBreaker(event, source) },
+      h('label', { for: id }, 'Images that may go in the next window, whatever the limits say (optional)'),
+      h('input', { id, name: 'allow', type: 'number', min: 1, step: 1, inputmode: 'numeric' }),
+      h('button.primary', { type: 'submit' }, 'Reset the breaker'),
+    ),
+  );
+}
+
+function openBreaker([source, { opened, held }]) {
+  const acted = here.acted.get(`breaker|${source}`);
+  return h(
+    'li.trouble.bad',
+    { 'data-key': `breaker|${source}`, tabindex: -1 },
+    h(
+      'p.trouble-head',
+      {},
+      badge('open', 'breaker open'),
+      place(source),
+      h('span.quiet', {}, 'since ', when(opened.at), ', ', age(opened.at)),
+    ),
+    h('p', {}, opened.why),
+    h(
+      'p',
+      {},
+      held > 0 ? ['It holds ', link(HASHES.deletions(), plural(held, 'deletion')), '.'] : 'It holds no deletion.',
+    ),
+    resetForm(source),
+    acted?.problem && problemBlock(acted.problem),
+  );
+}
+
+function closedBreaker([source, { reset, counted }]) {
+  const counts = Object.entries(counted ?? {}).flatMap(([by, registries]) =>
+    Object.entries(registries).map(
+      ([registry, images]) => `${plural(images, 'image')} in ${registry} in 24 hours (${by})`,
+    ),
+  );
+  const text =
+    reset &&
+    `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, which allowed ${plural(reset.allow, 'image')}` : ''}`;
+  return h(
+    'li',
+    { 'data-key': `breaker|${source}`, tabindex: -1 },
+    h('p.trouble-head', {}, badge('closed', 'closed'), place(source)),
+    [...counts, text].filter(Boolean).map((line) => h('p.quiet', {}, line)),
+  );
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Pictures
+
+const measuring = document.createElement('canvas').getContext('2d');
+
+function widthOf(text, weight = 400, family = getComputedStyle(document.body).fontFamily) {
+  measuring.font = `${weight} 13px ${family}`;
+  return measuring.measureText(text).width;
+}
+
+function fitted(text, width, weight) {
+  if (widthOf(text, weight) <= width) return text;
+  let end = text.length;
+  while (end > 1 && widthOf(`${text.slice(0, end)}…`, weight) > width) end -= 1;
+  return `${text.slice(0, end)}…`;
+}
+
+// The room within a figure: what the main column leaves beside its padding, and the figure's own.
+function roomFor() {
+  const figure = matchMedia('(max-width: 640px)').matches ? 26 : 34;
+  return Math.max(240, $('main').clientWidth - 2 * parseFloat(getComputedStyle($('main')).paddingLeft) - figure);
+}
+
+const LINE = 19;
+const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
+// The least room between two columns, for the lag.
+const LANE = 120;
+
+// When its present stay began, or its last.
+const stayed = ({ since, status }) =>
+  since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, there from ${time(since)}`);
+
+// What a card of the lineage says of one registry, line by line; the first is its heading.
+function cardOf(where, deletions) {
+  const [account, region] = where.registry.split('/');
+  const lines = [{ text: STATUS[where.status], rest: stayed(where), tone: TONES[where.status] }];
+  if (where.tags.length > 0) lines.push({ text: `tagged ${where.tags.join(', ')}` });
+  if (where.pushed_at) lines.push({ text: `pushed ${time(where.pushed_at)}`, tone: 'quiet' });
+  if (where.deleted) {
+    lines.push({ text: 'deleted', rest: ` ${time(where.deleted.at)}`, tone: 'bad' });
+    const by = cause(where.deleted, who);
+    if (by) lines.push({ text: by, tone: 'quiet' });
+  }
+  if (where.orphan) lines.push({ text: 'orphan: its source no longer has it', tone: 'warn', sign: 'orphan' });
+  for (const deletion of deletions.filter(
+    ({ registry, status }) => registry === where.registry && QUEUE.includes(status),
+  )) {
+    const what = `${STANDING[deletion.status]}${deletion.tag ? ` for tag ${deletion.tag}` : ''}`;
+    const due = deletion.status === 'pending' && !deletion.tag ? deletion.due : undefined;
+    lines.push({ text: due ? dueIn(due) : what, due, tone: TONES[deletion.status], sign: deletion.status });
+  }
+  return { where, account, region, lines, height: 2 * CARD.padding + LINE * (lines.length + 1) - 4 };
+}
+
+// How many hops from where it was pushed.
+function depths(registries) {
+  const sources = new Map(
+    registries.map((where) => [where.registry, where.replicated_from.map((from) => from.registry)]),
+  );
+  const depth = (registry, seen) => {
+    const from = (sources.get(registry) ?? []).filter((source) => sources.has(source) && !seen.includes(source));
+    return from.length === 0 ? 0 : 1 + Math.min(...from.map((source) => depth(source, [...seen, registry])));
+  };
+  return new Map(registries.map(({ registry, pushed_at: pushed }) => [registry, pushed ? 0 : depth(registry, [])]));
+}
+
+function columnsOf(cards, depth) {
+  const columns = [];
+  for (const card of cards) (columns[depth.get(card.where.registry)] ??= []).push(card);
+  return columns.filter(Boolean);
+}
+
+// Left to right: a column for each hop, replicas under the name of their account.
+function besideEachOther(columns, width) {
+  const card = Math.min(CARD.widest, (width - LANE * (columns.length - 1)) / columns.length);
+  const lane = columns.length > 1 ? (width - card * columns.length) / (columns.length - 1) : 0;
+  const labels = [];
+  const heights = columns.map((column, at) => {
+    let y = 0;
+    let account;
+    for (const one of column) {
+      if (one.account !== account) {
+        labels.push({ text: one.account, x: at * (card + lane), y: y + 13, column: at });
+        y += 24;
+        account = one.account;
+      }
+      Object.assign(one, { x: at * (card + lane), y, width: card, column: at });
+      y += one.height + CARD.gap;
+    }
+    return y - CARD.gap;
+  });
+  const height = Math.max(...heights);
+  const offset = (at) => (height > 700 ? 0 : (height - heights[at]) / 2);
+  for (const one of [...columns.flat(), ...labels]) one.y += offset(one.column);
+  return { width, height, labels };
+}
+
+// Top to bottom, each hop a little to the right, with room for the lag above each replica.
+function belowEachOther(columns, width, depth, parentOf) {
+  let y = 0;
+  const put = (card) => {
+    const indent = 26 * depth.get(card.where.registry);
+    y += indent > 0 ? 26 : CARD.gap;
+    Object.assign(card, { x: indent, y, width: width - indent });
+    y += card.height;
+    columns
+      .flat()
+      .filter((one) => parentOf(one) === card.where.registry)
+      .forEach(put);
+  };
+  columns
+    .flat()
+    .filter((card) => !parentOf(card))
+    .forEach(put);
+  const shift = CARD.gap;
+  for (const card of columns.flat()) card.y -= shift;
+  return { width, height: y - shift, labels: [] };
+}
+
+function edges(cards, beside) {
+  const at = new Map(cards.map((card) => [card.where.registry, card]));
+  const drawn = cards
+    .flatMap((to) => to.where.replicated_from.map((came, nth) => ({ to, came, nth, from: at.get(came.registry) })))
+    .filter(({ from, to }) => from && from !== to)
+    .map((one) => (beside ? edgeBeside(one) : edgeBelow(one)));
+  // Labels last: no line may cross them.
+  return [drawn.map(([line]) => line), drawn.map(([, label]) => label)];
+}
+
+const edge = (path, { to }) =>
+  s('path', { class: to.where.status === 'absent' ? 'edge lost' : 'edge', d: path, 'marker-end': 'url(#arrow)' });
+
+const lagText = (came) => (came.lag_seconds === undefined ? '' : duration(came.lag_seconds));
+
+function edgeBeside({ from, to, came, nth }) {
+  const [x2, y2] = [to.x - 3, to.y + Math.min(to.height / 2, 26) + nth * 24];
+  const same = from.x >= to.x;
+  const [x1, y1] = same ? [from.x, from.y + from.height - 12] : [from.x + from.width, from.y + from.height / 2];
+  const middle = same ? x2 - LANE : x1 + (x2 - x1) * 0.4;
+  const text = lagText(came);
+  const width = widthOf(text) + 14;
+  const label =
+    text &&
+    s(
+      'g.lag-label',
+      {},
+      s('rect', { x: x2 - width - 14, y: y2 - 10, width, height: 20, rx: 10 }),
+      s('text', { x: x2 - 14 - width / 2, y: y2 + 4.5, 'text-anchor': 'middle' }, text),
+    );
+  return [edge(`M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`, { to }), label];
+}
+
+function edgeBelow({ from, to, came, nth }) {
+  const x = from.x + 11 + nth * 5;
+  const y = to.y + 24 + nth * 10;
+  const text = lagText(came);
+  const label = text && nth === 0 && s('text.lag-label', { x: to.x + 2, y: to.y - 8 }, `replicated in ${text}`);
+  return [edge(`M${x} ${from.y + from.height}V${y}H${to.x - 3}`, { to }), label];
+}
+
+// What counts, and the rest of the line as far as there is room.
+function lineText(attributes, { text, rest, due, weight }, room) {
+  const main = due ? text : fitted(text, room, weight);
+  const left = room - widthOf(main, weight);
+  return s(
+    'text',
+    { ...attributes, 'data-due': due },
+    main,
+    rest && left > 40 && s('tspan.rest', {}, fitted(rest, left)),
+  );
+}
+
+function drawnCard(card) {
+  const { where, region, account, lines, x, y, width, height } = card;
+  const left = x + CARD.padding + 4;
+  const inner = width - 2 * CARD.padding - 4;
+  const heading = { text: region, rest: card.column === undefined ? ` ${account}` : undefined, weight: 650 };
+  const line = ({ tone = '', sign: name, ...words }, at) => {
+    const top = y + CARD.padding + LINE * (at + 1) + 10;
+    const indent = name ? 20 : 0;
+    const weight = tone && tone !== 'quiet' ? 600 : 400;
+    return [
+      name && sign(name, { x: left, y: top - 12, width: 15, height: 15, class: `icon ${tone}` }),
+      lineText({ x: left + indent, y: top, class: `line-text ${tone}` }, { ...words, weight }, inner - indent),
+    ];
+  };
+  return s(
+    `g.card.${TONES[where.status]}`,
+    {},
+    s('rect.body', { x, y, width, height, rx: 8 }),
+    s('path.stripe', {
+      d: `M${x + 8} ${y}h-1a7 7 0 0 0-7 7v${height - 14}a7 7 0 0 0 7 7h1a4 4 0 0 1-4-4V${y + 4}a4 4 0 0 1 4-4z`,
+    }),
+    sign(where.status, {
+      x: x + width - CARD.padding - 16,
+      y: y + CARD.padding - 3,
+      width: 17,
+      height: 17,
+      class: `icon ${TONES[where.status]}`,
+    }),
+    lineText({ x: left, y: y + CARD.padding + 10, class: 'region' }, heading, inner - 24),
+    lines.map(line),
+  );
+}
+
+function told(where) {
+  const from = where.replicated_from.map(
+    (came) => `replicated from ${came.registry}${lagText(came) && ` in ${lagText(came)}`}`,
+  );
+  const gone = where.deleted && `deleted ${time(where.deleted.at)} ${cause(where.deleted)}`;
+  return [`${where.registry}: ${STATUS[where.status]}`, ...from, where.orphan && 'orphan', gone]
+    .filter(Boolean)
+    .join(', ');
+}
+
+function lineagePicture({ registries, deletions, digest }) {
+  const depth = depths(registries);
+  const byPlace = [...registries].sort((a, b) => a.registry.localeCompare(b.registry));
+  const cards = byPlace.map((where) => cardOf(where, deletions));
+  const columns = columnsOf(cards, depth);
+  const width = roomFor();
+  const beside = width >= columns.length * CARD.narrowest + (columns.length - 1) * LANE;
+  const parentOf = (card) =>
+    depth.get(card.where.registry) > 0 &&
+    card.where.replicated_from.find((came) => depth.get(came.registry) === depth.get(card.where.registry) - 1)
+      ?.registry;
+  const size = beside ? besideEachOther(columns, width) : belowEachOther(columns, width, depth, parentOf);
+  const id = `lineage-${short(digest)}`;
+  return s(
+    'svg.lineage',
+    {
+      viewBox: `0 -1 ${size.width} ${size.height + 2}`,
+      width: size.width,
+      height: size.height + 2,
+      role: 'img',
+      'aria-labelledby': `${id}-title`,
+      'aria-describedby': `${id}-desc`,
+    },
+    s('title', { id: `${id}-title` }, `Where ${short(digest)} is, and from where it came`),
+    s('desc', { id: `${id}-desc` }, registries.map(told).join('. ')),
+    s(
+      'defs',
+      {},
+      s(
+        'marker',
+        { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: 'auto' },
+        s('path.arrow', { d: 'M0 0.5 7.5 4 0 7.5z' }),
+      ),
+    ),
+    edges(cards, beside),
+    size.labels.map((label) => s('text.account', { x: label.x, y: label.y }, `account ${label.text}`)),
+    cards.map(drawnCard),
+  );
+}
+
+// Lag on a scale where a minute is as far from an hour as a second from a minute.
+const LAG_TICKS = [
+  [1, '1 s'],
+  [10, '10 s'],
+  [60, '1 min'],
+  [600, '10 min'],
+  [3_600, '1 h'],
+  [21_600, '6 h'],
+  [86_400, '1 d'],
+  [604_800, '7 d'],
+];
+const PERCENTILES = [
+  ['p50_seconds', 'p50'],
+  ['p90_seconds', 'p90'],
+  ['p99_seconds', 'p99'],
+];
+
+function lagPicture({ days, threshold_seconds: threshold }) {
+  const width = roomFor();
+  const height = width < 500 ? 220 : 240;
+  const area = { left: 52, right: width - 46, top: 14, bottom: height - 26 };
+  const values = days.flatMap((day) => [day.p50_seconds, day.p99_seconds]);
+  const low = Math.max(1, Math.min(...values) / 1.5);
+  const high = Math.max(threshold, ...values) * 1.6;
+  const first = Date.parse(days[0].day);
+  const span = Math.max(1, Date.parse(days.at(-1).day) - first);
+  const x = (day) => area.left + ((area.right - area.left) * (Date.parse(day) - first)) / span;
+  const y = (seconds) =>
+    area.bottom - ((area.bottom - area.top) * Math.log(Math.max(low, seconds) / low)) / Math.log(high / low);
+  const ticks = LAG_TICKS.filter(([seconds]) => seconds >= low && seconds <= high);
+  return s(
+    'svg.lag',
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: 'img',
+      'aria-labelledby': 'lag-title',
+      'aria-describedby': 'lag-desc',
+    },
+    s('title', { id: 'lag-title' }, 'How long replication took, by day'),
+    s(
+      'desc',
+      { id: 'lag-desc' },
+      `${plural(days.length, 'day')}, from ${days[0].day} to ${days.at(-1).day}; on the last day half of the copies took no longer than ${duration(days.at(-1).p50_seconds)}, 99 of 100 no longer than ${duration(days.at(-1).p99_seconds)}. The table below has all.`,
+    ),
+    ticks.map(([seconds, text]) =>
+      s(
+        'g.tick',
+        {},
+        s('path', { d: `M${area.left} ${y(seconds)}H${area.right}` }),
+        s('text', { x: area.left - 8, y: y(seconds) + 4, 'text-anchor': 'end' }, text),
+      ),
+    ),
+    dayTicks(days, x, area).map((day) =>
+      s('text.tick-text', { x: x(day), y: height - 8, 'text-anchor': 'middle' }, day.slice(5)),
+    ),
+    s('path.band', { d: bandBetween(days, x, y) }),
+    s(
+      'g.threshold',
+      {},
+      s('path', { d: `M${area.left} ${y(threshold)}H${area.right}` }),
+      s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${threshold / 60} min`),
+    ),
+    PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y, area)),
+  );
+}
+
+function bandBetween(days, x, y) {
+  const upper = days.map((day) => `${x(day.day)} ${y(day.p90_seconds)}`);
+  const lower = [...days].reverse().map((day) => `${x(day.day)} ${y(day.p50_seconds)}`);
+  return `M${[...upper, ...lower].join('L')}z`;
+}
+
+function dayTicks(days, x, area) {
+  const wanted = Math.max(1, Math.floor((area.right - area.left) / 80));
+  const step = Math.ceil(days.length / wanted);
+  return days
+    .map(({ day }) => day)
+    .filter((_, at) => at % step === 0)
+    .filter((day) => x(day) < area.right + 20);
+}
+
+function percentileLine(days, name, text, x, y, area) {
+  const points = days.map((day) => [x(day.day), y(day[name])]);
+  const [, last] = points.at(-1);
+  return s(
+    `g.series.${text}`,
+    {},
+    s('path', { d: `M${points.map((point) => point.join(' ')).join('L')}` }),
+    points.map(([px, py], at) =>
+      s(
+        'circle',
+        { cx: px, cy: py, r: days.length > 40 ? 1.5 : 2.6 },
+        s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy')}`),
+      ),
+    ),
+    s('text', { x: area.right + 8, y: last + 4 }, text),
+  );
+}
+
+// Time from left to right: as it is, or with long stretches drawn shorter, so that short ones can be seen.
+function timeScale(times, left, right, toScale) {
+  const sorted = [...new Set(times)].sort((a, b) => a - b);
+  const weight = (gap) => (toScale ? gap : Math.log1p(gap / 10_000) ** 1.5);
+  const ends = [0];
+  for (let at = 1; at < sorted.length; at += 1) ends.push(ends[at - 1] + weight(sorted[at] - sorted[at - 1]));
+  const whole = ends.at(-1) || 1;
+  const places = new Map(sorted.map((moment, at) => [moment, left + ((right - left) * ends[at]) / whole]));
+  return (moment) => places.get(moment);
+}
+
+function axis(moments, x, y, room) {
+  let free = -Infinity;
+  const texts = [];
+  const lines = moments.map((moment) => s('path', { d: `M${x(moment)} 0V${y}` }));
+  for (const moment of moments) {
+    const [day, clockTime] = time(moment).split(' ');
+    const half = widthOf(day) / 2 + 4;
+    const at = Math.min(Math.max(x(moment), half), room - half);
+    if (at - half < free) continue;
+    free = at + half + 6;
+    texts.push(
+      s('text', { x: at, y: y + 16, 'text-anchor': 'middle' }, day),
+      s('text', { x: at, y: y + 32, 'text-anchor': 'middle' }, clockTime),
+    );
+  }
+  return s('g.axis', {}, lines, texts);
+}
+
+function historyPicture({ repository, tag, history }) {
+  const width = roomFor();
+  const narrow = width < 620;
+  const registries = [...new Set(history.map((band) => band.registry))];
+  const left = narrow ? 0 : Math.ceil(Math.max(...registries.map((registry) => widthOf(registry, 600)))) + 16;
+  const now = Math.floor(clock.now() / 1_000) * 1_000;
+  const ended = (band) => (band.ended ? Date.parse(band.ended.at) : undefined);
+  const changes = history.flatMap((band) => [Date.parse(band.from), ended(band)]).filter(Boolean);
+  const last = history.some((band) => !band.ended) ? Math.max(now, ...changes) : Math.max(...changes);
+  const x = timeScale([...changes, last], left, width - 14, here.toScale);
+  const digests = bandDigests(history);
+  const row = narrow ? 62 : 46;
+  const top = (registry) => registries.indexOf(registry) * row + (narrow ? 22 : 6);
+  const bottom = registries.length * row + 4;
+  const drawn = (band) => {
+    const [from, to] = [x(Date.parse(band.from)), x(ended(band) ?? last)];
+    const at = top(band.registry);
+    const size = Math.max(4, to - from - 1);
+    const nth = digests.indexOf(band.digest);
+    const outline = band.ended
+      ? `M${from} ${at}h${size}v32h${-size}z`
+      : `M${from} ${at}h${size - 2}l10 16l-10 16h${2 - size}z`;
+    const name = widthOf(short(band.digest), 400, 'monospace');
+    const text = name + 16 < size ? short(band.digest) : '';
+    const until = band.ended ? `to ${time(band.ended.at)}, ${endOf(band.ended)}` : 'until now, still set';
+    const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
+    return s(
+      'a',
+      { href: HASHES.image(`${repository}@${band.digest}`), 'aria-label': label, class: `band hue-${nth % HUES}` },
+      s('title', {}, label),
+      s('path.fill', { d: outline }),
+      s('path.pattern', { d: outline, fill: `url(#pattern-${nth})` }),
+      text && s('rect.plate', { x: from + 6, y: at + 6, width: name + 8, height: 20, rx: 4 }),
+      text && s('text', { x: from + 10, y: at + 21 }, text),
+    );
+  };
+  return s(
+    'svg.history',
+    {
+      viewBox: `0 0 ${width} ${bottom + 40}`,
+      width,
+      height: bottom + 40,
+      role: 'group',
+      'aria-label': `What ${tag} meant in each registry`,
+    },
+    s(
+      'defs',
+      {},
+      digests.map((_, nth) =>
+        s(
+          'pattern',
+          { id: `pattern-${nth}`, width: 8, height: 8, patternUnits: 'userSpaceOnUse', class: `hue-${nth % HUES}` },
+          s('path', { d: patternOf(nth) }),
+        ),
+      ),
+    ),
+    axis(
+      [...new Set([...changes, last])].sort((a, b) => a - b),
+      x,
+      bottom,
+      width,
+    ),
+    registries.map((registry) =>
+      s('text.registry', { x: 0, y: top(registry) + (narrow ? -6 : 21) }, fitted(registry, narrow ? width : left, 550)),
+    ),
+    history.map(drawn),
+  );
+}
+
+// Six colours, and six patterns that go round at another pace: colour is not the only sign.
+const HUES = 6;
+const PATTERNS = ['M0 0', 'M0 8 8 0', 'M4 0V8', 'M0 0 8 8', 'M0 4H8', 'M3 4h2'];
+const patternOf = (nth) => PATTERNS[(nth + Math.floor(nth / HUES)) % PATTERNS.length];
+
+const bandDigests = (history) => [...new Set(history.map((band) => band.digest))];
+
+function bandKey({ repository, history }) {
+  const entry = (digest, nth) =>
+    h(
+      'li',
+      {},
+      s(
+        'svg.swatch.history',
+        { viewBox: '0 0 22 14', 'aria-hidden': 'true', class: `swatch history hue-${nth % HUES}` },
+        ['fill', 'pattern'].map((part) =>
+          s(`rect.${part}`, {
+            x: 0.7,
+            y: 0.7,
+            width: 20.6,
+            height: 12.6,
+            rx: 2,
+            fill: part === 'pattern' && `url(#pattern-${nth})`,
+          }),
+        ),
+      ),
+      h('a.digest', { href: HASHES.image(`${repository}@${digest}`) }, short(digest)),
+    );
+  return h('ul.key', { 'aria-label': 'Images' }, bandDigests(history).map(entry));
+}
+
+const endOf = ({ why }) =>
+  ({ moved: 'moved on', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Views
+
+function tile(label, value, note, tone) {
+  return h(
+    'div.tile',
+    { class: `tile ${tone ?? ''}` },
+    h('dt', {}, label),
+    h('dd', {}, h('span.value', {}, value), note && h('span.note', {}, note)),
+  );
+}
+
+function tiles({ registries, late, open, deletions, deletions_at_least: atLeast, next_due: due }) {
+  const sum = (pick) => registries.reduce((all, registry) => all + (pick(registry) ?? 0), 0);
+  const accounts = new Set(registries.map(({ registry }) => registry.split('/')[0])).size;
+  const orphans = sum(({ drifts }) => drifts?.orphans);
+  const count = (value) => `${number(value)}${atLeast ? '+' : ''}`;
+  const stopped = deletions.held + deletions.awaiting_approval;
+  return h(
+    'dl.tiles',
+    { 'data-key': 'tiles' },
+    tile(
+      'Images',
+      number(sum(({ images }) => images)),
+      `in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}`,
+    ),
+    tile('Orphans', number(orphans), link(HASHES.drift(), 'replicas left behind'), orphans > 0 && 'warn'),
+    tile(
+      'Late now',
+      number(late.length),
+      late.length > 0 ? 'of the copies under way' : 'nothing',
+      late.length > 0 && 'bad',
+    ),
+    tile(
+      'Pending',
+      count(deletions.pending),
+      due && deletions.pending > 0 ? ['next ', countdown(due)] : 'no deletion is due',
+      deletions.pending > 0 && 'warn',
+    ),
+    tile(
+      'Stopped',
+      count(stopped),
+      `${number(deletions.held)} held, ${number(deletions.awaiting_approval)} wait for approval`,
+      stopped > 0 && 'stop',
+    ),
+    tile(
+      'Alerts open',
+      number(open.length),
+      link(HASHES.alerts(), open.length > 0 ? 'what is wrong' : 'what was told'),
+      open.length > 0 && 'bad',
+    ),
+  );
+}
+
+function lateTable(late) {
+  const columns = [
+    { head: 'Image', row: true },
+    { head: 'Not there' },
+    { head: 'From' },
+    { head: 'Pushed' },
+    { head: 'Why' },
+  ];
+  const row = (one) => ({
+    key: `${referenceOf(one)}|${one.source}|${one.destination}`,
+    cells: [
+      imageLink(one, one.tag),
+      place(one.destination),
+      place(one.source),
+      age(one.pushed_at),
+      [badge(severityOf(one), words(one.kind)), ': ', prose(one.why)],
+    ],
+  });
+  return h(
+    'div.group',
+    { 'data-key': 'late' },
+    table({ text: 'Late copies, the oldest first' }, columns, late.map(row)),
+  );
+}
+
+// How soon a person should look: the same as what is told of it.
+const severityOf = ({ kind }) => (kind === 'replication_late' || kind === 'replica_untagged' ? 'warning' : 'critical');
+
+const incidentItem = (incident) =>
+  h(
+    'li',
+    {
+      class: `trouble ${TONES[severityOf(incident)]}`,
+      'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}`,
+    },
+    h(
+      'p.trouble-head',
+      {},
+      badge(severityOf(incident), words(incident.kind)),
+      h('span.lane', {}, place(incident.source), ' → ', place(incident.destination)),
+    ),
+    h('p', {}, prose(incident.why)),
+    h(
+      'p.quiet',
+      {},
+      `since ${time(incident.opened_at)}, `,
+      age(incident.opened_at),
+      `; ${plural(incident.open, 'image')} now, ${number(incident.count)} in all`,
+      incident.arrived > 0 && `, ${number(incident.arrived)} arrived after all`,
+      ', the first ',
+      imageLink(incident.image),
+    ),
+  );
+
+function attention({ open, late, breakers }) {
+  const opened = Object.entries(breakers).filter(([, breaker]) => breaker.opened);
+  const few = late.slice(0, 5);
+  if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('Nothing is wrong now.'));
+  return section(
+    'now',
+    'Needs attention',
+    opened.length + open.length > 0 &&
+      h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
+    open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
+    few.length > 0 && lateTable(few),
+    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy')}`),
+  );
+}
+
+function breakerSection({ breakers }) {
+  const closed = Object.entries(breakers).filter(([, breaker]) => !breaker.opened);
+  return closed.length > 0 && section('breakers', 'Breakers', h('ul.plain', {}, closed.map(closedBreaker)));
+}
+
+function lagSection(lag) {
+  if (!lag) return section('lag', 'Replication lag', empty('Loading…'));
+  const days = list(lag.days);
+  const columns = [
+    { head: 'Day', row: true },
+    ...['Copies', 'p50', 'p90', 'p99', 'Worst', `In ${lag.threshold_seconds / 60} min`].map((head) => ({
+      head,
+      class: NUMBER,
+    })),
+  ];
+  const figures = (one) => [
+    number(one.count),
+    ...['p50', 'p90', 'p99', 'worst'].map((name) => duration(one[`${name}_seconds`])),
+    `${(Math.floor(one.within * 1_000) / 10).toFixed(1)} %`,
+  ];
+  const lanes = [...list(lag.lanes)].sort((a, b) => b.p99_seconds - a.p99_seconds).slice(0, 50);
+  return section(
+    'lag',
+    'Replication lag',
+    days.length > 0
+      ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days }))
+      : lanes.length === 0 && empty('No replica came in this time whose push is known.'),
+    days.length > 0 &&
+      h(
+        'details',
+        { 'data-key': 'days' },
+        h('summary', {}, 'By day, as a table'),
+        table(
+          { text: 'Lag by day', hidden: true },
+          columns,
+          days.map((day) => ({ key: day.day, cells: [day.day, ...figures(day)] })),
+        ),
+      ),
+    lanes.length > 0 &&
+      h(
+        'details',
+        { 'data-key': 'lanes' },
+        h('summary', {}, 'By source, destination and repository'),
+        table(
+          { text: 'Lag by lane, the slowest first', hidden: true },
+          [{ head: 'Repository', row: true }, { head: 'From' }, { head: 'To' }, ...columns.slice(1)],
+          lanes.map((lane) => ({
+            key: `${lane.source}|${lane.destination}|${lane.repository}`,
+            cells: [
+              link(HASHES.repository(lane.repository), lane.repository),
+              place(lane.source),
+              place(lane.destination),
+              ...figures(lane),
+            ],
+          })),
+        ),
+      ),
+  );
+}
+
+function registriesSection({ registries }) {
+  const accounts = grouped(registries, accountOf);
+  const columns = [
+    { head: 'Region', row: true },
+    ...['Images', 'Orphans', 'Missing', 'Never copied', 'Other tags'].map((head) => ({ head, class: NUMBER })),
+    { head: 'Listed', class: NUMBER },
+  ];
+  const counts = ({ drifts }) => [drifts?.orphans, drifts?.missing, drifts?.never_copied, drifts?.tags];
+  const figure = (value) =>
+    value === undefined ? '–' : h('span', { class: value > 0 ? 'some' : 'none' }, number(value));
+  const row = (one) => ({
+    key: one.registry,
+    cells: [
+      one.registry.split('/')[1],
+      one.images === undefined ? '–' : number(one.images),
+      ...counts(one).map(figure),
+      one.listed_at ? age(one.listed_at) : 'never: only events are known',
+    ],
+  });
+  return section(
+    'registries',
+    'Registries',
+    [...accounts].map(([account, members]) =>
+      h('div.group', { 'data-key': account }, table({ text: `Account ${account}` }, columns, members.map(row))),
+    ),
+    h('p', {}, link(HASHES.search(''), 'All repositories')),
+  );
+}
+
+const accountOf = ({ registry }) => registry.split('/')[0];
+
+function grouped(items, by) {
+  const groups = new Map();
+  for (const item of items) groups.set(by(item), [...(groups.get(by(item)) ?? []), item]);
+  return groups;
+}
+
+const nothingYet = () =>
+  h(
+    'div.welcome',
+    { 'data-key': 'welcome' },
+    h('h2', {}, 'No registry is known yet'),
+    h('p', {}, 'A registry shows up with the first event that comes from it. Any of these brings one:'),
+    h(
+      'ol',
+      {},
+      h(
+        'li',
+        {},
+        h('strong', {}, 'In AWS: '),
+        'deploy the rules that send ECR’s events to the hub, then push an image.',
+      ),
+      h(
+        'li',
+        {},
+        h('strong', {}, 'On your machine: '),
+        prose('`ecr-lineage local` simulates registries; push an image to the address that it prints.'),
+      ),
+      h(
+        'li',
+        {},
+        h('strong', {}, 'From files: '),
+        prose('`ecr-lineage ingest FILE` reads events that were kept, and CloudTrail’s logs.'),
+      ),
+    ),
+  );
+
+const overview = {
+  title: () => 'Overview',
+
+  async load(_, signal) {
+    // What it tells changes slowly, and it is the largest answer.
+    if (!state.lag || Date.now() - state.lagAt > 15_000) {
+      state.lag = await ask('lag', { signal });
+      state.lagAt = Date.now();
+    }
+    return {};
+  },
+
+  render() {
+    const known = state.overview;
+    if (!known) return [empty('Loading…')];
+    if (known.registries.length === 0) return [nothingYet()];
+    return [tiles(known), attention(known), lagSection(state.lag), registriesSection(known), breakerSection(known)];
+  },
+};
+
+// A digest without a repository is looked for page by page.
+async function searched(text, signal) {
+  const found = { repositories: [], tags: [], images: [], pages: 0 };
+  let cursor;
+  do {
+    const answer = await ask(query('search', { q: text, cursor }), { signal });
+    for (const name of ['repositories', 'tags', 'images']) found[name].push(...list(answer[name]));
+    found.pages += 1;
+    cursor = answer.next;
+    here.looked = found.pages;
+    if (cursor) render();
+  } while (cursor && found.repositories.length + found.tags.length + found.images.length === 0);
+  return found;
+}
+
+// The one thing that was found, if it is one.
+function onlyHit({ repositories, tags, images }) {
+  if (repositories.length + tags.length + images.length !== 1) return undefined;
+  if (repositories.length === 1) return HASHES.repository(repositories[0]);
+  return HASHES.image(tags[0] ?? referenceOf(images[0]));
+}
+
+const hits = (key, title, items) =>
+  items.length > 0 &&
+  section(
+    key,
+    title,
+    h(
+      'ul.hits',
+      {},
+      items.map((item) => h('li', {}, item)),
+    ),
+  );
+
+const search = {
+  title: (text) => (text ? `Search: ${text}` : 'Repositories'),
+
+  async load(text, signal) {
+    if (!text) {
+      const found = await pages('repositories', {}, here.wanted.repositories ?? 1, signal);
+      return { repositories: found.all('repositories'), more: found.more };
+    }
+    // What was found does not change while it is read.
+    if (here.data) return here.data;
+    const found = await searched(text, signal);
+    const only = onlyHit(found);
+    // Unless somebody looks for something else by now.
+    const now = routeOf(location.hash);
+    if (only && now.view === 'search' && now.argument === text) location.replace(only);
+    return found;
+  },
+
+  render(found, text) {
+    if (!found)
+      return [
+        empty(
+          here.looked > 0
+            ? `Looking for ${text} in every repository: ${plural(here.looked, 'page')} so far…`
+            : 'Looking…',
+        ),
+      ];
+    if (!text) return everyRepository(found);
+    const { repositories, tags, images } = found;
+    if (repositories.length + tags.length + images.length === 0) return [nothingFound(text, found.pages)];
+    return [
+      hits(
+        'tags',
+        'Tag',
+        tags.flatMap((name) => [link(HASHES.image(name), name), link(HASHES.tag(name), `History of ${name}`)]),
+      ),
+      hits(
+        'images',
+        plural(images.length, 'image'),
+        images.map((image) => imageLink(image)),
+      ),
+      hits(
+        'repositories',
+        plural(repositories.length, 'repository'),
+        repositories.map((name) => link(HASHES.repository(name), name)),
+      ),
+    ];
+  },
+};
+
+function everyRepository({ repositories, more }) {
+  if (repositories.length === 0) return [empty('No repository is known yet.')];
+  const columns = [{ head: 'Repository', row: true }, { head: 'Registries' }];
+  const row = ({ repository, registries }) => ({
+    key: repository,
+    cells: [
+      link(HASHES.repository(repository), repository),
+      h(
+        'span.places',
+        {},
+        registries.map((registry) => place(registry)),
+      ),
+    ],
+  });
+  return [
+    table({ text: 'Repositories', hidden: true }, columns, repositories.map(row)),
+    more && moreButton('repositories', 'repositories'),
+  ];
+}
+
+const nothingFound = (text, looked) =>
+  h(
+    'div.welcome',
+    { 'data-key': 'nothing' },
+    h('h2', {}, 'Nothing found'),
+    h(
+      'p',
+      {},
+      'Nothing that is known is called ',
+      h('code', {}, text),
+      looked > 1 && `; ${plural(looked, 'page')} of digests were looked through`,
+      '. What can be looked for:',
+    ),
+    h(
+      'ul',
+      {},
+      h('li', {}, prose('the beginning of a repository’s name: `team/a`')),
+      h('li', {}, prose('a tag, with its repository: `team/app:v1.4.2`')),
+      h('li', {}, prose('a digest or its beginning: `4d6a4344`, `sha256:4d6a…`, `team/app@4d6a`')),
+      h('li', {}, 'any of these as a container tool prints it, with the registry’s host name'),
+    ),
+    h('p', {}, link(HASHES.search(''), 'All repositories')),
+  );
+
+const repositoryView = {
+  title: (name) => name,
+
+  async load(name, signal) {
+    const found = await pages('images', { repository: name }, here.wanted.images ?? 1, signal);
+    return { images: found.all('images'), more: found.more };
+  },
+
+  render(found, name) {
+    if (!found) return [empty('Loading…')];
+    const images = [...found.images].sort(
+      (a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest),
+    );
+    if (images.length === 0) return [empty('No image of this repository is known.')];
+    const columns = [{ head: 'Image', row: true }, { head: 'Tags' }, { head: 'Pushed (UTC)' }, { head: 'Where' }];
+    const where = ([registry, status]) =>
+      h(
+        'span',
+        { class: `where ${TONES[status]}`, title: `${registry}: ${STATUS[status]}` },
+        sign(status),
+        h('span.hidden', {}, `${STATUS[status]} in ${registry.split('/')[0]} `),
+        h('span', {}, registry.split('/')[1]),
+      );
+    const row = (image) => ({
+      key: image.digest,
+      cells: [
+        h('a.digest', { href: HASHES.image(`${name}@${image.digest}`) }, short(image.digest)),
+        h(
+          'span.tags',
+          {},
+          list(image.tags).length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged'),
+        ),
+        image.pushed_at ? [when(image.pushed_at), ' ', h('span.quiet', {}, age(image.pushed_at))] : '',
+        h('span.places', {}, Object.entries(image.registries).map(where)),
+      ],
+    });
+    return [
+      h(
+        'p.lead',
+        { 'data-key': 'lead' },
+        `${plural(images.length, 'image')}${found.more ? ' so far' : ''}, newest push first. `,
+        legend(),
+      ),
+      table({ text: `Images of ${name}`, hidden: true }, columns, images.map(row)),
+      found.more && moreButton('images', 'images'),
+    ];
+  },
+};
+
+const legend = () =>
+  h(
+    'span.legend',
+    {},
+    Object.entries(STATUS).map(([name, word]) => badge(name, word)),
+  );
+
+// What others took from it is no fact of its own.
+function timelineOf({ timeline, registries }) {
+  const facts = timeline.map((fact) => ({
+    at: fact.time,
+    registry: fact.registry,
+    text: happened(fact),
+    tone: toneOf(fact),
+  }));
+  const moves = registries.flatMap((where) =>
+    list(where.moved_tags).map((moved) => ({
+      at: moved.at,
+      registry: where.registry,
+      text: `tag ${moved.tag} moved to ${short(moved.to)}`,
+      tone: 'quiet',
+    })),
+  );
+  return [...facts, ...moves].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+}
+
+const timelineItem = (event) =>
+  h(
+    'li',
+    { class: event.tone },
+    when(event.at),
+    h('span.event-place', {}, place(event.registry)),
+    ' ',
+    h('span.event', {}, event.text),
+  );
+
+function whereTable(image) {
+  const columns = ['Registry', 'Status', 'There from (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({
+    head,
+    row: at === 0,
+  }));
+  const came = (where) => [
+    where.pushed_at && h('div', {}, 'pushed ', when(where.pushed_at)),
+    where.replicated_from.map((from) =>
+      h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`),
+    ),
+  ];
+  const row = (where) => ({
+    key: where.registry,
+    cells: [
+      place(where.registry),
+      h('span.badges', {}, badge(where.status, STATUS[where.status]), where.orphan && badge('orphan', 'orphan')),
+      where.since && when(where.since),
+      where.tags.length > 0 &&
+        h(
+          'span.tags',
+          {},
+          where.tags.map((tag) => tagLink(image.repository, tag)),
+        ),
+      came(where),
+      where.deleted && h('span', {}, when(where.deleted.at), ` ${cause(where.deleted)}`),
+    ],
+  });
+  return table({ text: 'In each registry', hidden: true }, columns, image.registries.map(row));
+}
+
+function formats(reference) {
+  const href = (format) => query('v1/graph', { image: reference, format });
+  return h(
+    'span.formats',
+    {},
+    'This lineage as ',
+    link(href('json'), 'JSON'),
+    ', ',
+    link(href('dot'), 'DOT'),
+    ', ',
+    link(href('mermaid'), 'Mermaid'),
+  );
+}
+
+function imageArticle(image, alone) {
+  const { repository, digest, registries, deletions, timeline } = image;
+  const key = short(digest);
+  const tags = [...new Set(registries.flatMap((where) => where.tags))].sort();
+  const reference = referenceOf(image);
+  const open = deletions.filter(({ status }) => QUEUE.includes(status)).length;
+  return h(
+    'article',
+    { 'data-key': key, 'aria-label': `${repository}@${key}` },
+    !alone && h('h2.image-name', {}, `${repository}@${key}`),
+    h(
+      'div.image-head',
+      {},
+      h('p', {}, link(HASHES.repository(repository), repository), ' ', h('code.whole', {}, digest)),
+      h('p.image-acts', {}, copyButton(digest, 'digest'), copyButton(reference, 'reference')),
+      tags.length > 0 &&
+        h(
+          'p.tags',
+          {},
+          tags.map((tag) => tagLink(repository, tag)),
+        ),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'lineage',
+      'Lineage',
+      registries.length > 0
+        ? h('figure.panel', {}, lineagePicture(image))
+        : empty('No registry is known to have had it.'),
+      h(
+        'details',
+        { 'data-key': 'table', open: true },
+        h('summary', {}, 'In each registry, as a table'),
+        whereTable(image),
+      ),
+      h('p.quiet', {}, formats(reference)),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'deletions',
+      open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
+      deletions.length > 0
+        ? h(
+            'ul.deletions',
+            {},
+            deletions.map((deletion) => deletionItem(deletion, { ofImage: true })),
+          )
+        : empty('Nothing asks for a replica of it to go.'),
+    ),
+    sectionOf(
+      image,
+      alone,
+      'timeline',
+      'Timeline',
+      image.timeline_omitted > 0 &&
+        h(
+          'p.quiet',
+          {},
+          prose(
+            `${plural(image.timeline_omitted, 'fact')} are left out here; \`ecr-lineage show ${reference}\` tells all.`,
+          ),
+        ),
+      timeline.length > 0
+        ? h('ol.timeline', {}, timelineOf(image).map(timelineItem))
+        : empty('Nothing is known to have happened to it.'),
+    ),
+  );
+}
+
+const named = (reference) => {
+  const [repository, digest] = reference.split('@');
+  return digest ? `${repository}@${short(digest)}` : reference;
+};
+
+const imageView = {
+  title: (reference) => named(reference),
+
+  async load(reference, signal) {
+    const { images } = await ask(query('lineage', { image: reference }), { signal });
+    // Lists that are empty may be left out.
+    return {
+      images: images.map((image) => ({
+        ...image,
+        registries: list(image.registries),
+        deletions: list(image.deletions),
+        timeline: list(image.timeline),
+      })),
+    };
+  },
+
+  render(found, reference) {
+    if (!found) return [empty('Loading…')];
+    const { images } = found;
+    const tag = !reference.includes('@') && reference.includes(':');
+    return [
+      images.length > 1 &&
+        h(
+          'p.notice',
+          { 'data-key': 'several' },
+          sign('warning'),
+          `Registries disagree: the tag means ${images.length} images. All are below.`,
+        ),
+      tag && h('p.quiet', { 'data-key': 'history' }, link(HASHES.tag(reference), `History of ${reference}`)),
+      ...images.map((image) => imageArticle(image, images.length === 1)),
+    ];
+  },
+};
+
+const tagView = {
+  title: (name) => name,
+
+  async load(name, signal) {
+    return ask(query('history', { tag: name }), { signal });
+  },
+
+  render(found, name) {
+    if (!found) return [empty('Loading…')];
+    if (found.history.length === 0) return [empty('This tag was never set, as far as is known.')];
+    const columns = ['Registry', 'Image', 'From (UTC)', 'To (UTC)', 'Then'].map((head, at) => ({
+      head,
+      row: at === 0,
+    }));
+    const then = (band) => {
+      if (!band.ended) return badge('present', 'still set');
+      if (band.ended.why !== 'moved') return badge('absent', endOf(band.ended));
+      return h(
+        'span',
+        {},
+        '→ moved on to ',
+        h('a.digest', { href: HASHES.image(`${found.repository}@${band.ended.to}`) }, short(band.ended.to)),
+      );
+    };
+    const row = (band) => ({
+      key: `${band.registry}|${band.digest}|${band.from}`,
+      cells: [
+        place(band.registry),
+        h('a.digest', { href: HASHES.image(`${found.repository}@${band.digest}`) }, short(band.digest)),
+        when(band.from),
+        band.ended ? when(band.ended.at) : 'now',
+        then(band),
+      ],
+    });
+    const scale = (event) => {
+      here.toScale = event.target.checked;
+      render();
+    };
+    return [
+      h(
+        'p.lead',
+        { 'data-key': 'lead' },
+        link(HASHES.repository(found.repository), found.repository),
+        ' · ',
+        link(HASHES.image(name), 'the image that it means now'),
+      ),
+      section(
+        'bands',
+        'Which image it meant, and when',
+        h(
+          'figure.panel',
+          {},
+          historyPicture(found),
+          h(
+            'figcaption',
+            {},
+            bandKey(found),
+            h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'),
+            h('span.quiet', {}, ' Without it, long stretches are drawn shorter.'),
+          ),
+        ),
+      ),
+      section(
+        'changes',
+        'The same as a table',
+        table({ text: `What ${name} meant`, hidden: true }, columns, found.history.map(row)),
+      ),
+    ];
+  },
+};
+
+const toggle = (status) => {
+  const change = (event) => {
+    if (event.target.checked) here.shown.add(status);
+    else here.shown.delete(status);
+    refresh();
+  };
+  return h(
+    'label.toggle',
+    { 'data-key': status },
+    h('input', { type: 'checkbox', onchange: change }),
+    ` Show ${STANDING[status]}`,
+  );
+};
+
+function deletionGroup(status, deletions) {
+  return (
+    deletions.length > 0 &&
+    section(
+      status,
+      [
+        sign(status, { class: `icon ${TONES[status]}` }),
+        `${STANDING[status][0].toUpperCase()}${STANDING[status].slice(1)} `,
+        h('span.count', {}, number(deletions.length)),
+      ],
+      h(
+        'ul.deletions',
+        {},
+        deletions.map((deletion) => deletionItem(deletion)),
+      ),
+    )
+  );
+}
+
+const deletionsView = {
+  title: () => 'Deletions',
+
+  async load(_, signal) {
+    const queue = await pages('deletions', {}, here.wanted.deletions ?? 1, signal);
+    const over =
+      [...here.shown].length > 0 &&
+      (await pages('deletions', { status: [...here.shown].join(','), since: '30d' }, here.wanted.over ?? 1, signal));
+    return {
+      deletions: [...queue.all('deletions'), ...(over ? over.all('deletions') : [])],
+      more: queue.more,
+      moreOver: over && over.more,
+    };
+  },
+
+  render(found) {
+    if (!found) return [empty('Loading…')];
+    const byStatus = grouped(found.deletions, ({ status }) => status);
+    const queued = QUEUE.some((status) => byStatus.has(status));
+    const due = state.overview?.next_due;
+    return [
+      h(
+        'div.toolbar',
+        { 'data-key': 'toolbar' },
+        h(
+          'p.lead',
+          {},
+          'Replicas whose source is gone, and what becomes of them. ',
+          queued && due && ['Next: ', countdown(due), '.'],
+        ),
+        h('fieldset', {}, h('legend.hidden', {}, 'What is over, of the last 30 days'), OVER.map(toggle)),
+      ),
+      !queued && allWell('Nothing is pending, held or waiting.'),
+      QUEUE.map((status) => deletionGroup(status, byStatus.get(status) ?? [])),
+      found.more && moreButton('deletions', 'deletions'),
+      OVER.filter((status) => here.shown.has(status)).map(
+        (status) =>
+          deletionGroup(status, byStatus.get(status) ?? []) ||
+          h('p.empty', { 'data-key': `no-${status}` }, `None ${STANDING[status]} in the last 30 days.`),
+      ),
+      found.moreOver && moreButton('over', 'of what is over'),
+    ];
+  },
+};
+
+const alertSign = ({ state: at, severity }) => (at === 'resolved' ? badge('over', 'over') : badge(severity, severity));
+
+const alertItem = (alert) =>
+  h(
+    'li.alert',
+    { 'data-key': alert.id },
+    h('div.alert-head', {}, alertSign(alert), h('span.quiet', {}, when(alert.time))),
+    h(
+      'div',
+      {},
+      h('p', {}, h('strong', {}, words(alert.kind)), ': ', prose(alert.message)),
+      alert.state !== 'resolved' && h('p.next', {}, '→ ', prose(alert.next)),
+      alert.digest && h('p.quiet', {}, imageLink(alert)),
+    ),
+  );
+
+// What to do about an incident is in what was told of it.
+function openIncident(incident, toldAlerts) {
+  const about = toldAlerts.find(
+    (alert) =>
+      alert.kind === incident.kind &&
+      alert.source === incident.source &&
+      alert.destination === incident.destination &&
+      alert.state !== 'resolved',
+  );
+  const item = incidentItem(incident);
+  if (about) item.append(h('p.next', {}, '→ ', ...prose(about.next)));
+  return item;
+}
+
+const alertsView = {
+  title: () => 'Alerts',
+
+  async load(_, signal) {
+    const found = await pages('alerts', {}, here.wanted.alerts ?? 1, signal);
+    return { open: list(found.first.open), told: found.all('told'), more: found.more };
+  },
+
+  render(found) {
+    if (!found) return [empty('Loading…')];
+    const { open, told: toldAlerts, more } = found;
+    return [
+      section(
+        'open',
+        'Open',
+        open.length > 0
+          ? h(
+              'ul.troubles',
+              {},
+              open.map((incident) => openIncident(incident, toldAlerts)),
+            )
+          : allWell('Nothing is wrong now.'),
+      ),
+      section(
+        'told',
+        'What was told',
+        toldAlerts.length > 0
+          ? h('ol.alerts', {}, toldAlerts.map(alertItem))
+          : empty('Nothing was told in the last days.'),
+      ),
+      more && moreButton('alerts', 'alerts'),
+    ];
+  },
+};
+
+function difference(one) {
+  const { source, destination } = one;
+  if (one.drift === 'tags') {
+    const part = (tags, registry) => list(tags).length > 0 && `${tags.join(', ')} only in ${registry}`;
+    return [
+      badge('tags', 'other tags'),
+      [part(one.only_at_source, source), part(one.only_at_replica, destination)].filter(Boolean).join('; '),
+    ];
+  }
+  if (!one.expected)
+    return [badge('never', 'never copied'), `to ${destination}: ${source} may have it from before the rule`];
+  return [
+    badge('missing', 'missing'),
+    `in ${destination}, ${source} has it${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
+  ];
+}
+
+function orphanHas({ status, tags }) {
+  const tagged = tags.length > 0 ? `tagged ${tags.join(', ')}` : 'untagged';
+  if (status === 'probably_absent') return [badge(status, 'probably gone'), 'has probably lost it, too'];
+  return [badge(status, STATUS[status]), `has it${status === 'archived' ? ' archived' : ''}, ${tagged}`];
+}
+
+function orphanRow(orphan) {
+  const lost = ([source, at]) => h('div', {}, place(source), ' lost it ', at && when(at));
+  const [mark, has] = orphanHas(orphan);
+  return {
+    key: `${referenceOf(orphan)}|${orphan.registry}`,
+    cells: [
+      imageLink(orphan),
+      place(orphan.registry),
+      [mark, ' ', h('span', {}, has)],
+      Object.entries(orphan.sources).map(lost),
+    ],
+  };
+}
+
+const driftView = {
+  title: () => 'Drift',
+
+  async load(_, signal) {
+    const [differences, orphans] = await Promise.all([
+      pages('drift', {}, here.wanted.differences ?? 1, signal),
+      pages('orphans', {}, here.wanted.orphans ?? 1, signal),
+    ]);
+    return {
+      ...differences.first,
+      differences: differences.all('differences'),
+      moreDifferences: differences.more,
+      orphans: orphans.all('orphans'),
+      moreOrphans: orphans.more,
+    };
+  },
+
+  render(found) {
+    if (!found) return [empty('Loading…')];
+    const row = (one) => {
+      const [mark, text] = difference(one);
+      return {
+        key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`,
+        cells: [imageLink(one), mark, text],
+      };
+    };
+    const columns = (heads) => heads.map((head, at) => ({ head, row: at === 0 }));
+    const lacking = found.differences.some((one) => one.drift === 'missing');
+    const listed = Object.entries(found.listed_at ?? {});
+    return [
+      section(
+        'differences',
+        'Differences between replicas and their sources',
+        found.differences.length > 0
+          ? table(
+              { text: 'Differences', hidden: true },
+              columns(['Image', 'What', 'Where']),
+              found.differences.map(row),
+            )
+          : allWell('Every replica is as its source.'),
+        lacking &&
+          h('p.next', {}, '→ ', prose('`ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing')),
+        found.moreDifferences && moreButton('differences', 'differences'),
+      ),
+      section(
+        'orphans',
+        'Orphans: replicas whose source no longer has the image',
+        found.orphans.length > 0
+          ? table(
+              { text: 'Orphans', hidden: true },
+              columns(['Image', 'Replica in', 'There', 'Sources']),
+              found.orphans.map(orphanRow),
+            )
+          : empty('No orphans: of every replica, a source still has the image or was never seen to lose it.'),
+        found.moreOrphans && moreButton('orphans', 'orphans'),
+      ),
+      section(
+        'listed',
+        'Last listed',
+        h(
+          'ul.plain.columns',
+          {},
+          listed.map(([registry, at]) =>
+            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never: only events are known')),
+          ),
+        ),
+        list(found.unread).map((registry) =>
+          h('p.quiet', {}, `What ${registry} copies is not known: its settings were not read yet.`),
+        ),
+      ),
+    ];
+  },
+};
+
+const VIEWS = {
+  overview,
+  search,
+  repository: repositoryView,
+  image: imageView,
+  tag: tagView,
+  deletions: deletionsView,
+  alerts: alertsView,
+  drift: driftView,
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The page
+
+const NAV = [
+  ['overview', 'Overview', () => 0],
+  ['deletions', 'Deletions', ({ deletions }) => deletions.pending + deletions.awaiting_approval],
+  ['alerts', 'Alerts', ({ open }) => open.length],
+  ['drift', 'Drift', () => 0],
+];
+const COUNTED = { deletions: 'pending or waiting for approval', alerts: 'open' };
+
+function nav() {
+  const item = ([view, label, count]) => {
+    const counted = state.overview ? count(state.overview) : 0;
+    return h(
+      'li',
+      {},
+      h(
+        'a',
+        { href: HASHES[view](), 'aria-current': here.view === view && 'page' },
+        label,
+        counted > 0 && [' ', h('span.count', {}, number(counted), h('span.hidden', {}, ` ${COUNTED[view]}`))],
+      ),
+    );
+  };
+  return h('nav', { id: 'nav', 'aria-label': 'Main' }, h('ul', {}, NAV.map(item)));
+}
+
+function foot() {
+  const known = state.overview;
+  return h(
+    'footer',
+    { id: 'foot' },
+    known &&
+      h(
+        'p',
+        {},
+        known.caller && `${known.caller}, `,
+        known.may_change ? 'may change' : 'read only',
+        h('span.sep', {}, '·'),
+        'server time ',
+        h('time', { datetime: known.now }, time(known.now)),
+        ' UTC',
+      ),
+  );
+}
+
+function notice() {
+  const since = state.unreachableSince;
+  return h(
+    'p.notice.quiet-notice',
+    { id: 'notice', role: 'status', hidden: !since },
+    since && `Not reachable since ${since} UTC; trying again.`,
+  );
+}
+
+function body() {
+  const { view, argument, data } = here;
+  const problem = state.problem ?? here.problem;
+  const heading = h('h1', { 'data-key': 'h1', tabindex: -1 }, VIEWS[view].title(argument));
+  const content = problem && (!data || !problem.passes) ? [problemBlock(problem)] : rendered(view, data, argument);
+  return h(
+    'main',
+    { id: 'main', class: `view-${view}` },
+    heading,
+    h('div.content', { 'data-key': `${view}/${argument}` }, content),
+  );
+}
+
+// A mistake in one view must not end the polling.
+function rendered(view, data, argument) {
+  try {
+    return VIEWS[view].render(data, argument);
+  } catch (error) {
+    return [problemBlock(asProblem(error))];
+  }
+}
+
+function render() {
+  const focused = document.activeElement;
+  const around = focused?.closest?.('[data-key][tabindex]');
+  document.title = here.view === 'overview' ? 'ecr-lineage' : `${VIEWS[here.view].title(here.argument)} – ecr-lineage`;
+  morph($('nav'), nav());
+  morph($('notice'), notice());
+  morph($('main'), body());
+  morph($('foot'), foot());
+  if (focused === document.activeElement || focused === document.body) return;
+  (focused?.isConnected ? focused : around)?.focus({ preventScroll: true });
+}
+
+async function refreshOverview() {
+  const before = state.overview && summary(state.overview);
+  state.overview = await ask('overview');
+  clock.tell(state.overview.now);
+  const after = summary(state.overview);
+  if (before && before !== after) announce(after);
+}
+
+// What whoever only listens should hear when it changes.
+function summary({ deletions, late, open }) {
+  return `${plural(deletions.pending, 'deletion')} pending, ${plural(open.length, 'alert')} open, ${plural(late.length, 'late copy')}.`;
+}
+
+async function refreshView(visited) {
+  const { view, argument, leaving } = visited;
+  const data = await VIEWS[view].load(argument, leaving.signal);
+  if (visited !== here) return;
+  Object.assign(here, { data, problem: undefined });
+  // Without waiting for the overview.
+  render();
+}
+
+async function refresh() {
+  const visited = here;
+  const asked = await Promise.allSettled([refreshOverview(), refreshView(visited)]);
+  if (visited !== here) return;
+  const [general, special] = asked.map(({ reason: why }) => why);
+  if (special) here.problem = asProblem(special);
+  state.problem = general?.status === 401 ? general : undefined;
+  const lost = [general, special].some((why) => why && asProblem(why).passes);
+  state.unreachableSince = lost ? (state.unreachableSince ?? time(Date.now())) : undefined;
+  render();
+}
+
+function asProblem(error) {
+  if (error instanceof Problem) return error;
+  // A mistake of this page: not hidden, and nothing that passes.
+  console.error(error);
+  return new Problem({ title: 'This page made a mistake', detail: String(error), status: 400 });
+}
+
+const OFTEN = 2_000;
+const SELDOM = 15_000;
+let next;
+
+function pause() {
+  const { deletions, late } = state.overview ?? {};
+  const moves = deletions && (deletions.pending + deletions.executing > 0 || late.length > 0);
+  const many = Object.values(here.wanted).some((wanted) => wanted > 3);
+  return (moves || state.unreachableSince) && !many ? OFTEN : SELDOM;
+}
+
+async function poll() {
+  clearTimeout(next);
+  if (document.hidden) return;
+  await refresh();
+  clearTimeout(next);
+  next = setTimeout(poll, pause());
+}
+
+function go() {
+  here.leaving.abort();
+  here = visit(location.hash);
+  showQuery();
+  render();
+  scrollTo(0, 0);
+  document.querySelector('h1').focus({ preventScroll: true });
+  poll();
+}
+
+// What was looked for, unless somebody types something else.
+function showQuery() {
+  if (here.view === 'search' && document.activeElement !== $('query')) $('query').value = here.argument;
+}
+
+function arrive() {
+  takeKey();
+  go();
+}
+
+function listen() {
+  addEventListener('hashchange', () => (location.hash === '#main' ? undefined : arrive()));
+  document.addEventListener('visibilitychange', poll);
+  addEventListener('keydown', (event) => {
+    const typing = event.target.closest?.('input, textarea, select');
+    if (event.key !== '/' || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    $('query').select();
+  });
+  $('search').addEventListener('submit', (event) => {
+    event.preventDefault();
+    const text = $('query').value.trim();
+    if (text) location.hash = HASHES.search(text);
+  });
+  $('skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    document.querySelector('h1').focus();
+  });
+  let width = innerWidth;
+  addEventListener('resize', () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    render();
+  });
+  setInterval(tick, 1_000);
+}
+
+takeKey();
+here = visit(location.hash);
+showQuery();
+listen();
+render();
+poll();

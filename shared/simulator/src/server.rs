@@ -121,7 +121,8 @@ impl Room {
             (&Method::GET, "/_simulator/events") => return Ok(events(&self.simulator, head.uri.query())),
             _ => {}
         }
-        if head.method == Method::POST && text("content-type").starts_with("application/x-www-form-urlencoded") {
+        let form = text("content-type").starts_with("application/x-www-form-urlencoded");
+        if head.method == Method::POST && path == "/" && form {
             return Ok(assume(&self.simulator, &head.headers, &body));
         }
         if let Some(others) = &self.others {

@@ -41,6 +41,10 @@ pub struct Problem {
     problems: Vec<policy::Problem>,
 }
 
+/// What axum says before what is wrong with a parameter, or with a part of a body.
+const IN_QUERY: &str = "Failed to deserialize query string: ";
+const IN_BODY: &str = "Failed to deserialize the JSON body into the target type: ";
+
 /// The longest explanation that is taken from elsewhere.
 const LONGEST_DETAIL: usize = 2_000;
 
@@ -144,7 +148,7 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
         (StatusCode::GATEWAY_TIMEOUT, _) => "it took too long".to_owned(),
         (StatusCode::PAYLOAD_TOO_LARGE, _) => "the request is too large".to_owned(),
         (StatusCode::INTERNAL_SERVER_ERROR, _) | (_, Err(_) | Ok("")) => "it did not work".to_owned(),
-        (_, Ok(text)) => text.to_owned(),
+        (_, Ok(text)) => text.strip_prefix(IN_QUERY).or_else(|| text.strip_prefix(IN_BODY)).unwrap_or(text).to_owned(),
     };
     let problem = match status {
         StatusCode::NOT_FOUND => Problem::new(status, detail).next("`GET /v1/openapi.json` says what there is"),

@@ -1,0 +1,66 @@
+// A fresh start: nothing is known, the page says what to do, and it is small.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { close, faults, launch, open, overflow, picture } from './browser.mjs';
+import { start, stop } from './product.mjs';
+
+let product;
+let browser;
+
+before(async () => {
+  product = await start();
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await stop(product);
+});
+
+test('an empty table says what to do next', async () => {
+  for (const width of [1440, 375]) {
+    const opened = await open(browser, product, { viewport: { width, height: 900 } });
+    const { page } = opened;
+    await page.getByRole('heading', { name: 'No registry is known yet' }).waitFor();
+    await page.getByText('ecr-lineage ingest FILE').waitFor();
+    await page.getByRole('link', { name: 'Deletions' }).click();
+    await page.getByText('Nothing is pending, held or waiting.').waitFor();
+    await page.getByRole('link', { name: 'Alerts' }).click();
+    await page.getByText('Nothing is wrong now.').waitFor();
+    await page.goBack();
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    assert.deepEqual(await overflow(page), []);
+    assert.deepEqual(await faults(page), []);
+    await picture(page, `empty-${width}-light`);
+    await close(opened);
+  }
+});
+
+test('the first load is small', async () => {
+  const opened = await open(browser, product);
+  await opened.page.getByRole('heading', { name: 'No registry is known yet' }).waitFor();
+  await opened.page.waitForTimeout(500);
+  const sizes = await Promise.all(
+    opened.requests.map(async (request) => [new URL(request.url()).pathname, (await request.sizes()).responseBodySize]),
+  );
+  const bytes = sizes.reduce((sum, [, size]) => sum + size, 0);
+  console.log(
+    `first load: ${sizes.length} requests, ${bytes} bytes compressed: ${sizes.map(([path, size]) => `${path} ${size}`).join(', ')}`,
+  );
+  assert.ok(sizes.length <= 5, `${sizes.length} requests`);
+  assert.ok(bytes <= 150_000, `${bytes} bytes`);
+  await close(opened);
+});
+
+test('what is unknown is said, with what to try', async () => {
+  const opened = await open(browser, product);
+  const { page } = opened;
+  await page.getByRole('searchbox').fill('team/nothing');
+  await page.getByRole('searchbox').press('Enter');
+  await page.getByRole('heading', { name: 'Nothing found' }).waitFor();
+  assert.match(await page.title(), /^Search: team\/nothing/);
+  await close(opened);
+});

@@ -1,0 +1,168 @@
+// An image is pushed, followed to its replicas, and deleted; people hold, release, approve and cancel what is to follow.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { close, launch, open, picture } from './browser.mjs';
+import {
+  IRELAND,
+  TOKYO,
+  VIRGINIA,
+  arrived,
+  create,
+  deletions,
+  push,
+  remove,
+  replicate,
+  start,
+  step,
+  stop,
+  until,
+} from './product.mjs';
+
+let product;
+let browser;
+
+before(async () => {
+  product = await start();
+  browser = await launch();
+  await replicate(product);
+  for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone']) await create(product, repository);
+  // A rule counts from when it is known.
+  await step(product, 120);
+});
+
+after(async () => {
+  await browser?.close();
+  await stop(product);
+});
+
+const short = (digest) => digest.slice(7, 19);
+const imageHash = (repository, digest) => `#/image/${encodeURIComponent(`${repository}@${digest}`)}`;
+const search = async (page, text) => {
+  await page.getByRole('searchbox').fill(text);
+  await page.getByRole('searchbox').press('Enter');
+};
+
+// What the page says was done, and by whom.
+const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
+
+// The deletion at one replica, as the page lists it.
+const deletionIn = (page, registry) => page.locator('.deletion').filter({ hasText: `in ${registry}` });
+
+test('an image is found by repository, tag and digest, and followed to its replicas', async () => {
+  const digest = await push(product, 'team/app', 'v1');
+  await arrived(product, 'team/app:v1');
+  const opened = await open(browser, product);
+  const { page } = opened;
+  await search(page, 'team/app');
+  await page.getByRole('heading', { level: 1, name: 'team/app', exact: true }).waitFor();
+  await page.getByRole('link', { name: short(digest) }).click();
+  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  const there = page.getByRole('table', { name: 'In each registry' });
+  for (const registry of [IRELAND, VIRGINIA, TOKYO]) {
+    const row = there.getByRole('row').filter({ has: page.getByRole('rowheader', { name: registry }) });
+    await row.getByText('present').waitFor();
+  }
+  await page.getByRole('img', { name: `Where ${short(digest)} is` }).waitFor();
+  await page.getByRole('region', { name: 'Timeline' }).getByText(`replicated as v1 from ${IRELAND}`).first().waitFor();
+
+  await search(page, 'team/app:v1');
+  await page.getByRole('heading', { level: 1, name: 'team/app:v1', exact: true }).waitFor();
+  await search(page, digest);
+  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  await search(page, short(digest));
+  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  assert.match(await page.title(), /^team\/app@/);
+  await close(opened);
+});
+
+test('a replica follows its source while the page is open', async () => {
+  const digest = await push(product, 'team/gone', 'v1', 'gone 1');
+  await arrived(product, `team/gone@${digest}`);
+  await remove(product, 'team/gone', digest);
+  await deletions(product, digest, 'pending');
+  const opened = await open(browser, product, { hash: imageHash('team/gone', digest) });
+  const { page } = opened;
+  await deletionIn(page, VIRGINIA).getByText('pending').waitFor();
+  await deletionIn(page, VIRGINIA)
+    .getByText(/^due in \d+ min \d\d s$/)
+    .waitFor();
+  await step(product, 3_600);
+  await deletions(product, digest, 'done');
+  for (const registry of [VIRGINIA, TOKYO]) {
+    await deletionIn(page, registry).getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
+  }
+  const timeline = page.getByRole('region', { name: 'Timeline' });
+  await timeline.getByText(`by ecr-lineage, following ${IRELAND} (policy follow-the-source)`).first().waitFor();
+  await picture(page, 'followed');
+  await close(opened);
+});
+
+test('a deletion is held and released by clicking', async () => {
+  const digest = await push(product, 'team/held', 'v1', 'held 1');
+  await arrived(product, `team/held@${digest}`);
+  await remove(product, 'team/held', digest);
+  await deletions(product, digest, 'pending');
+  const opened = await open(browser, product, { hash: imageHash('team/held', digest) });
+  const { page } = opened;
+  const deletion = deletionIn(page, TOKYO);
+  await deletion.getByRole('button', { name: /^Hold/ }).click();
+  await deletion.getByText('held', { exact: true }).waitFor();
+  await acted(deletion, /^held by \S+/);
+  await step(product, 3_600);
+  await deletions(product, digest, 'done', 1);
+  await deletion.getByText('held', { exact: true }).waitFor();
+  await deletion.getByRole('button', { name: /^Release/ }).click();
+  await acted(deletion, /^released by \S+/);
+  await deletions(product, digest, 'done');
+  await deletion.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
+  await close(opened);
+});
+
+test('a deletion is approved by clicking twice, and another one cancelled', async () => {
+  const digest = await push(product, 'asked/app', 'v1', 'asked 1');
+  await arrived(product, `asked/app@${digest}`);
+  await remove(product, 'asked/app', digest);
+  await deletions(product, digest, 'pending');
+  await step(product, 3_600);
+  await deletions(product, digest, 'awaiting_approval');
+  const opened = await open(browser, product, { hash: '#/deletions' });
+  const { page } = opened;
+  const [approved, cancelled] = [deletionIn(page, VIRGINIA), deletionIn(page, TOKYO)].map((deletion) =>
+    deletion.filter({ hasText: short(digest) }),
+  );
+  await approved.getByRole('button', { name: /^Approve/ }).click();
+  await approved.getByRole('button', { name: 'Back' }).click();
+  await approved.getByRole('button', { name: /^Approve/ }).click();
+  await picture(page, 'approve');
+  // By keyboard: from what is asked to its first button.
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await acted(approved, /^approved by \S+/);
+  await cancelled.getByRole('button', { name: /^Cancel/ }).click();
+  await page.getByLabel('Show kept').check();
+  await cancelled.getByRole('button', { name: 'Cancel it' }).click();
+  await cancelled.getByText('kept', { exact: true }).waitFor({ timeout: 20_000 });
+  await deletions(product, digest, 'done', 1);
+  await page.getByLabel('Show done').check();
+  await approved.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
+  await close(opened);
+});
+
+test('the history of a tag shows what it meant', async () => {
+  const first = await push(product, 'team/app', 'stable', 'stable 1');
+  await arrived(product, `team/app@${first}`);
+  const second = await push(product, 'team/app', 'stable', 'stable 2');
+  await arrived(product, `team/app@${second}`);
+  const opened = await open(browser, product, { hash: `#/tag/${encodeURIComponent('team/app:stable')}` });
+  const { page } = opened;
+  const table = page.getByRole('table', { name: 'What team/app:stable meant' });
+  const rows = table.getByRole('row', { name: IRELAND });
+  await rows.nth(1).waitFor();
+  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved on to ${short(second)}`));
+  assert.match(await rows.nth(1).textContent(), new RegExp(`${short(second)}.*still set`));
+  await page.getByRole('link', { name: new RegExp(`^${IRELAND}: ${short(first)} from`) }).click();
+  await page.getByRole('heading', { level: 1, name: `team/app@${short(first)}` }).waitFor();
+  await close(opened);
+});

@@ -1,0 +1,133 @@
+// A copy that takes two hours: late, then open, then over; and then every view, at two widths and in both colour schemes.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { close, faults, launch, open, overflow, picture } from './browser.mjs';
+import {
+  TOKYO,
+  VIRGINIA,
+  api,
+  arrived,
+  create,
+  deletions,
+  push,
+  remove,
+  replicate,
+  start,
+  step,
+  stop,
+  until,
+} from './product.mjs';
+
+let product;
+let browser;
+let gone;
+let late;
+
+before(async () => {
+  product = await start('--lag', '30s', '--lag', `${VIRGINIA}=2h`);
+  browser = await launch();
+  await create(product, 'team/app');
+  await push(product, 'team/app', 'v0', 'before the rule');
+  await replicate(product);
+  await step(product, 120);
+  gone = await push(product, 'team/app', 'v1');
+  await arrived(product, `team/app@${gone}`, 2);
+  await remove(product, 'team/app', gone);
+  await deletions(product, gone, 'pending', 1);
+  late = await push(product, 'team/app', 'v2');
+  await arrived(product, `team/app@${late}`, 2);
+  await until(product, async () => (await api(product, 'overview')).late?.length > 0, 60);
+});
+
+after(async () => {
+  await browser?.close();
+  await stop(product);
+});
+
+test('a copy that is late is told', async () => {
+  const opened = await open(browser, product);
+  const { page } = opened;
+  await page.getByRole('heading', { name: 'Needs attention' }).waitFor();
+  await page.getByRole('table', { name: 'Late copies' }).getByText(VIRGINIA).first().waitFor();
+  await page.getByRole('link', { name: /^Alerts 1 open/ }).click();
+  const alerts = page.getByRole('region', { name: 'Open', exact: true });
+  await alerts.getByText('replication late').waitFor();
+  await page.getByRole('region', { name: 'What was told' }).getByText('warning').first().waitFor();
+  await close(opened);
+});
+
+test('keyboard alone finds an image and holds its deletion', async () => {
+  const opened = await open(browser, product);
+  const { page } = opened;
+  await page.keyboard.press('/');
+  await page.keyboard.type('team/app');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'team/app', exact: true }).waitFor();
+  await tabTo(page, gone.slice(7, 19));
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'team/app@' }).waitFor();
+  await tabTo(page, `Hold: team/app in ${TOKYO}`);
+  await page.keyboard.press('Enter');
+  const deletion = page.locator('.deletion').filter({ hasText: `in ${TOKYO}` });
+  await acted(deletion, /^held by \S+/);
+  await tabTo(page, `Release: team/app in ${TOKYO}`);
+  await page.keyboard.press('Enter');
+  await acted(deletion, /^released by \S+/);
+  await close(opened);
+});
+
+// What the page says was done, and by whom.
+const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
+
+// Moves on until what has the focus is called so.
+async function tabTo(page, name) {
+  const called = () =>
+    page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+  for (let steps = 0; steps < 80; steps += 1) {
+    await page.keyboard.press('Tab');
+    if ((await called()) === name) return;
+  }
+  assert.fail(`the focus does not reach ${name}`);
+}
+
+test('every view is accessible and fits, wide and narrow, light and dark', async () => {
+  const views = {
+    overview: '#/',
+    search: `#/search/${encodeURIComponent('t')}`,
+    repositories: '#/search/',
+    repository: `#/repository/${encodeURIComponent('team/app')}`,
+    image: `#/image/${encodeURIComponent(`team/app@${gone}`)}`,
+    tag: `#/tag/${encodeURIComponent('team/app:v1')}`,
+    deletions: '#/deletions',
+    alerts: '#/alerts',
+    drift: '#/drift',
+  };
+  const found = [];
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [1440, 375]) {
+      const opened = await open(browser, product, { colorScheme, viewport: { width, height: 900 } });
+      for (const [view, hash] of Object.entries(views)) {
+        await opened.page.goto(`${product.endpoint}/${hash}`);
+        await opened.page.waitForTimeout(600);
+        const here = `${view}-${width}-${colorScheme}`;
+        await picture(opened.page, here);
+        found.push(
+          ...[...(await faults(opened.page)), ...(await overflow(opened.page))].map((fault) => `${here}: ${fault}`),
+        );
+      }
+      await close(opened);
+    }
+  }
+  assert.deepEqual(found, []);
+});
+
+test('what is late arrives, and is over', async () => {
+  await step(product, 7_200);
+  await until(product, async () => (await api(product, 'overview')).late?.length === 0, 60);
+  const opened = await open(browser, product, { hash: '#/alerts' });
+  await opened.page.getByText('Nothing is wrong now.').waitFor({ timeout: 20_000 });
+  await opened.page.getByText('over', { exact: true }).first().waitFor();
+  await close(opened);
+});
