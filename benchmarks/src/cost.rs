@@ -93,7 +93,8 @@ async fn units(table: &Table, event: &Value) -> Result<(f64, f64), Error> {
     Ok((after.0 - before.0, after.1 - before.1))
 }
 
-async fn fill(table: &Table, events: Vec<Value>) -> Result<(), Error> {
+/// Records events, a hundred at a time.
+pub(crate) async fn fill(table: &Table, events: Vec<Value>) -> Result<(), Error> {
     let batches: Vec<_> = events.chunks(100).map(<[Value]>::to_vec).collect();
     let mut done = stream::iter(batches).map(|batch| async move { record(table, &batch).await }).buffer_unordered(4);
     while let Some(result) = done.next().await {

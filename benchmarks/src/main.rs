@@ -1,11 +1,12 @@
 //! What `record` and `mirror` need, beside the same work in Python; what `reconcile` needs, beside what is unavoidable; what
-//! each kind of event costs; what the whole route on one machine takes. Run it with `benchmarks/run`, which builds and
+//! each kind of event costs; what answers take; what the whole route on one machine takes. Run it with `benchmarks/run`, which builds and
 //! installs everything; see `benchmarks/README.md` for what the rows mean.
 
 mod cost;
 mod events;
 mod function;
 mod mirror;
+mod query;
 mod reconcile;
 mod report;
 mod route;
@@ -61,6 +62,12 @@ enum Part {
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
+    /// What answers over HTTP take, and what the page loads
+    Query {
+        /// How many images the large table holds
+        #[arg(long, default_value_t = 100_000)]
+        images: u32,
+    },
     /// The request units of events and questions
     Cost {
         /// How many images the table holds for the last column
@@ -86,6 +93,7 @@ async fn main() -> Result<ExitCode, Error> {
             mirror::measure(*images, &mut report).await?;
         }
         Part::Reconcile { function, images } => reconcile::measure(function, *images, &mut report).await?,
+        Part::Query { images } => query::measure(*images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }

@@ -2,8 +2,8 @@
 //! and Lambda, held by a program that nobody here wrote.
 //! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
-//! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION` and `RECONCILE_FUNCTION` name the builds and `LAMBDA_RIE`
-//! the emulator; `.ci/run` sets them.
+//! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION`, `RECONCILE_FUNCTION` and `QUERY_FUNCTION` name the
+//! builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
 
 #![expect(
     clippy::unwrap_used,
@@ -319,4 +319,60 @@ async fn reconcile_finds_what_no_event_told() {
         2
     );
     assert!(printed.contains("\"Unknown\":2"), "{printed}");
+}
+
+/// What a function URL with IAM sends for a request.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
+fn function_url(method: &str, path: &str, query: &str, arn: Option<&str>, body: Option<&Value>) -> Value {
+    let mut context = json!({
+        "accountId": "111122223333", "apiId": "abc", "domainName": "abc.lambda-url.us-east-1.on.aws", "domainPrefix": "abc",
+        "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.1", "userAgent": "test"},
+        "requestId": "id", "routeKey": "$default", "stage": "$default", "time": "12/Mar/2026:19:03:58 +0000", "timeEpoch": 1_800_000_000,
+    });
+    if let Some(arn) = arn {
+        context["authorizer"] = json!({"iam": {"accessKey": "AKIA", "accountId": "111122223333", "callerId": "AIDA", "userArn": arn, "userId": "AIDA"}});
+    }
+    let mut headers = json!({"host": "abc.lambda-url.us-east-1.on.aws", "accept-encoding": "gzip"});
+    if body.is_some() {
+        headers["content-type"] = json!("application/json");
+    }
+    let body = body.map(Value::to_string);
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
+        "requestContext": context, "body": body, "isBase64Encoded": false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn query_answers_through_a_function_url_and_knows_its_caller() {
+    let local =
+        Local::start(LocalSettings { speed: 0.0, now: Timestamp::now(), ..LocalSettings::default() }).await.unwrap();
+    let endpoint = local.endpoint.clone();
+    let answered = tokio::task::spawn_blocking(move || {
+        let environment =
+            |changes| [("TABLE_NAME", "ecr-lineage"), ("READ_ROLE", "ecr-lineage-read"), ("CHANGES", changes)];
+        let lambda = Lambda::start("QUERY_FUNCTION", &endpoint, &environment("allow"));
+        let dana = Some("arn:aws:sts::111122223333:assumed-role/platform/dana");
+        let page = lambda.invoke(&function_url("GET", "/", "", dana, None));
+        assert_eq!((&page["statusCode"], &page["headers"]["content-encoding"]), (&json!(200), &json!("gzip")));
+        assert_eq!(page["isBase64Encoded"], true);
+        let overview = lambda.invoke(&function_url("GET", "/v1/overview", "", dana, None));
+        assert_eq!(overview["statusCode"], 200, "{overview}");
+        let reset = json!({"source": "111122223333/eu-west-1", "allow": 7});
+        let nobody = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", None, Some(&reset)));
+        assert_eq!(nobody["statusCode"], 403, "{nobody}");
+        let done = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", dana, Some(&reset)));
+        assert_eq!(done["statusCode"], 200, "{done}");
+        let unknown = lambda.invoke(&function_url("GET", "/v1/images", "repository=no%2Fsuch", dana, None));
+        assert_eq!(unknown["statusCode"], 404, "{unknown}");
+        lambda.end();
+        let lambda = Lambda::start("QUERY_FUNCTION", &endpoint, &environment("refuse"));
+        let refused = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", dana, Some(&reset)));
+        assert_eq!(refused["statusCode"], 403, "{refused}");
+        lambda.end();
+    });
+    answered.await.unwrap();
+    let breaker = local.table.breaker(&"111122223333/eu-west-1".parse().unwrap()).await.unwrap();
+    let reset = breaker.reset.unwrap();
+    assert_eq!((reset.by.as_str(), reset.allow), ("arn:aws:sts::111122223333:assumed-role/platform/dana", Some(7)));
 }

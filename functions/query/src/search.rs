@@ -53,7 +53,8 @@ pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Fo
         let (images, walked) = table.find(&digest, part).await?;
         (found.images, found.next) = (images, walked.next.map(Cursor));
     }
-    if from.is_none() {
+    let may_be_a_name = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/".contains(&b));
+    if from.is_none() && may_be_a_name {
         let (repositories, _) = repositories(table, text, None, MOST_REPOSITORIES).await?;
         found.repositories = repositories.into_iter().map(|known| known.repository).collect();
     }

@@ -230,6 +230,10 @@ impl Table {
         after: Option<&Listed>,
         most: usize,
     ) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
+        // The time to which a list goes back moves on between its parts.
+        if after.is_some_and(|listed| listed.changed_at < since) {
+            return Ok((Vec::new(), None));
+        }
         let standing = item::standing(status, source);
         let mut keys = Vec::new();
         let mut start = after.map(|listed| item::start_of_deletions(listed, &standing));

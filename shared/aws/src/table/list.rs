@@ -245,7 +245,12 @@ impl Table {
         Contents {
             table: self,
             registry: registry.clone(),
-            from: part.after.map_or_else(|| format!("{prefix} "), |image| format!("{}~", item::index_prefix(image))),
+            // Whoever goes on after an image of another repository sees nothing of that one.
+            from: part
+                .after
+                .map(|image| format!("{}~", item::index_prefix(image)))
+                .max(Some(format!("{prefix} ")))
+                .unwrap_or_default(),
             to: format!("{prefix}~"),
             at_a_time: (part.most < usize::MAX).then_some(ENTRIES_AT_A_TIME),
             page: Page::First,
@@ -344,6 +349,9 @@ impl Contents<'_> {
                 Page::After(key) => Some(key),
                 Page::None => return Ok(None),
             };
+            if self.from > self.to {
+                return Ok(None);
+            }
             let (pk, sk) = REGISTRY_INDEX.key;
             let query = self
                 .table

@@ -129,9 +129,9 @@ impl Table {
         // Nothing in a digest or a tag sorts after it.
         let behind = |repository: &RepositoryName| format!("{repository}@~");
         let mut repositories = Vec::new();
-        let mut from = after.map_or_else(|| format!("{prefix} "), behind);
+        let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
         let (pk, sk) = REGISTRY_INDEX.key;
-        while repositories.len() < most {
+        while repositories.len() < most && from <= to {
             let query = self.client.query().table_name(&self.name).index_name(REGISTRY_INDEX.name);
             let query = query
                 .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
@@ -139,13 +139,17 @@ impl Table {
                 .expression_attribute_names("#sk", sk)
                 .expression_attribute_values(":pk", AttributeValue::S(registry.to_string()))
                 .expression_attribute_values(":from", AttributeValue::S(from))
-                .expression_attribute_values(":to", AttributeValue::S(format!("{prefix}~")))
+                .expression_attribute_values(":to", AttributeValue::S(to.clone()))
                 .limit(1)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let output = query.send().await.map_err(|error| self.unread(&registry.to_string(), error))?;
             self.read(output.consumed_capacity());
             let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
             let repository = self.decode(item, item::read_evidence)?.0.image.repository;
+            // Who says more than a name may have means no repository.
+            if !repository.as_str().starts_with(prefix) {
+                break;
+            }
             from = behind(&repository);
             repositories.push(repository);
         }

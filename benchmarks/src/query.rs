@@ -1,0 +1,145 @@
+//! What answers take: the lineage of one image, in a small table and in a large one; and what the page loads first.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use aws::{
+    registry::{Registries, Roles},
+    table::Table,
+};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use cli::embedded::Embedded;
+use domain::breaker::Limits;
+use jiff::Timestamp;
+use mirror::{Mirror, Mode};
+use query::api::{self, Query};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{
+    Error,
+    cost::fill,
+    events::{REPLICAS, SOURCE, delete, digest, push, replicate},
+    report::Report,
+};
+
+/// The image that is asked for.
+const IMAGE: u32 = 5;
+
+/// How many facts are known of it.
+const FACTS: u32 = 50;
+
+/// How often it is asked for: in each table in turn, so that whatever else the machine does hurts both.
+const ASKED: usize = 4_000;
+
+/// No slower than this in the large table.
+const SLOWER: f64 = 1.0 / 1.2;
+
+/// The page's first load, compressed, in kB.
+const FIRST_LOAD: f64 = 150.0;
+
+pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
+    let (few, many) = (Served::with(100).await?, Served::with(images).await?);
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    let path = format!("/v1/lineage?image=team/app@{}", digest(IMAGE));
+    for round in 0..ASKED + ASKED / 10 {
+        let (one, other) = (few.ask(&path, false).await?, many.ask(&path, false).await?);
+        if round >= ASKED / 10 {
+            small.push(one.0);
+            large.push(other.0);
+        }
+    }
+    let answer: Value = serde_json::from_slice(&many.ask(&path, false).await?.1)?;
+    let length = |list: &str| answer.pointer(&format!("/images/0/{list}")).and_then(Value::as_array).map(Vec::len);
+    if (length("registries"), length("timeline")) != (Some(4), Some(FACTS as usize)) {
+        return Err(format!("another image than was meant: {answer}").into());
+    }
+    for (name, percent) in [("p50", 50), ("p99", 99)] {
+        let what =
+            format!("lineage of an image with 3 replicas and {FACTS} facts, {name}, with {images} images beside 100");
+        let (few, many) = (percentile(&mut small, percent), percentile(&mut large, percent));
+        report.beside(&what, "ms", many, few, SLOWER);
+    }
+    let mut bytes = 0;
+    for path in ["/", "/style.css", "/app.js", "/v1/overview", "/v1/lag"] {
+        bytes += many.ask(path, true).await?.1.len();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
+    let kilobytes = bytes as f64 / 1_000.0;
+    report.alone("the page's first load, compressed", "kB", kilobytes, Some(FIRST_LOAD));
+    Ok(())
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> f64 {
+    times.sort_unstable();
+    let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
+    times.get(place).copied().unwrap_or_default().as_secs_f64() * 1_000.0
+}
+
+/// A table, and what answers from it.
+struct Served {
+    router: Router,
+    _embedded: Embedded,
+}
+
+impl Served {
+    /// Of so many images, one of them with a history.
+    async fn with(images: u32) -> Result<Self, Error> {
+        let embedded = Embedded::open(None).await?;
+        let client = embedded.client().await;
+        let table = Table::new(client.clone(), "query");
+        table.create().await?;
+        fill(&table, (0..images).map(|n| push(n, &format!("v{n}"), n)).collect()).await?;
+        let third = "444455556666/eu-central-1";
+        let [first, second] = REPLICAS;
+        let mut history: Vec<_> = [first, second, third].map(|to| replicate(to, IMAGE, "v5", 60)).into();
+        let mut second = 100;
+        // The push and three copies are known.
+        while history.len() + 1 < FACTS as usize {
+            history.push(push(IMAGE, &format!("build-{second}"), second));
+            if history.len() + 1 < FACTS as usize {
+                history.push(delete(SOURCE, IMAGE, &format!("build-{second}"), second + 1));
+            }
+            second += 2;
+        }
+        fill(&table, history).await?;
+        let sdk = aws_config::SdkConfig::builder().build();
+        let query = Query {
+            table,
+            mirror: Box::new(move |policy| Mirror {
+                table: Table::new(client.clone(), "query"),
+                registries: Registries::new(sdk.clone(), Roles::default()),
+                policy: Ok(policy),
+                mode: Mode::Observe,
+                limits: Limits::default(),
+                known: BTreeSet::new(),
+                name: "benchmark".to_owned(),
+            }),
+            clock: Box::new(Timestamp::now),
+        };
+        Ok(Self { router: api::router(query), _embedded: embedded })
+    }
+
+    /// Asks once: how long it took, and the answer.
+    async fn ask(&self, path: &str, compressed: bool) -> Result<(Duration, Vec<u8>), Error> {
+        let mut request = Request::get(path);
+        if compressed {
+            request = request.header(header::ACCEPT_ENCODING, "gzip");
+        }
+        let request = request.body(Body::empty())?;
+        let started = Instant::now();
+        let answer = self.router.clone().oneshot(request).await?;
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await?.to_vec();
+        if status != StatusCode::OK {
+            return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&body)).into());
+        }
+        Ok((started.elapsed(), body))
+    }
+}

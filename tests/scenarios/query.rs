@@ -1,0 +1,402 @@
+//! Questions over HTTP: what is answered, part by part; what is refused, and that it changes nothing.
+
+use std::collections::BTreeSet;
+
+use aws::{
+    registry::{Registries, Roles},
+    table::Part,
+};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+};
+use domain::{
+    breaker::Limits,
+    deletion::{Deletion, Status, Wanted},
+    image::{Image, Registry},
+};
+use jiff::Timestamp;
+use mirror::{Mirror, Mode};
+use query::api::{self, Query, caller::Caller};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate},
+    store::Store,
+};
+
+/// Somebody who asks.
+struct Asking {
+    store: Store,
+    router: Router,
+}
+
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answered {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+const NOBODY: Caller = Caller { name: None, may_change: false };
+
+fn operator() -> Caller {
+    Caller { name: Some("arn:aws:sts::111122223333:assumed-role/platform/dana".to_owned()), may_change: true }
+}
+
+impl Asking {
+    async fn new(caller: Caller) -> Self {
+        let store = Store::new().await;
+        let table = store.through(store.client.config().to_builder());
+        let sdk = aws_config::SdkConfig::builder().build();
+        let client = store.client.clone();
+        let query = Query {
+            table,
+            mirror: Box::new(move |policy| Mirror {
+                table: aws::table::Table::new(client.clone(), "none"),
+                registries: Registries::new(sdk.clone(), Roles::default()),
+                policy: Ok(policy),
+                mode: Mode::Observe,
+                limits: Limits::default(),
+                known: BTreeSet::new(),
+                name: "test".to_owned(),
+            }),
+            clock: Box::new(|| at(3_599).parse().unwrap()),
+        };
+        let router = api::router(query).layer(axum::Extension(caller));
+        Self { store, router }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answered {
+        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        Answered { status: head.status, headers: head.headers, text }
+    }
+
+    async fn get(&self, path: &str) -> Answered {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answered {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.ask(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// All parts of a list.
+    async fn all(&self, path: &str, list: &str) -> Vec<Value> {
+        let (mut entries, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let answer = self.get(&format!("{path}{cursor}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+            let mut answer = answer.json();
+            entries.append(answer[list].as_array_mut().unwrap());
+            match answer["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return entries,
+            }
+        }
+    }
+
+    /// A deletion that waits for its time.
+    async fn deletion(&self, letter: char, registry: &str, since: u32) -> Deletion {
+        let wanted = Wanted { registry: registry.parse().unwrap(), tag: None, since: at(since).parse().unwrap() };
+        let source: Registry = IRELAND.parse().unwrap();
+        let image: Image = image(letter).parse().unwrap();
+        let mut deletion = Deletion::open(None, &image, &source, wanted, at(since).parse().unwrap()).unwrap();
+        self.store.table.put_deletion(&mut deletion).await.unwrap();
+        deletion
+    }
+}
+
+/// Letters that digests are made of.
+const LETTERS: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+#[tokio::test]
+async fn parts_of_a_list_are_together_the_list() {
+    let asking = Asking::new(NOBODY).await;
+    let mut events = Vec::new();
+    for (place, letter) in (0..).zip(LETTERS) {
+        events.push(push(IRELAND, letter, Some(&format!("v{place}")), place));
+        // Half of the images are in one registry only, and one of them at its destination only.
+        if place % 2 == 0 {
+            events.push(replicate(IRELAND, TOKYO, letter, Some(&format!("v{place}")), 60 + place));
+        }
+    }
+    events.push(replicate(IRELAND, VIRGINIA, '9', Some("elsewhere"), 10));
+    for letter in ['a', 'c', 'e'] {
+        events.push(delete(IRELAND, letter, None, 600));
+    }
+    assert!(asking.store.deliver(&events).await.is_empty());
+    for limit in 1..9 {
+        let images = asking.all(&format!("/v1/images?repository=team/app&limit={limit}"), "images").await;
+        let digests: Vec<_> = images.iter().map(|image| image["digest"].as_str().unwrap().to_owned()).collect();
+        let mut expected: Vec<_> = LETTERS.into_iter().chain(['9']).map(digest).collect();
+        expected.sort();
+        assert_eq!(BTreeSet::from_iter(&digests), BTreeSet::from_iter(&expected), "by {limit}");
+        assert_eq!(digests.len(), expected.len(), "by {limit}");
+        let found = asking.all(&format!("/v1/repositories?prefix=team&limit={limit}"), "repositories").await;
+        assert_eq!(found, [json!({"repository": "team/app", "registries": [IRELAND, VIRGINIA, TOKYO]})]);
+    }
+    let orphans = asking.all("/v1/orphans?repository=team/app", "orphans").await;
+    let digests: Vec<_> = orphans.iter().map(|orphan| orphan["digest"].as_str().unwrap()).collect();
+    assert_eq!(digests, ['a', 'c', 'e'].map(digest));
+    // A part of the orphans is of those that were looked at, however few that are.
+    let (tokyo, mut after, mut parts) = (TOKYO.parse().unwrap(), None, Vec::new());
+    loop {
+        let part = Part { repository: None, after: after.as_ref(), most: 1 };
+        let (orphans, walked) = asking.store.table.orphans(&tokyo, part).await.unwrap();
+        assert_eq!(walked.images, usize::from(walked.next.is_some()));
+        parts.extend(orphans.into_iter().map(|lineage| lineage.image.digest.to_string()));
+        after = walked.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(parts, ['a', 'c', 'e'].map(digest));
+}
+
+#[tokio::test]
+async fn deletions_come_by_status_and_source_each_once() {
+    let asking = Asking::new(NOBODY).await;
+    assert!(asking.store.deliver(&[push(IRELAND, 'a', None, 0)]).await.is_empty());
+    for (place, letter) in (0..).zip(LETTERS) {
+        // Three of them changed at the same time.
+        let mut deletion = asking.deletion(letter, TOKYO, 100 + place / 3).await;
+        if letter > 'd' {
+            deletion.status = Status::Done;
+            assert_eq!(asking.store.table.put_deletion(&mut deletion).await.unwrap(), aws::table::Stored::New);
+        }
+    }
+    for limit in 1..8 {
+        let all = asking.all(&format!("/v1/deletions?limit={limit}&status=done,pending"), "deletions").await;
+        let told: Vec<_> =
+            all.iter().map(|one| (one["status"].as_str().unwrap(), one["digest"].as_str().unwrap())).collect();
+        assert_eq!(told.len(), 6, "by {limit}: {told:?}");
+        assert_eq!(BTreeSet::from_iter(&told).len(), 6, "by {limit}");
+        assert!(told.is_sorted_by_key(|(status, _)| *status == "done"), "by {limit}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_found_by_everything_that_names_it() {
+    let asking = Asking::new(NOBODY).await;
+    let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'a', Some("v1"), 42)];
+    assert!(asking.store.deliver(&events).await.is_empty());
+    let found = async |text: &str| asking.get(&format!("/v1/search?q={text}")).await.json();
+    let image = json!([{"repository": "team/app", "digest": digest('a')}]);
+    assert_eq!(found("team").await["repositories"], json!(["team/app"]));
+    assert_eq!(found("team/app:v1").await["tags"], json!(["team/app:v1"]));
+    assert_eq!(found("team/app:v2").await["tags"], json!([]));
+    for text in ["aaaa", "sha256:aaaa", "team/app@sha256:aaaa", &digest('a'), &format!("team/app@{}", digest('a'))] {
+        assert_eq!(found(text).await["images"], image, "{text}");
+    }
+    assert_eq!(found("other@sha256:aaaa").await["images"], json!([]));
+    assert_eq!(asking.get("/v1/repositories?prefix=team/app@sha256").await.json()["repositories"], json!([]));
+    let lineage = asking.get("/v1/lineage?image=team/app:v1").await.json();
+    assert_eq!(lineage["images"][0]["registries"][1]["replicated_from"][0]["lag_seconds"], 42);
+    let graph = async |format: &str| asking.get(&format!("/v1/graph?image=team/app:v1&format={format}")).await;
+    let edges = graph("json").await.json()["edges"].clone();
+    assert_eq!(edges[0]["kind"], "pushed");
+    assert_eq!((&edges[1]["kind"], &edges[1]["lag_seconds"]), (&json!("replicated"), &json!(42)));
+    insta::assert_snapshot!("dot", graph("dot").await.text);
+    insta::assert_snapshot!("mermaid", graph("mermaid").await.text);
+    let lag = asking.get("/v1/lag?since=30d").await.json();
+    assert_eq!((&lag["lanes"][0]["p50_seconds"], &lag["days"][0]["worst_seconds"]), (&json!(42), &json!(42)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem_and_changes_nothing() {
+    let asking = Asking::new(operator()).await;
+    assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
+    asking.deletion('a', TOKYO, 100).await;
+    let before = asking.store.dump().await;
+    let long = "x".repeat(10_000);
+    let forged = ["zzz", "e30", "bnVsbA", "eyJyZWdpc3RyeSI6IngifQ", &long];
+    let mut wrong = vec![
+        ("/v1/images?repository=no/such".to_owned(), 404),
+        ("/v1/lineage?image=no/such:v1".to_owned(), 404),
+        ("/v1/lineage?image=team/app@sha256:0".to_owned(), 400),
+        ("/v1/lineage?image=aaaaaaaa".to_owned(), 400),
+        ("/v1/lineage?image=team%2Fapp%00:v1".to_owned(), 400),
+        ("/v1/lineage".to_owned(), 400),
+        ("/v1/images?repository=UPPER".to_owned(), 400),
+        ("/v1/images?repository=team/app&limit=0".to_owned(), 400),
+        ("/v1/images?repository=team/app&limit=1001".to_owned(), 400),
+        ("/v1/images?repository=team/app&limit=-1".to_owned(), 400),
+        ("/v1/alerts?since=1000d".to_owned(), 400),
+        ("/v1/alerts?since=yesterday".to_owned(), 400),
+        ("/v1/deletions?status=deleted".to_owned(), 400),
+        ("/v1/graph?image=team/app:v1&format=svg".to_owned(), 400),
+        ("/v1/orphans?registry=somewhere".to_owned(), 400),
+        ("/v2/images".to_owned(), 404),
+        ("/v1/images/".to_owned(), 404),
+        ("/../etc/passwd".to_owned(), 404),
+    ];
+    for cursor in forged {
+        for list in
+            ["images?repository=team/app&", "alerts?", "orphans?", "drift?", "deletions?", "lag?", "repositories?"]
+        {
+            wrong.push((format!("/v1/{list}cursor={cursor}"), 400));
+        }
+    }
+    for (path, status) in &wrong {
+        problem(&asking.get(path).await, *status, path);
+    }
+    let exact = image('a');
+    let posts = [
+        ("/v1/deletions/hold", json!({}), 422),
+        ("/v1/deletions/hold", json!([]), 422),
+        ("/v1/deletions/hold", json!({"image": "team/app:v1"}), 422),
+        ("/v1/deletions/hold", json!({"image": exact, "everything": true}), 422),
+        ("/v1/deletions/hold", json!({"image": exact, "registry": VIRGINIA}), 404),
+        ("/v1/deletions/release", json!({"image": exact}), 409),
+        ("/v1/breakers/reset", json!({"source": "somewhere"}), 422),
+        ("/v1/breakers/reset", json!({"source": IRELAND, "allow": -1}), 422),
+        ("/v1/policy/preview", json!({"policy": "permit"}), 422),
+        ("/v1/deletions", json!({}), 405),
+        ("/v1/deletions/delete", json!({}), 404),
+    ];
+    for (path, body, status) in &posts {
+        problem(&asking.post(path, body).await, *status, &format!("{path} {body}"));
+    }
+    let policy = asking.post("/v1/policy/preview", &json!({"policy": "permit(principal)"})).await.json();
+    assert_eq!(policy["problems"][0]["line"], 1, "{policy}");
+    for verb in ["PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
+        let request = Request::builder().method(verb).uri("/v1/deletions").body(Body::empty()).unwrap();
+        problem(&asking.ask(request).await, 405, verb);
+    }
+    let json = |request: axum::http::request::Builder, body: Vec<u8>| {
+        request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap()
+    };
+    let hold = || Request::post("/v1/deletions/hold");
+    problem(&asking.ask(json(hold(), vec![b'['; 10_000_000])).await, 413, "10 MB");
+    problem(&asking.ask(json(hold(), vec![b'['; 200_000])).await, 422, "200 kB of brackets");
+    problem(&asking.ask(json(hold(), vec![0xff; 10])).await, 400, "no text");
+    let form = hold().header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    problem(&asking.ask(form.body(Body::from("image=x")).unwrap()).await, 415, "a form");
+    assert_eq!(asking.store.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_list_shows_nothing_that_was_not_asked_for() {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let asking = Asking::new(NOBODY).await;
+    let mut other = push(IRELAND, 'b', Some("v1"), 0);
+    other["detail"]["repository-name"] = "team/other".into();
+    assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0), other]).await.is_empty());
+    asking.deletion('a', TOKYO, 100).await;
+    let cursor = |place: Value| BASE64_URL_SAFE_NO_PAD.encode(place.to_string());
+    let earlier = json!({"repository": "aaa", "digest": digest('0')});
+    let later = json!({"repository": "zzz", "digest": digest('0')});
+    for image in [&earlier, &later] {
+        let path = format!("/v1/search?q=team/app@sha256:b&cursor={}", cursor(image.clone()));
+        assert_eq!(asking.get(&path).await.json()["images"], json!([]), "{path}");
+        let place = cursor(json!({"registry": IRELAND, "after": image}));
+        for list in ["orphans", "drift", "lag"] {
+            let answer = asking.get(&format!("/v1/{list}?repository=team/app&cursor={place}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{list}: {}", answer.text);
+            assert!(!answer.text.contains("team/other"), "{list}: {}", answer.text);
+        }
+        let deleted = json!({"status": "pending", "source": IRELAND, "after": {
+            "image": image, "registry": TOKYO, "tag": null, "changed_at": "1999-01-01T00:00:00Z",
+        }});
+        let answer = asking.get(&format!("/v1/deletions?cursor={}", cursor(deleted))).await;
+        assert_eq!((answer.status, answer.json()["deletions"].clone()), (StatusCode::OK, json!([])), "{}", answer.text);
+    }
+    for (prefix, after) in [("team", "zzz"), ("zzz", "aaa")] {
+        let answer = asking.get(&format!("/v1/repositories?prefix={prefix}&cursor={}", cursor(json!(after)))).await;
+        assert_eq!((answer.status, answer.json()["repositories"].clone()), (StatusCode::OK, json!([])));
+    }
+}
+
+fn problem(answer: &Answered, status: u16, asked: &str) {
+    let asked = asked.chars().take(200).collect::<String>();
+    assert_eq!(answer.status, status, "{asked}: {}", answer.text);
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json", "{asked}");
+    let problem = answer.json();
+    assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!("about:blank")), "{asked}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.is_empty() && !detail.contains('\n') && detail.len() <= 2_000, "{asked}: {detail}");
+}
+
+#[tokio::test]
+async fn who_may_not_change_anything_changes_nothing() {
+    let unnamed = Caller { name: None, may_change: true };
+    let reader = Caller { may_change: false, ..operator() };
+    for caller in [NOBODY, unnamed, reader] {
+        let asking = Asking::new(caller).await;
+        assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
+        asking.deletion('a', TOKYO, 100).await;
+        let before = asking.store.dump().await;
+        for did in ["hold", "release", "approve", "cancel"] {
+            problem(&asking.post(&format!("/v1/deletions/{did}"), &json!({"image": image('a')})).await, 403, did);
+        }
+        problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND})).await, 403, "reset");
+        assert_eq!(asking.get("/v1/overview").await.json()["may_change"], false);
+        assert_eq!(asking.store.dump().await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_changes_nothing() {
+    let asking = Asking::new(operator()).await;
+    asking.deletion('a', TOKYO, 100).await;
+    let before = asking.store.dump().await;
+    for (name, value) in
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+    {
+        let request = Request::post("/v1/deletions/cancel").header(name, value).header(header::HOST, "127.0.0.1:4568");
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let body = Body::from(json!({"image": image('a')}).to_string());
+        problem(&asking.ask(request.body(body).unwrap()).await, 403, value);
+    }
+    assert_eq!(asking.store.dump().await, before);
+}
+
+#[tokio::test]
+async fn what_an_operator_does_is_recorded_with_their_name() {
+    let asking = Asking::new(operator()).await;
+    for letter in ['a', 'b'] {
+        asking.deletion(letter, TOKYO, 100).await;
+        asking.deletion(letter, VIRGINIA, 100).await;
+    }
+    let held = asking.post("/v1/deletions/hold", &json!({"image": image('a'), "registry": TOKYO})).await;
+    assert_eq!(held.status, StatusCode::OK, "{}", held.text);
+    let stored = asking.store.table.dossier(&image('a').parse().unwrap()).await.unwrap().deletions;
+    let stands = |registry: &str| stored.iter().find(|one| one.registry.to_string() == registry).unwrap();
+    assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (Status::Held, Status::Pending));
+    let act = &stands(TOKYO).acts[0];
+    assert_eq!((act.by.as_str(), act.at), (operator().name.unwrap().as_str(), at(3_599).parse::<Timestamp>().unwrap()));
+    let released = asking.post("/v1/deletions/release", &json!({"image": image('a')})).await.json();
+    assert_eq!(released["deletions"].as_array().unwrap().len(), 1);
+    let cancelled = asking.post("/v1/deletions/cancel", &json!({"image": image('b')})).await.json();
+    assert_eq!(cancelled["deletions"][0]["status"], "kept");
+    assert_eq!(cancelled["deletions"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_same_answer_is_not_sent_twice_and_every_answer_is_guarded() {
+    let asking = Asking::new(NOBODY).await;
+    for path in ["/", "/app.js", "/style.css", "/v1/openapi.json", "/v1/overview", "/v1/search?q=x"] {
+        let first = asking.get(path).await;
+        assert_eq!(first.status, StatusCode::OK, "{path}");
+        assert!(first.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none'"));
+        assert_eq!(first.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let tag = first.headers[header::ETAG].to_str().unwrap();
+        for known in [tag.to_owned(), tag.replace("W/", ""), format!("\"x\", {tag}"), "*".to_owned()] {
+            let again =
+                asking.ask(Request::get(path).header("if-none-match", &known).body(Body::empty()).unwrap()).await;
+            assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path} {known}");
+            assert_eq!(again.headers[header::ETAG], tag);
+        }
+        let other = asking.ask(Request::get(path).header("if-none-match", "\"x\"").body(Body::empty()).unwrap()).await;
+        assert_eq!(other.status, StatusCode::OK, "{path}");
+    }
+}
