@@ -93,7 +93,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
         TableCommand::Images { repository } => {
-            print(format, &answer::images(table, repository, None, usize::MAX).await?)?
+            print(format, &answer::images(table, repository, None, usize::MAX).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {
             print(format, &answer::orphans(table, &Stretch::all_of(registry.as_ref(), repository.as_ref())).await?)?;
