@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use domain::alert::{Alert, Kind, Severity, State};
 
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
-use query::alerts::{Alerts, LagReport};
+use query::alerts::{Alerts, LagReport, Open};
 
 /// How soon a person should look, with its sign; what is over is quiet.
 fn severity(severity: Severity, state: State) -> String {
@@ -36,7 +36,7 @@ pub(crate) fn alert(alert: &Alert) -> String {
 impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
-        for incident in &self.open {
+        for Open { incident, .. } in &self.open {
             let since = format!("since {}", time(incident.opened_at));
             let what = coloured(AnsiColor::Red, format!("! {}", words(incident.kind)));
             let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };

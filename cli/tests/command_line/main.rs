@@ -5,6 +5,7 @@
 //! - `local`: registries on one machine, killed and restarted; the demo.
 //! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
 //! - `watch`: alerts and lag, against registries in the same process.
+//! - `serve`: the page on this machine: who gets in, and what they may do.
 //! - `mistakes`: one clear line and a next step, never a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
@@ -16,4 +17,5 @@ mod files;
 mod local;
 mod mirror;
 mod mistakes;
+mod serve;
 mod watch;

@@ -18,6 +18,7 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
         &["history", "shop/api:v9"],
         &["history", "shop/api:latest", "--registry", "999999999999/eu-west-1"],
         &["images", "shop/web"],
+        &["images", "shop/api", "--format", "dot"],
         &["ingest", "no/such/file.json"],
         &["ingest", damaged.as_str()],
         &["ingest", "."],

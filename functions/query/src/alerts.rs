@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws::table::{self, Table};
 use domain::{
-    alert::{Alert, Incident, Kind},
+    alert::{Alert, Incident, Kind, Severity},
     expectation::PATIENCE,
     image::{Image, Registry, Tag},
     lag::{Distribution, Lane},
@@ -23,13 +23,25 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alerts {
     /// Trouble that lasts, the newest first.
-    pub open: Vec<Incident>,
+    pub open: Vec<Open>,
     /// What was told, the newest first.
     pub told: Vec<Alert>,
     /// Where the list of what was told goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next: Option<Cursor<Told>>,
+}
+
+/// Trouble that lasts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Open {
+    /// What.
+    #[serde(flatten)]
+    pub incident: Incident,
+    /// How soon a person should look.
+    pub severity: Severity,
+    /// What to do next.
+    pub next: String,
 }
 
 /// An alert in the list of what was told.
@@ -52,11 +64,15 @@ pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Times
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn incidents(table: &Table) -> Result<Vec<Incident>, table::Error> {
+pub async fn incidents(table: &Table) -> Result<Vec<Open>, table::Error> {
     let mut incidents = table.incidents().await?;
     incidents.retain(|incident| incident.open > 0);
     incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
-    Ok(incidents)
+    let open = |incident: Incident| {
+        let (severity, next) = (incident.kind.severity(), incident.next());
+        Open { incident, severity, next }
+    };
+    Ok(incidents.into_iter().map(open).collect())
 }
 
 /// What was told in a time until now, the newest first: after another alert, so many at most. And after which one the list

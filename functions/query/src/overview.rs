@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use aws::table::{self, Table, Work};
-use domain::{alert::Incident, deletion::Status, drift::Drifts, image::Registry};
+use domain::{deletion::Status, drift::Drifts, image::Registry};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    alerts::{self, Late},
+    alerts::{self, Late, Open},
     deletions::{self, BreakerStatus},
 };
 
@@ -26,7 +26,7 @@ pub struct Overview {
     /// Every registry that any event told of.
     pub registries: Vec<RegistryOverview>,
     /// The trouble that lasts, the newest first.
-    pub open: Vec<Incident>,
+    pub open: Vec<Open>,
     /// Copies that something is wrong with now, the oldest first: some of them, if there are many.
     pub late: Vec<Late>,
     /// How many deletions are not over, by status.

@@ -414,6 +414,16 @@ impl Incident {
         Some(self.alert(state, now))
     }
 
+    fn subject(&self) -> String {
+        format!("{} to {}", self.source, self.destination)
+    }
+
+    /// What to do next about it.
+    #[must_use]
+    pub fn next(&self) -> String {
+        self.kind.next(&self.subject())
+    }
+
     /// How long after the last alert the next one comes.
     fn pause(&self) -> SignedDuration {
         let doubled = 1_i32.checked_shl(self.told.saturating_sub(1)).and_then(|times| REMIND.checked_mul(times));
@@ -422,12 +432,12 @@ impl Incident {
 
     fn alert(&self, state: State, now: Timestamp) -> Alert {
         let Self { kind, source, destination, .. } = self;
-        let subject = format!("{source} to {destination}");
+        let subject = self.subject();
         let opened = self.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ");
         let incident = format!("{opened}/{}/{source}/{destination}", kind.word());
         let (message, next) = match state {
             State::Resolved => (self.summary(), "nothing".to_owned()),
-            State::Told | State::Opened | State::Open => (self.news(), kind.next(&subject)),
+            State::Told | State::Opened | State::Open => (self.news(), self.next()),
         };
         Alert {
             id: format!("{incident}/{}", self.told.saturating_add(1)),
