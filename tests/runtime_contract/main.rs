@@ -347,6 +347,7 @@ fn function_url(method: &str, path: &str, query: &str, arn: Option<&str>, body: 
 async fn query_answers_through_a_function_url_and_knows_its_caller() {
     let local =
         Local::start(LocalSettings { speed: 0.0, now: Timestamp::now(), ..LocalSettings::default() }).await.unwrap();
+    local.table.list_registry(&"111122223333/eu-west-1".parse().unwrap()).await.unwrap();
     let endpoint = local.endpoint.clone();
     let answered = tokio::task::spawn_blocking(move || {
         let environment =

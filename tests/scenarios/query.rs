@@ -259,6 +259,7 @@ async fn what_cannot_be_read_is_a_problem_and_changes_nothing() {
         ("/v1/deletions/release", json!({"image": exact}), 409),
         ("/v1/breakers/reset", json!({"source": "somewhere"}), 422),
         ("/v1/breakers/reset", json!({"source": IRELAND, "allow": -1}), 422),
+        ("/v1/breakers/reset", json!({"source": VIRGINIA}), 404),
         ("/v1/policy/preview", json!({"policy": "permit"}), 422),
         ("/v1/deletions", json!({}), 405),
         ("/v1/deletions/delete", json!({}), 404),

@@ -36,7 +36,8 @@ impl Running {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
-        write!(stream, "{request} HTTP/1.1\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
+        write!(stream, "{request} HTTP/1.1\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -82,8 +83,7 @@ fn nothing_can_be_changed_unless_that_was_said() {
     for (arguments, expected, reset) in [(&[][..], 403, false), (&["--allow-changes"], 200, true)] {
         let serve = Running::start(&user, arguments);
         let key = format!("Bearer {}", serve.key);
-        let headers =
-            [("host", serve.host.as_str()), ("authorization", &key), ("content-type", "application/json")];
+        let headers = [("host", serve.host.as_str()), ("authorization", &key), ("content-type", "application/json")];
         let (status, answer) = serve.ask("POST /v1/breakers/reset", &headers, body);
         assert_eq!(status, expected, "{answer}");
         serve.end();

@@ -60,6 +60,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
                        refused unless the caller may change anything.",
     ),
     servers((url = "/")),
+    // Every operation may answer one; the rest is found by their answers.
+    components(schemas(Problem, policy::Problem)),
     tags(
         (name = "images", description = "Where images are, and were"),
         (name = "replication", description = "What is late, missing, left over"),

@@ -230,7 +230,7 @@ pub struct WasReset {
 /// Closes a breaker, and lets everything that it holds be judged again.
 ///
 /// # Errors
-/// When the table cannot be read or written.
+/// When the registry is not known, or the table cannot be read or written.
 pub async fn reset(
     table: &Table,
     source: &Registry,
@@ -238,6 +238,9 @@ pub async fn reset(
     by: &str,
     now: Timestamp,
 ) -> Result<WasReset, Error> {
+    if !table.registries().await?.contains(source) {
+        return Err(Error::UnknownRegistry { registry: source.clone() });
+    }
     if table.reset_breaker(source, by, allow, now).await? == Stored::Known {
         return Err(Error::Changed { what: format!("the breaker of {source}") });
     }

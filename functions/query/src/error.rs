@@ -64,6 +64,12 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// No event ever told of the registry.
+    #[error("registry `{registry}` is not known")]
+    UnknownRegistry {
+        /// The registry.
+        registry: Registry,
+    },
     /// The image is not a replica there.
     #[error("`{image}` is not known as a replica in `{registry}`")]
     NoReplica {
@@ -102,6 +108,7 @@ impl Error {
             Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
             Self::Impossible(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
             Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
+            Self::UnknownRegistry { .. } => "check the account and the region".into(),
             Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
         })
     }

@@ -47,6 +47,7 @@ pub struct Alert {
     pub destination: Option<Registry>,
     /// One of the images.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::image::PossibleImage))]
     pub image: Option<Image>,
     /// How many images since it began, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

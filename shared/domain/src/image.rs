@@ -28,11 +28,11 @@ impl Malformed {
 
 /// Declares a string that follows a grammar, with the conversions every such type needs.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $follows:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $pattern:literal, $follows:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(pattern = $pattern))]
         pub struct $name(String);
 
         impl $name {
@@ -77,6 +77,7 @@ macro_rules! text {
 text! {
     /// A registry: one account in one region, written `111122223333/eu-west-1`.
     Registry, "a registry", "expected a 12-digit account, `/` and a region, as in `111122223333/eu-west-1`",
+    r"^[0-9]{12}/[a-z]+(-[a-z]+)+-[0-9]+$",
     |text| {
         let Some((account, region)) = text.split_once('/') else { return false };
         let mut parts = region.split('-');
@@ -119,6 +120,7 @@ text! {
     /// Grammar: `repositoryName` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html),
     /// without its rules on where separators may stand.
     RepositoryName, "a repository name", "expected 2 to 256 of `a-z 0-9 . _ - /`, starting with a letter or a digit",
+    r"^[a-z0-9][a-z0-9._/-]{1,255}$",
     |text| {
         (2..=256).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -133,6 +135,7 @@ text! {
     /// without the rule that SHA-256 has exactly 64 hexadecimal characters: AWS's own sample events break it. Whoever
     /// acts on a digest, rather than records it, must check that first.
     Digest, "a digest", "expected an algorithm, `:` and the encoded hash, as in `sha256:7f5b…`",
+    r"^[a-z0-9+._-]+:[A-Za-z0-9=_-]+$",
     |text| {
         let Some((algorithm, encoded)) = text.split_once(':') else { return false };
         text.len() <= 256
@@ -163,6 +166,7 @@ text! {
     /// Grammar: [OCI distribution spec, "Pulling manifests"](https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests);
     /// length: `imageTag` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageIdentifier.html).
     Tag, "an image tag", "expected 1 to 300 of `A-Z a-z 0-9 . _ -`",
+    r"^[A-Za-z0-9._-]{1,300}$",
     |text| {
         (1..=300).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     }
@@ -176,6 +180,17 @@ pub struct Image {
     pub repository: RepositoryName,
     /// The manifest, the same in every registry.
     pub digest: Digest,
+}
+
+/// How an image describes itself where there may be none.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) struct PossibleImage {
+    /// The repository, the same in every registry.
+    repository: Option<RepositoryName>,
+    /// The manifest, the same in every registry.
+    digest: Option<Digest>,
 }
 
 impl fmt::Display for Image {

@@ -77,6 +77,7 @@ impl From<Error> for Problem {
             | Error::UnknownTag { .. }
             | Error::PastTag { .. }
             | Error::NoDeletion { .. }
+            | Error::UnknownRegistry { .. }
             | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
             Error::Ambiguous { .. } | Error::Impossible(_) | Error::Changed { .. } => StatusCode::CONFLICT,
         };

@@ -54,6 +54,9 @@ const PREVIEWED: usize = 100;
 /// How much of a timeline is told: the newest.
 const HAPPENINGS: usize = 1_000;
 
+/// A host, a repository, a tag: each has at most 300 characters, and nobody looks for all of all.
+const LONGEST_TEXT: usize = 512;
+
 /// Nobody asks further back.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 
@@ -121,6 +124,12 @@ fn days(days: i64) -> Since {
     Since(SignedDuration::from_hours(24 * days))
 }
 
+/// A text that is no longer than any name.
+fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.chars().count() > LONGEST_TEXT { Err(D::Error::custom("it is too long")) } else { Ok(text) }
+}
+
 /// A text that names something, parsed where it is read.
 fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
     deserializer: D,
@@ -144,6 +153,7 @@ async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<
 #[into_params(parameter_in = Query)]
 struct SearchParameters {
     /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; also with a host name.
+    #[serde(deserialize_with = "short")]
     #[param(max_length = 512)]
     q: String,
     /// `next` of the answer before.
@@ -161,8 +171,8 @@ async fn search(State(query): State<Arc<Query>>, Parameters(asked): Parameters<S
 #[into_params(parameter_in = Query)]
 struct RepositoriesParameters {
     /// The beginning of their names.
-    #[serde(default)]
-    #[param(max_length = 256)]
+    #[serde(default, deserialize_with = "short")]
+    #[param(max_length = 512)]
     prefix: String,
     /// How many at a time.
     #[serde(default)]
@@ -189,7 +199,7 @@ async fn repositories(
 #[into_params(parameter_in = Query)]
 struct ImagesParameters {
     /// The repository, such as `team/app`.
-    #[param(value_type = String)]
+    #[param(example = "team/app")]
     repository: RepositoryName,
     /// How many at a time.
     #[serde(default)]
@@ -212,7 +222,7 @@ async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<I
 struct ImageParameters {
     /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
     #[serde(deserialize_with = "parsed")]
-    #[param(value_type = String)]
+    #[param(value_type = String, example = "team/app:v1")]
     image: Reference,
 }
 
@@ -251,7 +261,7 @@ enum GraphFormat {
 struct GraphParameters {
     /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
     #[serde(deserialize_with = "parsed")]
-    #[param(value_type = String)]
+    #[param(value_type = String, example = "team/app:v1")]
     image: Reference,
     /// JSON, Graphviz's DOT, or Mermaid's.
     #[serde(default)]
@@ -286,10 +296,9 @@ async fn graph(
 struct HistoryParameters {
     /// `REPO:TAG`, also with the registry's host name.
     #[serde(deserialize_with = "parsed")]
-    #[param(value_type = String)]
+    #[param(value_type = String, example = "team/app:v1")]
     tag: TagReference,
     /// Only this registry, as in `111122223333/eu-west-1`.
-    #[param(value_type = Option<String>)]
     registry: Option<Registry>,
 }
 
@@ -332,10 +341,8 @@ struct LagParameters {
     #[param(value_type = Option<String>, default = "30d")]
     since: Option<Since>,
     /// Only at this destination, as in `111122223333/us-east-1`.
-    #[param(value_type = Option<String>)]
     destination: Option<Registry>,
     /// Only of this repository.
-    #[param(value_type = Option<String>)]
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
@@ -360,7 +367,6 @@ async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagP
 #[into_params(parameter_in = Query)]
 struct DriftParameters {
     /// Only of this repository.
-    #[param(value_type = Option<String>)]
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
@@ -379,10 +385,8 @@ async fn drift(State(query): State<Arc<Query>>, Parameters(asked): Parameters<Dr
 #[into_params(parameter_in = Query)]
 struct OrphansParameters {
     /// Only in this registry, as in `111122223333/us-east-1`.
-    #[param(value_type = Option<String>)]
     registry: Option<Registry>,
     /// Only of this repository.
-    #[param(value_type = Option<String>)]
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
@@ -407,7 +411,6 @@ struct DeletionsParameters {
     #[param(value_type = Option<String>, example = "pending,held")]
     status: Option<String>,
     /// Only from this source, as in `111122223333/eu-west-1`.
-    #[param(value_type = Option<String>)]
     source: Option<Registry>,
     /// Only those that changed in this time, as in `12h` or `30d`.
     #[param(value_type = Option<String>, default = "30d")]
@@ -510,7 +513,6 @@ async fn cancel(
 #[into_params(parameter_in = Query)]
 struct BreakersParameters {
     /// Only of this source, as in `111122223333/eu-west-1`.
-    #[param(value_type = Option<String>)]
     source: Option<Registry>,
 }
 
@@ -530,6 +532,7 @@ struct ResetRequest {
     /// The source whose deletions it stops.
     source: Registry,
     /// So many images may go in the next window, whatever the limits say.
+    #[schema(value_type = Option<u64>, maximum = 4294967295u64)]
     allow: Option<u32>,
 }
 
@@ -549,6 +552,7 @@ async fn reset(
 #[serde(deny_unknown_fields)]
 struct PreviewRequest {
     /// The text of the policy, in Cedar.
+    #[schema(example = "@id(\"all\") permit (principal, action, resource);")]
     policy: String,
     /// Deletions that happened in this time, as in `12h` or `30d` (the default); orphans of any age.
     #[schema(value_type = Option<String>)]
