@@ -20,3 +20,6 @@ pub mod reference;
 pub mod search;
 pub mod time;
 pub mod walk;
+
+/// How much is read from the table at a time.
+const READS_AT_A_TIME: usize = 16;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use aws::table::{self, Table, Work};
 use domain::{deletion::Status, drift::Drifts, image::Registry};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    READS_AT_A_TIME,
     alerts::{self, Late, Open},
     deletions::{self, BreakerStatus},
 };
@@ -70,14 +72,19 @@ const MOST_LATE: usize = 100;
 /// When the table cannot be read.
 pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, table::Error> {
     let (registries, mut runs) = futures::try_join!(table.registries(), table.runs())?;
-    let (mut counts, mut at_least) = (BTreeMap::new(), false);
-    for status in deletions::Wanted::not_over() {
-        let count = counts.entry(status).or_default();
-        for source in &registries {
-            let counted = table.count_deletions(status, source, MOST_COUNTED).await?;
-            at_least |= counted >= MOST_COUNTED;
-            *count += counted;
-        }
+    let statuses = deletions::Wanted::not_over();
+    let groups: Vec<_> =
+        statuses.iter().flat_map(|status| registries.iter().map(|source| (*status, source.clone()))).collect();
+    let mut counting = stream::iter(groups)
+        .map(|(status, source)| async move {
+            table.count_deletions(status, &source, MOST_COUNTED).await.map(|count| (status, count))
+        })
+        .buffer_unordered(READS_AT_A_TIME);
+    let mut counts: BTreeMap<Status, usize> = statuses.into_iter().map(|status| (status, 0)).collect();
+    let mut at_least = false;
+    while let Some((status, count)) = counting.try_next().await? {
+        at_least |= count >= MOST_COUNTED;
+        *counts.entry(status).or_default() += count;
     }
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
     let (next_due, breakers) = futures::try_join!(table.next_due(Work::Mirror), deletions::breakers(table, None, now))?;

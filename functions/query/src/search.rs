@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use aws::table::{self, Part, Table};
 use domain::image::{Image, Registry, RepositoryName};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{cursor::Cursor, reference::Reference};
+use crate::{READS_AT_A_TIME, cursor::Cursor, reference::Reference};
 
 /// What was found.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -91,9 +92,14 @@ pub async fn repositories(
     after: Option<&RepositoryName>,
     most: usize,
 ) -> Result<(Vec<KnownRepository>, bool), table::Error> {
+    let found = stream::iter(table.registries().await?).map(|registry| async move {
+        let repositories = table.repositories(&registry, prefix, after, most.saturating_add(1)).await;
+        repositories.map(|repositories| (registry, repositories))
+    });
+    let mut found = found.buffered(READS_AT_A_TIME);
     let mut all: Vec<KnownRepository> = Vec::new();
-    for registry in table.registries().await? {
-        for repository in table.repositories(&registry, prefix, after, most.saturating_add(1)).await? {
+    while let Some((registry, repositories)) = found.try_next().await? {
+        for repository in repositories {
             match all.iter_mut().find(|known| known.repository == repository) {
                 Some(known) => _ = known.registries.insert(registry.clone()),
                 None => all.push(KnownRepository { repository, registries: [registry.clone()].into() }),
