@@ -246,16 +246,19 @@ const clock = {
     this.read = read;
   },
 
+  get speed() {
+    return this.speeds.length > 0 ? Math.max(0, Math.min(...this.speeds)) : 1;
+  },
+
   now() {
     if (!this.read) return Date.now();
-    const speed = this.speeds.length > 0 ? Math.max(0, Math.min(...this.speeds)) : 1;
-    return this.read.server + (performance.now() - this.read.here) * speed;
+    return this.read.server + (performance.now() - this.read.here) * this.speed;
   },
 };
 
 const secondsSince = (at) => (clock.now() - Date.parse(at)) / 1_000;
 const ago = (at) => `${duration(secondsSince(at))} ago`;
-const dueIn = (due) => (secondsSince(due) >= 0 ? 'due now' : `due in ${duration(-secondsSince(due))}`);
+const dueIn = (due) => (secondsSince(due) > -1 ? 'due now' : `due in ${duration(-secondsSince(due))}`);
 
 const when = (at) => h('time', { datetime: at, title: ago(at) }, time(at));
 const age = (at) => h('time.age', { datetime: at, title: time(at), 'data-ago': at }, ago(at));
@@ -1062,6 +1065,8 @@ const LAG_TICKS = [
   [86_400, '1 d'],
   [604_800, '7 d'],
 ];
+// The height of a label, in pixels.
+const LABEL = 14;
 const PERCENTILES = [
   ['p50_seconds', 'p50'],
   ['p90_seconds', 'p90'],
@@ -1076,8 +1081,10 @@ function lagPicture({ days, threshold_seconds: threshold }) {
   const low = Math.max(1, Math.min(...values) / 1.5);
   const high = Math.max(threshold, ...values) * 1.6;
   const first = Date.parse(days[0].day);
-  const span = Math.max(1, Date.parse(days.at(-1).day) - first);
-  const x = (day) => area.left + ((area.right - area.left) * (Date.parse(day) - first)) / span;
+  const span = Date.parse(days.at(-1).day) - first;
+  // A single day is in the middle.
+  const share = (day) => (span > 0 ? (Date.parse(day) - first) / span : 0.5);
+  const x = (day) => area.left + (area.right - area.left) * share(day);
   const y = (seconds) =>
     area.bottom - ((area.bottom - area.top) * Math.log(Math.max(low, seconds) / low)) / Math.log(high / low);
   const ticks = LAG_TICKS.filter(([seconds]) => seconds >= low && seconds <= high);
@@ -1115,7 +1122,8 @@ function lagPicture({ days, threshold_seconds: threshold }) {
       s('path', { d: `M${area.left} ${y(threshold)}H${area.right}` }),
       s('text', { x: area.left + 6, y: y(threshold) - 6 }, `late after ${threshold / 60} min`),
     ),
-    PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y, area)),
+    percentileLabels(days.at(-1), y, area),
+    PERCENTILES.map(([name, text]) => percentileLine(days, name, text, x, y)),
   );
 }
 
@@ -1134,9 +1142,18 @@ function dayTicks(days, x, area) {
     .filter((day) => x(day) < area.right + 20);
 }
 
-function percentileLine(days, name, text, x, y, area) {
+// Each where its line ends, and no two on top of each other: p50 is lowest, and all stay in the picture.
+function percentileLabels(day, y, area) {
+  let below = area.bottom + LABEL;
+  return PERCENTILES.map(([name, text], at) => {
+    const room = area.top + LABEL * (PERCENTILES.length - 1 - at);
+    below = Math.max(room, Math.min(y(day[name]), below - LABEL));
+    return s(`g.series.${text}`, {}, s('text', { x: area.right + 8, y: below + 4 }, text));
+  });
+}
+
+function percentileLine(days, name, text, x, y) {
   const points = days.map((day) => [x(day.day), y(day[name])]);
-  const [, last] = points.at(-1);
   return s(
     `g.series.${text}`,
     {},
@@ -1148,7 +1165,6 @@ function percentileLine(days, name, text, x, y, area) {
         s('title', {}, `${days[at].day}: ${text} ${duration(days[at][name])} of ${plural(days[at].count, 'copy')}`),
       ),
     ),
-    s('text', { x: area.right + 8, y: last + 4 }, text),
   );
 }
 
@@ -1353,7 +1369,7 @@ function lateTable(late) {
       place(one.destination),
       place(one.source),
       age(one.pushed_at),
-      [badge(severityOf(one), words(one.kind)), ': ', prose(one.why)],
+      [badge(one.severity, words(one.kind)), ': ', prose(one.why)],
     ],
   });
   return h(
@@ -1363,20 +1379,17 @@ function lateTable(late) {
   );
 }
 
-// How soon a person should look: the same as what is told of it.
-const severityOf = ({ kind }) => (kind === 'replication_late' || kind === 'replica_untagged' ? 'warning' : 'critical');
-
 const incidentItem = (incident) =>
   h(
     'li',
     {
-      class: `trouble ${TONES[severityOf(incident)]}`,
+      class: `trouble ${TONES[incident.severity]}`,
       'data-key': `incident|${incident.kind}|${incident.source}|${incident.destination}`,
     },
     h(
       'p.trouble-head',
       {},
-      badge(severityOf(incident), words(incident.kind)),
+      badge(incident.severity, words(incident.kind)),
       h('span.lane', {}, place(incident.source), ' → ', place(incident.destination)),
     ),
     h('p', {}, prose(incident.why)),
@@ -1390,6 +1403,7 @@ const incidentItem = (incident) =>
       ', the first ',
       imageLink(incident.image),
     ),
+    h('p.next', {}, '→ ', prose(incident.next)),
   );
 
 function attention({ open, late, breakers }) {
@@ -1797,17 +1811,31 @@ function whereTable(image) {
   return table({ text: 'In each registry', hidden: true }, columns, image.registries.map(row));
 }
 
+// A plain link, unless a key is to be shown: then what it leads to is fetched, and kept as a file.
+function fileLink(href, file, text) {
+  const key = sessionStorage.getItem(KEY);
+  const save = async (event) => {
+    event.preventDefault();
+    const answer = await fetch(href, { headers: { authorization: `Bearer ${key}` } });
+    const url = URL.createObjectURL(await answer.blob());
+    h('a', { href: url, download: file }).click();
+    URL.revokeObjectURL(url);
+  };
+  return h('a', { href, onclick: key ? save : undefined }, text);
+}
+
 function formats(reference) {
   const href = (format) => query('v1/graph', { image: reference, format });
+  const file = reference.replace(/[^A-Za-z0-9._-]+/g, '-');
   return h(
     'span.formats',
     {},
     'This lineage as ',
-    link(href('json'), 'JSON'),
+    fileLink(href('json'), `${file}.json`, 'JSON'),
     ', ',
-    link(href('dot'), 'DOT'),
+    fileLink(href('dot'), `${file}.dot`, 'DOT'),
     ', ',
-    link(href('mermaid'), 'Mermaid'),
+    fileLink(href('mermaid'), `${file}.mmd`, 'Mermaid'),
   );
 }
 
@@ -2086,20 +2114,6 @@ const alertItem = (alert) =>
     ),
   );
 
-// What to do about an incident is in what was told of it.
-function openIncident(incident, toldAlerts) {
-  const about = toldAlerts.find(
-    (alert) =>
-      alert.kind === incident.kind &&
-      alert.source === incident.source &&
-      alert.destination === incident.destination &&
-      alert.state !== 'resolved',
-  );
-  const item = incidentItem(incident);
-  if (about) item.append(h('p.next', {}, '→ ', ...prose(about.next)));
-  return item;
-}
-
 const alertsView = {
   title: () => 'Alerts',
 
@@ -2116,11 +2130,7 @@ const alertsView = {
         'open',
         'Open',
         open.length > 0
-          ? h(
-              'ul.troubles',
-              {},
-              open.map((incident) => openIncident(incident, toldAlerts)),
-            )
+          ? h('ul.troubles', {}, open.map(incidentItem))
           : allWell('Nothing is wrong now.'),
       ),
       section(
@@ -2390,11 +2400,15 @@ function asProblem(error) {
 
 const OFTEN = 2_000;
 const SELDOM = 15_000;
+// What is due so soon is waited for.
+const SOON = 60_000;
 let next;
 
 function pause() {
-  const { deletions, late } = state.overview ?? {};
-  const moves = deletions && (deletions.pending + deletions.executing > 0 || late.length > 0);
+  const { deletions, next_due: due } = state.overview ?? {};
+  // A clock that stands is moved by hand, at any moment.
+  const soon = due && -secondsSince(due) < (SOON / 1_000) * (clock.speed || Infinity);
+  const moves = deletions?.executing > 0 || soon;
   const many = Object.values(here.wanted).some((wanted) => wanted > 3);
   return (moves || state.unreachableSince) && !many ? OFTEN : SELDOM;
 }

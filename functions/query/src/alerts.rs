@@ -169,7 +169,9 @@ pub struct Late {
     pub pushed_at: Timestamp,
     /// What is wrong.
     pub kind: Kind,
-    /// The same in one line.
+    /// How soon a person should look.
+    pub severity: Severity,
+    /// What is wrong, in one line.
     pub why: String,
 }
 
@@ -221,6 +223,7 @@ pub async fn late(table: &Table, most: usize) -> Result<Vec<Late>, table::Error>
                     destination,
                     pushed_at: expectation.since,
                     kind: trouble.kind,
+                    severity: trouble.kind.severity(),
                     why: trouble.why,
                 });
             }
