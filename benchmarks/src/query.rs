@@ -1,9 +1,6 @@
 //! What answers take: the lineage of one image, in a small table and in a large one; and what the page loads first.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aws::{
     registry::{Registries, Roles},
@@ -15,9 +12,8 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use cli::embedded::Embedded;
-use domain::breaker::Limits;
 use jiff::Timestamp;
-use mirror::{Mirror, Mode};
+use mirror::Mirror;
 use query::api::{self, Query};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -112,14 +108,9 @@ impl Served {
         let sdk = aws_config::SdkConfig::builder().build();
         let query = Query {
             table,
-            mirror: Box::new(move |policy| Mirror {
-                table: Table::new(client.clone(), "query"),
-                registries: Registries::new(sdk.clone(), Roles::default()),
-                policy: Ok(policy),
-                mode: Mode::Observe,
-                limits: Limits::default(),
-                known: BTreeSet::new(),
-                name: "benchmark".to_owned(),
+            mirror: Box::new(move |policy| {
+                let registries = Registries::new(sdk.clone(), Roles::default());
+                Mirror::observing(Table::new(client.clone(), "query"), registries, policy, "benchmark")
             }),
             clock: Box::new(Timestamp::now),
         };

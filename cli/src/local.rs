@@ -36,7 +36,7 @@ use crate::{
     options::LocalOptions,
     print::{self, HEADING, coloured, styled},
     serve,
-    target::{EMBEDDED_NAME, observing, user},
+    target::{EMBEDDED_NAME, user},
     webhook,
 };
 
@@ -152,7 +152,7 @@ impl Local {
                 table: Table::new(client.clone(), EMBEDDED_NAME),
                 mirror: Box::new(move |policy| {
                     let registries = Registries::new(hub.clone(), roles.clone());
-                    observing(Table::new(client.clone(), EMBEDDED_NAME), registries, policy)
+                    Mirror::observing(Table::new(client.clone(), EMBEDDED_NAME), registries, policy, "local")
                 }),
                 clock: Box::new(move || simulator.clock().now()),
             };

@@ -12,9 +12,8 @@ use aws::{
 };
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use domain::breaker::Limits;
 use jiff::{SignedDuration, Timestamp};
-use mirror::{Mirror, Mode};
+use mirror::Mirror;
 use policy::Policy;
 use query::api::Query;
 use reconcile::Reconcile;
@@ -91,7 +90,7 @@ impl Target {
     /// What `mirror` would decide with a policy. It never touches anything.
     #[must_use]
     pub fn mirror(&self, policy: Policy) -> Mirror {
-        observing(Table::new(self.dynamodb.clone(), &self.name), self.registries(), policy)
+        Mirror::observing(Table::new(self.dynamodb.clone(), &self.name), self.registries(), policy, "command line")
     }
 
     /// What answers questions over HTTP. It never touches a registry.
@@ -103,7 +102,7 @@ impl Target {
             table: Table::new(self.dynamodb.clone(), &self.name),
             mirror: Box::new(move |policy| {
                 let registries = Registries::new(sdk.clone(), roles.clone());
-                observing(Table::new(dynamodb.clone(), &name), registries, policy)
+                Mirror::observing(Table::new(dynamodb.clone(), &name), registries, policy, "command line")
             }),
             clock: Box::new(Timestamp::now),
         }
@@ -133,19 +132,6 @@ impl Target {
         if let Some(embedded) = self.embedded {
             embedded.close().await;
         }
-    }
-}
-
-/// What `mirror` would decide.
-pub(crate) fn observing(table: Table, registries: Registries, policy: Policy) -> Mirror {
-    Mirror {
-        table,
-        registries,
-        policy: Ok(policy),
-        mode: Mode::Observe,
-        limits: Limits::default(),
-        known: BTreeSet::new(),
-        name: "command line".to_owned(),
     }
 }
 

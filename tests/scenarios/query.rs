@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws::{
     registry::{Registries, Roles},
-    table::Part,
+    table::{Part, Table},
 };
 use axum::{
     Router,
@@ -12,12 +12,11 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use domain::{
-    breaker::Limits,
     deletion::{Deletion, Status, Wanted},
     image::{Image, Registry},
 };
 use jiff::Timestamp;
-use mirror::{Mirror, Mode};
+use mirror::Mirror;
 use query::api::{self, Query, caller::Caller};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -59,14 +58,9 @@ impl Asking {
         let client = store.client.clone();
         let query = Query {
             table,
-            mirror: Box::new(move |policy| Mirror {
-                table: aws::table::Table::new(client.clone(), "none"),
-                registries: Registries::new(sdk.clone(), Roles::default()),
-                policy: Ok(policy),
-                mode: Mode::Observe,
-                limits: Limits::default(),
-                known: BTreeSet::new(),
-                name: "test".to_owned(),
+            mirror: Box::new(move |policy| {
+                let registries = Registries::new(sdk.clone(), Roles::default());
+                Mirror::observing(Table::new(client.clone(), "none"), registries, policy, "test")
             }),
             clock: Box::new(|| at(3_599).parse().unwrap()),
         };

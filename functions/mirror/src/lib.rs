@@ -113,6 +113,20 @@ pub fn describe_metrics() {
 }
 
 impl Mirror {
+    /// What would be done by a policy, within the usual limits: it touches nothing.
+    #[must_use]
+    pub fn observing(table: Table, registries: Registries, policy: Policy, name: &str) -> Self {
+        Self {
+            table,
+            registries,
+            policy: Ok(policy),
+            mode: Mode::Observe,
+            limits: Limits::default(),
+            known: BTreeSet::new(),
+            name: name.to_owned(),
+        }
+    }
+
     /// Brings everything that is due one step further, until nothing is left or the time is over. Nothing is begun after
     /// `until`.
     ///

@@ -1,14 +1,11 @@
 //! The `query` Lambda function: a function URL or an API Gateway, whose callers IAM knows.
 
-use std::collections::BTreeSet;
-
 use aws::{registry::Registries, start, table::Table};
 use aws_sdk_dynamodb::Client;
 use axum::{extract::Request, middleware::from_fn};
-use domain::breaker::Limits;
 use jiff::Timestamp;
 use lambda_http::{Error, RequestExt};
-use mirror::{Mirror, Mode};
+use mirror::Mirror;
 use query::{
     api::{self, Query, caller::Caller},
     config::Config,
@@ -22,14 +19,9 @@ async fn main() -> Result<(), Error> {
     let dynamodb = Client::new(&sdk);
     let query = Query {
         table: Table::new(dynamodb.clone(), &table),
-        mirror: Box::new(move |policy| Mirror {
-            table: Table::new(dynamodb.clone(), &table),
-            registries: Registries::new(sdk.clone(), roles.clone()),
-            policy: Ok(policy),
-            mode: Mode::Observe,
-            limits: Limits::default(),
-            known: BTreeSet::new(),
-            name: start::process_name(),
+        mirror: Box::new(move |policy| {
+            let registries = Registries::new(sdk.clone(), roles.clone());
+            Mirror::observing(Table::new(dynamodb.clone(), &table), registries, policy, "query")
         }),
         clock: Box::new(Timestamp::now),
     };
