@@ -25,9 +25,9 @@ use super::{
 /// How many images are read at a time for a list.
 pub(super) const READS_AT_A_TIME: usize = 16;
 
-/// How many entries of the index are read at a time where only a part of a list is wanted: a hundred of a few hundred
-/// bytes are a handful of read units.
-const ENTRIES_AT_A_TIME: i32 = 100;
+/// How many entries of the index are read at a time where only a part of a list is wanted, at least and at most: a hundred
+/// of a few hundred bytes are a handful of read units.
+const ENTRIES_AT_A_TIME: (usize, usize) = (100, 1_000);
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,13 @@ impl<'a> Part<'a> {
     #[must_use]
     pub fn all_of(repository: Option<&'a RepositoryName>) -> Self {
         Self { repository, ..Self::ALL }
+    }
+
+    /// How many entries of the index are read at a time, if not all.
+    fn at_a_time(&self) -> Option<i32> {
+        let (least, most) = ENTRIES_AT_A_TIME;
+        let wanted = (self.most < usize::MAX).then(|| self.most.clamp(least, most));
+        wanted.and_then(|entries| i32::try_from(entries).ok())
     }
 
     fn prefix(&self) -> String {
@@ -252,7 +259,7 @@ impl Table {
                 .max(Some(format!("{prefix} ")))
                 .unwrap_or_default(),
             to: format!("{prefix}~"),
-            at_a_time: (part.most < usize::MAX).then_some(ENTRIES_AT_A_TIME),
+            at_a_time: part.at_a_time(),
             page: Page::First,
             items: Vec::new().into_iter(),
             next: None,
