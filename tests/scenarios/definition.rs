@@ -1,5 +1,6 @@
 use aws::table::definition::{INDEXES, KEY};
 use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType};
+use serde_json::{Value, json};
 
 use crate::store::Store;
 
@@ -16,6 +17,32 @@ async fn the_table_that_exists_is_the_table_that_is_defined() {
         let (hash, range) = defined.key;
         assert_eq!(keys(index.key_schema()), [(hash.into(), KeyType::Hash), (range.into(), KeyType::Range)]);
         assert_eq!(index.projection().unwrap().non_key_attributes(), defined.projected);
+    }
+}
+
+#[test]
+fn the_template_has_the_table_that_is_defined() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/hub.yaml")).unwrap();
+    let template: Value = serde_saphyr::from_str(&text).unwrap();
+    let table = &template["Resources"]["Table"]["Properties"];
+    let keys = |(hash, range): (&str, &str)| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
+    assert_eq!(table["KeySchema"], keys(KEY));
+    let indexes = INDEXES.map(|index| {
+        let projection = match index.projected {
+            [] => json!({"ProjectionType": "KEYS_ONLY"}),
+            some => json!({"ProjectionType": "INCLUDE", "NonKeyAttributes": some}),
+        };
+        json!({"IndexName": index.name, "KeySchema": keys(index.key), "Projection": projection})
+    });
+    assert_eq!(table["GlobalSecondaryIndexes"], json!(indexes));
+    let names = [KEY].into_iter().chain(INDEXES.map(|index| index.key)).flat_map(|(hash, range)| [hash, range]);
+    let attributes: Vec<_> = names.map(|name| json!({"AttributeName": name, "AttributeType": "S"})).collect();
+    assert_eq!(table["AttributeDefinitions"], json!(attributes));
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    // What `alert` listens to.
+    assert_eq!(table["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
+    for kept in ["DeletionPolicy", "UpdateReplacePolicy"] {
+        assert_eq!(template["Resources"]["Table"][kept], "Retain");
     }
 }
 
