@@ -1548,12 +1548,15 @@ const nothingYet = () =>
     ),
   );
 
+// How long a report of lag is good enough, in milliseconds.
+const LAG_LASTS = 60_000;
+
 const overview = {
   title: () => 'Overview',
 
   async load(_, signal) {
-    // What it tells changes slowly, and it is the largest answer.
-    if (!state.lag || Date.now() - state.lagAt > 15_000) {
+    // What it tells changes slowly, and it reads more than all the rest.
+    if (!state.lag || Date.now() - state.lagAt > LAG_LASTS) {
       state.lag = await ask('lag', { signal });
       state.lagAt = Date.now();
     }
