@@ -299,13 +299,23 @@ impl Watched<'_> {
                 if deletion.status == Status::Kept && deletion.tag.is_none() {
                     self.is_kept_for_a_reason(deletion, there, &truth, &place, &held);
                 }
-                // What is done is gone, unless it came back after that.
+                // What is done is gone, unless it came back after that; of which the event may be lost.
                 if deletion.status == Status::Done && deletion.tag.is_none() && !self.rule.archives {
                     let back = dossier.lineage.placements.get(&deletion.registry).is_some_and(|here| {
                         let arrived = here.replicated().into_values().max().max(here.pushed());
                         arrived.is_some_and(|at| at.as_second() >= deletion.since.as_second())
                     });
-                    assert!(there.is_none() || back, "not gone: {deletion:?}");
+                    let unheard = || {
+                        self.route.local.simulator.emitted(0).iter().any(|emitted| {
+                            let facts = event::read_value(&emitted.event).unwrap().facts.into_iter();
+                            facts.filter(|fact| fact.time.as_second() >= deletion.since.as_second()).any(|fact| {
+                                let came = matches!(fact.what, What::Pushed { .. } | What::Replicated { .. });
+                                came && (fact.registry, fact.subject)
+                                    == (place.0.clone(), Subject::Image(place.1.clone()))
+                            })
+                        })
+                    };
+                    assert!(there.is_none() || back || self.losses && unheard(), "not gone: {deletion:?}");
                 }
             }
             for (registry, placement) in &dossier.lineage.placements {
