@@ -71,6 +71,9 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await page.getByRole('heading', { level: 1, name: 'team/app:v1', exact: true }).waitFor();
   await search(page, digest);
   await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  // From elsewhere: the same heading must not be there already.
+  await page.getByRole('link', { name: 'Drift' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Drift' }).waitFor();
   await search(page, short(digest));
   await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
   assert.match(await page.title(), /^team\/app@/);
