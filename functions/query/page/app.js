@@ -297,7 +297,7 @@ function takeKey() {
   history.replaceState(null, '', location.pathname + location.search);
 }
 
-async function ask(path, { signal, body } = {}) {
+async function answerTo(path, { signal, body } = {}) {
   const headers = { accept: 'application/json' };
   const key = sessionStorage.getItem(KEY);
   if (key) headers.authorization = `Bearer ${key}`;
@@ -306,10 +306,15 @@ async function ask(path, { signal, body } = {}) {
   const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(
     unreachable,
   );
+  if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
-  if (answer.ok) return told;
   const next = answer.status === 401 ? 'Open the link that was printed, again.' : undefined;
   throw new Problem({ title: answer.statusText, next, ...told, status: answer.status });
+}
+
+async function ask(path, options) {
+  const answer = await answerTo(path, options);
+  return answer.json().catch(() => ({}));
 }
 
 function unreachable(error) {
@@ -1815,31 +1820,42 @@ function whereTable(image) {
 }
 
 // A plain link, unless a key is to be shown: then what it leads to is fetched, and kept as a file.
-function fileLink(href, file, text) {
-  const key = sessionStorage.getItem(KEY);
+function fileLink(reference, format, ending, text) {
+  const path = query('graph', { image: reference, format });
+  const key = keyOfFiles(reference);
   const save = async (event) => {
     event.preventDefault();
-    const answer = await fetch(href, { headers: { authorization: `Bearer ${key}` } });
-    const url = URL.createObjectURL(await answer.blob());
-    h('a', { href: url, download: file }).click();
-    URL.revokeObjectURL(url);
+    here.acted.delete(key);
+    try {
+      const answer = await answerTo(path);
+      const url = URL.createObjectURL(await answer.blob());
+      h('a', { href: url, download: `${reference.replace(/[^A-Za-z0-9._-]+/g, '-')}.${ending}` }).click();
+      URL.revokeObjectURL(url);
+    } catch (error) {
+      here.acted.set(key, { problem: asProblem(error) });
+    }
+    render();
   };
-  return h('a', { href, onclick: key ? save : undefined }, text);
+  return h('a', { href: `v1/${path}`, onclick: sessionStorage.getItem(KEY) ? save : undefined }, text);
 }
 
+const keyOfFiles = (reference) => `files|${reference}`;
+
 function formats(reference) {
-  const href = (format) => query('v1/graph', { image: reference, format });
-  const file = reference.replace(/[^A-Za-z0-9._-]+/g, '-');
-  return h(
-    'span.formats',
-    {},
-    'This lineage as ',
-    fileLink(href('json'), `${file}.json`, 'JSON'),
-    ', ',
-    fileLink(href('dot'), `${file}.dot`, 'DOT'),
-    ', ',
-    fileLink(href('mermaid'), `${file}.mmd`, 'Mermaid'),
-  );
+  const problem = here.acted.get(keyOfFiles(reference))?.problem;
+  return [
+    h(
+      'p.quiet',
+      {},
+      'This lineage as ',
+      fileLink(reference, 'json', 'json', 'JSON'),
+      ', ',
+      fileLink(reference, 'dot', 'dot', 'DOT'),
+      ', ',
+      fileLink(reference, 'mermaid', 'mmd', 'Mermaid'),
+    ),
+    problem && problemBlock(problem),
+  ];
 }
 
 function imageArticle(image, alone) {
@@ -1878,7 +1894,7 @@ function imageArticle(image, alone) {
         h('summary', {}, 'In each registry, as a table'),
         whereTable(image),
       ),
-      h('p.quiet', {}, formats(reference)),
+      formats(reference),
     ),
     sectionOf(
       image,
