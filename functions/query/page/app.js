@@ -257,7 +257,7 @@ const clock = {
 };
 
 const secondsSince = (at) => (clock.now() - Date.parse(at)) / 1_000;
-const ago = (at) => `${duration(secondsSince(at))} ago`;
+const ago = (at) => (secondsSince(at) < 1 ? 'just now' : `${duration(secondsSince(at))} ago`);
 const dueIn = (due) => (secondsSince(due) > -1 ? 'due now' : `due in ${duration(-secondsSince(due))}`);
 
 const when = (at) => h('time', { datetime: at, title: ago(at) }, time(at));
@@ -438,13 +438,13 @@ const referenceOf = ({ repository, digest }) => `${repository}@${digest}`;
 const link = (href, ...children) => h('a', { href }, ...children);
 const place = (registry) => {
   const [account, region] = registry.split('/');
-  return h('span.place', {}, h('span.account', {}, `${account}/`), region);
+  return h('span.place', {}, h('span.account', {}, `${account}/`), h('span.region', {}, region));
 };
 const imageLink = (image, tag) =>
   h(
     'span.image',
     {},
-    link(HASHES.image(referenceOf(image)), image.repository, h('span.digest', {}, `@${short(image.digest)}`)),
+    link(HASHES.image(referenceOf(image)), image.repository, h('wbr'), h('span.digest', {}, `@${short(image.digest)}`)),
     tag && h('span', {}, ', tag ', h('span.tag', {}, tag)),
   );
 
@@ -847,7 +847,7 @@ function cardOf(where, deletions) {
     const by = cause(where.deleted, who);
     if (by) lines.push({ text: by, tone: 'quiet' });
   }
-  if (where.orphan) lines.push({ text: 'orphan: its source no longer has it', tone: 'warn', sign: 'orphan' });
+  if (where.orphan) lines.push({ text: 'orphan: its source lost it', tone: 'warn', sign: 'orphan' });
   for (const deletion of deletions.filter(
     ({ registry, status }) => registry === where.registry && QUEUE.includes(status),
   )) {
@@ -2182,20 +2182,18 @@ function difference(one) {
 }
 
 function orphanHas({ status, tags }) {
-  const tagged = tags.length > 0 ? `tagged ${tags.join(', ')}` : 'untagged';
-  if (status === 'probably_absent') return [badge(status, 'probably gone'), 'has probably lost it, too'];
-  return [badge(status, STATUS[status]), `has it${status === 'archived' ? ' archived' : ''}, ${tagged}`];
+  const tagged = tags.length > 0 ? ` tagged ${tags.join(', ')}` : ' untagged';
+  return [badge(status, STATUS[status]), status !== 'probably_absent' && tagged];
 }
 
 function orphanRow(orphan) {
   const lost = ([source, at]) => h('div', {}, place(source), ' lost it ', at && when(at));
-  const [mark, has] = orphanHas(orphan);
   return {
     key: `${referenceOf(orphan)}|${orphan.registry}`,
     cells: [
       imageLink(orphan),
       place(orphan.registry),
-      [mark, ' ', h('span', {}, has)],
+      orphanHas(orphan),
       Object.entries(orphan.sources).map(lost),
     ],
   };
