@@ -348,6 +348,14 @@ impl Watch {
                 }
             }
         }
+        let lacks_tag = |look: &Look| {
+            let mut tags = expectations.iter().filter_map(|expectation| expectation.tag.as_ref());
+            matches!(look, Look::There(seen) if tags.any(|tag| !seen.tags.contains(tag)))
+        };
+        if looks.values().any(lacks_tag) {
+            // Another image may have taken the tag at the source, and the event of that be on its way.
+            looks.insert(source.clone(), self.look_into(source, &lineage.image).await);
+        }
         let (mut healed, mut troubles) = (0, 0);
         for expectation in expectations {
             let outcome = expectation.look(lineage, own, asked.as_ref(), &looks, now);

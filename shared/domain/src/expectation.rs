@@ -185,7 +185,7 @@ impl Expectation {
     /// Looks at it.
     ///
     /// `asked` is what ECR said of the copies, `looks` what was seen in the destinations whose copy is complete and no
-    /// event told; neither is needed when every copy arrived.
+    /// event told, and at the source where one of them lacks a tag; neither is needed when every copy arrived.
     #[must_use]
     pub fn look(
         &self,
@@ -208,7 +208,7 @@ impl Expectation {
             Some(Asked::Copies(copies)) => {
                 for (destination, known_since) in &missing {
                     let copy = copies.get(*destination);
-                    let look = looks.get(*destination);
+                    let look = (looks.get(*destination), looks.get(&self.source));
                     let route = settings.route(&self.image.repository, destination);
                     match self.copy(lineage, (destination, *known_since), route, copy, look, now, &mut next) {
                         Copy::There => _ = there.insert((*destination).clone()),
@@ -242,7 +242,7 @@ impl Expectation {
         (destination, known_since): (&Registry, Timestamp),
         route: Option<&Route>,
         copy: Option<&CopyStatus>,
-        look: Option<&Look>,
+        (look, at_source): (Option<&Look>, Option<&Look>),
         now: Timestamp,
         next: &mut Outcome,
     ) -> Copy {
@@ -286,7 +286,8 @@ impl Expectation {
                     let tags = seen.tags.iter().filter(unknown).cloned().collect();
                     let source = (!seen.archived).then(|| self.source.clone());
                     let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
-                    let has_tag = self.wanted_tag(lineage).is_none_or(|tag| seen.tags.contains(tag));
+                    let lost = |tag: &Tag| matches!(at_source, Some(Look::There(there)) if !there.tags.contains(tag));
+                    let has_tag = self.wanted_tag(lineage).is_none_or(|tag| seen.tags.contains(tag) || lost(tag));
                     let news = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
                     if news {
                         next.facts.push(self.fact(destination, arrived, what));
