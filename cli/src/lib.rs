@@ -27,7 +27,7 @@ use options::{ActOptions, AuditCommand, BreakerCommand, Command, Format, Options
 use print::Print;
 use query::{
     alerts, answer,
-    deletions::{self, Meant},
+    deletions::{self, Meant, Which},
     graph::Graph,
     preview,
     walk::Stretch,
@@ -69,7 +69,8 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
     let act = async |options: &ActOptions, did| {
         let ActOptions { image, registry, tag } = options.clone();
         let by = target.who().await?;
-        print(format, &deletions::act(table, &Meant { image, registry, tag }, did, &by, now).await?)
+        let which = tag.map_or(Which::All, Which::OfTag);
+        print(format, &deletions::act(table, &Meant { image, registry, which }, did, &by, now).await?)
     };
     match command {
         TableCommand::Ingest { files, show } => {

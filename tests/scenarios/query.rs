@@ -100,13 +100,23 @@ impl Asking {
 
     /// A deletion that waits for its time.
     async fn deletion(&self, letter: char, registry: &str, since: u32) -> Deletion {
-        let wanted = Wanted { registry: registry.parse().unwrap(), tag: None, since: at(since).parse().unwrap() };
+        self.deletion_of(letter, None, registry, since).await
+    }
+
+    async fn deletion_of(&self, letter: char, tag: Option<&str>, registry: &str, since: u32) -> Deletion {
+        let tag = tag.map(|tag| tag.parse().unwrap());
+        let wanted = Wanted { registry: registry.parse().unwrap(), tag, since: at(since).parse().unwrap() };
         let source: Registry = IRELAND.parse().unwrap();
         let image: Image = image(letter).parse().unwrap();
         let mut deletion = Deletion::open(None, &image, &source, wanted, at(since).parse().unwrap()).unwrap();
         self.store.table.put_deletion(&mut deletion).await.unwrap();
         deletion
     }
+}
+
+/// A deletion as somebody saw it.
+fn seen(letter: char, registry: &str, version: u64) -> Value {
+    json!({"image": image(letter), "registry": registry, "version": version})
 }
 
 /// Letters that digests are made of.
@@ -247,10 +257,12 @@ async fn what_cannot_be_read_is_a_problem_and_changes_nothing() {
     let posts = [
         ("/v1/deletions/hold", json!({}), 422),
         ("/v1/deletions/hold", json!([]), 422),
-        ("/v1/deletions/hold", json!({"image": "team/app:v1"}), 422),
-        ("/v1/deletions/hold", json!({"image": exact, "everything": true}), 422),
-        ("/v1/deletions/hold", json!({"image": exact, "registry": VIRGINIA}), 404),
-        ("/v1/deletions/release", json!({"image": exact}), 409),
+        ("/v1/deletions/hold", json!({"image": "team/app:v1", "registry": TOKYO, "version": 1}), 422),
+        ("/v1/deletions/hold", json!({"image": exact}), 422),
+        ("/v1/deletions/hold", json!({"image": exact, "registry": TOKYO}), 422),
+        ("/v1/deletions/hold", json!({"image": exact, "registry": TOKYO, "version": 1, "everything": true}), 422),
+        ("/v1/deletions/hold", seen('a', VIRGINIA, 1), 404),
+        ("/v1/deletions/release", seen('a', TOKYO, 1), 409),
         ("/v1/breakers/reset", json!({"source": "somewhere"}), 422),
         ("/v1/breakers/reset", json!({"source": IRELAND, "allow": -1}), 422),
         ("/v1/breakers/reset", json!({"source": VIRGINIA}), 404),
@@ -331,7 +343,7 @@ async fn who_may_not_change_anything_changes_nothing() {
         asking.deletion('a', TOKYO, 100).await;
         let before = asking.store.dump().await;
         for did in ["hold", "release", "approve", "cancel"] {
-            problem(&asking.post(&format!("/v1/deletions/{did}"), &json!({"image": image('a')})).await, 403, did);
+            problem(&asking.post(&format!("/v1/deletions/{did}"), &seen('a', TOKYO, 1)).await, 403, did);
         }
         problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND})).await, 403, "reset");
         assert_eq!(asking.get("/v1/overview").await.json()["may_change"], false);
@@ -349,7 +361,7 @@ async fn a_page_from_elsewhere_changes_nothing() {
     {
         let request = Request::post("/v1/deletions/cancel").header(name, value).header(header::HOST, "127.0.0.1:4568");
         let request = request.header(header::CONTENT_TYPE, "application/json");
-        let body = Body::from(json!({"image": image('a')}).to_string());
+        let body = Body::from(seen('a', TOKYO, 1).to_string());
         problem(&asking.ask(request.body(body).unwrap()).await, 403, value);
     }
     assert_eq!(asking.store.dump().await, before);
@@ -358,22 +370,41 @@ async fn a_page_from_elsewhere_changes_nothing() {
 #[tokio::test]
 async fn what_an_operator_does_is_recorded_with_their_name() {
     let asking = Asking::new(operator()).await;
-    for letter in ['a', 'b'] {
-        asking.deletion(letter, TOKYO, 100).await;
-        asking.deletion(letter, VIRGINIA, 100).await;
-    }
-    let held = asking.post("/v1/deletions/hold", &json!({"image": image('a'), "registry": TOKYO})).await;
+    asking.deletion('a', TOKYO, 100).await;
+    asking.deletion('a', VIRGINIA, 100).await;
+    let held = asking.post("/v1/deletions/hold", &seen('a', TOKYO, 1)).await;
     assert_eq!(held.status, StatusCode::OK, "{}", held.text);
     let stored = asking.store.table.dossier(&image('a').parse().unwrap()).await.unwrap().deletions;
     let stands = |registry: &str| stored.iter().find(|one| one.registry.to_string() == registry).unwrap();
     assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (Status::Held, Status::Pending));
     let act = &stands(TOKYO).acts[0];
     assert_eq!((act.by.as_str(), act.at), (operator().name.unwrap().as_str(), at(3_599).parse::<Timestamp>().unwrap()));
-    let released = asking.post("/v1/deletions/release", &json!({"image": image('a')})).await.json();
-    assert_eq!(released["deletions"].as_array().unwrap().len(), 1);
-    let cancelled = asking.post("/v1/deletions/cancel", &json!({"image": image('b')})).await.json();
+    let released = asking.post("/v1/deletions/release", &seen('a', TOKYO, 2)).await.json();
+    assert_eq!(released["deletions"][0]["status"], "pending");
+    let cancelled = asking.post("/v1/deletions/cancel", &seen('a', VIRGINIA, 1)).await.json();
     assert_eq!(cancelled["deletions"][0]["status"], "kept");
-    assert_eq!(cancelled["deletions"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_since() {
+    let asking = Asking::new(operator()).await;
+    let mut whole = asking.deletion('a', TOKYO, 100).await;
+    asking.deletion_of('a', Some("v1"), TOKYO, 100).await;
+    let approved = async || {
+        let all = asking.store.table.dossier(&image('a').parse().unwrap()).await.unwrap().deletions;
+        let approved = all.into_iter().filter(|deletion| deletion.approved().is_some());
+        approved.map(|deletion| deletion.tag.map(|tag| tag.to_string())).collect::<Vec<_>>()
+    };
+    // It became another one after somebody looked.
+    assert_eq!(asking.store.table.put_deletion(&mut whole).await.unwrap(), aws::table::Stored::New);
+    problem(&asking.post("/v1/deletions/approve", &seen('a', TOKYO, 1)).await, 409, "an older version");
+    assert_eq!(approved().await, []);
+    assert_eq!(asking.post("/v1/deletions/approve", &seen('a', TOKYO, 2)).await.status, StatusCode::OK);
+    assert_eq!(approved().await, [None]);
+    let mut tag = seen('a', TOKYO, 1);
+    tag["tag"] = json!("v1");
+    assert_eq!(asking.post("/v1/deletions/approve", &tag).await.status, StatusCode::OK);
+    assert_eq!(approved().await.len(), 2);
 }
 
 #[tokio::test]

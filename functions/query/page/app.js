@@ -578,13 +578,14 @@ function stayAt(key) {
 }
 
 async function act(deletion, did) {
-  const { repository, digest, registry, tag } = deletion;
+  const { repository, digest, registry, tag, version } = deletion;
   const key = keyOfDeletion(deletion);
   here.asking = undefined;
   here.acted.set(key, { waits: true });
   render();
   try {
-    const { by } = await ask(`deletions/${did}`, { body: { image: `${repository}@${digest}`, registry, tag } });
+    const body = { image: `${repository}@${digest}`, registry, tag, version };
+    const { by } = await ask(`deletions/${did}`, { body });
     here.acted.set(key, { text: `${DID[did]} by ${by}` });
     announce(`${repository} in ${registry}: ${DID[did]} by ${by}.`);
   } catch (problem) {

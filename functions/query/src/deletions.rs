@@ -130,8 +130,38 @@ pub struct Meant {
     pub image: Reference,
     /// Only in this registry.
     pub registry: Option<Registry>,
-    /// Only of this tag.
-    pub tag: Option<Tag>,
+    /// Which of those.
+    pub which: Which,
+}
+
+/// Which deletions of an image are meant.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// All: that of the image, and those of its tags.
+    All,
+    /// That of this tag.
+    OfTag(Tag),
+    /// The one that somebody looks at, as it was then: what it became since, nobody has approved.
+    Seen {
+        /// The tag, if only a tag is meant.
+        tag: Option<Tag>,
+        /// How often it had been stored.
+        version: u64,
+    },
+}
+
+impl Which {
+    fn means(&self, deletion: &Deletion) -> bool {
+        match self {
+            Self::All => true,
+            Self::OfTag(tag) => deletion.tag.as_ref() == Some(tag),
+            Self::Seen { tag, .. } => deletion.tag == *tag,
+        }
+    }
+
+    fn is_another(&self, deletion: &Deletion) -> bool {
+        matches!(self, Self::Seen { version, .. } if *version != deletion.version)
+    }
 }
 
 /// Does something about every deletion that is meant.
@@ -142,16 +172,19 @@ pub async fn act(table: &Table, meant: &Meant, did: Did, by: &str, now: Timestam
     let (mut acted, mut refused, mut asked) = (Vec::new(), None, None);
     for image in answer::resolve(table, &meant.image).await? {
         let is_meant = |deletion: &Deletion| {
-            meant.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
-                && meant.tag.as_ref().is_none_or(|tag| deletion.tag.as_ref() == Some(tag))
+            meant.registry.as_ref().is_none_or(|registry| deletion.registry == *registry) && meant.which.means(deletion)
         };
         for mut deletion in table.dossier(&image).await?.deletions.into_iter().filter(is_meant) {
+            let changed = Error::Changed { what: format!("the deletion of {image} in {}", deletion.registry) };
+            if meant.which.is_another(&deletion) {
+                return Err(changed);
+            }
             if let Err(impossible) = deletion.act(did, by, now) {
                 refused = Some(impossible);
                 continue;
             }
             if table.put_deletion(&mut deletion).await? == Stored::Known {
-                return Err(Error::Changed { what: format!("the deletion of {image} in {}", deletion.registry) });
+                return Err(changed);
             }
             acted.push(deletion);
         }

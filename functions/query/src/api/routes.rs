@@ -26,7 +26,7 @@ use crate::{
     alerts::{self, Alerts, LagReport, Told},
     answer::{self, History, Images, Orphans, Shown},
     cursor::Cursor,
-    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset},
+    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset, Which},
     drift::{self, DriftReport},
     graph::Graph,
     overview::{self, Overview},
@@ -449,7 +449,7 @@ fn status(word: &str) -> Result<Status, Problem> {
     })
 }
 
-/// The deletions that something is done about.
+/// The deletion that something is done about, as it was seen.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ActRequest {
@@ -457,19 +457,22 @@ struct ActRequest {
     #[serde(deserialize_with = "parsed")]
     #[schema(value_type = String)]
     image: Image,
-    /// Only in this registry.
-    registry: Option<Registry>,
-    /// Only of this tag.
+    /// Of its replica in this registry.
+    registry: Registry,
+    /// The tag, if only a tag is meant.
     tag: Option<Tag>,
+    /// Its `version`: what changed since is refused.
+    version: u64,
 }
 
 async fn act(query: &Query, caller: Caller, asked: ActRequest, did: Did) -> Answer<Acted> {
-    let meant = Meant { image: Reference::Exact(asked.image), registry: asked.registry, tag: asked.tag };
+    let which = Which::Seen { tag: asked.tag, version: asked.version };
+    let meant = Meant { image: Reference::Exact(asked.image), registry: Some(asked.registry), which };
     let by = caller.name.unwrap_or_default();
     Ok(Json(deletions::act(&query.table, &meant, did, &by, (query.clock)()).await?))
 }
 
-/// Stop deletions until they are released.
+/// Stop a deletion until it is released.
 #[utoipa::path(post, path = "/v1/deletions/hold", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn hold(
     State(query): State<Arc<Query>>,
@@ -479,7 +482,7 @@ async fn hold(
     act(&query, caller, asked, Did::Hold).await
 }
 
-/// Let deletions that are held, kept or failed be judged again.
+/// Let a deletion that is held, kept or failed be judged again.
 #[utoipa::path(post, path = "/v1/deletions/release", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn release(
     State(query): State<Arc<Query>>,
@@ -489,7 +492,7 @@ async fn release(
     act(&query, caller, asked, Did::Release).await
 }
 
-/// Approve deletions, where the policy wants that; every other check is made all the same.
+/// Approve a deletion, where the policy wants that; every other check is made all the same.
 #[utoipa::path(post, path = "/v1/deletions/approve", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn approve(
     State(query): State<Arc<Query>>,
@@ -499,7 +502,7 @@ async fn approve(
     act(&query, caller, asked, Did::Approve).await
 }
 
-/// Stop deletions for good: the replicas stay.
+/// Stop a deletion for good: the replica stays.
 #[utoipa::path(post, path = "/v1/deletions/cancel", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn cancel(
     State(query): State<Arc<Query>>,
