@@ -215,6 +215,20 @@ async fn a_replica_that_could_not_have_its_tag_is_told() {
 }
 
 #[tokio::test]
+async fn a_replica_without_a_tag_that_its_source_just_lost_is_not_told() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.watch(1).await;
+    // Neither the copies nor the push that takes the tag, nor the copies of that, are told.
+    site.trouble("lost=100");
+    site.minutes(2).await;
+    site.push(IRELAND, &manifest("b"), Some("v1"));
+    site.minutes(40).await;
+    assert!(site.has(TOKYO, &image) && site.tags(TOKYO, &image).is_empty());
+    assert_eq!(site.alerts().await, []);
+}
+
+#[tokio::test]
 async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
