@@ -28,7 +28,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use policy::{Invalid, Policy, Problem};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
@@ -110,6 +110,7 @@ pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
 pub fn describe_metrics() {
     describe_counter!("Deletions", metrics::Unit::Count, "deletions that were looked at, by where they stand now");
     describe_counter!("MirrorFailures", metrics::Unit::Count, "images of which something could not be read or stored");
+    describe_gauge!("BreakersOpen", metrics::Unit::Count, "sources whose deletions are all held, because there were too many");
 }
 
 impl Mirror {
@@ -173,7 +174,19 @@ impl Mirror {
             counter!("Deletions", "Status" => *status).increment(*count as u64);
         }
         counter!("MirrorFailures").increment(summary.failures as u64);
+        match self.open_breakers().await {
+            Ok(open) => gauge!("BreakersOpen").set(f64::from(open)),
+            Err(error) => warn!(error = chain(&error), "cannot count the open breakers"),
+        }
         done.map(|()| summary)
+    }
+
+    async fn open_breakers(&self) -> Result<u32, table::Error> {
+        let mut open = 0;
+        for source in self.table.registries().await? {
+            open += u32::from(self.table.breaker(&source).await?.opened.is_some());
+        }
+        Ok(open)
     }
 
     /// Takes some images whose losses or deletions are due.

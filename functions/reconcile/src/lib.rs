@@ -24,7 +24,7 @@ use domain::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use serde::Serialize;
 use tracing::warn;
 
@@ -102,6 +102,7 @@ pub fn describe_metrics() {
     describe_counter!("Vanished", metrics::Unit::Count, "images that were thought to be there");
     describe_counter!("Changed", metrics::Unit::Count, "images with other tags or another storage class");
     describe_counter!("ReconcileFailures", metrics::Unit::Count, "registries and repositories that could not be read");
+    describe_gauge!("Overdue", metrics::Unit::Count, "registries that were not listed to their end for twice the time");
 }
 
 impl Reconcile {
@@ -130,6 +131,8 @@ impl Reconcile {
     async fn run_due(&self, clock: &impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
         let now = clock();
         let runs = self.table.runs().await?;
+        let overdue = runs.values().filter(|run| self.is_overdue(run, now)).count();
+        gauge!("Overdue").set(u32::try_from(overdue).unwrap_or(u32::MAX));
         let mut all = self.table.registries().await?;
         all.extend(self.known.iter().cloned());
         all.retain(|registry| runs.get(registry).is_none_or(|run| run.ended_at.is_none() || self.is_old(run, now)));
@@ -153,7 +156,7 @@ impl Reconcile {
                 Err(error) => {
                     summary.failures += 1;
                     warn!(registry = %registry, error = chain(&error), "cannot list a registry, it is due again");
-                    let last = runs.get(&registry).filter(|last| last.ended_at.is_none() && self.is_old(last, now));
+                    let last = runs.get(&registry).filter(|last| self.is_overdue(last, now));
                     if let Some(last) = last {
                         self.tell_overdue(&registry, last.before, &error, now).await?;
                     }
@@ -166,6 +169,10 @@ impl Reconcile {
             summary.registries += 1;
         }
         Ok(summary)
+    }
+
+    fn is_overdue(&self, run: &Run, now: Timestamp) -> bool {
+        run.ended_at.is_none() && self.is_old(run, now)
     }
 
     fn is_old(&self, run: &Run, now: Timestamp) -> bool {

@@ -27,7 +27,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use serde::Serialize;
 use tracing::warn;
 
@@ -83,6 +83,7 @@ pub fn describe_metrics() {
     describe_counter!("Healed", metrics::Unit::Count, "facts that no event had told");
     describe_counter!("Troubles", metrics::Unit::Count, "copies that are late, failed, missing or without their tag");
     describe_counter!("WatchFailures", metrics::Unit::Count, "images and registries that could not be read or stored");
+    describe_gauge!("Wrong", metrics::Unit::Count, "copies that something is wrong with now, by the kind of their alert");
 }
 
 impl Watch {
@@ -455,8 +456,14 @@ impl Watch {
     // Incidents
 
     /// Tells what is to be told of what is wrong.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 copies")]
     async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
-        for incident in self.table.incidents().await? {
+        let incidents = self.table.incidents().await?;
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.lasts()) {
+            let open: u64 = incidents.iter().filter(|incident| incident.kind == kind).map(|incident| incident.open).sum();
+            gauge!("Wrong", "Kind" => kind.word()).set(open as f64);
+        }
+        for incident in incidents {
             let Some(alert) = incident.due(now) else { continue };
             // If it changed meanwhile, the next run knows better.
             match self.table.tell(&incident, &alert).await {

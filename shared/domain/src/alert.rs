@@ -188,6 +188,13 @@ impl Kind {
         matches!(self, ApprovalWanted | DeletionDone | DeletionHeld | DeletionPlanned | ReplicaDeleted)
     }
 
+    /// Whether it lasts: copies that something is wrong with until they arrive or are given up.
+    #[must_use]
+    pub fn lasts(self) -> bool {
+        use Kind::{ReplicaUntagged, ReplicationFailed, ReplicationLate, ReplicationMissing};
+        matches!(self, ReplicationLate | ReplicationFailed | ReplicationMissing | ReplicaUntagged)
+    }
+
     /// What EventBridge calls it: the `detail-type` of its events.
     #[must_use]
     pub fn detail_type(self) -> String {
