@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 
 /// What to do about a failure.
@@ -18,7 +19,8 @@ pub enum Disposition {
 pub struct Failure {
     /// What to do about it.
     pub disposition: Disposition,
-    /// The service's error code, such as `ValidationException`, if the service answered.
+    /// The service's error code, such as `ValidationException`, if the service answered; [`NO_CREDENTIALS`] if it was never
+    /// asked.
     pub code: Option<String>,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -27,6 +29,9 @@ pub struct Failure {
 /// Codes of requests that are wrong in themselves.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
 const NEVER: [&str; 3] = ["ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"];
+
+/// The code of a call that was never made, because nobody gave credentials for it: a role that cannot be assumed.
+pub const NO_CREDENTIALS: &str = "NoCredentials";
 
 impl<E, R> From<SdkError<E, R>> for Failure
 where
@@ -50,8 +55,24 @@ where
                 source: None,
             };
         }
+        if let Some(refused) = find::<CredentialsError>(&error) {
+            let message = format!("{NO_CREDENTIALS}: {}", chain(refused));
+            return Self { disposition, code: Some(NO_CREDENTIALS.to_owned()), message, source: None };
+        }
         Self { disposition, code: None, message: error.to_string(), source: error.into_source().ok() }
     }
+}
+
+/// The first error of a type among an error and its causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl From<BuildError> for Failure {
@@ -147,6 +168,16 @@ mod tests {
         assert_eq!(Failure::from(unreachable).disposition, Disposition::Retry);
         let slow: SdkError<PutItemError, ()> = SdkError::timeout_error("late");
         assert_eq!(Failure::from(slow).disposition, Disposition::Retry);
+    }
+
+    #[test]
+    fn a_call_that_nobody_gave_credentials_for_was_never_made() {
+        let refused = CredentialsError::provider_error("the role does not trust you");
+        let unsigned: SdkError<PutItemError, ()> =
+            SdkError::dispatch_failure(ConnectorError::other(Box::new(refused), None));
+        let failure = Failure::from(unsigned);
+        assert_eq!((failure.disposition, failure.code.as_deref()), (Disposition::Retry, Some(NO_CREDENTIALS)));
+        assert!(failure.to_string().ends_with("the role does not trust you"), "{failure}");
     }
 
     #[test]

@@ -1,0 +1,65 @@
+"""The hub and three registries, deployed once for all tests."""
+
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from cloud import HUB, HUB_REGION, Cloud
+from stacks import BUCKET, INFRA, as_ministack_sees_it, deploy, packaged
+
+SOURCE = ("111122223333", "eu-west-1")
+NEAR = ("111122223333", "us-east-1")
+FAR = ("444455556666", "ap-northeast-1")
+EXTERNAL_ID = "platform-team"
+
+# What is deleted at its source goes at once, so that a test need not wait for a day.
+POLICY = """@id("at-once") @grace("0s") permit (principal, action, resource);"""
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    cloud = Cloud(tmp_path_factory.mktemp("cloud"), [NEAR, FAR])
+    try:
+        store = cloud.client("s3")
+        store.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": HUB_REGION})
+        yield cloud
+    finally:
+        cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def hub(cloud, tmp_path_factory):
+    """The stack of the hub, from what `sam build` left in the folder that HUB_BUILD names."""
+    built = tmp_path_factory.mktemp("built") / "build"
+    shutil.copytree(os.environ["HUB_BUILD"], built, symlinks=True)
+    layers = tmp_path_factory.mktemp("layers")
+    body = packaged(cloud, built / "template.yaml", layers)
+    (layers / "at-once.cedar").write_text(POLICY)
+    return deploy(
+        cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture="x86_64", ExternalId=EXTERNAL_ID,
+        AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
+    )
+
+
+@pytest.fixture(scope="session")
+def registries(cloud, hub):
+    """The stacks of the registries. In the last one images may be deleted only below dev/."""
+    body = as_ministack_sees_it((INFRA / "registry.yaml").read_text())
+    roles = {"Roles": "make", "ExternalId": EXTERNAL_ID}
+    bus = {"HubBusArn": hub.outputs["BusArn"]}
+    deletable = {"DeletableRepositories": f"arn:aws:ecr:*:{FAR[0]}:repository/dev/*"}
+    name = "ecr-lineage-registry"
+    return {
+        SOURCE: deploy(cloud, name, body, *SOURCE, **bus, **roles),
+        NEAR: deploy(cloud, name, body, *NEAR, **bus),
+        FAR: deploy(cloud, name, body, *FAR, **bus, **roles, **deletable),
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_this_machine():
+    """No configuration, no credentials but those that a test says."""
+    assert os.environ["AWS_CONFIG_FILE"] == "/dev/null"
+    assert pathlib.Path(os.environ["ECR_LINEAGE"]).exists()

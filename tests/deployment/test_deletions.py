@@ -1,0 +1,47 @@
+"""What the deployed `mirror` deletes in registries, and what its roles keep it from."""
+
+from cloud import eventually
+from conftest import FAR, NEAR, SOURCE
+from images import Image, deliver
+
+
+def deletions(cloud, hub, image, *over):
+    """Lets `mirror` work, which is started each minute besides, until the deletions in these registries were tried; by registry."""
+    lambdas = cloud.client("lambda")
+
+    def tried():
+        deliver(cloud, hub)
+        answer = lambdas.invoke(FunctionName=hub.ids["Mirror"], Payload=b"{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        found = {deletion["registry"]: deletion for deletion in image.ask().get("deletions", [])}
+        return found if all(found.get("/".join(registry), {}).get("checks") for registry in over) else None
+
+    return {registry: eventually(tried)["/".join(registry)] for registry in over}
+
+
+def test_a_due_deletion_is_mirrored_in_another_account_by_the_role_that_may(cloud, hub, registries):
+    image = Image(cloud, hub, "dev/app")
+    image.push("v1")
+    image.arrives(SOURCE, NEAR, FAR)
+    image.delete()
+    deletion = deletions(cloud, hub, image, FAR)[FAR]
+    assert deletion["status"] == "done", deletion
+    assert not image.is_in(*FAR)
+    [who] = [who for call, who, status in cloud.gate.calls if call == "ecr:BatchDeleteImage" and status == 200]
+    assert who.startswith(f"arn:aws:sts::{FAR[0]}:assumed-role/ecr-lineage-delete/")
+
+
+def test_where_no_role_deletes_and_outside_of_the_repositories_that_it_may_replicas_stay_and_say_why(cloud, hub, registries):
+    image = Image(cloud, hub, "team/release")
+    image.push("v1")
+    image.arrives(SOURCE, NEAR, FAR)
+    image.delete()
+    tried = deletions(cloud, hub, image, NEAR, FAR)
+    for registry, deletion in tried.items():
+        print(registry, deletion)
+        assert image.is_in(*registry)
+        assert deletion["status"] == "pending", deletion
+        [*_, last] = deletion["checks"]
+        assert (last["check"], last["passed"]) == ("call", False), deletion
+    assert "sts:AssumeRole" in tried[NEAR]["checks"][-1]["why"], tried[NEAR]
+    assert "ecr:BatchDeleteImage" in tried[FAR]["checks"][-1]["why"], tried[FAR]

@@ -1,0 +1,223 @@
+"""What each role may do, tried: every role against every call."""
+
+import json
+
+import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from cloud import HUB, eventually
+from conftest import EXTERNAL_ID, FAR, SOURCE
+from images import ask
+
+ROLES = ["Record", "Watch", "Mirror", "Reconcile", "Alert", "Query", "Operate"]
+KEY = {"pk": {"S": "tried"}, "sk": {"S": "tried"}}
+# What a refusal is called, service by service.
+REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AccessDeniedFault"}
+
+REGISTRIES = {"Watch", "Mirror", "Reconcile", "Query", "Operate"}
+WRITERS = {"Watch", "Mirror", "Reconcile"}
+
+# By call: who may.
+MAY = {
+    "read an item": REGISTRIES | {"Record"},
+    "read a partition": REGISTRIES | {"Record"},
+    "read items": REGISTRIES,
+    "read an index": REGISTRIES,
+    "write an item": WRITERS | {"Record", "Operate"},
+    "change an item": WRITERS | {"Record"},
+    "delete an item": {"Watch", "Reconcile", "Operate"},
+    "scan the table": set(),
+    "write items unconditionally": set(),
+    "delete the table": set(),
+    "unprotect the table": set(),
+    "receive events": {"Record"},
+    "forge an event": set(),
+    "throw events away": set(),
+    "count dead letters": {"Watch"},
+    "receive dead letters": set(),
+    "keep a failed alert": {"Alert"},
+    "publish an alert": {"Alert"},
+    "put onto the bus of events": set(),
+    "redirect events": set(),
+    "enter a registry to read": REGISTRIES,
+    "enter a registry to delete": {"Mirror"},
+    "enter a registry by another role": set(),
+    "delete an image of the hub's own account": set(),
+    "change a function": set(),
+    "start a function": set(),
+    "grant oneself more": set(),
+    "list buckets": set(),
+    "write into the log of record": {"Record"},
+}
+
+
+@pytest.fixture(scope="module")
+def calls(hub, registries):
+    table, index = hub.outputs["TableName"], "registry-index"
+    bus, alerts = hub.ids["Bus"], hub.outputs["AlertsBusName"]
+    entry = {"Source": "ecr-lineage", "DetailType": "tried", "Detail": "{}"}
+
+    def enter(account, role):
+        arn = f"arn:aws:iam::{account}:role/{role}"
+        return "sts", "assume_role", {"RoleArn": arn, "RoleSessionName": "tried", "ExternalId": EXTERNAL_ID}
+
+    query = {"TableName": table, "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "tried"}}}
+    of_index = query | {
+        "IndexName": index, "KeyConditionExpression": "registry = :pk",
+    }
+    return {
+        "read an item": ("dynamodb", "get_item", {"TableName": table, "Key": KEY}),
+        "read a partition": ("dynamodb", "query", query),
+        "read items": ("dynamodb", "batch_get_item", {"RequestItems": {table: {"Keys": [KEY]}}}),
+        "read an index": ("dynamodb", "query", of_index),
+        "write an item": ("dynamodb", "put_item", {"TableName": table, "Item": KEY}),
+        "change an item": ("dynamodb", "update_item", {"TableName": table, "Key": KEY}),
+        "delete an item": ("dynamodb", "delete_item", {"TableName": table, "Key": KEY}),
+        "scan the table": ("dynamodb", "scan", {"TableName": table}),
+        "write items unconditionally": ("dynamodb", "batch_write_item", {"RequestItems": {table: [{"DeleteRequest": {"Key": KEY}}]}}),
+        "delete the table": ("dynamodb", "delete_table", {"TableName": table}),
+        "unprotect the table": ("dynamodb", "update_table", {"TableName": table, "DeletionProtectionEnabled": False}),
+        "receive events": ("sqs", "receive_message", {"QueueUrl": hub.ids["Events"]}),
+        "forge an event": ("sqs", "send_message", {"QueueUrl": hub.ids["Events"], "MessageBody": "forged"}),
+        "throw events away": ("sqs", "purge_queue", {"QueueUrl": hub.ids["Events"]}),
+        "count dead letters": ("sqs", "get_queue_attributes", {"QueueUrl": hub.ids["DeadLetters"], "AttributeNames": ["All"]}),
+        "receive dead letters": ("sqs", "receive_message", {"QueueUrl": hub.ids["DeadLetters"]}),
+        "keep a failed alert": ("sqs", "send_message", {"QueueUrl": hub.ids["FailedAlerts"], "MessageBody": "tried"}),
+        "publish an alert": ("events", "put_events", {"Entries": [entry | {"EventBusName": alerts}]}),
+        "put onto the bus of events": ("events", "put_events", {"Entries": [entry | {"EventBusName": bus}]}),
+        "redirect events": ("events", "put_rule", {"Name": "tried", "EventBusName": bus, "EventPattern": json.dumps({"source": ["aws.ecr"]})}),
+        "enter a registry to read": enter(SOURCE[0], "ecr-lineage-read"),
+        "enter a registry to delete": enter(FAR[0], "ecr-lineage-delete"),
+        "enter a registry by another role": enter(FAR[0], registries[FAR].ids["ForwardRole"]),
+        "delete an image of the hub's own account": ("ecr", "batch_delete_image", {"repositoryName": "dev/app", "imageIds": [{"imageTag": "v1"}]}),
+        "change a function": ("lambda", "update_function_code", {"FunctionName": hub.ids["Mirror"], "ZipFile": b"tried"}),
+        "start a function": ("lambda", "invoke", {"FunctionName": hub.ids["Operate"], "Payload": b"{}"}),
+        "grant oneself more": ("iam", "put_role_policy", {"RoleName": hub.ids["RecordRole"], "PolicyName": "more", "PolicyDocument": "{}"}),
+        "list buckets": ("s3", "list_buckets", {}),
+        "write into the log of record": ("logs", "create_log_stream", {"logGroupName": hub.ids["RecordLog"], "logStreamName": "tried"}),
+    }
+
+
+def as_role(cloud, hub, function):
+    """Credentials of a function's role, which trusts this test from now on."""
+    iam, role = cloud.client("iam"), hub.ids[f"{function}Role"]
+    return assumed(cloud, iam, role)
+
+
+def assumed(cloud, iam, role):
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole"}
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    given = cloud.client("sts").assume_role(RoleArn=f"arn:aws:iam::{HUB}:role/{role}", RoleSessionName="tried")["Credentials"]
+    return {
+        "aws_access_key_id": given["AccessKeyId"], "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+
+
+def is_refused(cloud, credentials, service, operation, parameters):
+    try:
+        getattr(cloud.client(service, **credentials), operation)(**parameters)
+        return False
+    except ClientError as error:
+        return error.response["Error"]["Code"] in REFUSED
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_function_may_what_it_needs_and_is_refused_the_rest(cloud, hub, calls, role):
+    credentials = as_role(cloud, hub, role)
+    # A function's log stream may only be made once.
+    may = {what for what, call in calls.items() if not is_refused(cloud, credentials, *call)}
+    assert may == {what for what, who in MAY.items() if role in who}
+
+
+@pytest.mark.parametrize("role, account, who, external_id, may", [
+    ("ecr-lineage-read", SOURCE[0], "Watch", EXTERNAL_ID, True),
+    ("ecr-lineage-read", SOURCE[0], "Watch", "guessed", False),
+    ("ecr-lineage-read", SOURCE[0], "Record", EXTERNAL_ID, False),
+    ("ecr-lineage-delete", FAR[0], "Mirror", EXTERNAL_ID, True),
+    ("ecr-lineage-delete", FAR[0], "Mirror", "guessed", False),
+    ("ecr-lineage-delete", FAR[0], "Operate", EXTERNAL_ID, False),
+    ("ecr-lineage-delete", SOURCE[0], "Mirror", EXTERNAL_ID, False),
+])
+def test_a_registrys_role_trusts_the_functions_that_need_it_and_nobody_else(cloud, hub, registries, role, account, who, external_id, may):
+    # The function's role may ask for any role; whether it gets it, the other account says.
+    iam, name = cloud.client("iam"), hub.ids[f"{who}Role"]
+    credentials = as_role(cloud, hub, who)
+    allowed = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    iam.put_role_policy(RoleName=name, PolicyName="any", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+    try:
+        asked = {"RoleArn": f"arn:aws:iam::{account}:role/{role}", "RoleSessionName": "tried", "ExternalId": external_id}
+        assert is_refused(cloud, credentials, "sts", "assume_role", asked) is not may
+    finally:
+        iam.delete_role_policy(RoleName=name, PolicyName="any")
+
+
+def test_a_stranger_of_the_hubs_account_does_not_enter_registries(cloud, hub, registries):
+    iam = cloud.client("iam")
+    iam.create_role(RoleName="stranger", AssumeRolePolicyDocument="{}")
+    allowed = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    iam.put_role_policy(RoleName="stranger", PolicyName="any", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+    credentials = assumed(cloud, iam, "stranger")
+    for account, role in ((SOURCE[0], "ecr-lineage-read"), (FAR[0], "ecr-lineage-delete")):
+        asked = {"RoleArn": f"arn:aws:iam::{account}:role/{role}", "RoleSessionName": "tried", "ExternalId": EXTERNAL_ID}
+        assert is_refused(cloud, credentials, "sts", "assume_role", asked)
+
+
+def test_queues_take_nothing_in_the_clear(cloud, hub):
+    plain = cloud.client("sqs", tls=False)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        plain.send_message(QueueUrl=hub.ids["Events"], MessageBody="forged")
+
+
+# People
+
+
+@pytest.fixture(scope="module")
+def people(cloud, hub):
+    """A reader, an operator and somebody without either policy."""
+    iam, people = cloud.client("iam"), {}
+    for name, policies in {"reader": ["Readers"], "operator": ["Readers", "Operators"], "nobody": []}.items():
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+        for policy in policies:
+            iam.attach_role_policy(RoleName=name, PolicyArn=hub.outputs[f"{policy}Policy"])
+        people[name] = assumed(cloud, iam, name)
+    return people
+
+
+RESET = json.dumps({"source": "111122223333/eu-west-1"}).encode()
+
+
+@pytest.mark.parametrize("who, where, status", [
+    ("nobody", "ReadersUrl", 403), ("nobody", "OperatorsUrl", 403),
+    ("reader", "ReadersUrl", 200), ("reader", "OperatorsUrl", 403),
+    ("operator", "ReadersUrl", 200), ("operator", "OperatorsUrl", 200),
+])
+def test_who_may_ask_is_answered(cloud, hub, people, who, where, status):
+    given = people[who]
+    credentials = Credentials(given["aws_access_key_id"], given["aws_secret_access_key"], given["aws_session_token"])
+    answered, answer = ask(cloud, hub.outputs[where], "v1/overview", credentials)
+    assert answered == status, answer
+    if status == 200:
+        assert answer["caller"].endswith(f"assumed-role/{who}/tried")
+        assert answer["may_change"] is (where == "OperatorsUrl")
+
+
+@pytest.mark.parametrize("where, status", [("ReadersUrl", 403), ("OperatorsUrl", 409)])
+def test_changes_are_made_where_they_may_be(cloud, hub, people, where, status):
+    given = people["operator"]
+    credentials = Credentials(given["aws_access_key_id"], given["aws_secret_access_key"], given["aws_session_token"])
+    # There is nothing to reset: that is said, where it would be done.
+    answered, answer = ask(cloud, hub.outputs[where], "v1/breakers/reset", credentials, "POST", RESET)
+    assert answered == status, answer
+
+
+@pytest.mark.parametrize("who, what, may", [
+    ("reader", "read a partition", True), ("reader", "read an index", True), ("reader", "count dead letters", True),
+    ("reader", "write an item", False), ("reader", "delete an item", False), ("reader", "start a function", False),
+    ("operator", "write an item", True), ("operator", "delete an item", True), ("operator", "scan the table", False),
+    ("operator", "delete the table", False), ("operator", "start a function", False), ("operator", "publish an alert", False),
+    ("nobody", "read a partition", False),
+])
+def test_people_may_on_the_command_line_what_they_may_on_the_page(cloud, people, calls, who, what, may):
+    assert is_refused(cloud, people[who], *calls[what]) is not may
