@@ -66,6 +66,29 @@ pub enum Failure {
         #[source]
         source: aws::retry::Failure,
     },
+    /// There is no stack of this name.
+    #[error("there is no stack `{stack}` in this account and region")]
+    NoStack {
+        /// Its name.
+        stack: String,
+    },
+    /// A stack that is not one of a hub.
+    #[error("the stack `{stack}` puts out no `{output}`: it is not made from infra/hub.yaml")]
+    NoHub {
+        /// Its name.
+        stack: String,
+        /// What it lacks.
+        output: &'static str,
+    },
+    /// A deployment could not be looked into.
+    #[error("cannot look into the stack `{stack}`")]
+    Stack {
+        /// Its name.
+        stack: String,
+        /// Why.
+        #[source]
+        source: aws::retry::Failure,
+    },
     /// A registry could not be listed to its end.
     #[error(transparent)]
     Listing(reconcile::Error),
@@ -131,6 +154,10 @@ impl Failure {
             Self::Listing(_) => {
                 "run it again: what was done is not done twice; `--role` enters the registry, `--calls-per-second` asks less".into()
             }
+            Self::NoStack { .. } | Self::NoHub { .. } => {
+                "name the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
+            }
+            Self::Stack { .. } => "sign in (`aws sso login`); who asks needs the policy that the stack puts out as ReadersPolicy".into(),
             Self::Busy => "wait until it is done: an hour at most".into(),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })

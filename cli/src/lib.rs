@@ -4,6 +4,8 @@
 
 pub mod audit;
 pub mod demo;
+pub mod deploy;
+pub mod doctor;
 pub mod drift;
 pub mod embedded;
 pub mod failure;
@@ -20,10 +22,13 @@ pub mod webhook;
 
 use std::{io::Write, process::ExitCode};
 
+use aws::registry::Registries;
 use domain::deletion::Did;
 use failure::Failure;
 use jiff::Timestamp;
-use options::{ActOptions, AuditCommand, BreakerCommand, Command, Format, Options, PolicyCommand, TableCommand};
+use options::{
+    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, TableCommand,
+};
 use print::Print;
 use query::{
     alerts, answer,
@@ -47,6 +52,18 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
         Command::Local(local) => {
             local::serve(local).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(doctor) => {
+            let diagnosis = doctor::doctor(&options.target, doctor).await?;
+            print(options.format, &diagnosis)?;
+            Ok(if diagnosis.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Deploy(DeployCommand::Plan { hub, organization, registries }) => {
+            let (sdk, roles) = target::configuration(&options.target).await;
+            let read = Registries::new(sdk, roles);
+            let plan = deploy::plan(&read, hub, organization.as_deref(), registries).await;
+            print(options.format, &plan)?;
+            Ok(if plan.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         // Needs no table.
         Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => {

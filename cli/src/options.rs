@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 /// Which table to use.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "The table (`demo` and `local` bring their own)")]
 pub struct TargetOptions {
     /// The table: with a slash or ending in `.db` an embedded file, `memory`, or the name of a DynamoDB table
@@ -84,9 +84,45 @@ pub enum Command {
     Demo,
     /// Run registries, events, `record` and the table in this process, on one port for the AWS CLI and every SDK
     Local(LocalOptions),
+    /// Look into a deployment: what is missing, what stands still, what is wrong, and how it is mended
+    Doctor(DoctorOptions),
+    /// Prepare a deployment
+    #[command(subcommand)]
+    Deploy(DeployCommand),
     /// Something about a table.
     #[command(flatten)]
     Table(TableCommand),
+}
+
+/// Which deployment is looked into.
+#[derive(Debug, Args)]
+pub struct DoctorOptions {
+    /// The hub's stack, in the region that `--region` names
+    #[arg(long, default_value = "ecr-lineage")]
+    pub stack: String,
+
+    /// Registries that should send their events although no rule mentions them, as in `111122223333/eu-west-1`
+    #[arg(value_name = "REGISTRY")]
+    pub registries: Vec<Registry>,
+}
+
+/// What can be prepared.
+#[derive(Debug, Subcommand)]
+pub enum DeployCommand {
+    /// Read what registries replicate, and print which stacks are needed where, with which parameters
+    Plan {
+        /// Where the hub is to be, as in `999988887777/eu-central-1`
+        #[arg(long, value_name = "ACCOUNT/REGION")]
+        hub: Registry,
+
+        /// The organization whose accounts may send events, such as `o-a1b2c3d4e5`; without it each account is named
+        #[arg(long, value_name = "ID")]
+        organization: Option<String>,
+
+        /// Registries to begin with, as in `111122223333/eu-west-1`; where they copy to is found out
+        #[arg(required = true, value_name = "REGISTRY")]
+        registries: Vec<Registry>,
+    },
 }
 
 /// The commands that work on a table, and some on the registries.

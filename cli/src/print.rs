@@ -3,6 +3,7 @@
 //! Every colour has a sign or a word beside it, so that nothing is lost without colour. Whether colour is written is
 //! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
 
+mod deploy;
 mod drift;
 mod mirror;
 mod watch;

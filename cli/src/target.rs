@@ -41,22 +41,7 @@ impl Target {
     /// # Errors
     /// When an embedded table cannot be opened. Whether a DynamoDB table is there shows when it is asked.
     pub async fn open(options: &TargetOptions) -> Result<Self, Failure> {
-        let roles = Roles {
-            read: options.role.clone(),
-            delete: options.role.clone(),
-            external_id: options.external_id.clone(),
-        };
-        let mut loader = start::loader();
-        if let Some(profile) = &options.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(region) = &options.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(url) = &options.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        let sdk = loader.load().await;
+        let (sdk, roles) = configuration(options).await;
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
         if file || options.table == "memory" {
             let embedded = Embedded::open(file.then(|| PathBuf::from(&options.table))).await?;
@@ -133,6 +118,22 @@ impl Target {
             embedded.close().await;
         }
     }
+}
+
+/// Where AWS is, as whom, and how registries are entered.
+pub(crate) async fn configuration(options: &TargetOptions) -> (SdkConfig, Roles) {
+    let mut loader = start::loader();
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &options.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    let TargetOptions { role, external_id, .. } = options.clone();
+    (loader.load().await, Roles { read: role.clone(), delete: role, external_id })
 }
 
 /// The user of this machine.

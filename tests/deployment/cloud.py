@@ -71,20 +71,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         scope = re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", headers.get("authorization", ""))
         key, service = scope.groups() if scope else ("", "")
         operation = headers.get("x-amz-target", "").split(".")[-1]
-        status, answer = ask(self.server.cloud.ministack_url, self.command, self.path, headers | TLS, body)
+        status, said, answer = ask(self.server.cloud.ministack_url, self.command, self.path, headers | TLS, body)
         if service == "sts" and b"AssumeRoleResponse" in answer:
             found = {name: re.search(f"<{name}>([^<]+)<".encode(), answer).group(1).decode() for name in ("AccessKeyId", "Arn")}
             self.server.roles[found["AccessKeyId"]] = found["Arn"]
         if service == "ecr" and b"AccessDenied" not in answer and b"not authorized" not in answer:
-            arn = self.server.roles[key]
-            account = arn.split(":")[4]
-            headers["authorization"] = headers["authorization"].replace(key, f"ASIA{account}")
-            headers["x-amz-security-token"] = base64.urlsafe_b64encode(arn.encode()).rstrip(b"=").decode()
-            status, answer = ask(self.server.cloud.registries_url, self.command, self.path, headers, body)
+            # An account itself is called by the same key in both.
+            if arn := self.server.roles.get(key):
+                headers["authorization"] = headers["authorization"].replace(key, f"ASIA{arn.split(':')[4]}")
+                headers["x-amz-security-token"] = base64.urlsafe_b64encode(arn.encode()).rstrip(b"=").decode()
+            status, said, answer = ask(self.server.cloud.registries_url, self.command, self.path, headers, body)
         self.server.calls.append((f"{service}:{operation}", self.server.roles.get(key, key), status))
         self.send_response(status)
+        for name, value in said:
+            if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
+                self.send_header(name, value)
         self.send_header("content-length", str(len(answer)))
-        self.send_header("content-type", "text/xml" if answer.startswith(b"<") else "application/x-amz-json-1.0")
         self.end_headers()
         self.wfile.write(answer)
 
@@ -93,7 +95,7 @@ def ask(url, method, path, headers, body):
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    return answer.status, answer.read()
+    return answer.status, answer.getheaders(), answer.read()
 
 
 class Cloud:

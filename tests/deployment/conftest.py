@@ -1,10 +1,12 @@
 """The hub and three registries, deployed once for all tests."""
 
+import json
 import os
 import pathlib
 import shutil
 
 import pytest
+import yaml
 
 from cloud import HUB, HUB_REGION, Cloud
 from stacks import BUCKET, INFRA, as_ministack_sees_it, deploy, packaged
@@ -37,10 +39,20 @@ def hub(cloud, tmp_path_factory):
     layers = tmp_path_factory.mktemp("layers")
     body = packaged(cloud, built / "template.yaml", layers)
     (layers / "at-once.cedar").write_text(POLICY)
-    return deploy(
+    hub = deploy(
         cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture="x86_64", ExternalId=EXTERNAL_ID,
         AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
     )
+    # What ministack's CloudFormation does not know: the policy of the bus, and the archive.
+    events = cloud.client("events")
+    for account in (SOURCE[0], FAR[0]):
+        events.put_permission(EventBusName=hub.ids["Bus"], Action="events:PutEvents", Principal=account, StatementId=f"account{account}")
+    archive = yaml.safe_load((INFRA / "hub.yaml").read_text())["Resources"]["Archive"]["Properties"]
+    bus = hub.outputs["BusArn"]
+    events.create_archive(
+        ArchiveName="Archive", EventSourceArn=bus, EventPattern=json.dumps(archive["EventPattern"]), RetentionDays=30,
+    )
+    return hub
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,11 @@ pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
 pub fn describe_metrics() {
     describe_counter!("Deletions", metrics::Unit::Count, "deletions that were looked at, by where they stand now");
     describe_counter!("MirrorFailures", metrics::Unit::Count, "images of which something could not be read or stored");
-    describe_gauge!("BreakersOpen", metrics::Unit::Count, "sources whose deletions are all held, because there were too many");
+    describe_gauge!(
+        "BreakersOpen",
+        metrics::Unit::Count,
+        "sources whose deletions are all held, because there were too many"
+    );
 }
 
 impl Mirror {

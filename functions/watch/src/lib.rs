@@ -83,7 +83,11 @@ pub fn describe_metrics() {
     describe_counter!("Healed", metrics::Unit::Count, "facts that no event had told");
     describe_counter!("Troubles", metrics::Unit::Count, "copies that are late, failed, missing or without their tag");
     describe_counter!("WatchFailures", metrics::Unit::Count, "images and registries that could not be read or stored");
-    describe_gauge!("Wrong", metrics::Unit::Count, "copies that something is wrong with now, by the kind of their alert");
+    describe_gauge!(
+        "Wrong",
+        metrics::Unit::Count,
+        "copies that something is wrong with now, by the kind of their alert"
+    );
 }
 
 impl Watch {
@@ -460,7 +464,8 @@ impl Watch {
     async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
         let incidents = self.table.incidents().await?;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.lasts()) {
-            let open: u64 = incidents.iter().filter(|incident| incident.kind == kind).map(|incident| incident.open).sum();
+            let open: u64 =
+                incidents.iter().filter(|incident| incident.kind == kind).map(|incident| incident.open).sum();
             gauge!("Wrong", "Kind" => kind.word()).set(open as f64);
         }
         for incident in incidents {

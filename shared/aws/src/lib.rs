@@ -1,6 +1,8 @@
 //! Every AWS call that ecr-lineage makes, and nothing that decides.
 
 pub mod bus;
+#[cfg(feature = "deployment")]
+pub mod deployment;
 pub mod environment;
 pub mod queue;
 pub mod registry;

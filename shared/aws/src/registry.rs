@@ -17,6 +17,7 @@ use std::{
 };
 
 use aws_config::{Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecr::{
     Client,
     config::{
@@ -201,23 +202,29 @@ impl Registries {
         if let Some(client) = clients.get(&(registry.clone(), purpose)) {
             return client.clone();
         }
-        let region = Region::new(registry.region().to_owned());
-        let mut config = aws_sdk_ecr::config::Builder::from(&self.sdk).region(region);
         let role = match purpose {
             Purpose::Read => &self.roles.read,
             Purpose::Change => &self.roles.delete,
         };
-        if let Some(role) = role {
-            let arn = format!("arn:{}:iam::{}:role/{role}", partition(registry), registry.account());
-            let mut provider = AssumeRoleProvider::builder(arn).session_name("ecr-lineage").configure(&self.sdk);
-            if let Some(id) = &self.roles.external_id {
-                provider = provider.external_id(id);
-            }
-            config = config.credentials_provider(provider.build().await);
-        }
-        let client = Client::from_conf(config.build());
+        let client = Client::new(&self.enter(registry, role.as_deref()).await);
         clients.insert((registry.clone(), purpose), client.clone());
         client
+    }
+
+    /// The configuration for whatever else is read in the account and region of a registry.
+    pub async fn config(&self, registry: &Registry) -> SdkConfig {
+        self.enter(registry, self.roles.read.as_deref()).await
+    }
+
+    async fn enter(&self, registry: &Registry, role: Option<&str>) -> SdkConfig {
+        let config = self.sdk.to_builder().region(Region::new(registry.region().to_owned()));
+        let Some(role) = role else { return config.build() };
+        let arn = format!("arn:{}:iam::{}:role/{role}", partition(registry), registry.account());
+        let mut provider = AssumeRoleProvider::builder(arn).session_name("ecr-lineage").configure(&self.sdk);
+        if let Some(id) = &self.roles.external_id {
+            provider = provider.external_id(id);
+        }
+        config.credentials_provider(SharedCredentialsProvider::new(provider.build().await)).build()
     }
 
     async fn to_read(&self, registry: &Registry) -> Client {
@@ -456,14 +463,29 @@ impl Registries {
             Err(error) if error.as_service_error().is_some_and(NoPolicy::is_repository_policy_not_found_exception) => {}
             Err(error) => return Err(error.into()),
         }
-        let call = self.to_read(registry).await.get_lifecycle_policy().registry_id(account).repository_name(name);
-        match call.send().await {
-            Ok(_) => _ = guards.insert(Guard::Lifecycle),
-            Err(error)
-                if error.as_service_error().is_some_and(NoLifecycle::is_lifecycle_policy_not_found_exception) => {}
-            Err(error) => return Err(error.into()),
-        }
+        guards.extend(self.has_lifecycle_policy(registry, repository).await?.then_some(Guard::Lifecycle));
         Ok(Some(guards))
+    }
+
+    /// Whether a repository, which is there, has a lifecycle policy.
+    ///
+    /// # Errors
+    /// When ECR does not say.
+    pub async fn has_lifecycle_policy(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+    ) -> Result<bool, Failure> {
+        let call = self.to_read(registry).await.get_lifecycle_policy();
+        match call.registry_id(registry.account()).repository_name(repository.as_str()).send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(NoLifecycle::is_lifecycle_policy_not_found_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     // Changing. The SDK does not repeat these calls: whoever makes them looks again first.
@@ -554,7 +576,8 @@ fn once() -> aws_sdk_ecr::config::Builder {
 
 /// The partition of a region, as in an ARN.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
-fn partition(registry: &Registry) -> &'static str {
+#[must_use]
+pub fn partition(registry: &Registry) -> &'static str {
     match registry.region() {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",

@@ -1,0 +1,102 @@
+//! `deploy plan`: which stacks are needed where, with which parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::{registry::Registries, retry::chain};
+use domain::image::Registry;
+use serde::Serialize;
+
+/// What is to be deployed.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    /// The stack of the hub.
+    pub hub: StackPlan,
+    /// A stack for each registry that holds a source or a replica.
+    pub registries: Vec<StackPlan>,
+    /// Where each registry copies to, as far as that could be read.
+    pub copies: BTreeMap<Registry, BTreeSet<Registry>>,
+    /// The registries that could not be read, and why: where they copy to is not known.
+    pub unread: BTreeMap<Registry, String>,
+}
+
+/// One stack.
+#[derive(Debug, Serialize)]
+pub struct StackPlan {
+    /// Its account.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub stack: &'static str,
+    /// Its template.
+    pub template: &'static str,
+    /// Its parameters. What is left out has a default.
+    pub parameters: BTreeMap<&'static str, String>,
+}
+
+/// What everybody who deploys it must choose once, the same everywhere.
+const EXTERNAL_ID: &str = "EXTERNAL_ID";
+
+const HUB: &str = "ecr-lineage";
+
+/// Plans a deployment for some registries and those that they copy to, which may copy on what is pushed to them.
+pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<&str>, first: &[Registry]) -> Plan {
+    let (mut copies, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    let mut open: BTreeSet<Registry> = first.iter().cloned().collect();
+    let mut all = open.clone();
+    while let Some(registry) = open.pop_first() {
+        match registries.rules(&registry).await {
+            Ok(rules) => {
+                let to: BTreeSet<_> = rules.rules.into_iter().flat_map(|rule| rule.destinations).collect();
+                open.extend(to.difference(&all).cloned());
+                all.extend(to.iter().cloned());
+                copies.insert(registry, to);
+            }
+            Err(failure) => _ = unread.insert(registry, chain(&failure)),
+        }
+    }
+    Plan { hub: of_hub(hub, organization, &all), registries: of_registries(hub, organization, &all), copies, unread }
+}
+
+fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> StackPlan {
+    let others: BTreeSet<_> = all.iter().map(Registry::account).filter(|account| *account != hub.account()).collect();
+    let mut parameters = BTreeMap::from([("ExternalId", EXTERNAL_ID.to_owned())]);
+    match organization {
+        Some(id) => _ = parameters.insert("OrganizationId", id.to_owned()),
+        None if others.is_empty() => {}
+        None => _ = parameters.insert("AccountIds", others.into_iter().collect::<Vec<_>>().join(",")),
+    }
+    let registries: Vec<_> = all.iter().map(ToString::to_string).collect();
+    parameters.insert("Registries", registries.join(","));
+    stack(hub, HUB, "infra/hub.yaml", parameters)
+}
+
+/// Roles are of a whole account: its first region makes them.
+fn of_registries(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> Vec<StackPlan> {
+    let mut accounts = BTreeSet::new();
+    let plans = all.iter().map(|registry| {
+        let mut parameters = BTreeMap::from([("HubBusArn", bus(hub))]);
+        if accounts.insert(registry.account()) {
+            parameters.insert("Roles", "make".to_owned());
+            parameters.insert("ExternalId", EXTERNAL_ID.to_owned());
+            parameters.extend(organization.map(|id| ("OrganizationId", id.to_owned())));
+        }
+        stack(registry, "ecr-lineage-registry", "infra/registry.yaml", parameters)
+    });
+    plans.collect()
+}
+
+/// The bus of events, as the hub's stack of the usual name puts it out.
+pub(crate) fn bus(hub: &Registry) -> String {
+    let partition = aws::registry::partition(hub);
+    format!("arn:{partition}:events:{}:{}:event-bus/{HUB}-events", hub.region(), hub.account())
+}
+
+fn stack(
+    place: &Registry,
+    stack: &'static str,
+    template: &'static str,
+    parameters: BTreeMap<&'static str, String>,
+) -> StackPlan {
+    StackPlan { account: place.account().to_owned(), region: place.region().to_owned(), stack, template, parameters }
+}

@@ -1,0 +1,572 @@
+//! `doctor`: looks into a deployment, and says of everything that is wrong how it is mended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
+
+use aws::{
+    deployment::{self, Rule, Stack},
+    queue::DeadLetters,
+    registry::Registries,
+    retry::{NO_CREDENTIALS, chain},
+    table::Table,
+};
+use aws_config::SdkConfig;
+use domain::{
+    deletion::{CheckName, Status},
+    image::Registry,
+    replication,
+};
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::Failure,
+    options::{DoctorOptions, TargetOptions},
+    print::time,
+    target::configuration,
+};
+
+/// How a deployment is.
+#[derive(Debug, Serialize)]
+pub struct Diagnosis {
+    /// Everything that was looked at, the hub first, then registry by registry.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// How it is.
+    pub level: Level,
+    /// Where: the hub, or a registry.
+    pub place: String,
+    /// What was found, in one line.
+    pub what: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Somebody may want it so.
+    Notice,
+    /// It could not be looked at.
+    Unknown,
+    /// It must be mended.
+    Wrong,
+}
+
+impl Diagnosis {
+    /// Whether all could be looked at, and nothing has to be mended.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| matches!(finding.level, Level::Good | Level::Notice))
+    }
+}
+
+/// As far as clocks may be apart: signatures are refused from five minutes on, and times in the table would mislead.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long ago what is started every few minutes may have succeeded last.
+const STANDS: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long ago the hub may have read a registry, which it does hourly.
+const UNREAD: SignedDuration = SignedDuration::from_hours(2);
+
+/// In how many repositories of a registry a lifecycle policy is looked for.
+const REPOSITORIES: usize = 100;
+
+/// How many deletions of a status and source are looked at.
+const DELETIONS: usize = 100;
+
+/// How many registries are looked into at a time.
+const AT_A_TIME: usize = 8;
+
+const RUNBOOK: &str = "docs/runbook.md";
+
+/// The functions in the order in which the stack puts them out.
+const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert", "query", "operate"];
+
+/// Looks into the deployment of a stack.
+///
+/// # Errors
+/// When there is no such stack, or nobody says. What else cannot be looked at is a finding.
+pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<Diagnosis, Failure> {
+    let (sdk, roles) = configuration(target).await;
+    let found = deployment::stack(&sdk, &options.stack).await;
+    let stack = found
+        .map_err(|source| Failure::Stack { stack: options.stack.clone(), source })?
+        .ok_or_else(|| Failure::NoStack { stack: options.stack.clone() })?;
+    let output = |output| {
+        let text = stack.outputs.get(output).map(String::as_str);
+        text.ok_or_else(|| Failure::NoHub { stack: options.stack.clone(), output })
+    };
+    let hub = Hub {
+        name: &options.stack,
+        stack: &stack,
+        bus: output("BusArn")?,
+        archive: output("ArchiveName")?,
+        queues: [output("DeadLettersUrl")?, output("FailedAlertsUrl")?],
+        functions: output("Functions")?.split(',').collect(),
+        mode: output("Mode")?,
+        now: Timestamp::now(),
+        sdk: &sdk,
+        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), output("TableName")?),
+    };
+    let mut findings = Findings("hub".to_owned(), Vec::new());
+    hub.look(&mut findings).await;
+
+    let registries = Registries::new(sdk.clone(), roles);
+    let known = hub.table.known_registries().await?;
+    let settings: BTreeMap<_, _> = known.into_iter().map(|known| (known.registry, known.settings)).collect();
+    let routes = settings.values().flatten().flat_map(|settings| &settings.routes);
+    let mut all: BTreeSet<Registry> = routes.map(|route| route.destination.clone()).collect();
+    all.extend(settings.keys().chain(&options.registries).cloned());
+    hub.admits(&all, &mut findings).await;
+    let mut findings = findings.1;
+    if all.is_empty() {
+        findings.push(Finding {
+            level: Level::Notice,
+            place: "registries".to_owned(),
+            what: "no event ever came, and no registry is named here".to_owned(),
+            fix: Some(
+                "deploy infra/registry.yaml where images are (`ecr-lineage deploy plan` says how), or name registries"
+                    .to_owned(),
+            ),
+        });
+    }
+    let (hub, read) = (&hub, &registries);
+    let looked = stream::iter(all).map(|registry| {
+        let settings = settings.get(&registry).cloned().flatten();
+        async move { hub.look_into(&registry, settings.as_ref(), read).await }
+    });
+    // In their order, however long each takes.
+    let looked: Vec<_> = looked.buffered(AT_A_TIME).collect().await;
+    findings.extend(looked.into_iter().flatten());
+    Ok(Diagnosis { findings })
+}
+
+/// What was found in one place so far.
+struct Findings(String, Vec<Finding>);
+
+impl Findings {
+    fn push(&mut self, level: Level, what: impl Display, fix: Option<String>) {
+        self.1.push(Finding { level, place: self.0.clone(), what: what.to_string(), fix });
+    }
+
+    fn good(&mut self, what: impl Display) {
+        self.push(Level::Good, what, None);
+    }
+
+    fn wrong(&mut self, what: impl Display, fix: impl Into<String>) {
+        self.push(Level::Wrong, what, Some(fix.into()));
+    }
+
+    fn notice(&mut self, what: impl Display, fix: impl Into<String>) {
+        self.push(Level::Notice, what, Some(fix.into()));
+    }
+
+    fn unknown(&mut self, what: impl Display, failure: &dyn std::error::Error, fix: impl Into<String>) {
+        self.push(Level::Unknown, format!("{what}: {}", chain(failure)), Some(fix.into()));
+    }
+}
+
+/// The hub.
+struct Hub<'a> {
+    name: &'a str,
+    stack: &'a Stack,
+    bus: &'a str,
+    archive: &'a str,
+    queues: [&'a str; 2],
+    functions: Vec<&'a str>,
+    mode: &'a str,
+    now: Timestamp,
+    sdk: &'a SdkConfig,
+    table: Table,
+}
+
+/// What mends a question that is not answered.
+const MAY_NOT: &str = "who asks needs the policy that the stack puts out as ReadersPolicy";
+
+impl Hub<'_> {
+    async fn look(&self, findings: &mut Findings) {
+        let Stack { status, complete, .. } = self.stack;
+        let what = format!("the stack {} is {status}, in mode {}", self.name, self.mode);
+        match complete {
+            true => findings.good(what),
+            false => findings.wrong(what, "look at its events in CloudFormation, and deploy it again"),
+        }
+        match deployment::clock_skew(self.sdk).await {
+            Ok(skew) if skew.abs() <= SKEW => findings.good("this machine's clock is AWS's"),
+            Ok(skew) => findings.wrong(
+                format!("this machine's clock is {skew:#} away from AWS's: what it signs may be refused"),
+                "set it by NTP",
+            ),
+            Err(failure) => findings.unknown("the time of AWS", &failure, "sign in (`aws sso login`)"),
+        }
+        match deployment::archives(self.sdk, self.archive).await {
+            Ok(true) => findings.good("events are archived, to be replayed"),
+            Ok(false) => findings.wrong("the archive of events keeps nothing", "deploy the stack again"),
+            Err(failure) => findings.unknown("the archive of events", &failure, MAY_NOT),
+        }
+        for (url, what) in self.queues.into_iter().zip(["dead letters", "alerts that were not published"]) {
+            match DeadLetters::new(aws_sdk_sqs::Client::new(self.sdk), url).count().await {
+                Ok(0) => findings.good(format!("no {what}")),
+                Ok(count) => findings.wrong(format!("{count} {what} in {url}"), RUNBOOK),
+                Err(failure) => findings.unknown(what, &failure, MAY_NOT),
+            }
+        }
+        self.look_at_functions(findings).await;
+    }
+
+    async fn look_at_functions(&self, findings: &mut Findings) {
+        let runs = match deployment::runs(self.sdk, &self.functions, self.now).await {
+            Ok(runs) => runs,
+            Err(failure) => return findings.unknown("how functions run", &failure, MAY_NOT),
+        };
+        for (function, name) in self.functions.iter().zip(FUNCTIONS) {
+            let runs = runs.get(function).copied().unwrap_or_default();
+            let scheduled = matches!(name, "watch" | "mirror" | "reconcile");
+            let fix = format!("see the log of {function}; {RUNBOOK}");
+            match runs.succeeded_at {
+                Some(at) if scheduled && self.now.duration_since(at) > STANDS => {
+                    findings.wrong(format!("{name} succeeded last at {} UTC", time(at)), fix);
+                }
+                Some(at) => findings.good(format!(
+                    "{name} succeeded last at {} UTC; {} of {} failed in a day",
+                    time(at),
+                    runs.failed,
+                    runs.started
+                )),
+                None if runs.started > 0 => {
+                    findings.wrong(format!("{name} failed each time in a day, {} times", runs.failed), fix);
+                }
+                None if scheduled => findings.wrong(format!("{name} was not started for a day"), fix),
+                None => findings.push(Level::Notice, format!("{name} had nothing to do for a day"), None),
+            }
+        }
+    }
+
+    /// Whether the bus takes events of these registries' accounts.
+    async fn admits(&self, registries: &BTreeSet<Registry>, findings: &mut Findings) {
+        let policy = match deployment::bus_policy(self.sdk, self.bus.rsplit('/').next().unwrap_or_default()).await {
+            Ok(policy) => policy.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+            Err(failure) => return findings.unknown("who may send events", &failure, MAY_NOT),
+        };
+        let own = self.bus.split(':').nth(4).unwrap_or_default();
+        let others: BTreeSet<_> = registries.iter().map(Registry::account).filter(|account| *account != own).collect();
+        let admitted = Admitted::by(&policy);
+        if admitted.everybody {
+            let what = "everybody may send events: the policy of its bus has a principal `*` without an organization";
+            findings.wrong(what, "name an OrganizationId or AccountIds, and deploy the stack again");
+        }
+        let refused: Vec<_> = others.iter().filter(|account| !admitted.admits(account)).copied().collect();
+        let by = admitted.organizations.iter().map(|id| format!("the organization {id}"));
+        let by: Vec<_> = by
+            .chain(others.difference(&refused.iter().copied().collect()).map(|account| (*account).to_owned()))
+            .collect();
+        if !refused.is_empty() {
+            let what = format!("{} may not send events", refused.join(", "));
+            findings.wrong(what, "add them to the stack's parameter AccountIds, or name an OrganizationId");
+        } else if !by.is_empty() {
+            findings.good(format!("events are taken from {}", by.join(", ")));
+        }
+    }
+
+    /// Looks into one registry.
+    async fn look_into(
+        &self,
+        registry: &Registry,
+        settings: Option<&replication::Settings>,
+        registries: &Registries,
+    ) -> Vec<Finding> {
+        let mut findings = Findings(registry.to_string(), Vec::new());
+        self.look_at_what_it_knows(registry, settings, &mut findings).await;
+        let sdk = registries.config(registry).await;
+        // Otherwise another account's rules would be taken for this one's.
+        match deployment::account(&sdk).await {
+            Ok(account) if account == registry.account() => {}
+            Ok(account) => {
+                let what = format!("not looked into: these credentials belong to {account}");
+                findings.push(Level::Unknown, what, Some(OTHERWISE.to_owned()));
+                return findings.1;
+            }
+            Err(failure) => {
+                findings.unknown("not looked into", &failure, OTHERWISE);
+                return findings.1;
+            }
+        }
+        match deployment::rules_to(&sdk, self.bus).await {
+            Ok(rules) => self.look_at_rules(registry, &sdk, &rules, &mut findings).await,
+            Err(failure) => {
+                findings.unknown("the rules that send its events", &failure, OTHERWISE);
+                return findings.1;
+            }
+        }
+        match deployment::is_recorded(&sdk).await {
+            Ok(true) => findings.good("CloudTrail says who does what"),
+            Ok(false) => findings.wrong(
+                "no trail of CloudTrail logs here: who deletes images stays unknown",
+                "aws cloudtrail create-trail --is-multi-region-trail …, with management events",
+            ),
+            Err(failure) => findings.unknown("the trails of CloudTrail", &failure, OTHERWISE),
+        }
+        match registries.rules(registry).await {
+            Ok(rules) => self.look_at_copies(&rules, registries, &mut findings).await,
+            Err(failure) => findings.unknown("what it replicates", &failure, OTHERWISE),
+        }
+        findings.1
+    }
+
+    /// What the hub itself could and could not do here.
+    async fn look_at_what_it_knows(
+        &self,
+        registry: &Registry,
+        settings: Option<&replication::Settings>,
+        findings: &mut Findings,
+    ) {
+        let roles = "deploy infra/registry.yaml in this account with Roles=make, and the ExternalId of the hub";
+        match settings.map(|settings| settings.read_at) {
+            None => findings.wrong("the hub never could read what it replicates", roles),
+            Some(at) if self.now.duration_since(at) > UNREAD => {
+                findings.wrong(format!("the hub could read it last at {} UTC", time(at)), roles);
+            }
+            Some(at) => findings.good(format!("the hub read it at {} UTC", time(at))),
+        }
+        let mut refused = 0;
+        for status in [Status::Pending, Status::Executing] {
+            let since = Timestamp::UNIX_EPOCH;
+            match self.table.deletions(status, registry, since, None, DELETIONS).await {
+                Ok((deletions, _)) => {
+                    let stopped = deletions.iter().filter_map(|deletion| deletion.checks.last());
+                    let stopped = stopped.filter(|check| check.check == CheckName::Call && !check.passed);
+                    refused += stopped
+                        .filter(|check| check.why.contains(NO_CREDENTIALS) || check.why.contains("AccessDenied"))
+                        .count();
+                }
+                Err(failure) => return findings.unknown("its deletions", &failure, MAY_NOT),
+            }
+        }
+        if refused > 0 {
+            findings.wrong(
+                format!("{refused} deletions that follow it are refused where the replicas are"),
+                "deploy infra/registry.yaml there with DeletableRepositories; \
+                 `ecr-lineage deletions --pending` says which",
+            );
+        }
+    }
+
+    async fn look_at_rules(&self, registry: &Registry, sdk: &SdkConfig, rules: &[Rule], findings: &mut Findings) {
+        let deploy = format!(
+            "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry \
+             --template-file infra/registry.yaml --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubBusArn={}",
+            registry.region(),
+            self.bus
+        );
+        let (mut sent, mut missing) = (Vec::new(), Vec::new());
+        for probe in probes(registry) {
+            let mut matched = false;
+            for rule in rules.iter().filter(|rule| rule.enabled && (rule.all_of_cloudtrail || !probe.read_only)) {
+                match deployment::matches(sdk, &rule.pattern, &probe.event.to_string()).await {
+                    Ok(matches) => matched |= matches,
+                    Err(failure) => return findings.unknown(format!("the rule {}", rule.name), &failure, OTHERWISE),
+                }
+            }
+            if matched { &mut sent } else { &mut missing }.push(probe.what);
+        }
+        if !sent.is_empty() {
+            findings.good(format!("sent to the hub: {}", sent.join(", ")));
+        }
+        if !missing.is_empty() {
+            findings.wrong(format!("no rule sends to the hub: {}", missing.join(", ")), deploy.clone());
+        }
+        for rule in rules.iter().filter(|rule| !rule.keeps_undelivered) {
+            findings.notice(
+                format!("what the rule {} cannot send is lost: it has no dead-letter queue", rule.name),
+                deploy.clone(),
+            );
+        }
+    }
+
+    /// What becomes of its copies without anybody's doing.
+    async fn look_at_copies(&self, rules: &replication::Rules, registries: &Registries, findings: &mut Findings) {
+        for (index, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.deletes_natively) {
+            let to: Vec<_> = rule.destinations.iter().map(ToString::to_string).collect();
+            findings.notice(
+                format!(
+                    "ECR itself deletes in {} whatever is deleted here (rule {}), at once and unasked",
+                    to.join(", "),
+                    index + 1
+                ),
+                "switch deleteReplication off, if replicas are to follow a policy; \
+                 `ecr-lineage audit native-deletes` says what it takes",
+            );
+        }
+        for destination in rules.rules.iter().flat_map(|rule| &rule.destinations).collect::<BTreeSet<_>>() {
+            let covered = rules.rules.iter().filter(|rule| rule.destinations.contains(destination));
+            let covered: Vec<_> = covered.collect();
+            let all = match registries.repositories(destination).await {
+                Ok(all) => all,
+                Err(failure) => {
+                    findings.unknown(format!("the repositories of {destination}"), &failure, OTHERWISE);
+                    continue;
+                }
+            };
+            let copied = all.into_iter().filter(|repository| covered.iter().any(|rule| rule.covers(repository)));
+            let (mut looked, mut without) = (0, Vec::new());
+            for repository in copied.take(REPOSITORIES) {
+                looked += 1;
+                match registries.has_lifecycle_policy(destination, &repository).await {
+                    Ok(true) => {}
+                    Ok(false) => without.push(repository),
+                    Err(failure) => {
+                        findings.unknown(format!("the lifecycle policy of {repository}"), &failure, OTHERWISE);
+                        break;
+                    }
+                }
+            }
+            if let Some(first) = without.first() {
+                findings.notice(
+                    format!(
+                        "no lifecycle policy in {destination} for {} of {looked} repositories that it copies, such as \
+                         {first}: replicas stay for ever",
+                        without.len()
+                    ),
+                    "a repository creation template gives new ones a policy (appliedFor REPLICATION); \
+                     `aws ecr put-lifecycle-policy` the others",
+                );
+            }
+        }
+    }
+}
+
+/// What mends a question that a registry's account does not answer.
+const OTHERWISE: &str = "name a role of the registry's account with `--role`, or credentials with `--profile`";
+
+/// An event that should reach the hub.
+struct Probe {
+    what: &'static str,
+    /// Whether CloudTrail calls it read-only.
+    read_only: bool,
+    event: Value,
+}
+
+fn probes(registry: &Registry) -> [Probe; 3] {
+    let event = |kind: &str, detail: Value| {
+        json!({
+            "version": "0", "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38", "detail-type": kind, "source": "aws.ecr",
+            "account": registry.account(), "time": "2026-11-02T09:00:00Z", "region": registry.region(), "resources": [],
+            "detail": detail,
+        })
+    };
+    let image = json!({"action-type": "PUSH", "result": "SUCCESS", "repository-name": "team/app", "image-tag": "v1"});
+    let who = json!({"eventSource": "ecr.amazonaws.com", "eventName": "BatchDeleteImage"});
+    let lifecycle = json!({"eventSource": "ecr.amazonaws.com", "eventName": "PolicyExecutionEvent"});
+    [
+        Probe { what: "events of images", read_only: false, event: event("ECR Image Action", image) },
+        Probe { what: "deletions by people", read_only: false, event: event("AWS API Call via CloudTrail", who) },
+        Probe {
+            what: "runs of lifecycle policies",
+            read_only: true,
+            event: event("AWS Service Event via CloudTrail", lifecycle),
+        },
+    ]
+}
+
+/// Whom the policy of a bus lets send events.
+#[derive(Debug, Default)]
+struct Admitted {
+    everybody: bool,
+    organizations: BTreeSet<String>,
+    accounts: BTreeSet<String>,
+}
+
+impl Admitted {
+    fn by(policy: &Value) -> Self {
+        let mut admitted = Self::default();
+        for statement in each(policy.get("Statement")) {
+            let says = |key, text: &str| each(statement.get(key)).any(|value| value.as_str() == Some(text));
+            if !says("Effect", "Allow") || !["events:PutEvents", "events:*", "*"].iter().any(|any| says("Action", any))
+            {
+                continue;
+            }
+            let organization = statement.pointer("/Condition/StringEquals/aws:PrincipalOrgID");
+            let of_aws = statement.pointer("/Principal/AWS").or_else(|| statement.get("Principal"));
+            for principal in each(of_aws).filter_map(Value::as_str) {
+                match (principal, organization) {
+                    ("*", None) => admitted.everybody = true,
+                    ("*", Some(ids)) => {
+                        admitted.organizations.extend(each(Some(ids)).filter_map(Value::as_str).map(str::to_owned));
+                    }
+                    // An account's number, or an ARN in it.
+                    (account, _) => {
+                        _ = admitted.accounts.insert(account.split(':').nth(4).unwrap_or(account).to_owned());
+                    }
+                }
+            }
+        }
+        admitted
+    }
+
+    /// Who is in an organization, only the organization knows.
+    fn admits(&self, account: &str) -> bool {
+        self.everybody || !self.organizations.is_empty() || self.accounts.contains(account)
+    }
+}
+
+/// A value, or each of several.
+fn each(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    match value {
+        Some(Value::Array(values)) => values.iter().collect::<Vec<_>>(),
+        Some(value) => vec![value],
+        None => Vec::new(),
+    }
+    .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_of_a_bus_says_who_may_send() {
+        let policy = json!({"Statement": [
+            {
+                "Effect": "Allow", "Action": "events:PutEvents",
+                "Principal": {"AWS": ["arn:aws:iam::111122223333:root", "444455556666"]},
+            },
+            {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::777788889999:root"}, "Action": "events:PutRule"},
+        ]});
+        let admitted = Admitted::by(&policy);
+        assert!(admitted.admits("111122223333") && admitted.admits("444455556666"));
+        assert!(!admitted.admits("777788889999") && !admitted.everybody);
+        let open = json!({"Statement": {"Effect": "Allow", "Principal": "*", "Action": ["events:PutEvents"]}});
+        assert!(Admitted::by(&open).everybody);
+        let condition = json!({"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}});
+        let statement =
+            json!({"Effect": "Allow", "Principal": "*", "Action": "events:PutEvents", "Condition": condition});
+        let ours = json!({"Statement": [statement]});
+        let admitted = Admitted::by(&ours);
+        assert!(!admitted.everybody && admitted.admits("123412341234"));
+        assert!(!Admitted::by(&Value::Null).admits("111122223333"));
+    }
+
+    #[test]
+    fn what_is_only_noticed_is_healthy_and_what_is_unknown_is_not() {
+        let with = |level| {
+            let finding = Finding { level, place: "hub".to_owned(), what: "found".to_owned(), fix: None };
+            Diagnosis { findings: vec![finding] }.is_healthy()
+        };
+        assert_eq!([Level::Good, Level::Notice, Level::Unknown, Level::Wrong].map(with), [true, true, false, false]);
+    }
+}

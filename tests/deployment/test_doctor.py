@@ -1,0 +1,139 @@
+"""`ecr-lineage doctor` and `ecr-lineage deploy plan` against what is deployed."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from cloud import HUB, HUB_REGION, eventually
+from conftest import FAR, NEAR, SOURCE
+from images import Image
+
+
+def run(cloud, *arguments, account=HUB, code=0):
+    """What the command prints, asked through the gate as the account itself."""
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "secret", "NO_COLOR": "1"}
+    command = [os.environ["ECR_LINEAGE"], "--endpoint-url", cloud.gate.url, "--region", HUB_REGION, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# What a person needs in the account of a registry to look into it.
+LOOK = {"Version": "2012-10-17", "Statement": [{
+    "Effect": "Allow", "Resource": "*", "Action": [
+        "events:ListRuleNamesByTarget", "events:DescribeRule", "events:ListTargetsByRule", "events:TestEventPattern",
+        "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus",
+        "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+    ],
+}]}
+ROLE = ("--role", "platform")
+
+
+@pytest.fixture(scope="module")
+def known(cloud, hub, registries):
+    """Registries that the hub knows, in accounts with a role for people, and trails."""
+    trust = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole"},
+    ]}
+    for account in {account for account, _ in registries}:
+        iam = cloud.client("iam", account)
+        iam.create_role(RoleName="platform", AssumeRolePolicyDocument=json.dumps(trust))
+        iam.put_role_policy(RoleName="platform", PolicyName="look", PolicyDocument=json.dumps(LOOK))
+    for account, region in registries:
+        trails, bucket = cloud.client("cloudtrail", account, region), f"trail-{account}-{region}"
+        cloud.client("s3", account, region).create_bucket(Bucket=bucket, **({} if region == "us-east-1" else {
+            "CreateBucketConfiguration": {"LocationConstraint": region},
+        }))
+        trails.create_trail(Name="all", S3BucketName=bucket)
+        trails.start_logging(Name="all")
+    image = Image(cloud, hub, "dev/seen")
+    image.push("v1")
+    image.arrives(SOURCE, NEAR, FAR)
+    lambdas = cloud.client("lambda")
+    for function in ("Watch", "Mirror", "Reconcile"):
+        answer = lambdas.invoke(FunctionName=hub.ids[function], Payload=b"{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def wrong(cloud, *arguments):
+    """What is wrong or could not be looked at, by place."""
+    printed = run(cloud, "--format", "json", "doctor", *arguments, code=None)
+    return {(each["place"], each["what"]) for each in json.loads(printed)["findings"] if each["level"] in ("wrong", "unknown")}
+
+
+def test_a_deployment_that_is_whole_has_nothing_to_mend(cloud, known):
+    # CloudWatch tells of an invocation when it is over, and a little later.
+    def is_healthy():
+        return not wrong(cloud, *ROLE)
+
+    eventually(is_healthy)
+    said = run(cloud, "doctor", *ROLE)
+    for line in ("the stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock is AWS's", "events are archived",
+                 "no dead letters", f"events are taken from {SOURCE[0]}, {FAR[0]}", "CloudTrail says who does what",
+                 "sent to the hub: events of images, deletions by people, runs of lifecycle policies",
+                 "no lifecycle policy in 444455556666/ap-northeast-1"):
+        assert line in said, f"{line}: {said}"
+
+
+def test_a_registry_of_another_account_is_not_mistaken_for_ones_own(cloud, known):
+    found = wrong(cloud)
+    for registry in (SOURCE, NEAR, FAR):
+        assert ("/".join(registry), f"not looked into: these credentials belong to {HUB}") in found
+    assert len(found) == 3
+
+
+def test_what_is_broken_is_found_with_its_fix(cloud, hub, registries, known):
+    events, trails = cloud.client("events", *NEAR), cloud.client("cloudtrail", *FAR)
+    who = registries[NEAR].ids["WhoRule"].rpartition("|")[2]
+    dead, bus = hub.ids["DeadLetters"], cloud.client("events")
+    queues = cloud.client("sqs")
+    # Enabled, but not for what CloudTrail calls read-only.
+    events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"], State="ENABLED")
+    trails.stop_logging(Name="all")
+    queues.send_message(QueueUrl=dead, MessageBody="poison")
+    bus.remove_permission(EventBusName=hub.ids["Bus"], StatementId=f"account{FAR[0]}")
+    try:
+        found = wrong(cloud, *ROLE, "777788889999/eu-west-1")
+        # The words of the SDK, with the id of the request.
+        [refused] = [each for each in found if each[1].startswith("not looked into: NoCredentials: ")]
+        assert refused[0] == "777788889999/eu-west-1"
+        assert found - {refused} == {
+            ("hub", f"1 dead letters in {hub.outputs['DeadLettersUrl']}"),
+            ("hub", f"{FAR[0]}, 777788889999 may not send events"),
+            ("/".join(NEAR), "no rule sends to the hub: runs of lifecycle policies"),
+            ("/".join(FAR), "no trail of CloudTrail logs here: who deletes images stays unknown"),
+            ("777788889999/eu-west-1", "the hub never could read what it replicates"),
+        }
+        said = run(cloud, "doctor", *ROLE, code=1)
+        assert "add them to the stack's parameter AccountIds" in said
+        assert f"--stack-name ecr-lineage-registry --template-file infra/registry.yaml" in said
+    finally:
+        events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"],
+                        State="ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")
+        trails.start_logging(Name="all")
+        queues.purge_queue(QueueUrl=dead)
+        bus.put_permission(EventBusName=hub.ids["Bus"], Action="events:PutEvents", Principal=FAR[0], StatementId=f"account{FAR[0]}")
+
+
+def test_another_stack_is_not_taken_for_a_hub(cloud, hub):
+    assert "there is no stack `nowhere`" in run(cloud, "doctor", "--stack", "nowhere", code=1)
+
+
+def test_a_plan_names_every_stack_with_its_parameters(cloud, known):
+    plan = json.loads(run(cloud, "--format", "json", "deploy", "plan", "--hub", f"{HUB}/{HUB_REGION}", "/".join(SOURCE), *ROLE))
+    assert plan["hub"]["parameters"]["AccountIds"] == f"{SOURCE[0]},{FAR[0]}"
+    stacks = {(stack["account"], stack["region"]): stack["parameters"] for stack in plan["registries"]}
+    assert set(stacks) == {SOURCE, NEAR, FAR}
+    # Roles are of an account, and made once.
+    assert [place for place, parameters in stacks.items() if parameters.get("Roles") == "make"] == [SOURCE, FAR]
+    bus = f"arn:aws:events:{HUB_REGION}:{HUB}:event-bus/ecr-lineage-events"
+    assert {parameters["HubBusArn"] for parameters in stacks.values()} == {bus}
+    assert plan["copies"]["/".join(SOURCE)] == ["/".join(NEAR), "/".join(FAR)]
+
+
+def test_a_plan_says_what_it_could_not_read(cloud, known):
+    said = run(cloud, "deploy", "plan", "--hub", f"{HUB}/{HUB_REGION}", "--organization", "o-a1b2c3d4e5", "/".join(SOURCE), account=SOURCE[0], code=1)
+    assert "? 444455556666/ap-northeast-1 could not be read" in said
+    assert "OrganizationId=o-a1b2c3d4e5" in said and "AccountIds" not in said
