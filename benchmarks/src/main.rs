@@ -6,6 +6,7 @@ mod cost;
 mod events;
 mod function;
 mod mirror;
+mod price;
 mod query;
 mod reconcile;
 mod report;
@@ -74,6 +75,8 @@ enum Part {
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
+    /// What a deployment costs, from measured units and list prices
+    Price,
     /// Simulated registries, queue, function and table in one process
     Route {
         /// How many images the three registries have in the end
@@ -95,6 +98,7 @@ async fn main() -> Result<ExitCode, Error> {
         Part::Reconcile { function, images } => reconcile::measure(function, *images, &mut report).await?,
         Part::Query { images } => query::measure(*images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
+        Part::Price => price::measure(&mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }
     println!("{}", report.table());

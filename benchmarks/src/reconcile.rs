@@ -20,7 +20,7 @@ use crate::{
     report::Report,
 };
 
-const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
+pub(crate) const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
 const REPLICAS: [(&str, &str); 2] = [("111122223333", "us-east-1"), ("444455556666", "ap-northeast-1")];
 const REGISTRIES: u32 = 3;
 
@@ -123,7 +123,7 @@ async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
 }
 
 /// Three registries with so many repositories, of whose images no event told.
-async fn prepare(repositories: u32) -> Result<Local, Error> {
+pub(crate) async fn prepare(repositories: u32) -> Result<Local, Error> {
     let lag = Lag::exactly("10s".parse()?);
     let now = Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?;
     let registries = Settings { lag, ..Settings::default() };
@@ -191,14 +191,19 @@ async fn watch(report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-fn push(local: &Local, number: u32) -> Result<(), Error> {
+pub(crate) fn push(local: &Local, number: u32) -> Result<(), Error> {
     let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"size": number}});
     let tag = format!("build-{number}");
     let body = json!({"repositoryName": "team/app", "imageManifest": manifest.to_string(), "imageTag": tag});
     call(local, SOURCE, "PutImage", body).map(drop)
 }
 
-fn call(local: &Local, (account, region): (&str, &str), operation: &str, body: Value) -> Result<Value, Error> {
+pub(crate) fn call(
+    local: &Local,
+    (account, region): (&str, &str),
+    operation: &str,
+    body: Value,
+) -> Result<Value, Error> {
     let arn = format!("arn:aws:iam::{account}:role/pipeline");
     let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
     match local.simulator.call(&caller, operation, body.to_string().as_bytes()) {

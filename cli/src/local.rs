@@ -241,6 +241,11 @@ impl Local {
         self.mirror.run(|| clock.now(), until).await
     }
 
+    /// A client of the table's DynamoDB.
+    pub async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        self.embedded.client().await
+    }
+
     /// Starts `watch` once, as its schedule does.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 """What the deployed `mirror` deletes in registries, and what its roles keep it from."""
 
 from cloud import eventually
+from command import run
 from conftest import FAR, NEAR, SOURCE
 from images import Image, deliver
 
@@ -38,10 +39,11 @@ def test_where_no_role_deletes_and_outside_of_the_repositories_that_it_may_repli
     image.delete()
     tried = deletions(cloud, hub, image, NEAR, FAR)
     for registry, deletion in tried.items():
-        print(registry, deletion)
         assert image.is_in(*registry)
         assert deletion["status"] == "pending", deletion
         [*_, last] = deletion["checks"]
         assert (last["check"], last["passed"]) == ("call", False), deletion
-    assert "sts:AssumeRole" in tried[NEAR]["checks"][-1]["why"], tried[NEAR]
+    assert "NoCredentials" in tried[NEAR]["checks"][-1]["why"] and "sts:AssumeRole" in tried[NEAR]["checks"][-1]["why"], tried[NEAR]
     assert "ecr:BatchDeleteImage" in tried[FAR]["checks"][-1]["why"], tried[FAR]
+    # Whoever asks the doctor learns it, too.
+    assert "2 deletions that follow it are refused where the replicas are" in run(cloud, "doctor", code=1)

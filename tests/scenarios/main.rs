@@ -11,6 +11,7 @@
 //! - `alerts`: alerts onto a bus that goes wrong; none is lost, and repeats are known by their id.
 //! - `schemas`: what is published is what the schemas in `infra/schemas` say.
 //! - `channels`: what `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
+//! - `permissions`: what the templates grant each function is what its code does.
 //! - `query`: questions over HTTP: parts of lists, what is refused, who changed what.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
@@ -41,6 +42,7 @@ mod lists;
 mod measures;
 mod mirror;
 mod orders;
+mod permissions;
 mod query;
 mod reconcile;
 mod registries;

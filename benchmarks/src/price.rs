@@ -1,0 +1,152 @@
+//! What a deployment costs in us-east-1, from units that are measured here and AWS's list prices.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TableDescription;
+use cli::local::Local;
+use serde_json::json;
+
+use crate::{
+    Error,
+    reconcile::{SOURCE, call, prepare, push},
+    report::Report,
+};
+
+/// USD per million request units, on demand, and per GB and month.
+/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>
+const WRITE: f64 = 0.625;
+const READ: f64 = 0.125;
+const STORED: f64 = 0.25;
+
+/// USD per million requests, and per GB and second on arm64.
+/// <https://aws.amazon.com/lambda/pricing/>
+const STARTED: f64 = 0.20;
+const GIGABYTE_SECOND: f64 = 0.000_013_333_4;
+
+/// USD per million requests. An event is sent once, and received and deleted in batches.
+/// <https://aws.amazon.com/sqs/pricing/>
+const MESSAGE: f64 = 0.40;
+const REQUESTS_PER_EVENT: f64 = 1.2;
+const BATCH: f64 = 10.0;
+
+/// USD per GB that is logged, per metric and per alarm.
+/// <https://aws.amazon.com/cloudwatch/pricing/>
+const LOGGED: f64 = 0.50;
+const METRIC: f64 = 0.30;
+const ALARM: f64 = 0.10;
+
+/// What is not measured here, but depends on AWS's network: how long an invocation takes, and what it logs.
+const SECONDS_PER_BATCH: f64 = 0.3;
+const SECONDS_PER_IDLE_RUN: f64 = 0.1;
+const LOG_BYTES_PER_INVOCATION: f64 = 1_000.0;
+const MEMORY_GB: f64 = 0.25;
+
+/// How often functions are started in a month of 30 days: `watch` and `mirror` each minute, `reconcile` every five.
+const MINUTES: f64 = 43_200.0;
+
+/// Metrics and alarms of the templates.
+const METRICS: f64 = 40.0;
+const ALARMS: f64 = 20.0;
+
+const PUSHES: u32 = 300;
+
+/// Request units, read and written.
+#[derive(Debug, Clone, Copy)]
+struct Units {
+    read: f64,
+    written: f64,
+}
+
+impl Units {
+    fn of(now: (f64, f64), before: (f64, f64), times: f64) -> Self {
+        Self { read: (now.0 - before.0) / times, written: (now.1 - before.1) / times }
+    }
+
+    /// USD for a million times.
+    fn dollars(self) -> f64 {
+        self.read * READ + self.written * WRITE
+    }
+}
+
+/// Measures what pushes, deletions, idle runs and images take, and says what that costs.
+pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
+    let local = prepare(0).await?;
+    call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
+    // What is read once of each registry is read.
+    push(&local, PUSHES)?;
+    settle(&local, 60).await;
+    settle(&local, 3_660).await;
+    local.watch_now().await?;
+    local.reconcile_now().await?;
+
+    let pushes = f64::from(PUSHES);
+    let (record, watch) = (local.table.units(), local.watch.table.units());
+    for number in 0..PUSHES {
+        push(&local, number)?;
+    }
+    settle(&local, 60).await;
+    let recorded = Units::of(local.table.units(), record, pushes);
+    local.simulator.step(Duration::from_secs(31 * 60));
+    local.watch_now().await?;
+    let watched = Units::of(local.watch.table.units(), watch, pushes);
+    for (what, units) in [("record", recorded), ("watch", watched)] {
+        report.alone(format!("a push and its two copies, {what}: read units"), "units", units.read, None);
+        report.alone(format!("a push and its two copies, {what}: write units"), "units", units.written, None);
+    }
+    let invocation = STARTED + 1e6 * MEMORY_GB * SECONDS_PER_BATCH * GIGABYTE_SECOND;
+    let invocation = (invocation + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED) / BATCH;
+    let event = (recorded.dollars() + watched.dollars()) / 3.0;
+    report.alone("a million events: table", "USD", event, None);
+    report.alone("a million events: queue", "USD", MESSAGE * REQUESTS_PER_EVENT, None);
+    report.alone("a million events: functions and logs, assumed", "USD", invocation, None);
+
+    let (record, mirror) = (local.table.units(), local.mirror.table.units());
+    for number in 0..PUSHES {
+        let tag = json!({"imageTag": format!("build-{number}")});
+        call(&local, SOURCE, "BatchDeleteImage", json!({"repositoryName": "team/app", "imageIds": [tag]}))?;
+    }
+    settle(&local, 60).await;
+    local.simulator.step(Duration::from_secs(25 * 3_600));
+    local.mirror_now().await?;
+    local.mirror_now().await?;
+    let deleted = Units::of(local.table.units(), record, pushes).dollars();
+    let judged = Units::of(local.mirror.table.units(), mirror, pushes).dollars();
+    report.alone("a million deletions with two replicas each, judged: table", "USD", deleted + judged, None);
+
+    // Everything is done: what runs now finds nothing.
+    settle(&local, 3_660).await;
+    local.watch_now().await?;
+    let (watch, mirror, reconcile) =
+        (local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units());
+    local.watch_now().await?;
+    local.mirror_now().await?;
+    local.reconcile_now().await?;
+    let minute = Units::of(local.watch.table.units(), watch, 1.0).dollars()
+        + Units::of(local.mirror.table.units(), mirror, 1.0).dollars();
+    let five = Units::of(local.reconcile.table.units(), reconcile, 1.0).dollars();
+    let runs = MINUTES * 2.0 + MINUTES / 5.0;
+    let run = STARTED + 1e6 * MEMORY_GB * SECONDS_PER_IDLE_RUN * GIGABYTE_SECOND;
+    let run = run + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED;
+    report.alone("a month in which nothing happens: table", "USD", (minute + five / 5.0) * MINUTES / 1e6, None);
+    report.alone("a month in which nothing happens: functions and logs, assumed", "USD", run * runs / 1e6, None);
+    report.alone("a month: metrics and alarms, at most", "USD", METRICS * METRIC + ALARMS * ALARM, None);
+
+    let bytes = bytes(&local).await? / (pushes + 1.0);
+    report.alone("an image on three registries, in the table", "bytes", bytes, None);
+    report.alone("a million images, a month: table", "USD", bytes * 1e6 / 1e9 * STORED, None);
+    local.close().await;
+    Ok(())
+}
+
+/// Lets time pass, and everything that came be recorded.
+async fn settle(local: &Local, seconds: u64) {
+    local.simulator.step(Duration::from_secs(seconds));
+    local.deliver_now().await;
+}
+
+/// What everything in the table takes.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+async fn bytes(local: &Local) -> Result<f64, Error> {
+    let described = local.dynamodb().await.describe_table().table_name("ecr-lineage").send().await?;
+    Ok(described.table().and_then(TableDescription::table_size_bytes).unwrap_or_default() as f64)
+}

@@ -1,0 +1,15 @@
+"""The command line, against what is deployed."""
+
+import os
+import subprocess
+
+from cloud import HUB, HUB_REGION
+
+
+def run(cloud, *arguments, account=HUB, code=0):
+    """What the command prints, asked through the gate as the account itself."""
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "secret", "NO_COLOR": "1"}
+    command = [os.environ["ECR_LINEAGE"], "--endpoint-url", cloud.gate.url, "--region", HUB_REGION, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
