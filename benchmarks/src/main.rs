@@ -11,6 +11,7 @@ mod query;
 mod reconcile;
 mod report;
 mod route;
+mod start;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -75,6 +76,15 @@ enum Part {
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
+    /// Every function: its package, its cold start
+    Start {
+        /// The folder of the release builds
+        #[arg(long)]
+        functions: PathBuf,
+        /// A Python that has the baseline's requirements
+        #[arg(long)]
+        python: PathBuf,
+    },
     /// What a deployment costs, from measured units and list prices
     Price,
     /// Simulated registries, queue, function and table in one process
@@ -98,6 +108,7 @@ async fn main() -> Result<ExitCode, Error> {
         Part::Reconcile { function, images } => reconcile::measure(function, *images, &mut report).await?,
         Part::Query { images } => query::measure(*images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
+        Part::Start { functions, python } => start::measure(functions, python, &mut report).await?,
         Part::Price => price::measure(&mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import platform
 import shutil
 
 import pytest
@@ -15,6 +16,7 @@ SOURCE = ("111122223333", "eu-west-1")
 NEAR = ("111122223333", "us-east-1")
 FAR = ("444455556666", "ap-northeast-1")
 EXTERNAL_ID = "platform-team"
+ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 # What is deleted at its source goes at once, so that a test need not wait for a day.
 POLICY = """@id("at-once") @grace("0s") permit (principal, action, resource);"""
@@ -40,7 +42,7 @@ def hub(cloud, tmp_path_factory):
     body = packaged(cloud, built / "template.yaml", layers)
     (layers / "at-once.cedar").write_text(POLICY)
     hub = deploy(
-        cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture="x86_64", ExternalId=EXTERNAL_ID,
+        cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
         AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
     )
     # What ministack's CloudFormation does not know: the policy of the bus, and the archive.

@@ -1,5 +1,5 @@
-//! Builds of the functions, those that matter most as they are released, under AWS's own Lambda runtime interface emulator: the contract between a function
-//! and Lambda, held by a program that nobody here wrote.
+//! The functions as they are released, under AWS's own Lambda runtime interface emulator: the contract between a function and Lambda, held by a
+//! program that nobody here wrote. Each gets a good event and a bad one, where an event can be bad (what is scheduled takes anything), and SIGTERM.
 //! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
 //! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION`, `RECONCILE_FUNCTION` and `QUERY_FUNCTION` name the
@@ -366,6 +366,11 @@ async fn query_answers_through_a_function_url_and_knows_its_caller() {
         assert_eq!(done["statusCode"], 200, "{done}");
         let unknown = lambda.invoke(&function_url("GET", "/v1/images", "repository=no%2Fsuch", dana, None));
         assert_eq!(unknown["statusCode"], 404, "{unknown}");
+        // No request at all: the invocation fails with an error that says so, and the function lives on.
+        let error = lambda.invoke(&json!({"Records": 5}));
+        assert!(error["errorType"].is_string() && error["errorMessage"].is_string(), "{error}");
+        let again = lambda.invoke(&function_url("GET", "/v1/overview", "", dana, None));
+        assert_eq!(again["statusCode"], 200, "{again}");
         lambda.end();
         let lambda = Lambda::start("QUERY_FUNCTION", &endpoint, &environment("refuse"));
         let refused = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", dana, Some(&reset)));

@@ -1,28 +1,16 @@
 //! What `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied as EventBridge
 //! does.
 
-use std::fs;
-
 use domain::alert::{Alert, Kind, State};
 use serde_json::{Value, json};
 
 use crate::{
     alerts::{at, every_alert, incident, published},
     events::IRELAND,
+    templates::{resources, source, template},
 };
 
-fn source() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/channels.yaml")).unwrap()
-}
-
-fn template() -> Value {
-    serde_saphyr::from_str(&source()).unwrap()
-}
-
-fn resources<'a>(template: &'a Value, kind: &str) -> Vec<(&'a str, &'a Value)> {
-    let all = template["Resources"].as_object().unwrap().iter();
-    all.filter(|(_, resource)| resource["Type"] == kind).map(|(name, resource)| (name.as_str(), resource)).collect()
-}
+const FILE: &str = "channels.yaml";
 
 /// Whether a rule's pattern matches an event, with a value of `MinimumSeverity`. Every list is of exact values.
 fn matches(template: &Value, pattern: &Value, event: &Value, minimum: &str) -> bool {
@@ -76,7 +64,7 @@ fn length(value: &Value) -> usize {
 
 #[tokio::test]
 async fn every_alert_fits_every_channel() {
-    let template = template();
+    let template = template(FILE);
     let rules: Vec<_> = resources(&template, "AWS::Events::Rule").into_iter().map(|(name, _)| name).collect();
     assert_eq!(rules, RULES);
     let sent = |rule: &str, event: &Value| sent(&template, rule, event, "info");
@@ -115,7 +103,7 @@ async fn every_alert_fits_every_channel() {
 
 #[tokio::test]
 async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
-    let template = template();
+    let template = template(FILE);
     let levels = ["info", "warning", "critical"];
     let alerts = every_alert();
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
@@ -137,7 +125,7 @@ async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
 
 #[tokio::test]
 async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
-    let template = template();
+    let template = template(FILE);
     let [opened, open, over] = incident(Kind::ReplicationFailed, "the copy failed");
     let events = published(&[opened, open, over]).await;
     let body = |rule: &str, event| -> Value {
@@ -153,7 +141,7 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
 
 #[tokio::test]
 async fn people_read_this() {
-    let template = template();
+    let template = template(FILE);
     let [opened, _, over] = incident(Kind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
     let breaker = "100 images in 24 h, 10 may go (people)".to_owned();
     let alerts = [opened, over, Alert::told(Kind::BreakerOpened, IRELAND, breaker, at(0))];
@@ -171,7 +159,7 @@ async fn people_read_this() {
 
 #[test]
 fn every_target_is_tried_for_a_day_and_then_kept() {
-    let template = template();
+    let template = template(FILE);
     for (name, rule) in resources(&template, "AWS::Events::Rule") {
         for target in rule["Properties"]["Targets"].as_array().unwrap() {
             assert_eq!(target["DeadLetterConfig"]["Arn"], json!({"Fn::GetAtt": ["Undelivered", "Arn"]}), "{name}");
@@ -191,7 +179,7 @@ fn every_target_is_tried_for_a_day_and_then_kept() {
 
 #[test]
 fn topics_are_encrypted_and_open_to_eventbridge() {
-    let template = template();
+    let template = template(FILE);
     let topics = resources(&template, "AWS::SNS::Topic");
     assert_eq!(topics.len(), 2);
     for (name, topic) in topics {
@@ -208,7 +196,7 @@ fn topics_are_encrypted_and_open_to_eventbridge() {
 
 #[test]
 fn nothing_is_required_nothing_secret_is_shown_and_nothing_is_made_unasked() {
-    let template = template();
+    let template = template(FILE);
     for (name, parameter) in template["Parameters"].as_object().unwrap() {
         assert!(parameter["Default"].is_string(), "{name}");
         assert_eq!(parameter["NoEcho"] == true, name.ends_with("Key"), "{name}");
@@ -216,5 +204,5 @@ fn nothing_is_required_nothing_secret_is_shown_and_nothing_is_made_unasked() {
     let all = template["Resources"].as_object().unwrap();
     let made: Vec<_> = all.iter().filter(|(_, of)| of.get("Condition").is_none()).map(|(name, _)| name).collect();
     assert_eq!(made, ["Undelivered", "UndeliveredPolicy"]);
-    assert!(!source().contains("arn:aws:"), "an ARN of one partition");
+    assert!(!source(FILE).contains("arn:aws:"), "an ARN of one partition");
 }

@@ -1,8 +1,8 @@
 use aws::table::definition::{INDEXES, KEY};
 use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::store::Store;
+use crate::{store::Store, templates::template};
 
 #[tokio::test]
 async fn the_table_that_exists_is_the_table_that_is_defined() {
@@ -22,8 +22,7 @@ async fn the_table_that_exists_is_the_table_that_is_defined() {
 
 #[test]
 fn the_template_has_the_table_that_is_defined() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/hub.yaml")).unwrap();
-    let template: Value = serde_saphyr::from_str(&text).unwrap();
+    let template = template("hub.yaml");
     let table = &template["Resources"]["Table"]["Properties"];
     let keys = |(hash, range): (&str, &str)| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
     assert_eq!(table["KeySchema"], keys(KEY));

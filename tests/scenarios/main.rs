@@ -11,6 +11,7 @@
 //! - `alerts`: alerts onto a bus that goes wrong; none is lost, and repeats are known by their id.
 //! - `schemas`: what is published is what the schemas in `infra/schemas` say.
 //! - `channels`: what `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
+//! - `monitoring`: what alarms and the dashboard look at is measured, and the runbook knows every alarm.
 //! - `permissions`: what the templates grant each function is what its code does.
 //! - `query`: questions over HTTP: parts of lists, what is refused, who changed what.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
@@ -41,6 +42,7 @@ mod faulty;
 mod lists;
 mod measures;
 mod mirror;
+mod monitoring;
 mod orders;
 mod permissions;
 mod query;
@@ -50,5 +52,6 @@ mod route;
 mod samples;
 mod schemas;
 mod store;
+mod templates;
 mod units;
 mod watch;

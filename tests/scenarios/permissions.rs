@@ -16,6 +16,8 @@ use syn::{
     visit::{self, Visit},
 };
 
+use crate::templates::{source, template};
+
 /// What is called how in the SDK, and what IAM calls it.
 const OPERATIONS: [(&str, &str); 16] = [
     ("get_item", "dynamodb:GetItem"),
@@ -407,11 +409,6 @@ fn done() -> BTreeMap<&'static str, Done> {
     done
 }
 
-fn template(file: &str) -> Value {
-    let path = format!("{}/../infra/{file}", env!("CARGO_MANIFEST_DIR"));
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
 fn each(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
 }
@@ -537,8 +534,7 @@ fn people_may_on_the_command_line_what_the_page_does_for_them() {
 #[test]
 fn everything_is_named_where_it_can_be() {
     for file in ["hub.yaml", "registry.yaml", "channels.yaml"] {
-        let path = format!("{}/../infra/{file}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(path).unwrap();
+        let text = source(file);
         // Examples in descriptions and patterns of parameters name a partition; nothing that is deployed does.
         let resources = text.split("\nResources:").nth(1).unwrap();
         assert!(!resources.contains("arn:aws:"), "{file}: an ARN of one partition");
@@ -557,18 +553,4 @@ fn everything_is_named_where_it_can_be() {
             }
         }
     }
-}
-
-#[test]
-fn every_alarm_has_its_paragraph() {
-    let path = format!("{}/../docs/runbook.md", env!("CARGO_MANIFEST_DIR"));
-    let runbook = std::fs::read_to_string(path).unwrap();
-    let paragraphs: BTreeSet<_> =
-        runbook.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
-    let alarms = ["hub.yaml", "registry.yaml"].into_iter().flat_map(|file| {
-        let resources = template(file)["Resources"].clone();
-        let resources = resources.as_object().unwrap().clone().into_iter();
-        resources.filter(|(_, one)| one["Type"] == "AWS::CloudWatch::Alarm").map(|(name, _)| name).collect::<Vec<_>>()
-    });
-    assert_eq!(alarms.collect::<BTreeSet<_>>(), paragraphs);
 }

@@ -1,0 +1,71 @@
+//! What watches the pipeline itself: alarms and the dashboard, what they look at, and what the runbook says of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::templates::{resources, template};
+
+const ALARM: &str = "AWS::CloudWatch::Alarm";
+
+#[test]
+fn every_alarm_has_its_paragraph() {
+    let path = format!("{}/../docs/runbook.md", env!("CARGO_MANIFEST_DIR"));
+    let runbook = std::fs::read_to_string(path).unwrap();
+    let paragraphs: BTreeSet<_> =
+        runbook.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    let alarms = ["hub.yaml", "registry.yaml"].into_iter().flat_map(|file| {
+        let template = template(file);
+        resources(&template, ALARM).into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    });
+    assert_eq!(alarms.collect::<BTreeSet<_>>(), paragraphs);
+}
+
+/// Metrics that functions emit: those that they tell CloudWatch the units of.
+fn emitted() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for function in ["record", "watch", "mirror", "reconcile", "alert"] {
+        let path = format!("{}/../functions/{function}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).unwrap();
+        for described in source.split("describe_").skip(1) {
+            let Some((macro_name, rest)) = described.split_once("!(") else { continue };
+            if ["counter", "gauge", "histogram"].contains(&macro_name) {
+                names.extend(rest.split('"').nth(1).map(str::to_owned));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn what_alarms_and_the_dashboard_look_at_is_measured() {
+    let (hub, emitted) = (template("hub.yaml"), emitted());
+    for (name, alarm) in resources(&hub, ALARM) {
+        let alarm = &alarm["Properties"];
+        let metric = alarm["MetricName"].as_str().unwrap();
+        assert!(alarm["Namespace"] != "ecr-lineage" || emitted.contains(metric), "{name}: {metric}");
+        assert_eq!(
+            (alarm["AlarmActions"][0]["Ref"].as_str(), &alarm["AlarmActions"]),
+            (Some("Alarms"), &alarm["OKActions"])
+        );
+    }
+
+    let body = &hub["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    let dashboard: Value = serde_json::from_str(body[0].as_str().unwrap()).unwrap();
+    let mut shown = BTreeSet::new();
+    for widget in dashboard["widgets"].as_array().unwrap() {
+        let title = widget["properties"]["title"].as_str().unwrap();
+        for metric in widget["properties"]["metrics"].as_array().unwrap() {
+            let name = match metric[0]["expression"].as_str() {
+                Some(search) => search.split('"').nth(1).unwrap(),
+                None if metric[0] == "ecr-lineage" => metric[1].as_str().unwrap(),
+                None => continue,
+            };
+            assert!(emitted.contains(name), "{title}: {name}");
+            shown.insert(name.to_owned());
+        }
+    }
+    for wanted in ["Events", "ReplicationLag", "Wrong", "Deletions", "BreakersOpen", "Overdue"] {
+        assert!(shown.contains(wanted), "{wanted}");
+    }
+}
