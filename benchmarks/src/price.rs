@@ -50,6 +50,9 @@ const ALARMS: f64 = 20.0;
 
 const PUSHES: u32 = 300;
 
+/// After so many minutes nothing is left to be done of what came before.
+const IDLE: u32 = 5;
+
 /// Request units, read and written.
 #[derive(Debug, Clone, Copy)]
 struct Units {
@@ -113,23 +116,29 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     let judged = Units::of(local.mirror.table.units(), mirror, pushes).dollars();
     report.alone("a million deletions with two replicas each, judged: table", "USD", deleted + judged, None);
 
-    // Everything is done: what runs now finds nothing.
-    settle(&local, 3_660).await;
+    // Until everything is done: what runs then finds nothing.
+    for _ in 0..IDLE {
+        settle(&local, 60).await;
+        local.watch_now().await?;
+        local.mirror_now().await?;
+        local.reconcile_now().await?;
+    }
+    let units = || [local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units()];
+    let before = units();
+    settle(&local, 60).await;
     local.watch_now().await?;
     local.mirror_now().await?;
     local.reconcile_now().await?;
-    let (watch, mirror, reconcile) =
-        (local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units());
-    local.watch_now().await?;
-    local.mirror_now().await?;
-    local.reconcile_now().await?;
-    let minute = Units::of(local.watch.table.units(), watch, 1.0).dollars()
-        + Units::of(local.mirror.table.units(), mirror, 1.0).dollars();
-    let five = Units::of(local.reconcile.table.units(), reconcile, 1.0).dollars();
+    let [watch, mirror, reconcile] = std::array::from_fn(|of| Units::of(units()[of], before[of], 1.0));
+    for (what, units) in [("watch", watch), ("mirror", mirror), ("reconcile", reconcile)] {
+        report.alone(format!("{what}, with nothing to do: read units"), "units", units.read, None);
+        report.alone(format!("{what}, with nothing to do: write units"), "units", units.written, None);
+    }
+    let minute = watch.dollars() + mirror.dollars() + reconcile.dollars() / 5.0;
     let runs = MINUTES * 2.0 + MINUTES / 5.0;
     let run = STARTED + 1e6 * MEMORY_GB * SECONDS_PER_IDLE_RUN * GIGABYTE_SECOND;
     let run = run + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED;
-    report.alone("a month in which nothing happens: table", "USD", (minute + five / 5.0) * MINUTES / 1e6, None);
+    report.alone("a month in which nothing happens: table", "USD", minute * MINUTES / 1e6, None);
     report.alone("a month in which nothing happens: functions and logs, assumed", "USD", run * runs / 1e6, None);
     report.alone("a month: metrics and alarms, at most", "USD", METRICS * METRIC + ALARMS * ALARM, None);
 
