@@ -124,12 +124,14 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
         local.reconcile_now().await?;
     }
     let units = || [local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units()];
-    let before = units();
+    let [watch, mirror, reconcile] = units();
     settle(&local, 60).await;
     local.watch_now().await?;
     local.mirror_now().await?;
     local.reconcile_now().await?;
-    let [watch, mirror, reconcile] = std::array::from_fn(|of| Units::of(units()[of], before[of], 1.0));
+    let [watched, mirrored, listed] = units();
+    let (watch, mirror) = (Units::of(watched, watch, 1.0), Units::of(mirrored, mirror, 1.0));
+    let reconcile = Units::of(listed, reconcile, 1.0);
     for (what, units) in [("watch", watch), ("mirror", mirror), ("reconcile", reconcile)] {
         report.alone(format!("{what}, with nothing to do: read units"), "units", units.read, None);
         report.alone(format!("{what}, with nothing to do: write units"), "units", units.written, None);
