@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use syn::{
     Attribute, Expr, ExprCall, ExprMethodCall, ExprPath, ImplItemFn, ItemFn, ItemImpl, ItemMod, Macro, Type,
     parse::Parser,
@@ -435,6 +435,11 @@ fn each_function_may_do_what_it_does_and_nothing_else() {
     for (function, done) in done() {
         let mut left = statements(&hub, &format!("{function}Role"));
         let mut granted = |sid: &str| left.remove(sid);
+
+        // Managed policies grant what nobody reads here: only X-Ray's, and only where that is on.
+        let managed = &hub["Resources"][format!("{function}Role")]["Properties"]["ManagedPolicyArns"]["Fn::If"];
+        let xray = "arn:${AWS::Partition}:iam::aws:policy/AWSXRayDaemonWriteAccess";
+        assert_eq!(*managed, json!(["Traces", [{"Fn::Sub": xray}], {"Ref": "AWS::NoValue"}]), "{function}");
 
         // Its log.
         let log = granted("logs").unwrap();
