@@ -127,3 +127,25 @@ def test_a_plan_says_what_it_could_not_read(cloud, known):
     said = run(cloud, "deploy", "plan", "--hub", f"{HUB}/{HUB_REGION}", "--organization", "o-a1b2c3d4e5", "/".join(SOURCE), account=SOURCE[0], code=1)
     assert "? 444455556666/ap-northeast-1 could not be read" in said
     assert "OrganizationId=o-a1b2c3d4e5" in said and "AccountIds" not in said
+
+
+def test_ecrs_own_switch_for_deletions_is_noticed(cloud, known):
+    ecr = cloud.registry(*SOURCE)
+    rules = ecr.describe_registry()["replicationConfiguration"]["rules"]
+    # A field that this version of the client does not know.
+    natively = {"rules": [rule | {"deleteReplication": {"enabled": True}} for rule in rules]}
+    body = json.dumps({"replicationConfiguration": natively}).encode()
+    event = "before-call.ecr.PutReplicationConfiguration"
+
+    def switch_on(params, **_):
+        params["body"] = body
+
+    ecr.meta.events.register(event, switch_on)
+    ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
+    ecr.meta.events.unregister(event, switch_on)
+    try:
+        said = run(cloud, "doctor", *ROLE, code=None)
+        assert f"ECR itself deletes in {'/'.join(NEAR)}, {'/'.join(FAR)} whatever is deleted here (rule 1), at once and unasked" in said
+    finally:
+        ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
+    assert "ECR itself deletes" not in run(cloud, "doctor", *ROLE, code=None)
