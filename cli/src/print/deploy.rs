@@ -7,13 +7,14 @@ use anstyle::AnsiColor;
 use super::{HEADING, Print, coloured, filled, styled};
 use crate::{
     deploy::{Plan, StackPlan},
-    doctor::{Diagnosis, Level},
+    doctor::{Diagnosis, Finding, Level},
 };
 
 impl Print for Diagnosis {
     fn table(&self, width: Option<u16>) -> String {
         let (mut text, mut place) = (String::new(), None);
-        for finding in &self.findings {
+        let mut findings = self.findings.iter().peekable();
+        while let Some(finding) = findings.next() {
             if place != Some(&finding.place) {
                 _ = writeln!(text, "\n{}", styled(HEADING, &finding.place));
                 place = Some(&finding.place);
@@ -25,7 +26,9 @@ impl Print for Diagnosis {
                 Level::Wrong => coloured(AnsiColor::Red, format!("! {}", finding.what)),
             };
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
-            if let Some(fix) = &finding.fix {
+            // What mends the next one as well is said once.
+            let again = |next: &&Finding| next.place == finding.place && next.fix == finding.fix;
+            if let Some(fix) = finding.fix.as_ref().filter(|_| !findings.peek().is_some_and(again)) {
                 _ = writeln!(text, "{}", filled(&format!("→ {fix}"), ["    ", "      "], width));
             }
         }
