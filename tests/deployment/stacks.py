@@ -24,9 +24,10 @@ UNKNOWN = {
 
 def zipped(folder):
     """A folder as a package. Binaries do not compress for a test."""
-    data = io.BytesIO()
+    data, files = io.BytesIO(), sorted(path for path in folder.rglob("*") if path.is_file())
+    assert files, f"nothing is in {folder}"
     with zipfile.ZipFile(data, "w") as package:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for file in files:
             entry = zipfile.ZipInfo(str(file.relative_to(folder)))
             entry.external_attr = file.stat().st_mode << 16
             package.writestr(entry, file.read_bytes())
