@@ -89,6 +89,10 @@ pub enum Failure {
         #[source]
         source: aws::retry::Failure,
     },
+    /// A build for the demo alone.
+    #[cfg(not(feature = "doctor"))]
+    #[error("this program was built without `doctor`")]
+    NoDoctor,
     /// A registry could not be listed to its end.
     #[error(transparent)]
     Listing(reconcile::Error),
@@ -158,6 +162,8 @@ impl Failure {
                 "name the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
             }
             Self::Stack { .. } => "sign in (`aws sso login`); who asks needs the policy that the stack puts out as ReadersPolicy".into(),
+            #[cfg(not(feature = "doctor"))]
+            Self::NoDoctor => "build it with all features: `cargo install --path cli`".into(),
             Self::Busy => "wait until it is done: an hour at most".into(),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })

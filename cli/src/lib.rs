@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod demo;
 pub mod deploy;
+#[cfg(feature = "doctor")]
 pub mod doctor;
 pub mod drift;
 pub mod embedded;
@@ -53,6 +54,9 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
             local::serve(local).await?;
             Ok(ExitCode::SUCCESS)
         }
+        #[cfg(not(feature = "doctor"))]
+        Command::Doctor(_) => Err(Failure::NoDoctor),
+        #[cfg(feature = "doctor")]
         Command::Doctor(doctor) => {
             let diagnosis = doctor::doctor(&options.target, doctor).await?;
             print(options.format, &diagnosis)?;

@@ -4,6 +4,8 @@
 //! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
 
 mod deploy;
+#[cfg(feature = "doctor")]
+mod doctor;
 mod drift;
 mod mirror;
 mod watch;
