@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use aws::table::Table;
 use aws_sdk_dynamodb::{
     Client,
     config::{ConfigBag, Intercept, interceptors::BeforeSerializationInterceptorContextRef},
@@ -16,6 +15,7 @@ use cli::embedded::Embedded;
 use domain::event;
 use futures::{StreamExt, stream};
 use serde_json::Value;
+use store::Table;
 
 use crate::{
     Error,

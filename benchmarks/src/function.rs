@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws::table::{Errand, Table};
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::{
     Router,
@@ -19,6 +18,7 @@ use axum::{
 };
 use cli::embedded::Embedded;
 use serde_json::{Value, json};
+use store::{Errand, Table};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},

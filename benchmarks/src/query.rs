@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use aws::{
-    registry::{Registries, Roles},
-    table::Table,
-};
+use aws::registry::{Registries, Roles};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -16,6 +13,7 @@ use jiff::Timestamp;
 use mirror::Mirror;
 use query::api::{self, Query};
 use serde_json::Value;
+use store::Table;
 use tower::ServiceExt;
 
 use crate::{

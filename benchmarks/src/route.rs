@@ -3,7 +3,6 @@
 
 use std::{fs, time::Instant};
 
-use aws::table::Table;
 use cli::{
     embedded::Embedded,
     local::{Local, LocalSettings},
@@ -13,6 +12,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use simulator::settings::{Lag, Settings};
 use std::time::Duration;
+use store::Table;
 
 use crate::{
     Error,

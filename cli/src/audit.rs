@@ -87,7 +87,7 @@ pub async fn native_deletes(
         let Rules { rules } = match registries.rules(&source).await {
             Ok(rules) => rules,
             Err(failure) => {
-                audit.unread.insert(source, aws::retry::chain(&failure));
+                audit.unread.insert(source, retry::chain(&failure));
                 continue;
             }
         };
@@ -105,7 +105,7 @@ pub async fn native_deletes(
             };
             for destination in &rule.destinations {
                 if let Err(failure) = audited.look(&registries, &rule, destination, since).await {
-                    audit.unread.insert(destination.clone(), aws::retry::chain(&failure));
+                    audit.unread.insert(destination.clone(), retry::chain(&failure));
                 }
             }
             audit.rules.push(audited);
@@ -122,7 +122,7 @@ impl AuditedRule {
         rule: &Rule,
         destination: &Registry,
         since: Timestamp,
-    ) -> Result<(), aws::retry::Failure> {
+    ) -> Result<(), retry::Failure> {
         let covered = |repository: &RepositoryName| rule.covers(repository);
         for repository in registries.repositories(destination).await?.into_iter().filter(covered) {
             let at_source = registries.contents(&self.source, &repository).await?.unwrap_or_default();

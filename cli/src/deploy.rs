@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{registry::Registries, retry::chain};
+use aws::registry::Registries;
 use domain::image::Registry;
+use retry::chain;
 use serde::Serialize;
 
 /// What is to be deployed.

@@ -9,8 +9,6 @@ use aws::{
     deployment::{self, Rule, Stack},
     queue::DeadLetters,
     registry::Registries,
-    retry::{NO_CREDENTIALS, chain},
-    table::Table,
 };
 use aws_config::SdkConfig;
 use domain::{
@@ -20,8 +18,10 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
+use retry::{NO_CREDENTIALS, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::Table;
 
 use crate::{
     failure::Failure,

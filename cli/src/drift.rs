@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use aws::{
-    registry::{Backfill, Copied, Registries},
-    table::{Run, Stored, Table},
-};
+use aws::registry::{Backfill, Copied, Registries};
 use domain::{
     drift::news_of_copy,
     fact::{Fact, Subject},
@@ -16,6 +13,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use store::{Run, Stored, Table};
 
 use query::{
     answer::{self, Orphan},

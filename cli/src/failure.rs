@@ -2,8 +2,8 @@
 
 use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
-use aws::{retry::chain, table};
 use domain::image::Registry;
+use retry::chain;
 
 use crate::{embedded, options::Format};
 
@@ -12,7 +12,7 @@ use crate::{embedded, options::Format};
 pub enum Failure {
     /// The table could not be used.
     #[error(transparent)]
-    Table(#[from] table::Error),
+    Table(#[from] store::Error),
     /// The embedded table could not be opened.
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
@@ -27,7 +27,7 @@ pub enum Failure {
     },
     /// Events could not be recorded, repeatedly.
     #[error("cannot record the events from here on; those before are recorded")]
-    Recording(#[source] Arc<table::Error>),
+    Recording(#[source] Arc<store::Error>),
     /// The question has no answer, or the change was not made.
     #[error(transparent)]
     Query(query::error::Error),
@@ -64,7 +64,7 @@ pub enum Failure {
         registry: Registry,
         /// Why.
         #[source]
-        source: aws::retry::Failure,
+        source: retry::Failure,
     },
     /// There is no stack of this name.
     #[error("there is no stack `{stack}` in this account and region")]
@@ -87,7 +87,7 @@ pub enum Failure {
         stack: String,
         /// Why.
         #[source]
-        source: aws::retry::Failure,
+        source: retry::Failure,
     },
     /// A build for the demo alone.
     #[cfg(not(feature = "doctor"))]
@@ -171,7 +171,7 @@ impl Failure {
 }
 
 /// What to do about a table that cannot be used.
-fn table(error: &table::Error) -> Option<String> {
+fn table(error: &store::Error) -> Option<String> {
     let next = match error.code() {
         Some("ResourceNotFoundException") => {
             "check `--table` and `--region`; an embedded table is named with a slash or `.db`"

@@ -6,12 +6,10 @@ use std::{
     time::Duration,
 };
 
-use aws::{
-    retry::{Disposition, chain},
-    table::{Stored, Table},
-};
 use domain::event::Event;
+use retry::{Disposition, chain};
 use serde::Serialize;
+use store::{Stored, Table};
 
 use crate::{failure::Failure, input, print::progress};
 

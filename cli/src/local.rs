@@ -6,7 +6,6 @@ use anstyle::AnsiColor;
 use aws::{
     registry::{Registries, Roles},
     start,
-    table::{self, Table},
 };
 use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -23,6 +22,7 @@ use mirror::{Mirror, Mode, Summary};
 use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
 use simulator::{Simulator, queue::Message, server, settings::Settings};
+use store::Table;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -216,7 +216,7 @@ impl Local {
     }
 
     /// The alerts that were not told yet, oldest first.
-    async fn alerts(&self, told: &mut Told) -> Result<Vec<Alert>, table::Error> {
+    async fn alerts(&self, told: &mut Told) -> Result<Vec<Alert>, store::Error> {
         let (now, day) = (self.simulator.clock().now(), SignedDuration::from_hours(24));
         let mut alerts = Vec::new();
         let mut at = told.until.saturating_sub(day).unwrap_or(told.until);
@@ -235,7 +235,7 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn mirror_now(&self) -> Result<Summary, table::Error> {
+    pub async fn mirror_now(&self) -> Result<Summary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.mirror.run(|| clock.now(), until).await
@@ -250,7 +250,7 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn watch_now(&self) -> Result<watch::Summary, table::Error> {
+    pub async fn watch_now(&self) -> Result<watch::Summary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.watch.tell_dead_letters(self.simulator.queue_lengths().1 as u64, clock.now()).await?;
@@ -261,7 +261,7 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot say which registries are due.
-    pub async fn reconcile_now(&self) -> Result<reconcile::Summary, table::Error> {
+    pub async fn reconcile_now(&self) -> Result<reconcile::Summary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.reconcile.run(|| clock.now(), until).await

@@ -8,7 +8,6 @@ use std::{
 use aws::{
     registry::{Registries, Roles},
     start,
-    table::Table,
 };
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
@@ -17,6 +16,7 @@ use mirror::Mirror;
 use policy::Policy;
 use query::api::Query;
 use reconcile::Reconcile;
+use store::Table;
 
 use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
 

@@ -21,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws::table::Table;
 use cli::{
     embedded::Embedded,
     local::{Local, LocalSettings},
@@ -30,6 +29,7 @@ use domain::alert::{Alert, Kind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Caller, settings::Lag};
+use store::Table;
 
 /// The emulator with the function in it.
 struct Lambda {
@@ -315,7 +315,7 @@ async fn reconcile_finds_what_no_event_told() {
     });
     let printed = printed.await.unwrap();
     assert_eq!(
-        local.table.images(&"team/app".parse().unwrap(), aws::table::Part::ALL).await.unwrap().0[0].placements.len(),
+        local.table.images(&"team/app".parse().unwrap(), store::Part::ALL).await.unwrap().0[0].placements.len(),
         2
     );
     assert!(printed.contains("\"Unknown\":2"), "{printed}");

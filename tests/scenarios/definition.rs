@@ -1,6 +1,6 @@
-use aws::table::definition::{INDEXES, KEY};
 use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType};
 use serde_json::json;
+use store::definition::{INDEXES, KEY};
 
 use crate::{store::Store, templates::template};
 

@@ -1,9 +1,9 @@
-use aws::table::Part;
 use domain::{
     fact::Cause,
     lineage::{Status, Whereabouts},
 };
 use serde_json::{Value, json};
+use store::Part;
 
 use crate::{
     events::{DANA, IRELAND, TOKYO, VIRGINIA, call, delete, digest, image, lifecycle, push, replicate, storage_class},

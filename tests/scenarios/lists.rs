@@ -1,8 +1,8 @@
-use aws::table::Part;
 use domain::{
     image::RepositoryName,
     tag::{End, TagName},
 };
+use store::Part;
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate},

@@ -386,12 +386,13 @@ fn done() -> BTreeMap<&'static str, Done> {
     let mut done = BTreeMap::new();
     for (function, folder) in crates {
         let mut code = Code::default();
-        code.read("shared/aws");
-        code.read(folder);
+        for folder in ["shared/aws", "shared/store", folder] {
+            code.read(folder);
+        }
         done.insert(function, code.actions(code.found(|name| name.folder == folder && name.function == "main")));
     }
     let mut code = Code::default();
-    for folder in ["shared/aws", "functions/mirror", "functions/query"] {
+    for folder in ["shared/aws", "shared/store", "functions/mirror", "functions/query"] {
         code.read(folder);
     }
     // Who may not change anything is refused before a route that changes, whose names are the only ones that are posted besides a question.

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws::{
-    registry::{Registries, Roles},
-    table::{Part, Table},
-};
+use aws::registry::{Registries, Roles};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -19,6 +16,7 @@ use jiff::Timestamp;
 use mirror::Mirror;
 use query::api::{self, Query, caller::Caller};
 use serde_json::{Value, json};
+use store::{Part, Table};
 use tower::ServiceExt;
 
 use crate::{
@@ -175,7 +173,7 @@ async fn deletions_come_by_status_and_source_each_once() {
         let mut deletion = asking.deletion(letter, TOKYO, 100 + place / 3).await;
         if letter > 'd' {
             deletion.status = Status::Done;
-            assert_eq!(asking.store.table.put_deletion(&mut deletion).await.unwrap(), aws::table::Stored::New);
+            assert_eq!(asking.store.table.put_deletion(&mut deletion).await.unwrap(), store::Stored::New);
         }
     }
     for limit in 1..8 {
@@ -396,7 +394,7 @@ async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_si
         approved.map(|deletion| deletion.tag.map(|tag| tag.to_string())).collect::<Vec<_>>()
     };
     // It became another one after somebody looked.
-    assert_eq!(asking.store.table.put_deletion(&mut whole).await.unwrap(), aws::table::Stored::New);
+    assert_eq!(asking.store.table.put_deletion(&mut whole).await.unwrap(), store::Stored::New);
     problem(&asking.post("/v1/deletions/approve", &seen('a', TOKYO, 1)).await, 409, "an older version");
     assert_eq!(approved().await, []);
     assert_eq!(asking.post("/v1/deletions/approve", &seen('a', TOKYO, 2)).await.status, StatusCode::OK);

@@ -1,11 +1,11 @@
 //! Registries on one machine, and what people do in them.
 
-use aws::table::Part;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::Duration,
 };
+use store::Part;
 
 use cli::local::{Local, LocalSettings};
 use domain::{

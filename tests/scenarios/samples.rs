@@ -31,7 +31,7 @@ async fn every_documented_event_becomes_lineage_or_is_rejected_for_a_reason() {
             Err(reject) => {
                 assert_eq!(failed, ["0"]);
                 assert!(store.dump().await.is_empty());
-                let reason = aws::retry::chain(&reject);
+                let reason = retry::chain(&reject);
                 writeln!(report, "rejected: {reason}").unwrap();
             }
         }

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use aws::{start, table::Table};
+use aws::start;
 use aws_config::Region;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::{
@@ -19,6 +19,7 @@ use domain::{
     lineage::{Lineage, Whereabouts},
 };
 use serde_json::Value;
+use store::Table;
 
 /// A table, and the client behind it.
 pub(crate) struct Store {

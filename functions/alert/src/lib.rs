@@ -7,16 +7,13 @@
 
 pub mod config;
 
-use aws::{
-    bus::Bus,
-    retry::{Disposition, Failure, chain},
-    table,
-};
+use aws::bus::Bus;
 use aws_lambda_events::{
     dynamodb::Event,
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use metrics::{counter, describe_counter};
+use retry::{Disposition, Failure, chain};
 use tracing::{error, warn};
 
 /// Tells CloudWatch the units of the metrics below.
@@ -40,7 +37,7 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
         }
         // Without a number a record cannot be named in the answer, and nothing of the batch is done; a stream always has one.
         let number = record.change.sequence_number.unwrap_or_default();
-        match table::alert_of(record.change.keys, record.change.new_image) {
+        match store::alert_of(record.change.keys, record.change.new_image) {
             Ok(Some(alert)) => {
                 alerts.push(alert);
                 numbers.push(number);

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    registry::{Described, Expect},
-    retry::chain,
-    table,
-};
+use aws::registry::{Described, Expect};
 use domain::{
     breaker::{Breaker, Class, Opened, Place, Planned},
     deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Stays, Verdict, judge, to_look_at},
@@ -17,6 +13,7 @@ use domain::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use retry::chain;
 
 use crate::{AT_A_TIME, Mirror};
 
@@ -68,7 +65,7 @@ impl Mirror {
     ///
     /// # Errors
     /// When the table cannot be read. A registry that cannot be read keeps what depends on it.
-    pub async fn decide(&self, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<Decisions, table::Error> {
+    pub async fn decide(&self, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<Decisions, store::Error> {
         candidates
             .sort_by(|a, b| (&a.deletion.image, a.deletion.place()).cmp(&(&b.deletion.image, b.deletion.place())));
         let sources: BTreeSet<_> = candidates.iter().map(|candidate| candidate.deletion.source.clone()).collect();
@@ -86,7 +83,7 @@ impl Mirror {
     }
 
     /// The replication rules of every registry that is known.
-    async fn rules(&self, candidates: &[Candidate]) -> Result<BTreeMap<Registry, Result<Rules, String>>, table::Error> {
+    async fn rules(&self, candidates: &[Candidate]) -> Result<BTreeMap<Registry, Result<Rules, String>>, store::Error> {
         let mut registries = self.table.registries().await?;
         registries.extend(self.known.iter().cloned());
         for Candidate { deletion, lineage } in candidates {

@@ -5,11 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    registry::{Deleted, IDS_PER_CALL, Id},
-    retry::{Failure, chain},
-    table::{self, Errand, Stored},
-};
+use aws::registry::{Deleted, IDS_PER_CALL, Id};
 use domain::{
     alert::Kind as AlertKind,
     deletion::{Check, CheckName, Deletion, Look, PATIENCE, Refusal, Status, Verdict, refusal},
@@ -19,6 +15,8 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use retry::{Failure, chain};
+use store::{Errand, Stored};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -45,7 +43,7 @@ impl Mirror {
         decisions: Decisions,
         now: Timestamp,
         summary: &mut Summary,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let Decisions { all, mut breakers, opened } = decisions;
         for (source, opened) in &opened {
             let source_text = source.to_string();
@@ -101,7 +99,7 @@ impl Mirror {
         &self,
         decided: Decided,
         now: Timestamp,
-    ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
+    ) -> Result<(Option<Status>, Option<Claimed>), store::Error> {
         let Decided { mut deletion, decision, replica, source, known_at_source, .. } = decided;
         if deletion.status == Status::Executing {
             if took_effect(&deletion, &replica) {
@@ -149,7 +147,7 @@ impl Mirror {
         action: Action,
         replica: Look,
         now: Timestamp,
-    ) -> Result<(Option<Status>, Option<Claimed>), table::Error> {
+    ) -> Result<(Option<Status>, Option<Claimed>), store::Error> {
         deletion.counted = true;
         if self.mode == Mode::Observe {
             let why = format!("observe: would {action} it now, nothing is touched");
@@ -259,7 +257,7 @@ impl Mirror {
     }
 
     /// Stores what became of a claim.
-    async fn finish(&self, claimed: &Deletion, outcome: Outcome, now: Timestamp) -> Result<Status, table::Error> {
+    async fn finish(&self, claimed: &Deletion, outcome: Outcome, now: Timestamp) -> Result<Status, store::Error> {
         let mut deletion = claimed.clone();
         match outcome {
             Outcome::Done(why) => {
@@ -302,7 +300,7 @@ impl Mirror {
         Ok(deletion.status)
     }
 
-    async fn tell_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), table::Error> {
+    async fn tell_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), store::Error> {
         let subject = format!("{}/{}", deletion.registry, deletion.image.repository);
         error!(
             registry = %deletion.registry,
@@ -315,7 +313,7 @@ impl Mirror {
     }
 
     /// Records in the lineage that we did it.
-    async fn record_done(&self, deletion: &Deletion, at: Timestamp) -> Result<(), table::Error> {
+    async fn record_done(&self, deletion: &Deletion, at: Timestamp) -> Result<(), store::Error> {
         let cause = Cause::Mirror { source: deletion.source.clone(), policies: deletion.policies.clone() };
         let what = match (deletion.action, &deletion.tag) {
             (Some(Action::Archive), _) => What::Archived { cause },
@@ -333,7 +331,7 @@ impl Mirror {
         registry: &Registry,
         what: What,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         self.record(deletion, registry, now, "mirror-looked".to_owned(), what).await
     }
 
@@ -344,7 +342,7 @@ impl Mirror {
         at: Timestamp,
         event_id: String,
         what: What,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let time = Timestamp::from_second(at.as_second()).unwrap_or(at);
         let subject = Subject::Image(deletion.image.clone());
         self.table.record(&[&Fact { time, registry: registry.clone(), event_id, subject, what }]).await.map(drop)

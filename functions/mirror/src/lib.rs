@@ -14,11 +14,7 @@ use std::{
     path::Path,
 };
 
-use aws::{
-    registry::Registries,
-    retry::chain,
-    table::{self, Due, Errand, Stored, Table, Work},
-};
+use aws::registry::Registries;
 use domain::{
     alert::{Alert, Happening, Happenings, Kind},
     breaker::Limits,
@@ -30,7 +26,9 @@ use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use policy::{Invalid, Policy, Problem};
+use retry::chain;
 use serde::{Deserialize, Serialize};
+use store::{Due, Errand, Stored, Table, Work};
 use tracing::{error, warn};
 
 use decide::Candidate;
@@ -137,7 +135,7 @@ impl Mirror {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
         let mut summary = Summary::default();
         let started = clock();
         if let Err(invalid) = &self.policy {
@@ -185,7 +183,7 @@ impl Mirror {
         done.map(|()| summary)
     }
 
-    async fn open_breakers(&self) -> Result<u32, table::Error> {
+    async fn open_breakers(&self) -> Result<u32, store::Error> {
         let mut open = 0;
         for source in self.table.registries().await? {
             open += u32::from(self.table.breaker(&source).await?.opened.is_some());
@@ -194,7 +192,7 @@ impl Mirror {
     }
 
     /// Takes some images whose losses or deletions are due.
-    async fn take(&self, due: BTreeMap<Image, Due>, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
+    async fn take(&self, due: BTreeMap<Image, Due>, now: Timestamp, summary: &mut Summary) -> Result<(), store::Error> {
         let mut opened = stream::iter(due).map(|(image, due)| self.open(image, due, now)).buffer_unordered(AT_A_TIME);
         let mut candidates = Vec::new();
         while let Some(result) = opened.next().await {
@@ -239,7 +237,7 @@ impl Mirror {
         image: Image,
         due: Due,
         now: Timestamp,
-    ) -> Result<(Vec<Deletion>, Vec<Candidate>), table::Error> {
+    ) -> Result<(Vec<Deletion>, Vec<Candidate>), store::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
         for source in &due.losses {
             self.table.take_errand(&image, &Errand::Loss(source.clone()), until).await?;
@@ -276,7 +274,7 @@ impl Mirror {
     }
 
     /// Stores an alert; one of a kind and subject a day.
-    async fn tell(&self, kind: Kind, subject: &str, message: String, now: Timestamp) -> Result<(), table::Error> {
+    async fn tell(&self, kind: Kind, subject: &str, message: String, now: Timestamp) -> Result<(), store::Error> {
         let alert = Alert::told(kind, subject, message, now);
         self.table.put_alert(&alert).await.map(drop)
     }

@@ -1,10 +1,11 @@
 //! The `mirror` Lambda function: every minute, what is due.
 
-use aws::{registry::Registries, start, table::Table};
+use aws::{registry::Registries, start};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use mirror::{Mirror, config::Config};
 use serde_json::Value;
+use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws::table::{self, Table};
 use domain::{
     alert::{Alert, Incident, Kind, Severity},
     expectation::PATIENCE,
@@ -11,6 +10,7 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use store::Table;
 use utoipa::ToSchema;
 
 use crate::{
@@ -64,7 +64,7 @@ pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Times
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn incidents(table: &Table) -> Result<Vec<Open>, table::Error> {
+pub async fn incidents(table: &Table) -> Result<Vec<Open>, store::Error> {
     let mut incidents = table.incidents().await?;
     incidents.retain(|incident| incident.open > 0);
     incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
@@ -86,7 +86,7 @@ pub async fn told(
     now: Timestamp,
     after: Option<Told>,
     most: usize,
-) -> Result<(Vec<Alert>, Option<Told>), table::Error> {
+) -> Result<(Vec<Alert>, Option<Told>), store::Error> {
     let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let one_day = SignedDuration::from_hours(24);
     // Whose clock is ahead of ours tells of tomorrow.
@@ -191,7 +191,7 @@ pub async fn lag(
     let mut days: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
     let mut walk = stretch.through(table.registries().await?);
     while let Some(step) = walk.step() {
-        let each = |arrival: table::Arrival| {
+        let each = |arrival: store::Arrival| {
             let day = arrival.at.to_zoned(TimeZone::UTC).date();
             days.entry(day).or_default().push(arrival.lag_seconds);
             lanes.entry(arrival.lane).or_default().push(arrival.lag_seconds);
@@ -211,7 +211,7 @@ pub async fn lag(
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn late(table: &Table, most: usize) -> Result<Vec<Late>, table::Error> {
+pub async fn late(table: &Table, most: usize) -> Result<Vec<Late>, store::Error> {
     let mut late = Vec::new();
     for expectation in table.troubled(most).await? {
         for (destination, trouble) in expectation.state.troubles {

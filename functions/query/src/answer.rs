@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::table::{self, Dossier, Part, Table};
 use domain::{
     deletion::Deletion,
     fact::Fact,
@@ -12,6 +11,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use store::{Dossier, Part, Table};
 use utoipa::ToSchema;
 
 use crate::{
@@ -123,7 +123,7 @@ async fn find(
     table: &Table,
     repository: Option<&RepositoryName>,
     digest: &str,
-) -> Result<BTreeSet<Image>, table::Error> {
+) -> Result<BTreeSet<Image>, store::Error> {
     let (mut found, mut after) = (BTreeSet::new(), None);
     loop {
         let part = Part { repository, after: after.as_ref(), most: AT_A_TIME };
@@ -259,7 +259,7 @@ pub struct Orphan {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn orphans(table: &Table, stretch: &Stretch<'_>) -> Result<Orphans, table::Error> {
+pub async fn orphans(table: &Table, stretch: &Stretch<'_>) -> Result<Orphans, store::Error> {
     let mut walk = stretch.through(table.registries().await?);
     let mut orphans = Vec::new();
     while let Some(step) = walk.step() {

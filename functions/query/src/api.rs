@@ -7,7 +7,6 @@ mod routes;
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aws::table::Table;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -18,6 +17,7 @@ use axum::{
 use jiff::Timestamp;
 use mirror::Mirror;
 use policy::Policy;
+use store::Table;
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
     set_header::SetResponseHeaderLayer, timeout::TimeoutLayer,

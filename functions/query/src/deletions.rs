@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::table::{self, Listed, Stored, Table};
 use domain::{
     alert::{Alert, Kind},
     breaker::{Breaker, Class, Limits},
@@ -11,6 +10,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::{Listed, Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{answer, cursor::Cursor, error::Error, reference::Reference};
@@ -61,7 +61,7 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn list(table: &Table, wanted: &Wanted<'_>) -> Result<Deletions, table::Error> {
+pub async fn list(table: &Table, wanted: &Wanted<'_>) -> Result<Deletions, store::Error> {
     let mut deletions = Vec::new();
     for source in sources(table, wanted.source).await? {
         for status in &wanted.statuses {
@@ -81,7 +81,7 @@ pub async fn part(
     wanted: &Wanted<'_>,
     from: Option<Place>,
     most: usize,
-) -> Result<Deletions, table::Error> {
+) -> Result<Deletions, store::Error> {
     let sources = sources(table, wanted.source).await?;
     let mut deletions = Vec::new();
     for status in &wanted.statuses {
@@ -105,7 +105,7 @@ pub async fn part(
     Ok(Deletions { deletions, next: None })
 }
 
-async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, table::Error> {
+async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
     match only {
         Some(source) => Ok([source.clone()].into()),
         None => table.registries().await,
@@ -220,7 +220,7 @@ pub struct BreakerStatus {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, table::Error> {
+pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, store::Error> {
     let mut breakers = BTreeMap::new();
     for source in sources(table, source).await? {
         let status = status(table, &source, now).await?;
@@ -232,7 +232,7 @@ pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) 
     Ok(Breakers { breakers })
 }
 
-async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, table::Error> {
+async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, store::Error> {
     let (breaker, limits) = (table.breaker(source).await?, Limits::default());
     let mut counted: BTreeMap<Class, BTreeMap<Registry, u32>> = BTreeMap::new();
     for place in breaker.counts.keys() {

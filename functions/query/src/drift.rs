@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::table::{self, Table};
 use domain::{drift::Difference, image::Registry};
 use jiff::Timestamp;
 use serde::Serialize;
+use store::Table;
 use utoipa::ToSchema;
 
 use crate::{
@@ -32,7 +32,7 @@ pub struct DriftReport {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn drift(table: &Table, stretch: &Stretch<'_>, now: Timestamp) -> Result<DriftReport, table::Error> {
+pub async fn drift(table: &Table, stretch: &Stretch<'_>, now: Timestamp) -> Result<DriftReport, store::Error> {
     let runs = table.runs().await?;
     let known = table.known_registries().await?;
     // Whose clock was ahead of ours knows what is settled.

@@ -1,6 +1,5 @@
 //! Why a question has no answer, in one line, and what to do next, in another.
 
-use aws::table;
 use domain::image::{Image, Registry, RepositoryName};
 
 /// Why a question has no answer, or a change was not made.
@@ -8,7 +7,7 @@ use domain::image::{Image, Registry, RepositoryName};
 pub enum Error {
     /// The table could not be used.
     #[error(transparent)]
-    Table(#[from] table::Error),
+    Table(#[from] store::Error),
     /// Nothing is known of what was asked for.
     #[error("no image `{asked}` is known")]
     UnknownImage {

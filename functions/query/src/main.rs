@@ -1,6 +1,6 @@
 //! The `query` Lambda function: a function URL or an API Gateway, whose callers IAM knows.
 
-use aws::{registry::Registries, start, table::Table};
+use aws::{registry::Registries, start};
 use aws_sdk_dynamodb::Client;
 use axum::{extract::Request, middleware::from_fn};
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use query::{
     api::{self, Query, caller::Caller},
     config::Config,
 };
+use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use aws::table::{self, Table, Work};
 use domain::{deletion::Status, drift::Drifts, image::Registry};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
+use store::{Table, Work};
 use utoipa::ToSchema;
 
 use crate::{
@@ -70,7 +70,7 @@ const MOST_LATE: usize = 100;
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, table::Error> {
+pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::Error> {
     let (registries, mut runs) = futures::try_join!(table.registries(), table.runs())?;
     let statuses = deletions::Wanted::not_over();
     let groups: Vec<_> =

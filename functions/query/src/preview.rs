@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::table::{Dossier, Table};
 use domain::{
     deletion::{Check, Deletion, Status, Verdict, Wanted},
     image::{Image, Registry, Tag},
@@ -15,6 +14,7 @@ use mirror::{
     decide::{Candidate, Decided},
 };
 use serde::{Deserialize, Serialize};
+use store::{Dossier, Table};
 use utoipa::ToSchema;
 
 use crate::{

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aws::table::{self, Part, Table};
 use domain::image::{Image, Registry, RepositoryName};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use store::{Part, Table};
 use utoipa::ToSchema;
 
 use crate::{READS_AT_A_TIME, cursor::Cursor, reference::Reference};
@@ -35,7 +35,7 @@ const MOST_IMAGES: usize = 5_000;
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Found, table::Error> {
+pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Found, store::Error> {
     let text = text.trim();
     let mut found = Found::default();
     let digest = match text.parse::<Reference>() {
@@ -91,7 +91,7 @@ pub async fn repositories(
     prefix: &str,
     after: Option<&RepositoryName>,
     most: usize,
-) -> Result<(Vec<KnownRepository>, bool), table::Error> {
+) -> Result<(Vec<KnownRepository>, bool), store::Error> {
     let found = stream::iter(table.registries().await?).map(|registry| async move {
         let repositories = table.repositories(&registry, prefix, after, most.saturating_add(1)).await;
         repositories.map(|repositories| (registry, repositories))

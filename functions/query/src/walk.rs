@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, btree_set};
 
-use aws::table::{Part, Walked};
 use domain::image::{Image, Registry, RepositoryName};
 use serde::{Deserialize, Serialize};
+use store::{Part, Walked};
 
 /// Where a walk goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,11 +10,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    registry::{Expect, Registries},
-    retry::chain,
-    table::{self, Found, Run, Table, Task, Work},
-};
+use aws::registry::{Expect, Registries};
 use domain::{
     drift::{self, Comparison},
     fact::{Cause, Fact, Subject, What},
@@ -25,7 +21,9 @@ use domain::{
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use retry::chain;
 use serde::Serialize;
+use store::{Found, Run, Table, Task, Work};
 use tracing::warn;
 
 /// Everything that the function works with.
@@ -74,7 +72,7 @@ pub struct Progress {
 pub enum Error {
     /// The table.
     #[error(transparent)]
-    Table(#[from] table::Error),
+    Table(#[from] store::Error),
     /// The registry.
     #[error("cannot list {what}")]
     Registry {
@@ -82,7 +80,7 @@ pub enum Error {
         what: String,
         /// Why.
         #[source]
-        source: aws::retry::Failure,
+        source: retry::Failure,
     },
 }
 
@@ -111,7 +109,7 @@ impl Reconcile {
     ///
     /// # Errors
     /// When the table cannot say which.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
         let started = clock();
         if !self.take(started, until).await? {
             return Ok(Summary { idle: true, ..Summary::default() });
@@ -128,7 +126,7 @@ impl Reconcile {
         summary
     }
 
-    async fn run_due(&self, clock: &impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+    async fn run_due(&self, clock: &impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
         let now = clock();
         let runs = self.table.runs().await?;
         let overdue = runs.values().filter(|run| self.is_overdue(run, now)).count();
@@ -224,7 +222,7 @@ impl Reconcile {
         Ok(ended)
     }
 
-    async fn take(&self, now: Timestamp, until: Timestamp) -> Result<bool, table::Error> {
+    async fn take(&self, now: Timestamp, until: Timestamp) -> Result<bool, store::Error> {
         let until = until.saturating_add(CLAIM).unwrap_or(until);
         self.table.take_lease(Work::Reconcile, &self.name, now, until).await
     }
@@ -305,7 +303,7 @@ impl Reconcile {
     }
 
     /// Counts and tells what is not as it should be in a registry that was listed, and ends the run.
-    async fn end(&self, registry: &Registry, mut run: Run, now: Timestamp) -> Result<Run, table::Error> {
+    async fn end(&self, registry: &Registry, mut run: Run, now: Timestamp) -> Result<Run, store::Error> {
         let before = std::mem::take(&mut run.drifts);
         run.drifts = self.drifts(registry, now).await?;
         self.tell_drift(registry, &before, &run.drifts, now).await?;
@@ -315,7 +313,7 @@ impl Reconcile {
     }
 
     /// The registries that copy to a registry, and what they copy.
-    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, Settings>, table::Error> {
+    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, Settings>, store::Error> {
         let known = self.table.known_registries().await?.into_iter();
         let settings = known.filter_map(|known| Some((known.registry, known.settings?)));
         let copies = |settings: &Settings| settings.routes.iter().any(|route| route.destination == *registry);
@@ -381,7 +379,7 @@ impl Reconcile {
             let known = lineage.placements.get(registry);
             Ok((known.map(Placement::status), (drift::news(known, seen, at), image)))
         });
-        let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: table::Error| error)?;
+        let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: store::Error| error)?;
         let gone =
             |news: &Option<(Timestamp, What)>| news.as_ref().is_some_and(|(_, what)| *what == What::SEEN_TO_BE_GONE);
         let (gone, changed): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (news, _))| gone(news));
@@ -400,7 +398,7 @@ impl Reconcile {
         &self,
         registry: &Registry,
         news: impl Stream<Item = (Option<(Timestamp, What)>, Image)>,
-    ) -> Result<u64, table::Error> {
+    ) -> Result<u64, store::Error> {
         let facts = news.filter_map(async |(news, image)| {
             let (time, what) = news?;
             let (registry, event_id) = (registry.clone(), EVENT_ID.to_owned());
@@ -416,7 +414,7 @@ impl Reconcile {
         registry: &Registry,
         repository: &RepositoryName,
         began: Timestamp,
-    ) -> Result<Found, table::Error> {
+    ) -> Result<Found, store::Error> {
         let (mut vanished, mut doubtful) = (0, false);
         self.table
             .each_placement(registry, repository, |_, placement| match placement.status() {

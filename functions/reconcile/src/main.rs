@@ -1,10 +1,11 @@
 //! The `reconcile` Lambda function: every few minutes, the registries whose day it is.
 
-use aws::{registry::Registries, start, table::Table};
+use aws::{registry::Registries, start};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use reconcile::{Reconcile, config::Config};
 use serde_json::Value;
+use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

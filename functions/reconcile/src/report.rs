@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    registry::Guard,
-    retry::chain,
-    table::{self, Part},
-};
+use aws::registry::Guard;
 use domain::{
     alert::{Alert, Kind},
     drift::Drifts,
@@ -14,13 +10,15 @@ use domain::{
     replication::Settings,
 };
 use jiff::Timestamp;
+use retry::chain;
+use store::Part;
 use tracing::warn;
 
 use crate::{Error, Reconcile};
 
 impl Reconcile {
     /// How much of a registry, and of its copies, is not as it should be.
-    pub(crate) async fn drifts(&self, registry: &Registry, now: Timestamp) -> Result<Drifts, table::Error> {
+    pub(crate) async fn drifts(&self, registry: &Registry, now: Timestamp) -> Result<Drifts, store::Error> {
         let mut drifts = Drifts::default();
         let known = self.table.known_registries().await?.into_iter().find(|known| known.registry == *registry);
         if let Some(settings) = known.and_then(|known| known.settings) {
@@ -37,7 +35,7 @@ impl Reconcile {
         before: &Drifts,
         drifts: &Drifts,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         if drifts.missing > before.missing || drifts.tags > before.tags {
             let message = format!(
                 "of what {registry} copies, {} not there although pushed under a rule, and {} with other tags",
@@ -65,14 +63,14 @@ impl Reconcile {
         repository: &RepositoryName,
         sources: &BTreeMap<Registry, Settings>,
         now: Timestamp,
-    ) -> Result<bool, table::Error> {
+    ) -> Result<bool, store::Error> {
         let copies = |settings: &Settings| settings.destinations(repository).contains_key(registry);
         let mut sources = sources.iter().filter(|(_, settings)| copies(settings)).map(|(source, _)| source).peekable();
         if sources.peek().is_none() {
             // It may become the destination of somebody.
             return Ok(false);
         }
-        let unreadable = |failure: &aws::retry::Failure| {
+        let unreadable = |failure: &retry::Failure| {
             warn!(registry = %registry, repository = %repository, error = chain(failure), "cannot compare its settings");
         };
         let here = match self.registries.guards(registry, repository).await {
@@ -112,7 +110,7 @@ impl Reconcile {
         last: Option<Timestamp>,
         error: &Error,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let last = match last {
             Some(at) => format!("since {}", at.strftime("%Y-%m-%d %H:%M:%S UTC")),
             None => "ever".to_owned(),

@@ -8,10 +8,6 @@ pub mod config;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aws::{
-    retry::{Disposition, chain},
-    table::{self, Recorded, Stored, Table},
-};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use domain::{
     event::{self, Event, Reject},
@@ -21,6 +17,8 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use metrics::{counter, describe_counter, describe_histogram, histogram};
+use retry::{Disposition, chain};
+use store::{Recorded, Stored, Table};
 use tracing::{error, warn};
 
 /// How many images are written at a time. A function of 128 MB gains nothing from more.
@@ -77,7 +75,7 @@ type Told<'a> = Vec<(usize, &'a Fact)>;
 
 /// Records events. Each answer stands for the event in the same place: how each of its facts was stored, or why some
 /// could not be. A failed event may be recorded in part, and mends itself when it is recorded again.
-pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<table::Error>>> {
+pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<store::Error>>> {
     // Facts about one image are merged before they are written, whatever events told them.
     let mut subjects: BTreeMap<(&Subject, Option<&Registry>), Told<'_>> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
@@ -107,7 +105,7 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
 }
 
 /// Records the facts about one subject, and measures those that are new.
-async fn record_subject(table: &Table, facts: Vec<&Fact>) -> Result<Vec<Stored>, table::Error> {
+async fn record_subject(table: &Table, facts: Vec<&Fact>) -> Result<Vec<Stored>, store::Error> {
     let Recorded { stored, known } = table.record(&facts).await?;
     for (fact, stored) in facts.iter().zip(&stored) {
         match stored {
@@ -145,7 +143,7 @@ fn log_reject(message: &str, reject: &Reject) {
     error!(message.id = message, error = chain(reject), "not an ECR event, bound for the dead letters");
 }
 
-fn log_failure(message: &str, event: &Event, failure: &table::Error) {
+fn log_failure(message: &str, event: &Event, failure: &store::Error) {
     match failure.disposition() {
         Disposition::Retry => {
             counter!("Failures").increment(1);

@@ -1,8 +1,9 @@
 //! The `record` Lambda function: SQS batches of EventBridge events into the table.
 
-use aws::{start, table::Table};
+use aws::start;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use record::config::Config;
+use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -9,12 +9,7 @@ pub mod config;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    queue::DeadLetters,
-    registry::Registries,
-    retry::chain,
-    table::{self, Dossier, Errand, Known, Stored, Table, Work},
-};
+use aws::{queue::DeadLetters, registry::Registries};
 use domain::{
     alert::{Alert, Happening, Kind},
     deletion::Look,
@@ -28,7 +23,9 @@ use domain::{
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use retry::chain;
 use serde::Serialize;
+use store::{Dossier, Errand, Known, Stored, Table, Work};
 use tracing::warn;
 
 /// Everything that the function works with.
@@ -95,7 +92,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, table::Error> {
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
         let started = clock();
         let lease_until = until.saturating_add(CLAIM).unwrap_or(until);
         if !self.table.take_lease(Work::Watch, &self.name, started, lease_until).await? {
@@ -121,7 +118,7 @@ impl Watch {
         clock: &impl Fn() -> Timestamp,
         until: Timestamp,
         summary: &mut Summary,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let known = self.table.known_registries().await?;
         let known: BTreeMap<_, _> = known.into_iter().map(|known| (known.registry.clone(), known)).collect();
         let stored = known.iter().filter_map(|(registry, known)| Some((registry.clone(), known.settings.clone()?)));
@@ -171,7 +168,7 @@ impl Watch {
         registry: &Registry,
         now: Timestamp,
         summary: &mut Summary,
-    ) -> Result<Option<Settings>, table::Error> {
+    ) -> Result<Option<Settings>, store::Error> {
         let Some(known) = known else { return Ok(None) };
         let after = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let before = known.settings.as_ref();
@@ -204,7 +201,7 @@ impl Watch {
         before: &Settings,
         after: &Settings,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let (was, is) = (before.native_deletes(), after.native_deletes());
         for (changed, word) in [(is.difference(&was), "on"), (was.difference(&is), "off")] {
             for (destination, prefix) in changed {
@@ -232,7 +229,7 @@ impl Watch {
         errands: &BTreeSet<Errand>,
         settings: &BTreeMap<Registry, Settings>,
         now: Timestamp,
-    ) -> Result<(usize, usize), table::Error> {
+    ) -> Result<(usize, usize), store::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
         for errand in errands {
             self.table.take_errand(image, errand, until).await?;
@@ -282,7 +279,7 @@ impl Watch {
         image: &Image,
         registry: &Registry,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, table::Error> {
+    ) -> Result<Option<Timestamp>, store::Error> {
         let lineage = self.table.lineage(image).await?;
         let Some((gone_at, sources)) = drift::missed(&lineage, registry) else { return Ok(None) };
         let patient = gone_at.saturating_add(PATIENCE).unwrap_or(now);
@@ -317,7 +314,7 @@ impl Watch {
         source: &Registry,
         destination: &Registry,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let name = format!("{}@{}", image.repository, image.digest.short());
         let why = format!("{name} was deleted from {destination}, although {source} has it");
         let (image, source, destination) = (image.clone(), source.clone(), destination.clone());
@@ -333,7 +330,7 @@ impl Watch {
         lineage: &Lineage,
         settings: &BTreeMap<Registry, Settings>,
         now: Timestamp,
-    ) -> Result<(usize, usize), table::Error> {
+    ) -> Result<(usize, usize), store::Error> {
         let Some(own) = settings.get(source) else {
             // Nobody could read them yet.
             for mut expectation in expectations {
@@ -408,7 +405,7 @@ impl Watch {
         lineage: &Lineage,
         settings: &BTreeMap<Registry, Settings>,
         now: Timestamp,
-    ) -> Result<(), table::Error> {
+    ) -> Result<(), store::Error> {
         let repository = &lineage.image.repository;
         let Some(here) = lineage.placements.get(registry) else { return Ok(()) };
         let copies_here = |settings: &Settings| settings.destinations(repository).contains_key(registry);
@@ -447,7 +444,7 @@ impl Watch {
     ///
     /// # Errors
     /// When it cannot be stored.
-    pub async fn tell_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), table::Error> {
+    pub async fn tell_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), store::Error> {
         if count == 0 {
             return Ok(());
         }
@@ -461,7 +458,7 @@ impl Watch {
 
     /// Tells what is to be told of what is wrong.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 copies")]
-    async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), table::Error> {
+    async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), store::Error> {
         let incidents = self.table.incidents().await?;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.lasts()) {
             let open: u64 =
@@ -489,7 +486,7 @@ fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact
     Some(Expectation { image, source, tag, since, due: None, state: State::default() })
 }
 
-fn fail(summary: &mut Summary, error: &table::Error) {
+fn fail(summary: &mut Summary, error: &store::Error) {
     summary.failures += 1;
     warn!(error = chain(error), "cannot look at what is due, it is due again");
 }

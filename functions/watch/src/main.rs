@@ -1,9 +1,10 @@
 //! The `watch` Lambda function: every minute, what is due.
 
-use aws::{queue::DeadLetters, registry::Registries, start, table::Table};
+use aws::{queue::DeadLetters, registry::Registries, start};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
+use store::Table;
 use watch::{Watch, config::Config};
 
 #[tokio::main(flavor = "current_thread")]

@@ -10,7 +10,7 @@ use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestE
 use domain::alert::Alert;
 use serde::Serialize;
 
-use crate::retry::{Disposition, Failure};
+use retry::{Disposition, Failure};
 
 /// What our events have as their source.
 pub const SOURCE: &str = "ecr-lineage";

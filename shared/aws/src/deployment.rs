@@ -19,7 +19,7 @@ use aws_sdk_sts::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::retry::Failure;
+use retry::Failure;
 
 /// How far back runs of functions are looked for.
 const DAY: SignedDuration = SignedDuration::from_hours(24);

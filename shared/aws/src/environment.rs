@@ -2,7 +2,9 @@
 
 use std::{error::Error, fmt, ops::RangeInclusive, str::FromStr};
 
-use crate::{registry::Roles, retry::chain};
+use retry::chain;
+
+use crate::registry::Roles;
 
 /// The environment, and what is wrong with it so far.
 pub struct Environment<F> {

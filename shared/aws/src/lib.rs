@@ -6,6 +6,4 @@ pub mod deployment;
 pub mod environment;
 pub mod queue;
 pub mod registry;
-pub mod retry;
 pub mod start;
-pub mod table;

@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
 
-use crate::retry::Failure;
+use retry::Failure;
 
 /// The dead letters of `record`, through an SQS client.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use crate::retry::Failure;
+use retry::Failure;
 
 /// As many ids as one call may have.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html>
@@ -256,7 +256,7 @@ impl Registries {
             return Err(Failure::unclear(message));
         }
         let body = body.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-        Rules::read(&body).map_err(|error| Failure::unclear(crate::retry::chain(&error)))
+        Rules::read(&body).map_err(|error| Failure::unclear(retry::chain(&error)))
     }
 
     /// What ECR knows of the copies of an image, by destination; nothing if the source does not have the image.
@@ -623,7 +623,7 @@ const INDEXES: [&str; 2] =
 /// A name in an answer that is none.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn parsed(error: Malformed) -> Failure {
-    Failure::unclear(crate::retry::chain(&error))
+    Failure::unclear(retry::chain(&error))
 }
 
 /// An image as ECR describes it. What is in any storage class but the standard one counts as archived.

@@ -7,7 +7,6 @@ use std::{
 use aws::{
     registry::{Registries, Roles},
     start,
-    table::Table,
 };
 use aws_config::Region;
 use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
@@ -21,6 +20,7 @@ use domain::{
 use mirror::{Mirror, Mode};
 use policy::Policy;
 use serde_json::{Value, json};
+use store::Table;
 
 use super::{FOLLOW, Site, manifest};
 use crate::{

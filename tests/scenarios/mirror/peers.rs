@@ -1,9 +1,9 @@
 //! What other tools get wrong when they delete, one test each: the tool, and the issue or file that shows it.
 
-use aws::table::Part;
 use domain::deletion::Status;
 use serde_json::json;
 use simulator::settings::{Settings, Unconfirmed};
+use store::Part;
 
 use super::{FOLLOW, Site, index_of, interruptions::impatient, manifest, signature_of};
 use crate::events::{IRELAND, TOKYO, VIRGINIA};

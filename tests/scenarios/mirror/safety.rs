@@ -2,11 +2,11 @@
 //!
 //! What is true is asked of the registries and of all events that they emitted, lost ones included; never of the table.
 
-use aws::table::Part;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use store::Part;
 
 use domain::{
     breaker::{Limit, Limits},

@@ -373,7 +373,7 @@ async fn of_two_runs_at_once_one_looks() {
     site.local
         .watch
         .table
-        .take_lease(aws::table::Work::Watch, "another", site.now(), site.now() + jiff::SignedDuration::from_mins(5))
+        .take_lease(store::Work::Watch, "another", site.now(), site.now() + jiff::SignedDuration::from_mins(5))
         .await
         .unwrap();
     assert!(site.local.watch_now().await.unwrap().idle);

@@ -1,6 +1,5 @@
 //! What went wrong, as a problem document. <https://www.rfc-editor.org/rfc/rfc9457>
 
-use aws::retry::{Disposition, chain};
 use axum::{
     Json,
     body::{Body, to_bytes},
@@ -9,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use retry::{Disposition, chain};
 use serde::Serialize;
 use tracing::warn;
 use utoipa::{
@@ -85,15 +85,15 @@ impl From<Error> for Problem {
     }
 }
 
-impl From<aws::table::Error> for Problem {
-    fn from(error: aws::table::Error) -> Self {
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&aws::table::Error> for Problem {
+impl From<&store::Error> for Problem {
     /// What the table said is for the log: callers need not know its name.
-    fn from(error: &aws::table::Error) -> Self {
+    fn from(error: &store::Error) -> Self {
         warn!(error = chain(error), "the table cannot be used");
         let problem = match error.disposition() {
             Disposition::Retry => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the table does not answer"),

@@ -7,7 +7,7 @@ use aws_sdk_ecr::types::{
 use domain::image::{Image, Registry, Tag};
 
 use super::{Registries, parsed};
-use crate::retry::Failure;
+use retry::Failure;
 
 /// As many results as one page may have.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeReplicationBackfillResults.html>

@@ -44,8 +44,7 @@ use domain::{
     tag::{self, Band, Mark, TagName},
 };
 use item::Item;
-
-use crate::retry::{Disposition, Failure};
+use retry::{Disposition, Failure};
 
 /// How often evidence is read, joined and written again when somebody else wrote it in between. Each round lost is a
 /// round won by another writer, so this is the number of writers that can meet on one tag in one registry.

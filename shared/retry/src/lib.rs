@@ -3,7 +3,8 @@
 use std::{error::Error as StdError, fmt};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::{metadata::ProvideErrorMetadata, operation::BuildError};
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,18 +84,18 @@ impl From<BuildError> for Failure {
 
 impl Failure {
     /// A batch of which the service did nothing, without calling it an error.
-    pub(crate) fn throttled() -> Self {
+    pub fn throttled() -> Self {
         Self::unclear("the service left the whole batch unprocessed, repeatedly".to_owned())
     }
 
     /// A part of a call that the service refused while it answered the call.
-    pub(crate) fn refused(code: &str, message: &str) -> Self {
+    pub fn refused(code: &str, message: &str) -> Self {
         let message = format!("{code}: {message}");
         Self { disposition: Disposition::Retry, code: Some(code.to_owned()), message, source: None }
     }
 
     /// An answer that does not say what it should: who asks again may be told.
-    pub(crate) fn unclear(message: String) -> Self {
+    pub fn unclear(message: String) -> Self {
         Self { disposition: Disposition::Retry, code: None, message, source: None }
     }
 }

@@ -13,7 +13,7 @@ use domain::{
 use jiff::Timestamp;
 
 use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
-use crate::retry::Failure;
+use retry::Failure;
 
 /// The alert that a record of the table's stream tells of: its key, and the item as it became. None if it is not of an
 /// alert.
