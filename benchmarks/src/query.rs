@@ -10,7 +10,6 @@ use axum::{
 };
 use cli::embedded::Embedded;
 use jiff::Timestamp;
-use mirror::Mirror;
 use query::api::{self, Query};
 use serde_json::Value;
 use store::Table;
@@ -104,14 +103,8 @@ impl Served {
         }
         fill(&table, history).await?;
         let sdk = aws_config::SdkConfig::builder().build();
-        let query = Query {
-            table,
-            mirror: Box::new(move |policy| {
-                let registries = Registries::new(sdk.clone(), Roles::default());
-                Mirror::observing(Table::new(client.clone(), "query"), registries, policy, "benchmark")
-            }),
-            clock: Box::new(Timestamp::now),
-        };
+        let query =
+            Query { table, registries: Registries::new(sdk, Roles::default()), clock: Box::new(Timestamp::now) };
         Ok(Self { router: api::router(query), _embedded: embedded })
     }
 

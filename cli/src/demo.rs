@@ -2,6 +2,13 @@
 
 use std::{error::Error as StdError, time::Duration};
 
+use answers::{
+    alerts::{self, Alerts},
+    answer::{self, History, Orphans, Shown},
+    deletions::{self, Breakers, Deletions, Wanted},
+    reference::Reference,
+    walk::Stretch,
+};
 use aws_sdk_ecr::{
     Client,
     error::SdkError,
@@ -18,13 +25,6 @@ use domain::{
 use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
-use query::{
-    alerts::{self, Alerts},
-    answer::{self, History, Orphans, Shown},
-    deletions::{self, Breakers, Deletions, Wanted},
-    reference::Reference,
-    walk::Stretch,
-};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};

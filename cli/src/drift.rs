@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::{Run, Stored, Table};
 
-use query::{
+use answers::{
     answer::{self, Orphan},
     drift::{self as report, DriftReport},
     walk::Stretch,

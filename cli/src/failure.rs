@@ -30,7 +30,7 @@ pub enum Failure {
     Recording(#[source] Arc<store::Error>),
     /// The question has no answer, or the change was not made.
     #[error(transparent)]
-    Query(query::error::Error),
+    Query(answers::error::Error),
     /// The simulated registries could not be opened or saved.
     #[error(transparent)]
     Registries(#[from] simulator::keep::Error),
@@ -110,11 +110,20 @@ pub enum Failure {
     Output(#[from] std::io::Error),
 }
 
-impl From<query::error::Error> for Failure {
-    fn from(error: query::error::Error) -> Self {
+impl From<answers::error::Error> for Failure {
+    fn from(error: answers::error::Error) -> Self {
         match error {
-            query::error::Error::Table(error) => Self::Table(error),
+            answers::error::Error::Table(error) => Self::Table(error),
             error => Self::Query(error),
+        }
+    }
+}
+
+impl From<answers::restore::Error> for Failure {
+    fn from(error: answers::restore::Error) -> Self {
+        match error {
+            answers::restore::Error::Question(error) => error.into(),
+            answers::restore::Error::Registry { what, registry, source } => Self::Registry { what, registry, source },
         }
     }
 }

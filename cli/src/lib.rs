@@ -2,7 +2,6 @@
 //!
 //! Every command prints a table for people or JSON for programs, from the same value.
 
-pub mod audit;
 pub mod demo;
 pub mod deploy;
 #[cfg(feature = "doctor")]
@@ -16,14 +15,21 @@ pub mod local;
 pub mod options;
 pub mod policies;
 pub mod print;
-pub mod restore;
 pub mod serve;
 pub mod target;
 pub mod webhook;
 
 use std::{io::Write, process::ExitCode};
 
+use answers::{
+    alerts, answer, audit,
+    deletions::{self, Meant, Which},
+    graph::Graph,
+    preview, restore,
+    walk::Stretch,
+};
 use aws::registry::Registries;
+use decide::Decider;
 use domain::deletion::Did;
 use failure::Failure;
 use jiff::Timestamp;
@@ -31,13 +37,6 @@ use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, TableCommand,
 };
 use print::Print;
-use query::{
-    alerts, answer,
-    deletions::{self, Meant, Which},
-    graph::Graph,
-    preview,
-    walk::Stretch,
-};
 use target::Target;
 
 /// Runs one command to its end and returns the exit code: 0, or 1 if anything was rejected.
@@ -149,19 +148,23 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let by = target.who().await?;
             print(format, &deletions::reset(table, source, *allow, &by, now).await?)?;
         }
-        TableCommand::Restore { image, registry } => print(format, &restore::restore(target, image, registry).await?)?,
+        TableCommand::Restore { image, registry } => {
+            print(format, &restore::restore(table, &target.registries(), image, registry).await?)?
+        }
         TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
-            print(format, &audit::native_deletes(target, source.as_ref(), *pulled).await?)?;
+            print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
         }
         TableCommand::Policy(PolicyCommand::Check { files }) => print(format, &policies::check(files))?,
         TableCommand::Policy(PolicyCommand::Preview { file, since }) => {
-            let mirror = target.mirror(mirror::load_policy(Some(file))?);
-            print(format, &preview::preview(&mirror, *since, now, None, usize::MAX).await?)?;
+            let (registries, policy) = (target.registries(), decide::load_policy(Some(file))?);
+            let decider = Decider::new(table, &registries, &policy);
+            print(format, &preview::preview(&decider, *since, now, None, usize::MAX).await?)?;
         }
         TableCommand::Policy(PolicyCommand::Explain { image, registry, policy }) => {
-            let mirror = target.mirror(mirror::load_policy(policy.as_deref())?);
-            print(format, &preview::explain(&mirror, image, registry, now).await?)?;
+            let (registries, policy) = (target.registries(), decide::load_policy(policy.as_deref())?);
+            let decider = Decider::new(table, &registries, &policy);
+            print(format, &preview::explain(&decider, image, registry, now).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -146,14 +146,10 @@ impl Local {
             name: "local".to_owned(),
         };
         let page = {
-            let (client, hub, roles) = (client.clone(), hub.clone(), roles.clone());
             let simulator = simulator.clone();
             let query = Query {
                 table: Table::new(client.clone(), EMBEDDED_NAME),
-                mirror: Box::new(move |policy| {
-                    let registries = Registries::new(hub.clone(), roles.clone());
-                    Mirror::observing(Table::new(client.clone(), EMBEDDED_NAME), registries, policy, "local")
-                }),
+                registries: Registries::new(hub.clone(), roles.clone()),
                 clock: Box::new(move || simulator.clock().now()),
             };
             serve::others(serve::on_loopback(query, Caller { name: Some(user()), may_change: true }, None))
@@ -161,7 +157,7 @@ impl Local {
         let mirror = Mirror {
             table: Table::new(client, EMBEDDED_NAME),
             registries: Registries::new(hub, roles),
-            policy: mirror::load_policy(policy.as_deref()),
+            policy: decide::load_policy(policy.as_deref()),
             mode,
             limits,
             known: BTreeSet::new(),
@@ -338,7 +334,7 @@ async fn account(endpoint: &str, account: &str, region: &str) -> SdkConfig {
 /// As [`Local::start`] and [`Local::run`].
 pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
     // Here a person waits: better now than as an alert in the table.
-    mirror::load_policy(options.policy.as_deref())?;
+    decide::load_policy(options.policy.as_deref())?;
     let local = Local::start(settings(options)).await?;
     let interrupted = interrupted()?;
     say(&welcome(&local.endpoint, options));

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use answers::{
+    deletions::Wanted,
+    reference::{Reference, TagReference},
+    time,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{
     deletion::Status,
     image::{Registry, RepositoryName, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
-use query::{
-    deletions::Wanted,
-    reference::{Reference, TagReference},
-    time,
-};
 use simulator::{
     settings::{Lag, Unconfirmed},
     trouble::Trouble,

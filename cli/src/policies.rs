@@ -33,7 +33,7 @@ impl Checked {
 #[must_use]
 pub fn check(files: &[PathBuf]) -> Checked {
     let files = files.iter().map(|file| {
-        let problems = mirror::load_policy(Some(file)).err().map(|Invalid { problems, .. }| problems);
+        let problems = decide::load_policy(Some(file)).err().map(|Invalid { problems, .. }| problems);
         CheckedFile { file: file.clone(), problems: problems.unwrap_or_default() }
     });
     Checked { files: files.collect() }

@@ -25,7 +25,7 @@ use domain::{
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use query::answer::{History, Images, Orphans, Shown, ShownImage};
+use answers::answer::{History, Images, Orphans, Shown, ShownImage};
 
 use crate::{demo::Demo, ingest::Summary};
 

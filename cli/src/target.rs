@@ -12,8 +12,6 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
-use mirror::Mirror;
-use policy::Policy;
 use query::api::Query;
 use reconcile::Reconcile;
 use store::Table;
@@ -72,23 +70,12 @@ impl Target {
         }
     }
 
-    /// What `mirror` would decide with a policy. It never touches anything.
-    #[must_use]
-    pub fn mirror(&self, policy: Policy) -> Mirror {
-        Mirror::observing(Table::new(self.dynamodb.clone(), &self.name), self.registries(), policy, "command line")
-    }
-
     /// What answers questions over HTTP. It never touches a registry.
     #[must_use]
     pub fn query(&self) -> Query {
-        let (dynamodb, name) = (self.dynamodb.clone(), self.name.clone());
-        let (sdk, roles) = (self.sdk.clone(), self.roles.clone());
         Query {
             table: Table::new(self.dynamodb.clone(), &self.name),
-            mirror: Box::new(move |policy| {
-                let registries = Registries::new(sdk.clone(), roles.clone());
-                Mirror::observing(Table::new(dynamodb.clone(), &name), registries, policy, "command line")
-            }),
+            registries: self.registries(),
             clock: Box::new(Timestamp::now),
         }
     }

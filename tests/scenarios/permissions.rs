@@ -48,11 +48,12 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// What a name of a value says about its type.
-const RECEIVERS: [(&str, &str); 7] = [
+const RECEIVERS: [(&str, &str); 8] = [
     ("table", "Table"),
     ("registries", "Registries"),
     ("bus", "Bus"),
     ("dead_letters", "DeadLetters"),
+    ("decider", "Decider"),
     ("mirror", "Mirror"),
     ("watch", "Watch"),
     ("reconcile", "Reconcile"),
@@ -386,13 +387,13 @@ fn done() -> BTreeMap<&'static str, Done> {
     let mut done = BTreeMap::new();
     for (function, folder) in crates {
         let mut code = Code::default();
-        for folder in ["shared/aws", "shared/store", folder] {
+        for folder in ["shared/aws", "shared/store", "shared/decide", folder] {
             code.read(folder);
         }
         done.insert(function, code.actions(code.found(|name| name.folder == folder && name.function == "main")));
     }
     let mut code = Code::default();
-    for folder in ["shared/aws", "shared/store", "functions/mirror", "functions/query"] {
+    for folder in ["shared/aws", "shared/store", "shared/decide", "shared/answers", "functions/query"] {
         code.read(folder);
     }
     // Who may not change anything is refused before a route that changes, whose names are the only ones that are posted besides a question.

@@ -13,10 +13,9 @@ use domain::{
     image::{Image, Registry},
 };
 use jiff::Timestamp;
-use mirror::Mirror;
 use query::api::{self, Query, caller::Caller};
 use serde_json::{Value, json};
-use store::{Part, Table};
+use store::Part;
 use tower::ServiceExt;
 
 use crate::{
@@ -53,13 +52,9 @@ impl Asking {
         let store = Store::new().await;
         let table = store.through(store.client.config().to_builder());
         let sdk = aws_config::SdkConfig::builder().build();
-        let client = store.client.clone();
         let query = Query {
             table,
-            mirror: Box::new(move |policy| {
-                let registries = Registries::new(sdk.clone(), Roles::default());
-                Mirror::observing(Table::new(client.clone(), "none"), registries, policy, "test")
-            }),
+            registries: Registries::new(sdk, Roles::default()),
             clock: Box::new(|| at(3_599).parse().unwrap()),
         };
         let router = api::router(query).layer(axum::Extension(caller));

@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use domain::drift::Drift;
 
 use super::{HEADING, Print, coloured, filled, styled, table, time};
-use query::answer::Orphans;
+use answers::answer::Orphans;
 
 use crate::drift::{Backfilled, Drifted, Reconciled};
 

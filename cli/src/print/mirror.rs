@@ -10,16 +10,14 @@ use domain::{
 use indicatif::DecimalBytes;
 
 use super::{HEADING, Print, coloured, filled, styled, table, time};
-use query::{
+use answers::{
+    audit::NativeDeletes,
     deletions::{Acted, Breakers, Deletions, WasReset},
     preview::{Explained, Preview, Would},
-};
-
-use crate::{
-    audit::NativeDeletes,
-    policies::Checked,
     restore::{Outcome, Restored},
 };
+
+use crate::policies::Checked;
 
 /// A deletion's status with its sign.
 fn standing(status: Status) -> String {

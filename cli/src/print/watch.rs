@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use domain::alert::{Alert, Kind, Severity, State};
 
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
-use query::alerts::{Alerts, LagReport, Open};
+use answers::alerts::{Alerts, LagReport, Open};
 
 /// How soon a person should look, with its sign; what is over is quiet.
 fn severity(severity: Severity, state: State) -> String {

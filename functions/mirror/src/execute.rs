@@ -19,10 +19,9 @@ use retry::{Failure, chain};
 use store::{Errand, Stored};
 use tracing::{error, info, warn};
 
-use crate::{
-    AT_A_TIME, CLAIM, Mirror, Mode, Summary,
-    decide::{Decided, Decisions},
-};
+use decide::{Decided, Decisions};
+
+use crate::{AT_A_TIME, CLAIM, Mirror, Mode, Summary};
 
 /// After so many failures in a row a person is told.
 const TOLD_AFTER: u32 = 5;
@@ -63,8 +62,7 @@ impl Mirror {
             let going = all.iter().filter(|decided| {
                 decided.deletion.source == *source && matches!(decided.decision.verdict, Verdict::Go(_))
             });
-            let places: BTreeSet<_> =
-                going.map(|decided| crate::decide::place(&decided.deletion, decided.class)).collect();
+            let places: BTreeSet<_> = going.map(|decided| decide::place(&decided.deletion, decided.class)).collect();
             self.table.put_counts(source, breaker, places.iter()).await?;
         }
         let mut stored = stream::iter(all)

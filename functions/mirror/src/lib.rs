@@ -1,18 +1,14 @@
 //! Deletions that are due: looked into, judged, carried out, recorded. The only function that deletes.
 //!
 //! Every run takes what is due and brings it one step further. A loss becomes deletions, one for each replica; a
-//! deletion that is due is judged from fresh reads ([`decide`]); what may go is claimed, deleted in batches, and its
+//! deletion that is due is judged from fresh reads ([`mod@decide`]); what may go is claimed, deleted in batches, and its
 //! outcome stored ([`mod@execute`]). A run that ends anywhere leaves what the next one finishes. When in doubt, the
 //! replica stays.
 
 pub mod config;
-pub mod decide;
 pub mod execute;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::registry::Registries;
 use domain::{
@@ -25,13 +21,13 @@ use domain::{
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
-use policy::{Invalid, Policy, Problem};
+use policy::{Invalid, Policy};
 use retry::chain;
 use serde::{Deserialize, Serialize};
 use store::{Due, Errand, Stored, Table, Work};
 use tracing::{error, warn};
 
-use decide::Candidate;
+use decide::{Candidate, Decider};
 
 /// Whether anything is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,22 +84,6 @@ const AT_A_TIME: usize = 16;
 /// How long a run may take on a loss, or on calls to ECR, before another run may take it up.
 const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
-/// Loads the policy of a file; without one the policy that keeps everything.
-///
-/// # Errors
-/// When the file cannot be read, or its policy cannot be used.
-pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
-    let Some(file) = file else { return Policy::load("keep-everything.cedar", policy::KEEP_EVERYTHING) };
-    let name = file.display().to_string();
-    match std::fs::read_to_string(file) {
-        Ok(text) => Policy::load(&name, &text),
-        Err(error) => {
-            let problem = Problem { line: 1, column: 1, message: format!("cannot be read: {error}"), suggestion: None };
-            Err(Invalid { name, problems: vec![problem] })
-        }
-    }
-}
-
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
     describe_counter!("Deletions", metrics::Unit::Count, "deletions that were looked at, by where they stand now");
@@ -116,17 +96,14 @@ pub fn describe_metrics() {
 }
 
 impl Mirror {
-    /// What would be done by a policy, within the usual limits: it touches nothing.
-    #[must_use]
-    pub fn observing(table: Table, registries: Registries, policy: Policy, name: &str) -> Self {
-        Self {
-            table,
-            registries,
-            policy: Ok(policy),
-            mode: Mode::Observe,
-            limits: Limits::default(),
-            known: BTreeSet::new(),
-            name: name.to_owned(),
+    /// What decides, and only reads.
+    fn decider(&self) -> Decider<'_> {
+        Decider {
+            table: &self.table,
+            registries: &self.registries,
+            policy: self.policy.as_ref(),
+            limits: self.limits,
+            known: &self.known,
         }
     }
 
@@ -217,7 +194,8 @@ impl Mirror {
         }
         drop(opened);
         if !candidates.is_empty() {
-            let decided = self.decide(candidates, now).await?;
+            let decider = self.decider();
+            let decided = decider.decide(candidates, now).await?;
             self.carry_out(decided, now, summary).await?;
         }
         for (happening, count) in summary.happenings.take() {

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     mirror::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
-    let policy = mirror::load_policy(config.policy.as_deref());
+    let policy = decide::load_policy(config.policy.as_deref());
     let sdk = start::loader().load().await;
     let mirror = Mirror {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),

@@ -7,6 +7,7 @@ mod routes;
 
 use std::{any::Any, sync::Arc, time::Duration};
 
+use aws::registry::Registries;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -15,8 +16,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use mirror::Mirror;
-use policy::Policy;
 use store::Table;
 use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
@@ -32,8 +31,8 @@ pub use problem::Problem;
 pub struct Query {
     /// The table.
     pub table: Table,
-    /// What would decide by a policy. It never touches anything.
-    pub mirror: Box<dyn Fn(Policy) -> Mirror + Send + Sync>,
+    /// The registries, entered by the role that reads.
+    pub registries: Registries,
     /// The time.
     pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }

@@ -5,7 +5,6 @@ use aws_sdk_dynamodb::Client;
 use axum::{extract::Request, middleware::from_fn};
 use jiff::Timestamp;
 use lambda_http::{Error, RequestExt};
-use mirror::Mirror;
 use query::{
     api::{self, Query, caller::Caller},
     config::Config,
@@ -17,13 +16,9 @@ async fn main() -> Result<(), Error> {
     start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     let Config { table, roles, may_change } = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
-    let dynamodb = Client::new(&sdk);
     let query = Query {
-        table: Table::new(dynamodb.clone(), &table),
-        mirror: Box::new(move |policy| {
-            let registries = Registries::new(sdk.clone(), roles.clone());
-            Mirror::observing(Table::new(dynamodb.clone(), &table), registries, policy, "query")
-        }),
+        table: Table::new(Client::new(&sdk), table),
+        registries: Registries::new(sdk, roles),
         clock: Box::new(Timestamp::now),
     };
     let router = api::router(query).layer(from_fn(move |mut request: Request, next: axum::middleware::Next| {

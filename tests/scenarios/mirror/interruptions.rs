@@ -202,7 +202,7 @@ async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
     for path in [missing, empty, invalid] {
         let (mut site, image) = Site::with_loss(FOLLOW).await;
         site.pass(60).await;
-        site.local.mirror.policy = mirror::load_policy(Some(&path));
+        site.local.mirror.policy = decide::load_policy(Some(&path));
         let summary = site.pass(24 * 3600).await;
         assert!(summary.idle);
         site.pass(60).await;

@@ -45,7 +45,7 @@ async fn what_was_there_before_anybody_listened_is_known_then() {
         assert_eq!(site.status(TOKYO, image).await, Some(Status::Present));
         assert_eq!(site.status(VIRGINIA, image).await, None);
     }
-    let tag: query::reference::TagReference = "team/app:v1".parse().unwrap();
+    let tag: answers::reference::TagReference = "team/app:v1".parse().unwrap();
     assert_eq!(site.local.table.tag_history(&tag.name).await.unwrap().len(), 2);
 }
 

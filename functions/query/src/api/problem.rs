@@ -1,5 +1,6 @@
 //! What went wrong, as a problem document. <https://www.rfc-editor.org/rfc/rfc9457>
 
+use answers::error::Error;
 use axum::{
     Json,
     body::{Body, to_bytes},
@@ -15,8 +16,6 @@ use utoipa::{
     ToSchema,
     openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder},
 };
-
-use crate::error::Error;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -2,11 +2,26 @@
 
 use std::sync::Arc;
 
+use answers::{
+    alerts::{self, Alerts, LagReport, Told},
+    answer::{self, History, Images, Orphans, Shown},
+    cursor::Cursor,
+    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset, Which},
+    drift::{self, DriftReport},
+    graph::Graph,
+    overview::{self, Overview},
+    preview::{self, Preview},
+    reference::{Reference, TagReference},
+    search::{self, Found, Repositories},
+    time,
+    walk::{self, Stretch},
+};
 use axum::{
     Extension, Json,
     extract::{Query as Parameters, State},
     response::{IntoResponse, Response},
 };
+use decide::Decider;
 use domain::{
     deletion::{Did, Status},
     image::{Digest, Image, Registry, RepositoryName, Tag},
@@ -21,20 +36,6 @@ use super::{
     Query,
     caller::Caller,
     problem::{self, Problem},
-};
-use crate::{
-    alerts::{self, Alerts, LagReport, Told},
-    answer::{self, History, Images, Orphans, Shown},
-    cursor::Cursor,
-    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset, Which},
-    drift::{self, DriftReport},
-    graph::Graph,
-    overview::{self, Overview},
-    preview::{self, Preview},
-    reference::{Reference, TagReference},
-    search::{self, Found, Repositories},
-    time,
-    walk::{self, Stretch},
 };
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -569,8 +570,9 @@ struct PreviewRequest {
 /// touched.
 #[utoipa::path(post, path = "/v1/policy/preview", tag = "deletions", request_body = PreviewRequest, responses((status = 200, body = Preview), Problem))]
 async fn policy_preview(State(query): State<Arc<Query>>, Json(asked): Json<PreviewRequest>) -> Answer<Preview> {
-    let mirror = (query.mirror)(Policy::load("policy", &asked.policy)?);
+    let policy = Policy::load("policy", &asked.policy)?;
+    let decider = Decider::new(&query.table, &query.registries, &policy);
     let Since(since) = asked.since.unwrap_or(days(30));
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(preview::preview(&mirror, since, (query.clock)(), from, PREVIEWED).await?))
+    Ok(Json(preview::preview(&decider, since, (query.clock)(), from, PREVIEWED).await?))
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws::registry::Registries;
 use domain::{
     image::{Image, Registry, RepositoryName, Tag},
     replication::{Rule, Rules},
 };
 use jiff::{SignedDuration, Timestamp};
+use retry::{Failure, chain};
 use serde::Serialize;
-
-use crate::{failure::Failure, target::Target};
+use store::Table;
 
 /// What the switch could take, rule by rule.
 #[derive(Debug, Serialize)]
@@ -72,22 +73,23 @@ pub struct Pulled {
 /// # Errors
 /// When the table cannot be read. A registry that cannot be read is named.
 pub async fn native_deletes(
-    target: &Target,
+    table: &Table,
+    registries: &Registries,
     source: Option<&Registry>,
     pulled: SignedDuration,
-) -> Result<NativeDeletes, Failure> {
-    let registries = target.registries();
-    let since = Timestamp::now().checked_sub(pulled).unwrap_or(Timestamp::UNIX_EPOCH);
+    now: Timestamp,
+) -> Result<NativeDeletes, store::Error> {
+    let since = now.checked_sub(pulled).unwrap_or(Timestamp::UNIX_EPOCH);
     let sources = match source {
         Some(source) => [source.clone()].into(),
-        None => target.table.registries().await?,
+        None => table.registries().await?,
     };
     let mut audit = NativeDeletes { rules: Vec::new(), unread: BTreeMap::new() };
     for source in sources {
         let Rules { rules } = match registries.rules(&source).await {
             Ok(rules) => rules,
             Err(failure) => {
-                audit.unread.insert(source, retry::chain(&failure));
+                audit.unread.insert(source, chain(&failure));
                 continue;
             }
         };
@@ -104,8 +106,8 @@ pub async fn native_deletes(
                 pulled: Vec::new(),
             };
             for destination in &rule.destinations {
-                if let Err(failure) = audited.look(&registries, &rule, destination, since).await {
-                    audit.unread.insert(destination.clone(), retry::chain(&failure));
+                if let Err(failure) = audited.look(registries, &rule, destination, since).await {
+                    audit.unread.insert(destination.clone(), chain(&failure));
                 }
             }
             audit.rules.push(audited);
@@ -118,11 +120,11 @@ impl AuditedRule {
     /// Looks at what a destination holds of the repositories of the rule.
     async fn look(
         &mut self,
-        registries: &aws::registry::Registries,
+        registries: &Registries,
         rule: &Rule,
         destination: &Registry,
         since: Timestamp,
-    ) -> Result<(), retry::Failure> {
+    ) -> Result<(), Failure> {
         let covered = |repository: &RepositoryName| rule.covers(repository);
         for repository in registries.repositories(destination).await?.into_iter().filter(covered) {
             let at_source = registries.contents(&self.source, &repository).await?.unwrap_or_default();

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use aws::registry::Registries;
 use domain::{
     deletion::Look,
     image::{Image, Registry, Tag},
     lineage::Lineage,
 };
+use retry::Failure;
 use serde::Serialize;
+use store::Table;
 
-use query::{answer, error::Error, reference::Reference};
-
-use crate::{failure::Failure, target::Target};
+use crate::{answer, error, reference::Reference};
 
 /// What was found, and done.
 #[derive(Debug, Serialize)]
@@ -48,18 +49,47 @@ pub enum Outcome {
     },
 }
 
+/// Why an image was not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not clear which image is meant.
+    #[error(transparent)]
+    Question(#[from] error::Error),
+    /// The registry could not do it.
+    #[error("cannot {what} in `{registry}`")]
+    Registry {
+        /// What it could not do.
+        what: &'static str,
+        /// The registry.
+        registry: Registry,
+        /// Why.
+        #[source]
+        source: Failure,
+    },
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Question(error.into())
+    }
+}
+
 /// Answers `restore`.
 ///
 /// # Errors
 /// When the registry cannot be read, ECR refuses, or the table cannot be read.
-pub async fn restore(target: &Target, reference: &Reference, registry: &Registry) -> Result<Restored, Failure> {
-    let registries = target.registries();
-    let mut images = answer::resolve_ever(&target.table, reference).await?;
+pub async fn restore(
+    table: &Table,
+    registries: &Registries,
+    reference: &Reference,
+    registry: &Registry,
+) -> Result<Restored, Error> {
+    let mut images = answer::resolve_ever(table, reference).await?;
     // A tag may mean different images: the one that is known there is meant.
     if images.len() > 1 {
         let mut known = BTreeSet::new();
         for image in &images {
-            if target.table.placements(image).await?.placements.contains_key(registry) {
+            if table.placements(image).await?.placements.contains_key(registry) {
                 known.insert(image.clone());
             }
         }
@@ -67,25 +97,24 @@ pub async fn restore(target: &Target, reference: &Reference, registry: &Registry
     }
     let mut images = images.into_iter();
     let (Some(image), None) = (images.next(), images.next()) else {
-        return Err(Error::Ambiguous { asked: reference.to_string(), found: images.collect() }.into());
+        return Err(error::Error::Ambiguous { asked: reference.to_string(), found: images.collect() }.into());
     };
-    let lineage = target.table.placements(&image).await?;
-    let unreadable = |source| Failure::Registry { what: "look", registry: registry.clone(), source };
+    let lineage = table.placements(&image).await?;
+    let unreadable = |source| Error::Registry { what: "look", registry: registry.clone(), source };
     let outcome = match registries.look(registry, &image).await.map_err(unreadable)? {
         Look::There(seen) if seen.archived => {
-            let refused = |source| Failure::Registry { what: "restore it", registry: registry.clone(), source };
+            let refused = |source| Error::Registry { what: "restore it", registry: registry.clone(), source };
             registries.restore(registry, &image).await.map_err(refused)?;
             Outcome::UnderWay
         }
         Look::There(_) => Outcome::There,
-        _ => gone(target, &lineage, registry).await,
+        _ => gone(registries, &lineage, registry).await,
     };
     Ok(Restored { image, registry: registry.clone(), outcome })
 }
 
 /// Where it still is, and how it comes back from there.
-async fn gone(target: &Target, lineage: &Lineage, registry: &Registry) -> Outcome {
-    let registries = target.registries();
+async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -> Outcome {
     let (mut held_by, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for other in lineage.placements.keys().filter(|other| *other != registry) {
         match registries.look(other, &lineage.image).await {

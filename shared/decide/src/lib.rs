@@ -1,10 +1,15 @@
 //! What is to become of some deletions: everything is read afresh, then judged. Nothing is written.
+//!
+//! `mirror` carries out what is decided here; `answers` only shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use aws::registry::{Described, Expect};
+use aws::registry::{Described, Expect, Registries};
 use domain::{
-    breaker::{Breaker, Class, Opened, Place, Planned},
+    breaker::{Breaker, Class, Limits, Opened, Place, Planned},
     deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Stays, Verdict, judge, to_look_at},
     image::{Digest, Registry, RepositoryName},
     lineage::{Lineage, Status},
@@ -13,9 +18,30 @@ use domain::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use policy::{Invalid, Policy, Problem};
 use retry::chain;
+use store::Table;
 
-use crate::{AT_A_TIME, Mirror};
+/// No registry.
+static NONE: BTreeSet<Registry> = BTreeSet::new();
+
+/// How many partitions or registries are read at a time.
+const AT_A_TIME: usize = 16;
+
+/// What decides: it reads, and touches nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Decider<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The registries, entered by role.
+    pub registries: &'a Registries,
+    /// The policy, or why it cannot be used: then everything is kept.
+    pub policy: Result<&'a Policy, &'a Invalid>,
+    /// How much may go at once.
+    pub limits: Limits,
+    /// Registries that may replicate although no event ever came from them.
+    pub known: &'a BTreeSet<Registry>,
+}
 
 /// A deletion, and what is recorded of its image.
 #[derive(Debug, Clone)]
@@ -60,7 +86,29 @@ type Room = (Registry, RepositoryName);
 /// What was looked for, and what was found or why not.
 type Looks = BTreeMap<Room, (BTreeSet<Digest>, Result<Described, String>)>;
 
-impl Mirror {
+/// Loads the policy of a file; without one the policy that keeps everything.
+///
+/// # Errors
+/// When the file cannot be read, or its policy cannot be used.
+pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
+    let Some(file) = file else { return Policy::load("keep-everything.cedar", policy::KEEP_EVERYTHING) };
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => Policy::load(&name, &text),
+        Err(error) => {
+            let problem = Problem { line: 1, column: 1, message: format!("cannot be read: {error}"), suggestion: None };
+            Err(Invalid { name, problems: vec![problem] })
+        }
+    }
+}
+
+impl<'a> Decider<'a> {
+    /// What would be decided by a policy, within the usual limits.
+    #[must_use]
+    pub fn new(table: &'a Table, registries: &'a Registries, policy: &'a Policy) -> Self {
+        Self { table, registries, policy: Ok(policy), limits: Limits::default(), known: &NONE }
+    }
+
     /// Decides, from fresh reads of every registry that matters.
     ///
     /// # Errors
@@ -242,7 +290,7 @@ fn subjects(candidates: &[Candidate], looks: &Looks) -> BTreeMap<Room, BTreeSet<
     rooms
 }
 
-fn refuse(invalid: &policy::Invalid) -> Decision {
+fn refuse(invalid: &Invalid) -> Decision {
     Decision {
         verdict: Verdict::Keep,
         checks: vec![Check::stopped(CheckName::Policy, invalid.to_string())],
@@ -259,7 +307,9 @@ fn cause(deletion: &Deletion, lineage: &Lineage) -> domain::fact::Cause {
     }
 }
 
-pub(crate) fn place(deletion: &Deletion, class: Class) -> Place {
+/// Where a breaker counts a deletion.
+#[must_use]
+pub fn place(deletion: &Deletion, class: Class) -> Place {
     Place { class, registry: deletion.registry.clone(), repository: deletion.image.repository.clone() }
 }
 
@@ -289,7 +339,7 @@ fn join(looks: &mut Looks, room: Room, digests: BTreeSet<Digest>, found: Result<
 }
 
 /// Counts what is about to go, source by source. A breaker that opens stops all of it.
-fn count(decisions: &mut Decisions, looks: &Looks, limits: &domain::breaker::Limits, now: Timestamp) {
+fn count(decisions: &mut Decisions, looks: &Looks, limits: &Limits, now: Timestamp) {
     let mut planned: BTreeMap<Registry, BTreeMap<Place, Planned>> = BTreeMap::new();
     for decided in decisions.all.iter().filter(|decided| matches!(decided.decision.verdict, Verdict::Go(_))) {
         let Decided { deletion, class, .. } = decided;

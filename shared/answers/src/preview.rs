@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use decide::{Candidate, Decided, Decider};
 use domain::{
     deletion::{Check, Deletion, Status, Verdict, Wanted},
     image::{Image, Registry, Tag},
@@ -9,10 +10,6 @@ use domain::{
     policy::Action,
 };
 use jiff::{SignedDuration, Timestamp};
-use mirror::{
-    Mirror,
-    decide::{Candidate, Decided},
-};
 use serde::{Deserialize, Serialize};
 use store::{Dossier, Table};
 use utoipa::ToSchema;
@@ -100,19 +97,19 @@ pub enum Place {
     Orphans(Option<walk::Place>),
 }
 
-/// Answers `policy preview`: what the policy of `mirror` would do with deletions that were recorded in a time until now, and
+/// Answers `policy preview`: what the policy of `decider` would do with deletions that were recorded in a time until now, and
 /// with orphans, judged now from fresh reads; of so many at most. What is too much at once is judged for each part by itself.
 ///
 /// # Errors
 /// When the table cannot be read. A registry that cannot be read leaves its replicas unknown.
 pub async fn preview(
-    mirror: &Mirror,
+    decider: &Decider<'_>,
     since: SignedDuration,
     now: Timestamp,
     from: Option<Place>,
     most: usize,
 ) -> Result<Preview, Error> {
-    let (table, since) = (&mirror.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
+    let (table, since) = (decider.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
     let mut candidates = Vec::new();
     let next = match from {
         None => recorded(table, since, None, most, &mut candidates).await?,
@@ -126,7 +123,7 @@ pub async fn preview(
         }
         next => next,
     };
-    let decided = mirror.decide(candidates, now).await?;
+    let decided = decider.decide(candidates, now).await?;
     let mut replicas: Vec<_> = decided
         .all
         .into_iter()
@@ -257,17 +254,17 @@ pub struct Judged {
     pub checks: Vec<Check>,
 }
 
-/// Answers `policy explain`, by the policy of `mirror`.
+/// Answers `policy explain`, by the policy of `decider`.
 ///
 /// # Errors
 /// When the image is no replica there, or the table cannot be read.
 pub async fn explain(
-    mirror: &Mirror,
+    decider: &Decider<'_>,
     reference: &Reference,
     registry: &Registry,
     now: Timestamp,
 ) -> Result<Explained, Error> {
-    let table = &mirror.table;
+    let table = decider.table;
     // A tag may mean different images in different registries: the one that is meant is there.
     let mut last = None;
     for image in answer::resolve(table, reference).await? {
@@ -283,7 +280,7 @@ pub async fn explain(
             continue;
         }
         let candidate = |deletion| Candidate { deletion, lineage: dossier.lineage.clone() };
-        let decided = mirror.decide(deletions.into_iter().map(candidate).collect(), now).await?;
+        let decided = decider.decide(deletions.into_iter().map(candidate).collect(), now).await?;
         let judged = decided.all.into_iter().map(|decided| {
             let (tag, checks) = (decided.deletion.tag.clone(), decided.decision.checks.clone());
             Judged { tag, would: Previewed::of(decided, true).would, checks }
