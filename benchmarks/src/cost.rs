@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::{
     error::BoxError,
     operation::query::QueryInput,
 };
-use cli::embedded::Embedded;
 use domain::event;
 use futures::{StreamExt, stream};
+use sandbox::embedded::Embedded;
 use serde_json::Value;
 use store::Table;
 

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use cli::embedded::Embedded;
+use sandbox::embedded::Embedded;
 use serde_json::{Value, json};
 use store::{Errand, Table};
 use tokio::{

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cli::local::{Local, LocalSettings};
 use domain::image::{Image, Registry};
 use mirror::Mode;
+use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
     Caller,

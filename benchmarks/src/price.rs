@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TableDescription;
-use cli::local::Local;
+use sandbox::local::Local;
 use serde_json::json;
 
 use crate::{

@@ -8,9 +8,9 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
 };
-use cli::embedded::Embedded;
 use jiff::Timestamp;
 use query::api::{self, Query};
+use sandbox::embedded::Embedded;
 use serde_json::Value;
 use store::Table;
 use tower::ServiceExt;

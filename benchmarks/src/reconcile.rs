@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cli::local::{Local, LocalSettings};
 use jiff::{SignedDuration, Timestamp};
+use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
     Caller,

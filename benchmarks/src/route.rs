@@ -3,12 +3,12 @@
 
 use std::{fs, time::Instant};
 
-use cli::{
+use domain::{event, image::Registry};
+use futures::{StreamExt, stream};
+use sandbox::{
     embedded::Embedded,
     local::{Local, LocalSettings},
 };
-use domain::{event, image::Registry};
-use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use simulator::settings::{Lag, Settings};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     report.alone(what("resident memory"), "MiB", resident_mebibytes()?, None);
     local.close().await;
     let started = Instant::now();
-    cli::demo::play().await?;
+    sandbox::demo::play().await?;
     report.alone("demo, the whole story", "s", started.elapsed().as_secs_f64(), Some(5.0));
     Ok(())
 }

@@ -4,8 +4,9 @@ use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
 use domain::image::Registry;
 use retry::chain;
+use sandbox::embedded;
 
-use crate::{embedded, options::Format};
+use crate::options::Format;
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,20 @@ impl From<answers::error::Error> for Failure {
         match error {
             answers::error::Error::Table(error) => Self::Table(error),
             error => Self::Query(error),
+        }
+    }
+}
+
+impl From<sandbox::Error> for Failure {
+    fn from(error: sandbox::Error) -> Self {
+        match error {
+            sandbox::Error::Table(error) => Self::Table(error),
+            sandbox::Error::Embedded(error) => Self::Embedded(error),
+            sandbox::Error::Registries(error) => Self::Registries(error),
+            sandbox::Error::Port { port, source } => Self::Port { port, source },
+            sandbox::Error::Role(error) => Self::Role(error),
+            sandbox::Error::Query(error) => error.into(),
+            sandbox::Error::Demo(error) => Self::Demo(error),
         }
     }
 }

@@ -2,12 +2,10 @@
 //!
 //! Every command prints a table for people or JSON for programs, from the same value.
 
-pub mod demo;
 pub mod deploy;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 pub mod drift;
-pub mod embedded;
 pub mod failure;
 pub mod ingest;
 pub mod input;
@@ -37,6 +35,7 @@ use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, TableCommand,
 };
 use print::Print;
+use sandbox::demo;
 use target::Target;
 
 /// Runs one command to its end and returns the exit code: 0, or 1 if anything was rejected.

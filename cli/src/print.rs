@@ -27,7 +27,9 @@ use jiff::Timestamp;
 
 use answers::answer::{History, Images, Orphans, Shown, ShownImage};
 
-use crate::{demo::Demo, ingest::Summary};
+use sandbox::demo::Demo;
+
+use crate::ingest::Summary;
 
 /// An answer that can be printed for people.
 pub trait Print {

@@ -1,17 +1,10 @@
 //! The page and the API on this machine: for one person, with their own credentials.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::net::Ipv4Addr;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{StatusCode, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
 use jiff::Timestamp;
-use query::api::{self, Problem, Query, caller::Caller};
+use query::api::{Query, caller::Caller};
+use sandbox::loopback;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -34,7 +27,7 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), Failur
     let key = new_key()?;
     let query = Query { clock: Box::new(Timestamp::now), ..target.query() };
     let caller = Caller { name: Some(who.clone()), may_change: options.allow_changes };
-    let router = on_loopback(query, caller, Some(key.clone()));
+    let router = loopback::router(query, caller, Some(key.clone()));
     let interrupted = local::interrupted()?;
     let can = if options.allow_changes {
         "You can hold, release, approve, cancel and reset: each is recorded with your name."
@@ -55,57 +48,4 @@ fn new_key() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The page and the API for one caller on this machine; with a key for whoever knows it.
-///
-/// Other people may use this machine, and a page from anywhere may make a browser ask 127.0.0.1, under a name of its own
-/// (DNS rebinding). So the name must be ours, and whoever asks the API must know the key.
-pub(crate) fn on_loopback(query: Query, caller: Caller, key: Option<String>) -> Router {
-    let key = key.map(Arc::new);
-    api::router(query).layer(middleware::from_fn(move |request, next| {
-        let (caller, key) = (caller.clone(), key.clone());
-        async move { enter(request, next, caller, key.as_deref()).await }
-    }))
-}
-
-async fn enter(mut request: Request, next: Next, caller: Caller, key: Option<&String>) -> Response {
-    if let Some(refused) = refused(&request, key) {
-        return refused;
-    }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
-}
-
-/// The answer to a request that gets no other.
-fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if !matches!(name, "127.0.0.1" | "localhost") {
-        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{host}` is not the name of this server"));
-        return Some(problem.next("open the address that was printed").into_response());
-    }
-    let path = request.uri().path();
-    let guarded = path.starts_with("/v1/") && path != "/v1/openapi.json";
-    let known = |key: &String| text(header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer ")) == Some(key);
-    if guarded && !key.is_none_or(known) {
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "the key is missing, or another");
-        let problem = problem.next("open the link that was printed");
-        return Some(([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response());
-    }
-    None
-}
-
-/// The same as something that answers a whole request with a whole answer.
-pub(crate) fn others(router: Router) -> simulator::server::Others {
-    Arc::new(move |request| {
-        let router = router.clone();
-        Box::pin(async move {
-            let Ok(answer) = tower::ServiceExt::oneshot(router, request.map(Body::from)).await;
-            let (head, body) = answer.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-            axum::http::Response::from_parts(head, body)
-        })
-    })
 }

@@ -14,12 +14,13 @@ use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use query::api::Query;
 use reconcile::Reconcile;
+use sandbox::{
+    embedded::{EMBEDDED_NAME, Embedded},
+    loopback::user,
+};
 use store::Table;
 
-use crate::{embedded::Embedded, failure::Failure, options::TargetOptions};
-
-/// The name of the table within an embedded file.
-pub(crate) const EMBEDDED_NAME: &str = "ecr-lineage";
+use crate::{failure::Failure, options::TargetOptions};
 
 /// A table, the server behind it if it is embedded, and the way to the registries.
 #[derive(Debug)]
@@ -121,10 +122,4 @@ pub(crate) async fn configuration(options: &TargetOptions) -> (SdkConfig, Roles)
     }
     let TargetOptions { role, external_id, .. } = options.clone();
     (loader.load().await, Roles { read: role.clone(), delete: role, external_id })
-}
-
-/// The user of this machine.
-pub(crate) fn user() -> String {
-    let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    name.map_or_else(|| "an unnamed user".to_owned(), |name| format!("user {name}"))
 }

@@ -21,12 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cli::{
+use domain::alert::{Alert, Kind};
+use jiff::{SignedDuration, Timestamp};
+use sandbox::{
     embedded::Embedded,
     local::{Local, LocalSettings},
 };
-use domain::alert::{Alert, Kind};
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Caller, settings::Lag};
 use store::Table;

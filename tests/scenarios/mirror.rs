@@ -14,13 +14,13 @@ pub(crate) use interruptions::impatient;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cli::local::{Local, LocalSettings};
 use domain::{
     deletion::{Deletion, Status},
     image::{Image, Registry, Tag},
 };
 use mirror::{Mode, Summary};
 use policy::Policy;
+use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{Caller, settings::Settings};
 

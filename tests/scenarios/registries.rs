@@ -7,7 +7,6 @@ use std::{
 };
 use store::Part;
 
-use cli::local::{Local, LocalSettings};
 use domain::{
     event,
     fact::Fact,
@@ -16,6 +15,7 @@ use domain::{
 };
 use jiff::SignedDuration;
 use proptest::{prelude::*, sample::select};
+use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
     Caller, ImageStatus,

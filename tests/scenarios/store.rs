@@ -13,11 +13,11 @@ use aws_sdk_dynamodb::{
     config::{Credentials, retry::RetryConfig},
     types::{AttributeValue, TableDescription},
 };
-use cli::embedded::Embedded;
 use domain::{
     image::Image,
     lineage::{Lineage, Whereabouts},
 };
+use sandbox::embedded::Embedded;
 use serde_json::Value;
 use store::Table;
 

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use cli::local::{Local, LocalSettings};
 use domain::image::Registry;
 use jiff::{SignedDuration, Timestamp};
-use mirror::Mode;
+
 use policy::Policy;
+use sandbox::local::{Local, LocalSettings, Mode};
 use serde_json::{Value, json};
 use simulator::Caller;
 

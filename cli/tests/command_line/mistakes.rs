@@ -99,7 +99,7 @@ fn a_dynamodb_table_that_cannot_be_used_says_why() {
 
 #[tokio::test]
 async fn a_dynamodb_table_that_is_missing_says_so() {
-    let embedded = cli::embedded::Embedded::open(None).await.unwrap();
+    let embedded = sandbox::embedded::Embedded::open(None).await.unwrap();
     let ran = tokio::task::spawn_blocking(move || {
         let keys = [("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
         let table = ["--table", "lineage", "--region", "eu-west-1", "--endpoint-url", &embedded.endpoint, "orphans"];

@@ -9,6 +9,9 @@ use aws_sdk_dynamodb::{Client, config::Credentials};
 use dynoxide::{Database, server};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
+/// The name of the table within an embedded file.
+pub const EMBEDDED_NAME: &str = "ecr-lineage";
+
 /// A running embedded table.
 #[derive(Debug)]
 pub struct Embedded {

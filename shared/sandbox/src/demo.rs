@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 use simulator::settings::{Lag, Settings};
 
 use crate::{
-    failure::Failure,
+    Error,
     local::{Local, LocalSettings},
 };
 
@@ -84,7 +84,7 @@ forbid (principal, action, resource) when { resource.tagLine like "* release-*" 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-impl<E, R> From<SdkError<E, R>> for Failure
+impl<E, R> From<SdkError<E, R>> for Error
 where
     E: StdError + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -94,7 +94,7 @@ where
     }
 }
 
-impl From<aws_sdk_ecr::error::BuildError> for Failure {
+impl From<aws_sdk_ecr::error::BuildError> for Error {
     fn from(error: aws_sdk_ecr::error::BuildError) -> Self {
         Self::Demo(error.into())
     }
@@ -116,7 +116,7 @@ struct Stage {
 ///
 /// # Errors
 /// When there is no free port.
-pub async fn play() -> Result<Demo, Failure> {
+pub async fn play() -> Result<Demo, Error> {
     let quick = Lag { from: SignedDuration::from_secs(20), to: SignedDuration::from_secs(70) };
     let registries = Settings { lag: quick, seed: 1, ..Settings::default() };
     let now = Timestamp::from_second(BEGINNING).unwrap_or_default();
@@ -212,15 +212,15 @@ pub async fn play() -> Result<Demo, Failure> {
 
     let table = &stage.local.table;
     let reference =
-        Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Failure::Demo(Box::new(error)))?);
-    let stable = "shop/api:stable".parse().map_err(|error| Failure::Demo(Box::new(error)))?;
+        Reference::Exact(format!("shop/api@{release}").parse().map_err(|error| Error::Demo(Box::new(error)))?);
+    let stable = "shop/api:stable".parse().map_err(|error| Error::Demo(Box::new(error)))?;
     let shown = answer::show(table, &reference, usize::MAX).await?;
     let history = answer::history(table, &stable, None).await?;
     let now = stage.local.simulator.clock().now();
     let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
     // What was told of deletions is shown by them, and what lasts is not shown every day.
     alerts.told.retain(|alert| matches!(alert.state, State::Opened | State::Resolved));
-    let api = "shop/api".parse().map_err(|error: Malformed| Failure::Demo(Box::new(error)))?;
+    let api = "shop/api".parse().map_err(|error: Malformed| Error::Demo(Box::new(error)))?;
     let over = [Status::Done, Status::Kept].into();
     let wanted = Wanted { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
     let deletions = deletions::list(table, &wanted).await?;
@@ -233,8 +233,8 @@ pub async fn play() -> Result<Demo, Failure> {
 
 impl Stage {
     /// A registry, and who works in it.
-    async fn site(&self, registry: &str, role: &str, somebody: &str) -> Result<Site, Failure> {
-        let registry: Registry = registry.parse().map_err(|error| Failure::Demo(Box::new(error)))?;
+    async fn site(&self, registry: &str, role: &str, somebody: &str) -> Result<Site, Error> {
+        let registry: Registry = registry.parse().map_err(|error| Error::Demo(Box::new(error)))?;
         Ok(Site { ecr: self.local.registry(&registry, role, somebody).await?, registry })
     }
 
@@ -257,14 +257,14 @@ impl Stage {
         self.wait(SignedDuration::from_secs(4)).await;
     }
 
-    async fn create(&mut self, site: &Site, repository: &str) -> Result<(), Failure> {
+    async fn create(&mut self, site: &Site, repository: &str) -> Result<(), Error> {
         self.act(site, format!("creates {repository}"));
         site.ecr.create_repository().repository_name(repository).send().await?;
         self.breathe().await;
         Ok(())
     }
 
-    async fn push(&mut self, site: &Site, manifest: &str, tag: Option<&str>, why: &str) -> Result<(), Failure> {
+    async fn push(&mut self, site: &Site, manifest: &str, tag: Option<&str>, why: &str) -> Result<(), Error> {
         self.act(site, format!("pushes {}: {why}", tag.unwrap_or("an image without a tag")));
         let put = site.ecr.put_image().repository_name("shop/api").image_manifest(manifest);
         put.set_image_tag(tag.map(str::to_owned)).send().await?;
@@ -272,7 +272,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn delete(&mut self, site: &Site, id: ImageIdentifier, what: &str) -> Result<(), Failure> {
+    async fn delete(&mut self, site: &Site, id: ImageIdentifier, what: &str) -> Result<(), Error> {
         self.act(site, format!("deletes {what}"));
         site.ecr.batch_delete_image().repository_name("shop/api").image_ids(id).send().await?;
         self.breathe().await;
@@ -280,7 +280,7 @@ impl Stage {
     }
 
     /// A registry lets another account replicate into it.
-    async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Failure> {
+    async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Error> {
         self.act(site, format!("lets account {} replicate into it", source.registry.account()));
         let (region, account) = (site.registry.region(), site.registry.account());
         let policy = json!({"Version": "2012-10-17", "Statement": [{
@@ -293,7 +293,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn replicate(&mut self, site: &Site, destinations: &[&Site]) -> Result<(), Failure> {
+    async fn replicate(&mut self, site: &Site, destinations: &[&Site]) -> Result<(), Error> {
         self.act(site, "replicates shop/ to Virginia, and to Tokyo in another account");
         let filter = RepositoryFilter::builder().filter("shop/").filter_type(RepositoryFilterType::PrefixMatch);
         let mut rule = ReplicationRule::builder().repository_filters(filter.build()?);
@@ -307,7 +307,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn expire(&mut self, site: &Site) -> Result<(), Failure> {
+    async fn expire(&mut self, site: &Site) -> Result<(), Error> {
         self.act(site, "gives shop/api a lifecycle policy: nothing older than 14 days");
         let policy = json!({"rules": [{
             "rulePriority": 1, "description": "nothing older than 14 days", "action": {"type": "expire"},
