@@ -19,6 +19,7 @@
 //! - `lists`: images, orphans, short digests, tag histories.
 //! - `units`: what each kind of event costs, whatever came before it.
 //! - `measures`: the metrics of a batch.
+//! - `dependencies`: which of our crates depends on which.
 //! - `definition`: the table that exists is the table that is defined.
 //!
 //! All of it runs against the embedded table, or against whatever implementation of DynamoDB listens at
@@ -36,6 +37,7 @@ mod batches;
 mod channels;
 mod definition;
 mod deletions;
+mod dependencies;
 mod events;
 mod faults;
 mod faulty;

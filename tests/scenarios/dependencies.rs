@@ -1,0 +1,124 @@
+//! Which crate may depend on which, and that README's two commands compile the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Our crates, and those of ours that each depends on. What is not here is refused; what is here and not in a manifest is too.
+const ALLOWED: &str = "
+    domain      ->
+    policy      -> domain
+    retry       ->
+    aws         -> domain retry
+    store       -> domain retry
+    decide      -> domain policy retry aws store
+    answers     -> domain retry aws store decide
+    simulator   -> domain
+
+    record      -> domain retry aws store
+    watch       -> domain retry aws store
+    reconcile   -> domain retry aws store
+    mirror      -> domain policy retry aws store decide
+    alert       -> retry aws store
+    query       -> domain policy retry aws store decide answers
+
+    sandbox     -> domain policy aws store decide answers simulator record watch reconcile mirror query
+    cli         -> domain policy retry aws store decide answers simulator record reconcile query sandbox
+    benchmarks  -> domain aws store simulator record mirror query sandbox
+    tests       ->
+";
+
+/// What the pure crates depend on besides: no async runtime, no SDK, no files, no network.
+const PURE: &str = "
+    domain      -> jiff serde serde_json thiserror utoipa
+    policy      -> cedar-policy jiff miette serde strsim thiserror utoipa
+";
+
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+fn arrows(table: &str) -> Arrows {
+    let lines = table.lines().filter_map(|line| line.split_once("->"));
+    lines.map(|(from, to)| (from.trim().to_owned(), to.split_whitespace().map(str::to_owned).collect())).collect()
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(arguments)
+        .args(["--offline", "--locked"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Our crates with their folders, and what each depends on outside of its tests.
+fn manifests() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
+    let root = metadata["workspace_root"].as_str().unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter().map(|package| {
+        let folder = package["manifest_path"].as_str().unwrap().strip_prefix(root).unwrap();
+        let folder = folder.trim_start_matches(['/', '\\']).split(['/', '\\']).next().unwrap();
+        let normal = package["dependencies"].as_array().unwrap().iter().filter(|one| one["kind"].is_null());
+        let names = normal.map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+        (package["name"].as_str().unwrap().to_owned(), (folder.to_owned(), names))
+    });
+    packages.collect()
+}
+
+#[test]
+fn each_crate_depends_on_what_the_table_says_and_on_nothing_else_of_ours() {
+    let manifests = manifests();
+    let ours = |names: &BTreeSet<String>| -> BTreeSet<String> {
+        names.iter().filter(|name| manifests.contains_key(*name)).cloned().collect()
+    };
+    let found: Arrows = manifests.iter().map(|(name, (_, names))| (name.clone(), ours(names))).collect();
+    let allowed = arrows(ALLOWED);
+    assert_eq!(found.keys().collect::<Vec<_>>(), allowed.keys().collect::<Vec<_>>(), "crates");
+    for (name, found) in &found {
+        let allowed = &allowed[name];
+        let [superfluous, missing] = [(found, allowed), (allowed, found)]
+            .map(|(these, those)| these.difference(those).cloned().collect::<Vec<_>>().join(" "));
+        assert!(superfluous.is_empty(), "`{name}` depends on {superfluous}, which the table does not allow");
+        assert!(missing.is_empty(), "`{name}` does not depend on {missing}: take it out of the table");
+    }
+    let functions: BTreeSet<_> =
+        manifests.iter().filter(|(_, (folder, _))| folder == "functions").map(|(name, _)| name.clone()).collect();
+    for function in &functions {
+        let others: Vec<_> = found[function].intersection(&functions).collect();
+        assert!(others.is_empty(), "the function `{function}` depends on the function {others:?}");
+    }
+    for (name, allowed) in arrows(PURE) {
+        let others: BTreeSet<_> =
+            manifests[&name].1.iter().filter(|other| !manifests.contains_key(*other)).cloned().collect();
+        assert_eq!(others, allowed, "`{name}`");
+    }
+}
+
+/// Each crate of others, with the sets of features that it is compiled with.
+fn features(arguments: &[&str]) -> Arrows {
+    let tree = cargo(&[&["tree", "--prefix", "none", "--format", "{p}|{f}"], arguments].concat());
+    let mut features = Arrows::new();
+    for line in tree.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|')) {
+        // A crate of ours is followed by its folder.
+        if !line.0.contains(" (/") {
+            features.entry(line.0.to_owned()).or_default().insert(line.1.to_owned());
+        }
+    }
+    features
+}
+
+#[test]
+fn the_tests_compile_nothing_of_others_again_that_the_demo_has_compiled() {
+    let demo = features(&["--package", "cli", "--no-default-features", "--edges", "normal,build"]);
+    let tests = features(&["--workspace", "--edges", "normal,build,dev"]);
+    assert!(demo.len() > 100, "{}", demo.len());
+    for (name, features) in demo {
+        let again = features.difference(&tests[&name]).next();
+        // `cli/Cargo.toml` says what to do about it.
+        assert_eq!(again, None, "`{name}` has other features in `cargo test --workspace`: {:?}", tests[&name]);
+    }
+}
