@@ -16,7 +16,6 @@ use query::api::{self, Problem, Query, caller::Caller};
 ///
 /// Other people may use this machine, and a page from anywhere may make a browser ask 127.0.0.1, under a name of its own
 /// (DNS rebinding). So the name must be ours, and whoever asks the API must know the key.
-#[must_use]
 pub fn router(query: Query, caller: Caller, key: Option<String>) -> Router {
     let key = key.map(Arc::new);
     api::router(query).layer(middleware::from_fn(move |request, next| {
