@@ -148,7 +148,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &deletions::reset(table, source, *allow, &by, now).await?)?;
         }
         TableCommand::Restore { image, registry } => {
-            print(format, &restore::restore(table, &target.registries(), image, registry).await?)?
+            print(format, &restore::restore(table, &target.registries(), image, registry).await?)?;
         }
         TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
