@@ -12,6 +12,7 @@ use domain::{
     fact::{Cause, Fact, StorageClass, Subject, What},
     image::{Digest, Registry, RepositoryName, Tag},
     policy::{Action, Kind},
+    time::whole_seconds,
 };
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -341,7 +342,7 @@ impl Mirror {
         event_id: String,
         what: What,
     ) -> Result<(), store::Error> {
-        let time = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        let time = whole_seconds(at);
         let subject = Subject::Image(deletion.image.clone());
         self.table.record(&[&Fact { time, registry: registry.clone(), event_id, subject, what }]).await.map(drop)
     }

@@ -17,6 +17,7 @@ use domain::{
     image::{Digest, Image, Registry, RepositoryName},
     lineage::{Placement, Status},
     replication::Settings,
+    time::whole_seconds,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -426,8 +427,13 @@ impl Reconcile {
         if vanished > 0 || doubtful {
             let subject = Subject::Repository(repository.clone());
             let what = What::RepositoryDeleted { cause: Cause::Unknown };
-            let fact =
-                Fact { time: whole(began), registry: registry.clone(), event_id: EVENT_ID.to_owned(), subject, what };
+            let fact = Fact {
+                time: whole_seconds(began),
+                registry: registry.clone(),
+                event_id: EVENT_ID.to_owned(),
+                subject,
+                what,
+            };
             self.table.record(&[&fact]).await?;
         }
         Ok(Found { vanished, ..Found::default() })
@@ -436,7 +442,3 @@ impl Reconcile {
 
 /// What stands for the id of an event in what was seen.
 const EVENT_ID: &str = "reconcile";
-
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}

@@ -19,6 +19,7 @@ use domain::{
     image::{Image, Registry, Tag},
     lineage::Lineage,
     replication::{CopyStatus, Settings},
+    time::whole_seconds,
 };
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -297,7 +298,7 @@ impl Watch {
             match self.look_into(&source, image).await {
                 Look::There(_) => self.replica_deleted(image, &source, registry, now).await?,
                 Look::Missing | Look::NoRepository => {
-                    let time = Timestamp::from_second(now.as_second()).unwrap_or(now);
+                    let time = whole_seconds(now);
                     let (event_id, subject) = ("watch-looked".to_owned(), Subject::Image(image.clone()));
                     let fact = Fact { time, registry: source, event_id, subject, what: What::SEEN_TO_BE_GONE };
                     self.table.record(&[&fact]).await?;

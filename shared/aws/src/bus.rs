@@ -1,13 +1,9 @@
 //! The event bus, on which alerts are told to whoever listens.
 
-mod plain;
-
-pub use plain::Plain;
-
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
-use domain::alert::Alert;
+use domain::alert::{Alert, Plain};
 use serde::Serialize;
 
 use retry::{Disposition, Failure};

@@ -4,12 +4,19 @@
 //! lasts, and once when it is over. What only happens, and does not last, is counted for [`WINDOW`] and told once. Each of
 //! these is an [`Alert`], which never changes and has an id of its own.
 
+mod plain;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Image, Registry};
+pub use plain::Plain;
+
+use crate::{
+    image::{Image, Registry},
+    time::whole_seconds,
+};
 
 /// An incident is over no sooner than this after it opened: trouble that comes and goes is one incident. What only happens is
 /// counted for as long.
@@ -326,10 +333,6 @@ impl Alert {
             next: kind.next(subject),
         }
     }
-}
-
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// The date of a time in UTC.

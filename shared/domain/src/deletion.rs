@@ -19,6 +19,7 @@ use crate::{
     image::{Image, Registry, Tag},
     lineage::{Lineage, Status as Standing},
     policy::Action,
+    time::whole_seconds,
 };
 
 /// A deletion that was reported longer ago than this is not mirrored: whoever replays old events, or records old log
@@ -325,9 +326,4 @@ pub fn refusal(code: &str) -> Refusal {
         "KmsError" | "UpstreamTooManyRequests" | "UpstreamUnavailable" => Refusal::ForNow,
         _ => Refusal::ForGood,
     }
-}
-
-/// ECR's events know whole seconds only.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -16,6 +16,7 @@ use crate::{
     fact::{Cause, StorageClass, What},
     image::{Digest, Image, Registry, Tag},
     lineage::{Lineage, Placement, Status},
+    time::whole_seconds,
 };
 
 /// What a look at an image proves that is not known, if anything: what was seen in its registry by somebody who began to look at
@@ -25,7 +26,7 @@ use crate::{
 /// before. One that was not there was not there when the look began, or a push since is the newer truth: present wins.
 #[must_use]
 pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) -> Option<(Timestamp, What)> {
-    let began = Timestamp::from_second(began.as_second()).unwrap_or(began);
+    let began = whole_seconds(began);
     let nothing = Placement::default();
     let unknown = known.is_none();
     let known = known.unwrap_or(&nothing);

@@ -17,6 +17,7 @@ use crate::{
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement, Status},
     replication::{CopyStatus, Route, Settings},
+    time::whole_seconds,
 };
 
 /// How long a copy may take: "the majority of images replicate in less than 30 minutes".
@@ -321,7 +322,7 @@ impl Expectation {
     fn fact(&self, registry: &Registry, at: Timestamp, what: What) -> Fact {
         let tag = self.tag.as_ref().map_or("", |tag| tag.as_str());
         Fact {
-            time: Timestamp::from_second(at.as_second()).unwrap_or(at),
+            time: whole_seconds(at),
             registry: registry.clone(),
             event_id: format!("watch-{}-{}-{tag}", self.source.account(), self.source.region()),
             subject: Subject::Image(self.image.clone()),

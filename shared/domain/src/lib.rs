@@ -22,3 +22,4 @@ pub mod lineage;
 pub mod policy;
 pub mod replication;
 pub mod tag;
+pub mod time;

@@ -4,8 +4,9 @@
 //! is sent, and the alert would be lost to it.
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html>
 
-use domain::alert::{Alert, Severity, State};
 use serde::Serialize;
+
+use super::{Alert, Severity, State};
 
 /// PagerDuty's limit of a `dedup_key`, in characters, the shortest of all keys.
 /// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
@@ -35,7 +36,9 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub(super) fn of(alert: &Alert) -> Self {
+    /// What channels show of this alert.
+    #[must_use]
+    pub fn of(alert: &Alert) -> Self {
         Self {
             key: key(&alert.incident),
             title: plain(&title(alert), TITLE),
