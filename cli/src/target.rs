@@ -27,10 +27,9 @@ use crate::{failure::Failure, options::TargetOptions};
 pub struct Target {
     /// The table.
     pub table: Table,
-    dynamodb: Client,
     name: String,
     sdk: SdkConfig,
-    roles: Roles,
+    registries: Registries,
     embedded: Option<Embedded>,
 }
 
@@ -41,29 +40,29 @@ impl Target {
     /// When an embedded table cannot be opened. Whether a DynamoDB table is there shows when it is asked.
     pub async fn open(options: &TargetOptions) -> Result<Self, Failure> {
         let (sdk, roles) = configuration(options).await;
+        let registries = Registries::new(sdk.clone(), roles);
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
         if file || options.table == "memory" {
             let embedded = Embedded::open(file.then(|| PathBuf::from(&options.table))).await?;
-            let (dynamodb, name) = (embedded.client().await, EMBEDDED_NAME.to_owned());
-            let table = Table::new(dynamodb.clone(), &name);
+            let table = Table::new(embedded.client().await, EMBEDDED_NAME);
             table.create().await?;
-            return Ok(Self { table, dynamodb, name, sdk, roles, embedded: Some(embedded) });
+            return Ok(Self { table, name: EMBEDDED_NAME.to_owned(), sdk, registries, embedded: Some(embedded) });
         }
-        let (dynamodb, name) = (Client::new(&sdk), options.table.clone());
-        Ok(Self { table: Table::new(dynamodb.clone(), &name), dynamodb, name, sdk, roles, embedded: None })
+        let table = Table::new(Client::new(&sdk), &options.table);
+        Ok(Self { table, name: options.table.clone(), sdk, registries, embedded: None })
     }
 
     /// The registries, entered as the options say.
     #[must_use]
     pub fn registries(&self) -> Registries {
-        Registries::new(self.sdk.clone(), self.roles.clone())
+        self.registries.clone()
     }
 
     /// What lists registries, with so many calls a second to each.
     #[must_use]
     pub fn reconcile(&self, per_second: u32) -> Reconcile {
         Reconcile {
-            table: Table::new(self.dynamodb.clone(), &self.name),
+            table: self.table.clone(),
             registries: self.registries().gently(per_second, BTreeMap::new()),
             known: BTreeSet::new(),
             every: SignedDuration::from_hours(24),
@@ -74,11 +73,7 @@ impl Target {
     /// What answers questions over HTTP. It never touches a registry.
     #[must_use]
     pub fn query(&self) -> Query {
-        Query {
-            table: Table::new(self.dynamodb.clone(), &self.name),
-            registries: self.registries(),
-            clock: Box::new(Timestamp::now),
-        }
+        Query { table: self.table.clone(), registries: self.registries(), clock: Box::new(Timestamp::now) }
     }
 
     /// The name of the table.

@@ -1,10 +1,7 @@
 //! A deployment, as AWS tells of it: the stack of the hub and what it is made of, and what registries send there. It only
 //! reads.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::StackStatus;
@@ -13,13 +10,11 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, Metric, MetricDataQuery, MetricStat},
 };
 use aws_sdk_eventbridge::types::{ArchiveState, RuleState};
-use aws_sdk_sts::{
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::FinalizerInterceptorContextRef},
-    error::BoxError,
-};
 use jiff::{SignedDuration, Timestamp};
 
 use retry::Failure;
+
+use crate::capture::Capture;
 
 /// How far back runs of functions are looked for.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -221,33 +216,12 @@ pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, Failure> {
 /// # Errors
 /// When STS does not answer, or not when.
 pub async fn clock_skew(sdk: &SdkConfig) -> Result<SignedDuration, Failure> {
-    let date = Date::default();
+    let date = Capture::new(|answer| answer.headers().get("date").map(str::to_owned));
     let client = aws_sdk_sts::Client::new(sdk);
     client.get_caller_identity().customize().interceptor(date.clone()).send().await?;
     let here = Timestamp::now();
-    let said = date.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let said = date.take().unwrap_or_default();
     let there =
         jiff::fmt::rfc2822::parse(&said).map_err(|_| Failure::unclear(format!("STS says the time as `{said}`")))?;
     Ok(SignedDuration::from_secs(here.duration_since(there.timestamp()).as_secs()))
-}
-
-/// Keeps when an answer was given.
-#[derive(Debug, Clone, Default)]
-struct Date(Arc<Mutex<Option<String>>>);
-
-impl Intercept for Date {
-    fn name(&self) -> &'static str {
-        "date"
-    }
-
-    fn read_after_execution(
-        &self,
-        context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().and_then(|response| response.headers().get("date")).map(str::to_owned);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
-        Ok(())
-    }
 }

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -20,10 +20,8 @@ use aws_config::{Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecr::{
     Client,
-    config::{
-        ConfigBag, Intercept, RuntimeComponents, interceptors::FinalizerInterceptorContextRef, retry::RetryConfig,
-    },
-    error::{BoxError, SdkError},
+    config::retry::RetryConfig,
+    error::SdkError,
     operation::{
         describe_image_replication_status::DescribeImageReplicationStatusError as CopiesError,
         describe_images::{DescribeImagesError, builders::DescribeImagesFluentBuilder},
@@ -51,6 +49,8 @@ use tokio::{
 };
 
 use retry::Failure;
+
+use crate::capture::Capture;
 
 /// As many ids as one call may have.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html>
@@ -86,13 +86,15 @@ enum Purpose {
     Change,
 }
 
-/// Every registry, through clients that are made when they are first needed and kept with their credentials.
+/// Every registry, through clients that are made when they are first needed and kept with their credentials. A clone shares
+/// clients, pace and the number of calls.
+#[derive(Clone)]
 pub struct Registries {
     sdk: SdkConfig,
     roles: Roles,
-    clients: Mutex<BTreeMap<(Registry, Purpose), Client>>,
-    calls: AtomicU64,
-    pace: Option<Pace>,
+    clients: Arc<Mutex<BTreeMap<(Registry, Purpose), Client>>>,
+    calls: Arc<AtomicU64>,
+    pace: Option<Arc<Pace>>,
 }
 
 /// How fast registries are read.
@@ -181,14 +183,14 @@ impl Registries {
     /// Registries that are entered with these roles, from the credentials and the endpoint of a configuration.
     #[must_use]
     pub fn new(sdk: SdkConfig, roles: Roles) -> Self {
-        Self { sdk, roles, clients: Mutex::default(), calls: AtomicU64::default(), pace: None }
+        Self { sdk, roles, clients: Arc::default(), calls: Arc::default(), pace: None }
     }
 
     /// The same registries, read with so many calls a second at most, each for itself; some with another number. ECR publishes
     /// no rates for what is read.
     #[must_use]
     pub fn gently(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {
-        Self { pace: Some(Pace { per_second, exceptions, next: Mutex::default() }), ..self }
+        Self { pace: Some(Arc::new(Pace { per_second, exceptions, next: Mutex::default() })), ..self }
     }
 
     /// Calls to ECR so far, without those that the SDK repeated.
@@ -248,14 +250,14 @@ impl Registries {
     /// # Errors
     /// When they cannot be read, or not be understood.
     pub async fn rules(&self, registry: &Registry) -> Result<Rules, Failure> {
-        let body = Body::default();
+        let body = Capture::new(|answer| answer.body().bytes().map(<[u8]>::to_vec));
         let call = self.to_read(registry).await.describe_registry().customize().interceptor(body.clone());
         let answer = call.send().await?;
         if answer.registry_id().is_some_and(|account| account != registry.account()) {
             let message = format!("the credentials belong to another account than {registry}");
             return Err(Failure::unclear(message));
         }
-        let body = body.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let body = body.take().unwrap_or_default();
         Rules::read(&body).map_err(|error| Failure::unclear(retry::chain(&error)))
     }
 
@@ -647,26 +649,4 @@ fn seen(detail: &ImageDetail) -> Result<(Digest, Seen), Failure> {
         subject,
     };
     Ok((digest, seen))
-}
-
-/// Keeps the body of an answer as it came.
-#[derive(Debug, Clone, Default)]
-struct Body(Arc<std::sync::Mutex<Option<Vec<u8>>>>);
-
-impl Intercept for Body {
-    fn name(&self) -> &'static str {
-        "body"
-    }
-
-    /// Only now the whole body is in memory.
-    fn read_after_execution(
-        &self,
-        context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let bytes = context.response().and_then(|response| response.body().bytes()).map(<[u8]>::to_vec);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
-        Ok(())
-    }
 }

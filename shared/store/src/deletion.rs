@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Stored, Table,
-    definition::{DELETION_INDEX, DUE_INDEX, Index},
+    definition::{DELETION_INDEX, DUE_INDEX},
     item::{self, DueItem, Errand, Item, Part, Work},
 };
 
@@ -293,27 +293,6 @@ impl Table {
             }
         }
         Ok(next)
-    }
-
-    /// One page of an index between two sort keys.
-    fn index(
-        &self,
-        index: &Index,
-        pk: &str,
-        from: &str,
-        to: &str,
-    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.name)
-            .index_name(index.name)
-            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
-            .expression_attribute_names("#pk", index.key.0)
-            .expression_attribute_names("#sk", index.key.1)
-            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
-            .expression_attribute_values(":from", AttributeValue::S(from.to_owned()))
-            .expression_attribute_values(":to", AttributeValue::S(to.to_owned()))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
     // One at a time

@@ -25,7 +25,7 @@ pub use record::Recorded;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -36,6 +36,7 @@ use aws_sdk_dynamodb::{
     operation::{create_table::CreateTableError, put_item::PutItemError, query::builders::QueryFluentBuilder},
     types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity},
 };
+use definition::Index;
 use domain::{
     evidence::{Evidence, Name},
     fact::Fact,
@@ -54,16 +55,16 @@ const ROUNDS: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_millis(3_200);
 
-/// The table, through a DynamoDB client.
-#[derive(Debug)]
+/// The table, through a DynamoDB client. A clone shares what is counted and what this process knows.
+#[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     name: String,
-    units: Units,
+    units: Arc<Units>,
     /// Registries that this process knows to be listed.
-    listed: Mutex<HashSet<Registry>>,
+    listed: Arc<Mutex<HashSet<Registry>>>,
     /// What this process knows of their settings.
-    remembered: Mutex<expectation::Remembered>,
+    remembered: Arc<Mutex<expectation::Remembered>>,
 }
 
 /// Request units consumed so far, indexes included.
@@ -166,13 +167,7 @@ impl Table {
     /// The table of this name, which [`Table::create`] may have to create first.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self {
-            client,
-            name: name.into(),
-            units: Units::default(),
-            listed: Mutex::default(),
-            remembered: Mutex::default(),
-        }
+        Self { client, name: name.into(), units: Arc::default(), listed: Arc::default(), remembered: Arc::default() }
     }
 
     /// Creates the table and its indexes, unless it is there.
@@ -435,6 +430,21 @@ impl Table {
             .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
             .expression_attribute_values(":from", AttributeValue::S(from.clone()))
             .expression_attribute_values(":to", AttributeValue::S(to.clone()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// One page of an index between two sort keys.
+    fn index(&self, index: &Index, pk: &str, from: &str, to: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .index_name(index.name)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+            .expression_attribute_names("#pk", index.key.0)
+            .expression_attribute_names("#sk", index.key.1)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":from", AttributeValue::S(from.to_owned()))
+            .expression_attribute_values(":to", AttributeValue::S(to.to_owned()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 

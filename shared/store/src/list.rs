@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::{
     evidence::{Evidence, Name},
     expectation::GIVE_UP,
@@ -359,22 +358,8 @@ impl Contents<'_> {
             if self.from > self.to {
                 return Ok(None);
             }
-            let (pk, sk) = REGISTRY_INDEX.key;
-            let query = self
-                .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .index_name(REGISTRY_INDEX.name)
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
-                .expression_attribute_names("#pk", pk)
-                .expression_attribute_names("#sk", sk)
-                .expression_attribute_values(":pk", AttributeValue::S(self.registry.to_string()))
-                .expression_attribute_values(":from", AttributeValue::S(self.from.clone()))
-                .expression_attribute_values(":to", AttributeValue::S(self.to.clone()))
-                .set_limit(self.at_a_time)
-                .set_exclusive_start_key(start)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let query = self.table.index(&REGISTRY_INDEX, &self.registry.to_string(), &self.from, &self.to);
+            let query = query.set_limit(self.at_a_time).set_exclusive_start_key(start);
             let key = format!("{} of {}", self.from, self.registry);
             let output = query.send().await.map_err(|error| self.table.unread(&key, error))?;
             self.table.read(output.consumed_capacity());

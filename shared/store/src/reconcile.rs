@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use domain::{
     drift::{self, Difference},
     expectation::PATIENCE,
@@ -130,18 +129,8 @@ impl Table {
         let behind = |repository: &RepositoryName| format!("{repository}@~");
         let mut repositories = Vec::new();
         let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
-        let (pk, sk) = REGISTRY_INDEX.key;
         while repositories.len() < most && from <= to {
-            let query = self.client.query().table_name(&self.name).index_name(REGISTRY_INDEX.name);
-            let query = query
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
-                .expression_attribute_names("#pk", pk)
-                .expression_attribute_names("#sk", sk)
-                .expression_attribute_values(":pk", AttributeValue::S(registry.to_string()))
-                .expression_attribute_values(":from", AttributeValue::S(from))
-                .expression_attribute_values(":to", AttributeValue::S(to.clone()))
-                .limit(1)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let query = self.index(&REGISTRY_INDEX, &registry.to_string(), &from, &to).limit(1);
             let output = query.send().await.map_err(|error| self.unread(&registry.to_string(), error))?;
             self.read(output.consumed_capacity());
             let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
