@@ -17,7 +17,7 @@ pub mod serve;
 pub mod target;
 pub mod webhook;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use answers::{
     alerts, answer, audit,
@@ -68,11 +68,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
             Ok(if plan.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         // Needs no table.
-        Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => {
-            let checked = policies::check(files);
-            print(options.format, &checked)?;
-            Ok(if checked.all_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+        Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => check(files, options.format),
         Command::Table(command) => {
             let target = Target::open(&options.target).await?;
             let answered = answer(command, &target, options.format).await;
@@ -154,7 +150,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
         }
-        TableCommand::Policy(PolicyCommand::Check { files }) => print(format, &policies::check(files))?,
+        TableCommand::Policy(PolicyCommand::Check { files }) => return check(files, format),
         TableCommand::Policy(PolicyCommand::Preview { file, since }) => {
             let (registries, policy) = (target.registries(), decide::load_policy(Some(file))?);
             let decider = Decider::new(table, &registries, &policy);
@@ -167,6 +163,13 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks policies: fails if any of them cannot be used.
+fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Failure> {
+    let checked = policies::check(files);
+    print(format, &checked)?;
+    Ok(if checked.all_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints an answer. Colour and width are those of the terminal, if it is one.
