@@ -833,7 +833,8 @@ function cardOf(where, deletions) {
   )) {
     const what = `deletion ${deletion.status_text}${deletion.tag ? ` for tag ${deletion.tag}` : ''}`;
     const due = deletion.status === 'pending' && !deletion.tag ? deletion.due : undefined;
-    lines.push({ text: due ? `deletion ${dueIn(due)}` : what, due, tone: TONES[deletion.status], sign: deletion.status });
+    const text = due ? `deletion ${dueIn(due)}` : what;
+    lines.push({ text, due, tone: TONES[deletion.status], sign: deletion.status });
   }
   return { where, account, region, lines, height: 2 * CARD.padding + LINE * (lines.length + 1) - 4 };
 }
@@ -1328,7 +1329,7 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
     tile(
       'Deletions blocked',
       count(stopped),
-      `${number(deletions.held)} on hold, ${number(deletions.awaiting_approval)} awaiting approval`,
+      `${number(deletions.held)} on hold, ${number(deletions.awaiting_approval)} to approve`,
       stopped > 0 && 'stop',
     ),
     tile(
@@ -2157,11 +2158,11 @@ function difference(one) {
   if (!one.expected)
     return [
       badge('never', 'never replicated'),
-      `to ${destination}; probably pushed to ${source} before the replication rule`,
+      `to ${destination}; perhaps pushed to ${source} before the replication rule`,
     ];
   return [
     badge('missing', 'missing'),
-    `in ${destination}; in ${source}${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
+    `in ${destination}; present in ${source}${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
   ];
 }
 
