@@ -1,4 +1,4 @@
-// A fresh start: nothing is known, the page says what to do, and it is small.
+// An empty table: the page says what to do next, and its first load is small.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -26,9 +26,9 @@ test('an empty table says what to do next', async () => {
     await page.getByRole('heading', { name: 'No registry is known yet' }).waitFor();
     await page.getByText('ecr-lineage ingest FILE').waitFor();
     await page.getByRole('link', { name: 'Deletions' }).click();
-    await page.getByText('Nothing is pending, held or waiting.').waitFor();
+    await page.getByText('No deletion is pending, on hold or awaiting approval.').waitFor();
     await page.getByRole('link', { name: 'Alerts' }).click();
-    await page.getByText('Nothing is wrong now.').waitFor();
+    await page.getByText('No open alerts.').waitFor();
     await page.goBack();
     await page.goBack();
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
@@ -47,15 +47,14 @@ test('the first load is small', async () => {
     opened.requests.map(async (request) => [new URL(request.url()).pathname, (await request.sizes()).responseBodySize]),
   );
   const bytes = sizes.reduce((sum, [, size]) => sum + size, 0);
-  console.log(
-    `first load: ${sizes.length} requests, ${bytes} bytes compressed: ${sizes.map(([path, size]) => `${path} ${size}`).join(', ')}`,
-  );
+  const each = sizes.map(([path, size]) => `${path} ${size}`).join(', ');
+  console.log(`first load: ${sizes.length} requests, ${bytes} bytes compressed: ${each}`);
   assert.ok(sizes.length <= 5, `${sizes.length} requests`);
   assert.ok(bytes <= 150_000, `${bytes} bytes`);
   await close(opened);
 });
 
-test('what is unknown is said, with what to try', async () => {
+test('a search without a hit says what can be searched', async () => {
   const opened = await open(browser, product);
   const { page } = opened;
   await page.getByRole('searchbox').fill('team/nothing');

@@ -1,4 +1,4 @@
-// An image is pushed, followed to its replicas, and deleted; people hold, release, approve and cancel what is to follow.
+// An image is pushed, shown in its replicas, and deleted; an operator holds, releases, approves and cancels deletions.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -97,7 +97,7 @@ test('a replica follows its source while the page is open', async () => {
     await deletionIn(page, registry).getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
   }
   const timeline = page.getByRole('region', { name: 'Timeline' });
-  await timeline.getByText(`by ecr-lineage, following ${IRELAND} (policy follow-the-source)`).first().waitFor();
+  await timeline.getByText(`by ecr-lineage after its source ${IRELAND} (policy follow-the-source)`).first().waitFor();
   await picture(page, 'followed');
   await close(opened);
 });
@@ -111,11 +111,11 @@ test('a deletion is held and released by clicking', async () => {
   const { page } = opened;
   const deletion = deletionIn(page, TOKYO);
   await deletion.getByRole('button', { name: /^Hold/ }).click();
-  await deletion.getByText('held', { exact: true }).waitFor();
-  await acted(deletion, /^held by \S+/);
+  await deletion.getByText('on hold', { exact: true }).waitFor();
+  await acted(deletion, /^put on hold by \S+/);
   await step(product, 3_600);
   await deletions(product, digest, 'done', 1);
-  await deletion.getByText('held', { exact: true }).waitFor();
+  await deletion.getByText('on hold', { exact: true }).waitFor();
   await deletion.getByRole('button', { name: /^Release/ }).click();
   await acted(deletion, /^released by \S+/);
   await deletions(product, digest, 'done');
@@ -153,17 +153,17 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   await close(opened);
 });
 
-test('the history of a tag shows what it meant', async () => {
+test('the history of a tag shows its images', async () => {
   const first = await push(product, 'team/app', 'stable', 'stable 1');
   await arrived(product, `team/app@${first}`);
   const second = await push(product, 'team/app', 'stable', 'stable 2');
   await arrived(product, `team/app@${second}`);
   const opened = await open(browser, product, { hash: `#/tag/${encodeURIComponent('team/app:stable')}` });
   const { page } = opened;
-  const table = page.getByRole('table', { name: 'What team/app:stable meant' });
+  const table = page.getByRole('table', { name: 'History of team/app:stable' });
   const rows = table.getByRole('row', { name: IRELAND });
   await rows.nth(1).waitFor();
-  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved on to ${short(second)}`));
+  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved to ${short(second)}`));
   assert.match(await rows.nth(1).textContent(), new RegExp(`${short(second)}.*still set`));
   await page.getByRole('link', { name: new RegExp(`^${IRELAND}: ${short(first)} from`) }).click();
   await page.getByRole('heading', { level: 1, name: `team/app@${short(first)}` }).waitFor();

@@ -1,4 +1,5 @@
-// A copy that takes two hours: late, then open, then over; and then every view, at two widths and in both colour schemes.
+// A replication that takes two hours: late, alert open, resolved. Then every view, at two widths and in both colour
+// schemes.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -46,15 +47,15 @@ after(async () => {
   await stop(product);
 });
 
-test('a copy that is late is told', async () => {
+test('a late copy is shown on the overview and among the alerts', async () => {
   const opened = await open(browser, product);
   const { page } = opened;
   await page.getByRole('heading', { name: 'Needs attention' }).waitFor();
-  await page.getByRole('table', { name: 'Late copies' }).getByText(VIRGINIA).first().waitFor();
+  await page.getByRole('table', { name: 'Not replicated' }).getByText(VIRGINIA).first().waitFor();
   await page.getByRole('link', { name: /^Alerts 1 open/ }).click();
   const alerts = page.getByRole('region', { name: 'Open', exact: true });
   await alerts.getByText('replication late').waitFor();
-  await page.getByRole('region', { name: 'What was told' }).getByText('warning').first().waitFor();
+  await page.getByRole('region', { name: 'Recent', exact: true }).getByText('warning').first().waitFor();
   await close(opened);
 });
 
@@ -71,7 +72,7 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await tabTo(page, `Hold: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
   const deletion = page.locator('.deletion').filter({ hasText: `in ${TOKYO}` });
-  await acted(deletion, /^held by \S+/);
+  await acted(deletion, /^put on hold by \S+/);
   await tabTo(page, `Release: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
   await acted(deletion, /^released by \S+/);
@@ -127,7 +128,7 @@ test('what is late arrives, and is over', async () => {
   await step(product, 7_200);
   await until(product, async () => (await api(product, 'overview')).late?.length === 0, 60);
   const opened = await open(browser, product, { hash: '#/alerts' });
-  await opened.page.getByText('Nothing is wrong now.').waitFor({ timeout: 20_000 });
-  await opened.page.getByText('over', { exact: true }).first().waitFor();
+  await opened.page.getByText('No open alerts.').waitFor({ timeout: 20_000 });
+  await opened.page.getByText('resolved', { exact: true }).first().waitFor();
   await close(opened);
 });

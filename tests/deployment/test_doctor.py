@@ -76,7 +76,7 @@ def test_a_registry_of_another_account_is_not_mistaken_for_ones_own(cloud, known
 
 def test_what_is_broken_is_found_with_its_fix(cloud, hub, registries, known):
     events, trails = cloud.client("events", *NEAR), cloud.client("cloudtrail", *FAR)
-    who = registries[NEAR].ids["WhoRule"].rpartition("|")[2]
+    who = registries[NEAR].ids["CloudTrailRule"].rpartition("|")[2]
     dead, bus = hub.ids["DeadLetters"], cloud.client("events")
     queues = cloud.client("sqs")
     # Enabled, but not for what CloudTrail calls read-only.

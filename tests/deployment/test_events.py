@@ -13,7 +13,7 @@ from stacks import INFRA
 
 SAMPLES = INFRA.parent / "tests" / "fixtures" / "events"
 
-IMAGES, WHO = "ImagesRule", "WhoRule"
+IMAGES, WHO = "ImagesRule", "CloudTrailRule"
 # By sample: the rule of a registry that sends it to the hub.
 EXPECTED = {
     "archive": IMAGES, "delete": IMAGES, "push": IMAGES, "push-untagged-captured": IMAGES, "referrer-restore": IMAGES,

@@ -12,6 +12,7 @@
 //! - `schemas`: what is published is what the schemas in `infra/schemas` say.
 //! - `channels`: what `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
 //! - `monitoring`: what alarms and the dashboard look at is measured, and the runbook knows every alarm.
+//! - `configuration`: functions, templates and `docs/configuration.md` agree about variables and parameters.
 //! - `permissions`: what the templates grant each function is what its code does.
 //! - `query`: questions over HTTP: parts of lists, what is refused, who changed what.
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
@@ -35,6 +36,7 @@
 mod alerts;
 mod batches;
 mod channels;
+mod configuration;
 mod definition;
 mod deletions;
 mod dependencies;

@@ -14,7 +14,7 @@ fn every_alarm_has_its_paragraph() {
     let runbook = std::fs::read_to_string(path).unwrap();
     let paragraphs: BTreeSet<_> =
         runbook.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
-    let alarms = ["hub.yaml", "registry.yaml"].into_iter().flat_map(|file| {
+    let alarms = ["monitoring.yaml", "registry.yaml"].into_iter().flat_map(|file| {
         let template = template(file);
         resources(&template, ALARM).into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
     });
@@ -39,19 +39,23 @@ fn emitted() -> BTreeSet<String> {
 
 #[test]
 fn what_alarms_and_the_dashboard_look_at_is_measured() {
-    let (hub, emitted) = (template("hub.yaml"), emitted());
-    for (name, alarm) in resources(&hub, ALARM) {
+    let (hub, monitoring, emitted) = (template("hub.yaml"), template("monitoring.yaml"), emitted());
+    for (name, alarm) in resources(&monitoring, ALARM) {
         let alarm = &alarm["Properties"];
         let metric = alarm["MetricName"].as_str().unwrap();
         assert!(alarm["Namespace"] != "ecr-lineage" || emitted.contains(metric), "{name}: {metric}");
         assert_eq!(
             (alarm["AlarmActions"][0]["Ref"].as_str(), &alarm["AlarmActions"]),
-            (Some("Alarms"), &alarm["OKActions"])
+            (Some("AlarmsTopic"), &alarm["OKActions"])
         );
     }
 
-    let body = &hub["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
-    let dashboard: Value = serde_json::from_str(body[0].as_str().unwrap()).unwrap();
+    let nested = &hub["Resources"]["Monitoring"]["Properties"];
+    assert_eq!(nested["TemplateURL"], "monitoring.yaml");
+    assert_eq!(nested["Parameters"]["AlarmsTopic"]["Ref"], "Alarms");
+
+    let body = &monitoring["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    let dashboard: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
     let mut shown = BTreeSet::new();
     for widget in dashboard["widgets"].as_array().unwrap() {
         let title = widget["properties"]["title"].as_str().unwrap();

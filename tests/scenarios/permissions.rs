@@ -540,7 +540,7 @@ fn people_may_on_the_command_line_what_the_page_does_for_them() {
 
 #[test]
 fn everything_is_named_where_it_can_be() {
-    for file in ["hub.yaml", "registry.yaml", "channels.yaml"] {
+    for file in ["hub.yaml", "monitoring.yaml", "registry.yaml", "channels.yaml"] {
         let text = source(file);
         // Examples in descriptions and patterns of parameters name a partition; nothing that is deployed does.
         let resources = text.split("\nResources:").nth(1).unwrap();

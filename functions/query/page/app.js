@@ -1,4 +1,4 @@
-// The page of ecr-lineage: asks /v1, draws what it is told, and asks again.
+// The page of ecr-lineage: requests /v1, draws the answers, and polls.
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Elements
@@ -33,7 +33,7 @@ function filled(element, classes, attributes, children) {
 
 const keyOf = (node) => node.dataset?.key;
 
-// Makes an element what a fresh one is, and keeps what is the same: focus, selection and what is unfolded stay.
+// Updates an element to match a fresh one and keeps unchanged nodes, so that focus, selection and open details stay.
 function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || keyOf(old) !== keyOf(fresh)) {
     old.replaceWith(fresh);
@@ -85,19 +85,25 @@ function morphChildren(old, fresh) {
 const alike = (old, fresh) => (old && !keyOf(old) && old.nodeName === fresh.nodeName ? old : undefined);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Words: those of the command line
+// Texts. Those of a deletion (status_text, summary, allowed_actions) come from the API.
 
-const STATUS = { present: 'present', archived: 'archived', probably_absent: 'probably gone', absent: 'gone' };
+const STATUS = {
+  present: 'present',
+  archived: 'archived',
+  probably_absent: 'untagged, deletion not confirmed',
+  absent: 'gone',
+};
+// For headings of lists that may be empty. A deletion brings its own text.
 const STANDING = {
   pending: 'pending',
-  awaiting_approval: 'waiting for approval',
-  held: 'held',
-  executing: 'under way',
+  awaiting_approval: 'awaiting approval',
+  held: 'on hold',
+  executing: 'executing',
   failed: 'failed',
   done: 'done',
   kept: 'kept',
 };
-const DID = { hold: 'held', release: 'released', approve: 'approved', cancel: 'cancelled' };
+const DID = { hold: 'put on hold', release: 'released', approve: 'approved', cancel: 'cancelled' };
 const TONES = {
   present: 'good',
   archived: 'info',
@@ -161,13 +167,13 @@ function cause(what, name = (by) => by) {
     case 'repository':
       return `with its repository, by ${name(what.by)}`;
     case 'mirror':
-      return `by ecr-lineage, following ${what.source} (policy ${list(what.policies).join(', ')})`;
+      return `by ecr-lineage after its source ${what.source} (policy ${list(what.policies).join(', ')})`;
     default:
       return '';
   }
 }
 
-// A fact in words.
+// A fact as text.
 function happened(fact) {
   const by = cause(fact) && ` ${cause(fact)}`;
   switch (fact.what) {
@@ -183,7 +189,7 @@ function happened(fact) {
     case 'tags_deleted':
       return `tag ${fact.tags.join(', ')} deleted${by}`;
     case 'deletion_failed':
-      return `deletion refused (${fact.code})${by}`;
+      return `ECR refused the deletion (${fact.code})${by}`;
     case 'archived':
       return `archived${by}`;
     case 'observed':
@@ -198,10 +204,10 @@ function happened(fact) {
 }
 
 function observed(fact) {
-  if (!fact.storage) return 'seen to be gone';
-  const parts = [fact.storage === 'archive' ? 'seen, archived' : 'seen'];
+  if (!fact.storage) return 'found missing';
+  const parts = [fact.storage === 'archive' ? 'observed, archived' : 'observed'];
   if (list(fact.tags).length > 0) parts.push(` with tag ${fact.tags.join(', ')}`);
-  if (list(fact.without).length > 0) parts.push(` without tag ${fact.without.join(', ')}`);
+  if (list(fact.without).length > 0) parts.push(`, tag ${fact.without.join(', ')} found missing`);
   if (fact.source) parts.push(`, replicated from ${fact.source}`);
   return parts.join('');
 }
@@ -213,25 +219,14 @@ function toneOf(fact) {
   return fact.what === 'replicated' || fact.what === 'archived' ? 'info' : 'quiet';
 }
 
-// Why a deletion is where it stands: one line.
-function reason(deletion) {
-  const { status, action } = deletion;
-  const last = list(deletion.checks).at(-1)?.why ?? '';
-  const by = list(deletion.policies).length > 0 ? ` (policy ${deletion.policies.join(', ')})` : '';
-  if (status === 'pending' && last === '') {
-    return action ? `would ${action} it then${by}` : 'as far as is known, no policy permits it';
-  }
-  return status === 'done' && action ? `${action}: ${last}${by}` : last;
-}
-
-// `code` as the command line writes it.
+// Text with `code`, as the API writes it.
 const prose = (text) =>
   String(text ?? '')
     .split('`')
     .map((part, at) => (at % 2 === 1 ? h('code', {}, part) : part));
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The server's clock, which may run at any speed
+// The server's clock, which may run at any speed (ecr-lineage local --speed)
 
 const clock = {
   read: undefined,
@@ -241,7 +236,7 @@ const clock = {
     const read = { server: Date.parse(text), here: performance.now() };
     const passed = this.read ? read.here - this.read.here : 0;
     if (this.read && passed < 300) return;
-    // A clock that is moved by hand jumps once: the slower of two stretches is its speed.
+    // A clock that is moved by hand jumps once: the slower of two intervals is its speed.
     if (this.read) this.speeds = [...this.speeds.slice(-1), (read.server - this.read.server) / passed];
     this.read = read;
   },
@@ -266,8 +261,8 @@ const countdown = (due) => h('time.due', { datetime: due, title: time(due), 'dat
 
 function tick() {
   for (const element of document.querySelectorAll('[data-due], [data-ago]')) {
-    const { due, ago: since } = element.dataset;
-    const text = due ? dueIn(due) : ago(since);
+    const { due, ago: since, prefix = '' } = element.dataset;
+    const text = due ? prefix + dueIn(due) : ago(since);
     if (element.textContent !== text) element.textContent = text;
   }
 }
@@ -276,12 +271,12 @@ function tick() {
 // The API
 
 class Problem extends Error {
-  constructor(told) {
-    super(told.title ?? 'Something went wrong');
-    Object.assign(this, { title: this.message, detail: told.detail, next: told.next, status: told.status ?? 0 });
+  constructor({ title = 'Request failed', detail, next, status = 0 }) {
+    super(title);
+    Object.assign(this, { title, detail, next, status });
   }
 
-  // Whether it may pass by itself.
+  // Whether a retry may succeed.
   get passes() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
@@ -289,7 +284,7 @@ class Problem extends Error {
 
 const KEY = 'ecr-lineage-key';
 
-// Whoever opened a printed link has a key in the address: kept for this tab, and taken out of sight.
+// The link that the command line prints has a key in its fragment: kept for this tab, removed from the address bar.
 function takeKey() {
   const key = /^#key=(.+)$/.exec(location.hash)?.[1];
   if (!key) return;
@@ -307,9 +302,9 @@ async function answerTo(path, { signal, body } = {}) {
     unreachable,
   );
   if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({}));
-  const next = answer.status === 401 ? 'Open the link that was printed, again.' : undefined;
-  throw new Problem({ title: answer.statusText, next, ...told, status: answer.status });
+  const problem = await answer.json().catch(() => ({}));
+  const next = answer.status === 401 ? 'Open the link that the command line printed again.' : undefined;
+  throw new Problem({ title: answer.statusText, next, ...problem, status: answer.status });
 }
 
 async function ask(path, options) {
@@ -319,7 +314,7 @@ async function ask(path, options) {
 
 function unreachable(error) {
   if (error.name === 'AbortError') throw error;
-  throw new Problem({ title: 'Not reachable', detail: 'The server did not answer.', status: 0 });
+  throw new Problem({ title: 'Server not reachable', detail: 'The server did not answer.', status: 0 });
 }
 
 const query = (path, parameters) => {
@@ -327,7 +322,7 @@ const query = (path, parameters) => {
   return given.length > 0 ? `${path}?${new URLSearchParams(given)}` : path;
 };
 
-// The first pages of a list, as many as are wanted: the items of all, and whether there are more.
+// The first `wanted` pages of a list: the items of all of them, and whether there are more.
 async function pages(path, parameters, wanted, signal) {
   const answers = [];
   let cursor;
@@ -339,7 +334,7 @@ async function pages(path, parameters, wanted, signal) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Where we are
+// Routes
 
 const HASHES = {
   overview: () => '#/',
@@ -365,7 +360,7 @@ function routeOf(hash) {
 const state = { overview: undefined, lag: undefined, lagAt: 0, unreachableSince: undefined, problem: undefined };
 let here = visit('#/');
 
-// A visit to one view: what it loaded, how many pages of which list, and what a person is about to do.
+// A visit to one view: what it loaded, how many pages of which list, and which action waits for confirmation.
 function visit(hash) {
   return {
     ...routeOf(hash),
@@ -388,7 +383,7 @@ function announce(text) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Signs: every colour has a shape and a word beside it
+// Icons: no meaning by colour alone; every colour has a shape and a word beside it
 
 const ring = ['circle', { cx: 8, cy: 8, r: 5, class: 'line' }];
 const disc = ['circle', { cx: 8, cy: 8, r: 5.6 }];
@@ -456,7 +451,7 @@ const allWell = (text) => h('p.empty', {}, badge('over', text));
 const section = (key, title, ...children) =>
   h('section', { 'data-key': key, 'aria-labelledby': `h-${key}` }, h('h2', { id: `h-${key}` }, title), ...children);
 
-// A section of one of several images: a level deeper, and named after the image for who does not see where it stands.
+// A section of one of several images: one level deeper, and labelled with the digest for screen readers.
 const sectionOf = (image, alone, name, title, ...children) => {
   const key = `${name}-${short(image.digest)}`;
   if (alone) return section(key, title, ...children);
@@ -468,7 +463,7 @@ const sectionOf = (image, alone, name, title, ...children) => {
   );
 };
 
-// On a narrow screen each row becomes a block with the headings beside the values, and stays a table for who listens.
+// On a narrow screen each row becomes a block with headings beside the values. For screen readers it stays a table.
 function table(caption, columns, rows) {
   const heads = columns.map((column) =>
     h('th', { role: 'columnheader', scope: 'col', class: column.class }, column.head),
@@ -535,44 +530,28 @@ function copyButton(text, what) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Deletions, and what people do about them
+// Deletions and operator actions
 
 const QUEUE = ['pending', 'awaiting_approval', 'held', 'executing', 'failed'];
 const OVER = ['done', 'kept'];
 
-// What means something in which status.
-const POSSIBLE = {
-  pending: ['hold', 'approve', 'cancel'],
-  awaiting_approval: ['approve', 'hold', 'cancel'],
-  held: ['release', 'approve', 'cancel'],
-  executing: [],
-  failed: ['release'],
-  done: [],
-  kept: ['release'],
-};
-const LABELS = { hold: 'Hold', release: 'Release', approve: 'Approve', cancel: 'Cancel' };
+const capital = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 const CONFIRMED = new Set(['approve', 'cancel']);
 
 const keyOfDeletion = ({ repository, digest, registry, tag }) => `${repository}@${digest}|${registry}|${tag ?? ''}`;
-const approved = (deletion) => list(deletion.acts).some((act) => act.did === 'approve');
-const possible = (deletion) =>
-  mayChange() ? POSSIBLE[deletion.status].filter((did) => did !== 'approve' || !approved(deletion)) : [];
+const allowed = (deletion) => (mayChange() ? list(deletion.allowed_actions) : []);
 
-const standing = (status) => badge(status, STANDING[status]);
-
-function whatWouldGo(deletion) {
-  const what = deletion.tag ? `tag ${deletion.tag} of the replica` : 'the replica';
-  return `${what} in ${deletion.registry}`;
-}
+const subjectOf = ({ tag, registry }) => `${tag ? `tag ${tag} of the replica` : 'the replica'} in ${registry}`;
 
 function confirmation(deletion, did) {
-  if (did === 'cancel') return `Cancel: ${whatWouldGo(deletion)} stays for good, whatever the policy says.`;
+  const subject = subjectOf(deletion);
+  if (did === 'cancel') return `Cancel this deletion: ${subject} is kept, whatever the policy permits.`;
   if (deletion.status === 'awaiting_approval')
-    return `Approve: ${whatWouldGo(deletion)} goes once the rest is judged again.`;
-  return `Approve in advance: no more approval is asked for before ${whatWouldGo(deletion)} goes.`;
+    return `Approve this deletion: ${subject} is deleted as soon as all other checks pass again.`;
+  return `Approve in advance: ${subject} is deleted when due, without another approval, if all checks pass.`;
 }
 
-// What had the focus may be gone, or elsewhere on the page: whoever uses the keyboard stays at what was acted on.
+// The focused button may be removed or moved: keyboard users stay at the item that they acted on.
 function stayAt(key) {
   if (document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
@@ -624,11 +603,11 @@ function buttons(deletion) {
         'data-key': 'confirm',
         role: 'group',
         tabindex: -1,
-        'aria-label': `${LABELS[did]} ${about}?`,
+        'aria-label': `${capital(did)} ${about}?`,
         onkeydown: escape,
       },
       h('p', {}, confirmation(deletion, did)),
-      h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${LABELS[did]} it`),
+      h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${capital(did)} it`),
       h('button', { type: 'button', onclick: () => leaveIt(key) }, 'Back'),
     );
   }
@@ -639,12 +618,12 @@ function buttons(deletion) {
         type: 'button',
         'data-key': did,
         disabled: acted?.waits,
-        'aria-label': `${LABELS[did]}: ${about}`,
+        'aria-label': `${capital(did)}: ${about}`,
         onclick: () => (CONFIRMED.has(did) ? askFirst(deletion, did) : act(deletion, did)),
       },
-      CONFIRMED.has(did) ? `${LABELS[did]}…` : LABELS[did],
+      CONFIRMED.has(did) ? `${capital(did)}…` : capital(did),
     );
-  const offered = possible(deletion);
+  const offered = allowed(deletion);
   return offered.length > 0 && h('div.buttons', { 'data-key': 'buttons' }, offered.map(button));
 }
 
@@ -672,20 +651,20 @@ function reasons(deletion) {
   const checks = list(deletion.checks);
   const acts = list(deletion.acts);
   if (checks.length + acts.length === 0) return undefined;
-  const summary = [`${plural(checks.length, 'check')}`, acts.length > 0 && `, ${plural(acts.length, 'act')}`];
+  const actions = acts.length > 0 && `, ${plural(acts.length, 'operator action')}`;
   return h(
     'details',
     { 'data-key': 'reasons' },
-    h('summary', {}, summary),
+    h('summary', {}, plural(checks.length, 'check'), actions),
     checks.length > 0 && h('ol.checks', { 'aria-label': 'Checks, in order' }, checks.map(checkLine)),
-    acts.length > 0 && h('ul.acts', { 'aria-label': 'What people did' }, acts.map(actLine)),
+    acts.length > 0 && h('ul.acts', { 'aria-label': 'Operator actions' }, acts.map(actLine)),
   );
 }
 
 function deletionItem(deletion, { ofImage } = {}) {
   const { status, due } = deletion;
   const facts = [
-    ['since', when(deletion.since)],
+    ['source deleted', when(deletion.since)],
     deletion.action && ['action', deletion.action],
     list(deletion.policies).length > 0 && ['policy', deletion.policies.join(', ')],
     deletion.size_bytes !== undefined && ['size', bytes(deletion.size_bytes)],
@@ -697,7 +676,7 @@ function deletionItem(deletion, { ofImage } = {}) {
     h(
       'div.deletion-head',
       {},
-      standing(status),
+      badge(status, deletion.status_text),
       status === 'pending' && due ? countdown(due) : h('span.quiet', {}, when(deletion.changed_at)),
     ),
     h(
@@ -711,10 +690,10 @@ function deletionItem(deletion, { ofImage } = {}) {
           'span.lane',
           {},
           h('span', {}, h('span.quiet', {}, 'in '), place(deletion.registry)),
-          h('span', {}, h('span.quiet', {}, 'gone from '), place(deletion.source)),
+          h('span', {}, h('span.quiet', {}, 'source '), place(deletion.source)),
         ),
       ),
-      h('p.reason', {}, reason(deletion)),
+      h('p.reason', {}, prose(deletion.summary)),
       h('dl.facts', {}, facts.map(fact)),
       reasons(deletion),
     ),
@@ -730,8 +709,8 @@ async function resetBreaker(event, source) {
   const allow = event.target.elements.allow.value;
   const key = `breaker|${source}`;
   try {
-    const told = await ask('breakers/reset', { body: { source, ...(allow && { allow: Number(allow) }) } });
-    const text = `closed by ${told.by}, ${plural(told.released, 'deletion')} judged again`;
+    const answer = await ask('breakers/reset', { body: { source, ...(allow && { allow: Number(allow) }) } });
+    const text = `closed by ${answer.by}, ${plural(answer.released, 'deletion')} re-evaluated`;
     here.acted.set(key, { text });
     announce(`Breaker of ${source} ${text}.`);
   } catch (problem) {
@@ -749,16 +728,16 @@ function resetForm(source) {
       'p',
       {},
       '→ ',
-      prose(`if it was meant: \`ecr-lineage breaker reset ${source}\`, with \`--allow N\` for that many`),
+      prose(`If these deletions are intended: \`ecr-lineage breaker reset ${source} --allow N\` allows N images.`),
     );
   return h(
     'details',
     { 'data-key': 'reset' },
-    h('summary', {}, 'Reset it, if it was meant'),
+    h('summary', {}, 'Reset the breaker, if these deletions are intended'),
     h(
       'form.reset',
       { onsubmit: (event) => resetBreaker(event, source) },
-      h('label', { for: id }, 'Images that may go in the next window, whatever the limits say (optional)'),
+      h('label', { for: id }, 'Images that may be deleted in the next window, regardless of the limits (optional)'),
       h('input', { id, name: 'allow', type: 'number', min: 1, step: 1, inputmode: 'numeric' }),
       h('button.primary', { type: 'submit' }, 'Reset the breaker'),
     ),
@@ -781,7 +760,7 @@ function openBreaker([source, { opened, held }]) {
     h(
       'p',
       {},
-      held > 0 ? ['It holds ', link(HASHES.deletions(), plural(held, 'deletion')), '.'] : 'It holds no deletion.',
+      held > 0 ? [link(HASHES.deletions(), plural(held, 'deletion')), ' on hold.'] : 'No deletion is on hold.',
     ),
     resetForm(source),
     acted?.problem && problemBlock(acted.problem),
@@ -796,7 +775,7 @@ function closedBreaker([source, { reset, counted }]) {
   );
   const text =
     reset &&
-    `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, which allowed ${plural(reset.allow, 'image')}` : ''}`;
+    `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, ${plural(reset.allow, 'image')} allowed` : ''}`;
   return h(
     'li',
     { 'data-key': `breaker|${source}`, tabindex: -1 },
@@ -822,7 +801,7 @@ function fitted(text, width, weight) {
   return `${text.slice(0, end)}…`;
 }
 
-// The room within a figure: what the main column leaves beside its padding, and the figure's own.
+// The inner width of a figure: the main column without its padding and the figure's own.
 function roomFor() {
   const figure = matchMedia('(max-width: 640px)').matches ? 26 : 34;
   return Math.max(240, $('main').clientWidth - 2 * parseFloat(getComputedStyle($('main')).paddingLeft) - figure);
@@ -830,14 +809,14 @@ function roomFor() {
 
 const LINE = 19;
 const CARD = { padding: 12, gap: 16, narrowest: 210, widest: 400 };
-// The least room between two columns, for the lag.
+// The least space between two columns, for the lag.
 const LANE = 120;
 
-// When its present stay began, or its last.
+// When it was first seen, in its present stay or its last one.
 const stayed = ({ since, status }) =>
-  since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, there from ${time(since)}`);
+  since && (status === 'present' || status === 'archived' ? ` since ${time(since)}` : `, first seen ${time(since)}`);
 
-// What a card of the lineage says of one registry, line by line; the first is its heading.
+// The lines of a registry's card in the lineage picture.
 function cardOf(where, deletions) {
   const [account, region] = where.registry.split('/');
   const lines = [{ text: STATUS[where.status], rest: stayed(where), tone: TONES[where.status] }];
@@ -848,18 +827,19 @@ function cardOf(where, deletions) {
     const by = cause(where.deleted, who);
     if (by) lines.push({ text: by, tone: 'quiet' });
   }
-  if (where.orphan) lines.push({ text: 'orphan: its source lost it', tone: 'warn', sign: 'orphan' });
+  if (where.orphan) lines.push({ text: 'orphan: its source deleted it', tone: 'warn', sign: 'orphan' });
   for (const deletion of deletions.filter(
     ({ registry, status }) => registry === where.registry && QUEUE.includes(status),
   )) {
-    const what = `${STANDING[deletion.status]}${deletion.tag ? ` for tag ${deletion.tag}` : ''}`;
+    const what = `deletion ${deletion.status_text}${deletion.tag ? ` for tag ${deletion.tag}` : ''}`;
     const due = deletion.status === 'pending' && !deletion.tag ? deletion.due : undefined;
-    lines.push({ text: due ? dueIn(due) : what, due, tone: TONES[deletion.status], sign: deletion.status });
+    const text = due ? `deletion ${dueIn(due)}` : what;
+    lines.push({ text, due, tone: TONES[deletion.status], sign: deletion.status });
   }
   return { where, account, region, lines, height: 2 * CARD.padding + LINE * (lines.length + 1) - 4 };
 }
 
-// How many hops from where it was pushed.
+// The number of hops from the registry to which it was pushed.
 function depths(registries) {
   const sources = new Map(
     registries.map((where) => [where.registry, where.replicated_from.map((from) => from.registry)]),
@@ -902,7 +882,7 @@ function besideEachOther(columns, width) {
   return { width, height, labels };
 }
 
-// Top to bottom, each hop a little to the right, with room for the lag above each replica.
+// Top to bottom, each hop a little to the right, with space for the lag above each replica.
 function belowEachOther(columns, width, depth, parentOf) {
   let y = 0;
   const put = (card) => {
@@ -965,13 +945,13 @@ function edgeBelow({ from, to, came, nth }) {
   return [edge(`M${x} ${from.y + from.height}V${y}H${to.x - 3}`, { to }), label];
 }
 
-// What counts, and the rest of the line as far as there is room.
+// The main text, and the rest of the line as far as it fits.
 function lineText(attributes, { text, rest, due, weight }, room) {
   const main = due ? text : fitted(text, room, weight);
   const left = room - widthOf(main, weight);
   return s(
     'text',
-    { ...attributes, 'data-due': due },
+    { ...attributes, 'data-due': due, 'data-prefix': due && 'deletion ' },
     main,
     rest && left > 40 && s('tspan.rest', {}, fitted(rest, left)),
   );
@@ -1010,7 +990,7 @@ function drawnCard(card) {
   );
 }
 
-function told(where) {
+function described(where) {
   const from = where.replicated_from.map(
     (came) => `replicated from ${came.registry}${lagText(came) && ` in ${lagText(came)}`}`,
   );
@@ -1043,8 +1023,8 @@ function lineagePicture({ registries, deletions, digest }) {
       'aria-labelledby': `${id}-title`,
       'aria-describedby': `${id}-desc`,
     },
-    s('title', { id: `${id}-title` }, `Where ${short(digest)} is, and from where it came`),
-    s('desc', { id: `${id}-desc` }, registries.map(told).join('. ')),
+    s('title', { id: `${id}-title` }, `Where ${short(digest)} is, and its origin`),
+    s('desc', { id: `${id}-desc` }, registries.map(described).join('. ')),
     s(
       'defs',
       {},
@@ -1104,11 +1084,12 @@ function lagPicture({ days, threshold_seconds: threshold }) {
       'aria-labelledby': 'lag-title',
       'aria-describedby': 'lag-desc',
     },
-    s('title', { id: 'lag-title' }, 'How long replication took, by day'),
+    s('title', { id: 'lag-title' }, 'Replication lag by day'),
     s(
       'desc',
       { id: 'lag-desc' },
-      `${plural(days.length, 'day')}, from ${days[0].day} to ${days.at(-1).day}; on the last day half of the copies took no longer than ${duration(days.at(-1).p50_seconds)}, 99 of 100 no longer than ${duration(days.at(-1).p99_seconds)}. The table below has all.`,
+      `${plural(days.length, 'day')}, from ${days[0].day} to ${days.at(-1).day}. On the last day, p50 is ` +
+        `${duration(days.at(-1).p50_seconds)} and p99 ${duration(days.at(-1).p99_seconds)}. A table follows.`,
     ),
     ticks.map(([seconds, text]) =>
       s(
@@ -1174,7 +1155,7 @@ function percentileLine(days, name, text, x, y) {
   );
 }
 
-// Time from left to right: as it is, or with long stretches drawn shorter, so that short ones can be seen.
+// Time from left to right: to scale, or with long intervals shortened so that short ones are visible.
 function timeScale(times, left, right, toScale) {
   const sorted = [...new Set(times)].sort((a, b) => a - b);
   const weight = (gap) => (toScale ? gap : Math.log1p(gap / 10_000) ** 1.5);
@@ -1246,7 +1227,7 @@ function historyPicture({ repository, tag, history }) {
       width,
       height: bottom + 40,
       role: 'group',
-      'aria-label': `What ${tag} meant in each registry`,
+      'aria-label': `Images of tag ${tag} in each registry`,
     },
     s(
       'defs',
@@ -1304,7 +1285,7 @@ function bandKey({ repository, history }) {
 }
 
 const endOf = ({ why }) =>
-  ({ moved: 'moved on', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
+  ({ moved: 'tag moved', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Views
@@ -1332,29 +1313,29 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
       number(sum(({ images }) => images)),
       `in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}`,
     ),
-    tile('Orphans', number(orphans), link(HASHES.drift(), 'replicas left behind'), orphans > 0 && 'warn'),
+    tile('Orphans', number(orphans), link(HASHES.drift(), 'replicas without a source'), orphans > 0 && 'warn'),
     tile(
-      'Late now',
+      'Not replicated',
       number(late.length),
-      late.length > 0 ? 'of the copies under way' : 'nothing',
+      late.length > 0 ? 'late, failed or missing' : 'no expected replica is late',
       late.length > 0 && 'bad',
     ),
     tile(
-      'Pending',
+      'Deletions pending',
       count(deletions.pending),
-      due && deletions.pending > 0 ? ['next ', countdown(due)] : 'no deletion is due',
+      due && deletions.pending > 0 ? ['next ', countdown(due)] : 'none',
       deletions.pending > 0 && 'warn',
     ),
     tile(
-      'Stopped',
+      'Deletions blocked',
       count(stopped),
-      `${number(deletions.held)} held, ${number(deletions.awaiting_approval)} wait for approval`,
+      `${number(deletions.held)} on hold, ${number(deletions.awaiting_approval)} to approve`,
       stopped > 0 && 'stop',
     ),
     tile(
       'Alerts open',
       number(open.length),
-      link(HASHES.alerts(), open.length > 0 ? 'what is wrong' : 'what was told'),
+      link(HASHES.alerts(), open.length > 0 ? 'all open alerts' : 'recent alerts'),
       open.length > 0 && 'bad',
     ),
   );
@@ -1363,10 +1344,10 @@ function tiles({ registries, late, open, deletions, deletions_at_least: atLeast,
 function lateTable(late) {
   const columns = [
     { head: 'Image', row: true },
-    { head: 'Not there' },
-    { head: 'From' },
+    { head: 'Destination' },
+    { head: 'Source' },
     { head: 'Pushed' },
-    { head: 'Why' },
+    { head: 'Reason' },
   ];
   const row = (one) => ({
     key: `${referenceOf(one)}|${one.source}|${one.destination}`,
@@ -1381,7 +1362,7 @@ function lateTable(late) {
   return h(
     'div.group',
     { 'data-key': 'late' },
-    table({ text: 'Late copies, the oldest first' }, columns, late.map(row)),
+    table({ text: 'Not replicated, oldest first' }, columns, late.map(row)),
   );
 }
 
@@ -1404,9 +1385,9 @@ const incidentItem = (incident) =>
       {},
       `since ${time(incident.opened_at)}, `,
       age(incident.opened_at),
-      `; ${plural(incident.open, 'image')} now, ${number(incident.count)} in all`,
-      incident.arrived > 0 && `, ${number(incident.arrived)} arrived after all`,
-      ', the first ',
+      `; ${plural(incident.open, 'image')} open, ${number(incident.count)} total`,
+      incident.arrived > 0 && `, ${number(incident.arrived)} recovered`,
+      '; first: ',
       imageLink(incident.image),
     ),
     h('p.next', {}, '→ ', prose(incident.next)),
@@ -1415,7 +1396,7 @@ const incidentItem = (incident) =>
 function attention({ open, late, breakers }) {
   const opened = Object.entries(breakers).filter(([, breaker]) => breaker.opened);
   const few = late.slice(0, 5);
-  if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('Nothing is wrong now.'));
+  if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('No open alerts.'));
   return section(
     'now',
     'Needs attention',
@@ -1423,7 +1404,7 @@ function attention({ open, late, breakers }) {
       h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
     open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
     few.length > 0 && lateTable(few),
-    late.length > few.length && h('p.quiet', {}, `and ${plural(late.length - few.length, 'more late copy')}`),
+    late.length > few.length && h('p.quiet', {}, `and ${number(late.length - few.length)} more`),
   );
 }
 
@@ -1437,7 +1418,7 @@ function lagSection(lag) {
   const days = list(lag.days);
   const columns = [
     { head: 'Day', row: true },
-    ...['Copies', 'p50', 'p90', 'p99', 'Worst', `In ${lag.threshold_seconds / 60} min`].map((head) => ({
+    ...['Copies', 'p50', 'p90', 'p99', 'Worst', `Within ${lag.threshold_seconds / 60} min`].map((head) => ({
       head,
       class: NUMBER,
     })),
@@ -1453,7 +1434,7 @@ function lagSection(lag) {
     'Replication lag',
     days.length > 0
       ? h('figure', { 'data-key': 'plot' }, lagPicture({ ...lag, days }))
-      : lanes.length === 0 && empty('No replica came in this time whose push is known.'),
+      : lanes.length === 0 && empty('No replication with a known push time in this period.'),
     days.length > 0 &&
       h(
         'details',
@@ -1471,7 +1452,7 @@ function lagSection(lag) {
         { 'data-key': 'lanes' },
         h('summary', {}, 'By source, destination and repository'),
         table(
-          { text: 'Lag by lane, the slowest first', hidden: true },
+          { text: 'Lag by source, destination and repository, slowest first', hidden: true },
           [{ head: 'Repository', row: true }, { head: 'From' }, { head: 'To' }, ...columns.slice(1)],
           lanes.map((lane) => ({
             key: `${lane.source}|${lane.destination}|${lane.repository}`,
@@ -1491,8 +1472,8 @@ function registriesSection({ registries }) {
   const accounts = grouped(registries, accountOf);
   const columns = [
     { head: 'Region', row: true },
-    ...['Images', 'Orphans', 'Missing', 'Never copied', 'Other tags'].map((head) => ({ head, class: NUMBER })),
-    { head: 'Listed', class: NUMBER },
+    ...['Images', 'Orphans', 'Missing', 'Never replicated', 'Tags differ'].map((head) => ({ head, class: NUMBER })),
+    { head: 'Last listed', class: NUMBER },
   ];
   const counts = ({ drifts }) => [drifts?.orphans, drifts?.missing, drifts?.never_copied, drifts?.tags];
   const figure = (value) =>
@@ -1503,7 +1484,7 @@ function registriesSection({ registries }) {
       one.registry.split('/')[1],
       one.images === undefined ? '–' : number(one.images),
       ...counts(one).map(figure),
-      one.listed_at ? age(one.listed_at) : 'never: only events are known',
+      one.listed_at ? age(one.listed_at) : 'never; known from events only',
     ],
   });
   return section(
@@ -1529,7 +1510,7 @@ const nothingYet = () =>
     'div.welcome',
     { 'data-key': 'welcome' },
     h('h2', {}, 'No registry is known yet'),
-    h('p', {}, 'A registry shows up with the first event that comes from it. Any of these brings one:'),
+    h('p', {}, 'A registry is listed here after its first event. There are three ways to send one:'),
     h(
       'ol',
       {},
@@ -1537,7 +1518,7 @@ const nothingYet = () =>
         'li',
         {},
         h('strong', {}, 'In AWS: '),
-        'deploy the rules that send ECR’s events to the hub, then push an image.',
+        prose('deploy `infra/registry.yaml`, which sends ECR events to the hub, then push an image.'),
       ),
       h(
         'li',
@@ -1549,7 +1530,7 @@ const nothingYet = () =>
         'li',
         {},
         h('strong', {}, 'From files: '),
-        prose('`ecr-lineage ingest FILE` reads events that were kept, and CloudTrail’s logs.'),
+        prose('`ecr-lineage ingest FILE` reads archived events and CloudTrail log files.'),
       ),
     ),
   );
@@ -1561,7 +1542,7 @@ const overview = {
   title: () => 'Overview',
 
   async load(_, signal) {
-    // What it tells changes slowly, and it reads more than all the rest.
+    // It changes slowly, and reads more than all other requests.
     if (!state.lag || Date.now() - state.lagAt > LAG_LASTS) {
       state.lag = await ask('lag', { signal });
       state.lagAt = Date.now();
@@ -1577,7 +1558,7 @@ const overview = {
   },
 };
 
-// A digest without a repository is looked for page by page.
+// A digest without a repository is searched page by page.
 async function searched(text, signal) {
   const found = { repositories: [], tags: [], images: [], pages: 0 };
   let cursor;
@@ -1592,7 +1573,7 @@ async function searched(text, signal) {
   return found;
 }
 
-// The one thing that was found, if it is one.
+// The only hit, if there is exactly one.
 function onlyHit({ repositories, tags, images }) {
   if (repositories.length + tags.length + images.length !== 1) return undefined;
   if (repositories.length === 1) return HASHES.repository(repositories[0]);
@@ -1619,11 +1600,11 @@ const search = {
       const found = await pages('repositories', {}, here.wanted.repositories ?? 1, signal);
       return { repositories: found.all('repositories'), more: found.more };
     }
-    // What was found does not change while it is read.
+    // Search results are not refreshed.
     if (here.data) return here.data;
     const found = await searched(text, signal);
     const only = onlyHit(found);
-    // Unless somebody looks for something else by now.
+    // Unless the user started another search.
     const now = routeOf(location.hash);
     if (only && now.view === 'search' && now.argument === text) location.replace(only);
     return found;
@@ -1634,8 +1615,8 @@ const search = {
       return [
         empty(
           here.looked > 0
-            ? `Looking for ${text} in every repository: ${plural(here.looked, 'page')} so far…`
-            : 'Looking…',
+            ? `Searching all repositories for ${text}: ${plural(here.looked, 'page')} so far…`
+            : 'Searching…',
         ),
       ];
     if (!text) return everyRepository(found);
@@ -1689,18 +1670,18 @@ const nothingFound = (text, looked) =>
     h(
       'p',
       {},
-      'Nothing that is known is called ',
+      'No repository, tag or digest matches ',
       h('code', {}, text),
-      looked > 1 && `; ${plural(looked, 'page')} of digests were looked through`,
-      '. What can be looked for:',
+      looked > 1 && `; ${plural(looked, 'page')} of digests searched`,
+      '. You can search for:',
     ),
     h(
       'ul',
       {},
-      h('li', {}, prose('the beginning of a repository’s name: `team/a`')),
+      h('li', {}, prose('the beginning of a repository name: `team/a`')),
       h('li', {}, prose('a tag, with its repository: `team/app:v1.4.2`')),
       h('li', {}, prose('a digest or its beginning: `4d6a4344`, `sha256:4d6a…`, `team/app@4d6a`')),
-      h('li', {}, 'any of these as a container tool prints it, with the registry’s host name'),
+      h('li', {}, 'any of these with the host name of the registry, as container tools print them'),
     ),
     h('p', {}, link(HASHES.search(''), 'All repositories')),
   );
@@ -1718,8 +1699,8 @@ const repositoryView = {
     const images = [...found.images].sort(
       (a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest),
     );
-    if (images.length === 0) return [empty('No image of this repository is known.')];
-    const columns = [{ head: 'Image', row: true }, { head: 'Tags' }, { head: 'Pushed (UTC)' }, { head: 'Where' }];
+    if (images.length === 0) return [empty('This repository has no known image.')];
+    const columns = [{ head: 'Image', row: true }, { head: 'Tags' }, { head: 'Pushed (UTC)' }, { head: 'Regions' }];
     const where = ([registry, status]) =>
       h(
         'span',
@@ -1761,7 +1742,7 @@ const legend = () =>
     Object.entries(STATUS).map(([name, word]) => badge(name, word)),
   );
 
-// What others took from it is no fact of its own.
+// A tag that moved away is not a fact of this image: the other image has it.
 function timelineOf({ timeline, registries }) {
   const facts = timeline.map((fact) => ({
     at: fact.time,
@@ -1791,7 +1772,7 @@ const timelineItem = (event) =>
   );
 
 function whereTable(image) {
-  const columns = ['Registry', 'Status', 'There from (UTC)', 'Tags', 'How it came', 'How it went'].map((head, at) => ({
+  const columns = ['Registry', 'Status', 'First seen (UTC)', 'Tags', 'Origin', 'Deleted'].map((head, at) => ({
     head,
     row: at === 0,
   }));
@@ -1820,7 +1801,7 @@ function whereTable(image) {
   return table({ text: 'In each registry', hidden: true }, columns, image.registries.map(row));
 }
 
-// A plain link, unless a key is to be shown: then what it leads to is fetched, and kept as a file.
+// A plain link. If the API requires the key, the page fetches the file and offers it as a download.
 function fileLink(reference, format, ending, text) {
   const path = query('graph', { image: reference, format });
   const key = keyOfFiles(reference);
@@ -1848,7 +1829,7 @@ function formats(reference) {
     h(
       'p.quiet',
       {},
-      'This lineage as ',
+      'Download this lineage as ',
       fileLink(reference, 'json', 'json', 'JSON'),
       ', ',
       fileLink(reference, 'dot', 'dot', 'DOT'),
@@ -1864,7 +1845,6 @@ function imageArticle(image, alone) {
   const key = short(digest);
   const tags = [...new Set(registries.flatMap((where) => where.tags))].sort();
   const reference = referenceOf(image);
-  const open = deletions.filter(({ status }) => QUEUE.includes(status)).length;
   return h(
     'article',
     { 'data-key': key, 'aria-label': `${repository}@${key}` },
@@ -1888,7 +1868,7 @@ function imageArticle(image, alone) {
       'Lineage',
       registries.length > 0
         ? h('figure.panel', {}, lineagePicture(image))
-        : empty('No registry is known to have had it.'),
+        : empty('No registry is known to have this image.'),
       h(
         'details',
         { 'data-key': 'table', open: true },
@@ -1901,14 +1881,14 @@ function imageArticle(image, alone) {
       image,
       alone,
       'deletions',
-      open > 0 ? 'Deletions: what is to follow, and why' : 'Deletions: what followed, what was kept, and why',
+      'Deletions',
       deletions.length > 0
         ? h(
             'ul.deletions',
             {},
             deletions.map((deletion) => deletionItem(deletion, { ofImage: true })),
           )
-        : empty('Nothing asks for a replica of it to go.'),
+        : empty('No deletion of a replica is recorded.'),
     ),
     sectionOf(
       image,
@@ -1920,12 +1900,12 @@ function imageArticle(image, alone) {
           'p.quiet',
           {},
           prose(
-            `${plural(image.timeline_omitted, 'fact')} are left out here; \`ecr-lineage show ${reference}\` tells all.`,
+            `${plural(image.timeline_omitted, 'older fact')} not shown; \`ecr-lineage show ${reference}\` prints all.`,
           ),
         ),
       timeline.length > 0
         ? h('ol.timeline', {}, timelineOf(image).map(timelineItem))
-        : empty('Nothing is known to have happened to it.'),
+        : empty('No facts are recorded.'),
     ),
   );
 }
@@ -1940,7 +1920,7 @@ const imageView = {
 
   async load(reference, signal) {
     const { images } = await ask(query('lineage', { image: reference }), { signal });
-    // Lists that are empty may be left out.
+    // The API leaves out empty lists.
     return {
       images: images.map((image) => ({
         ...image,
@@ -1961,7 +1941,7 @@ const imageView = {
           'p.notice',
           { 'data-key': 'several' },
           sign('warning'),
-          `Registries disagree: the tag means ${images.length} images. All are below.`,
+          `Registries disagree: the tag is set on ${images.length} images. All of them are below.`,
         ),
       tag && h('p.quiet', { 'data-key': 'history' }, link(HASHES.tag(reference), `History of ${reference}`)),
       ...images.map((image) => imageArticle(image, images.length === 1)),
@@ -1978,8 +1958,8 @@ const tagView = {
 
   render(found, name) {
     if (!found) return [empty('Loading…')];
-    if (found.history.length === 0) return [empty('This tag was never set, as far as is known.')];
-    const columns = ['Registry', 'Image', 'From (UTC)', 'To (UTC)', 'Then'].map((head, at) => ({
+    if (found.history.length === 0) return [empty('This tag is not known.')];
+    const columns = ['Registry', 'Image', 'From (UTC)', 'To (UTC)', 'End'].map((head, at) => ({
       head,
       row: at === 0,
     }));
@@ -1989,7 +1969,7 @@ const tagView = {
       return h(
         'span',
         {},
-        '→ moved on to ',
+        '→ moved to ',
         h('a.digest', { href: HASHES.image(`${found.repository}@${band.ended.to}`) }, short(band.ended.to)),
       );
     };
@@ -2013,11 +1993,11 @@ const tagView = {
         { 'data-key': 'lead' },
         link(HASHES.repository(found.repository), found.repository),
         ' · ',
-        link(HASHES.image(name), 'the image that it means now'),
+        link(HASHES.image(name), 'current image'),
       ),
       section(
         'bands',
-        'Which image it meant, and when',
+        'Images of this tag over time',
         h(
           'figure.panel',
           {},
@@ -2026,15 +2006,15 @@ const tagView = {
             'figcaption',
             {},
             bandKey(found),
-            h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time to scale'),
-            h('span.quiet', {}, ' Without it, long stretches are drawn shorter.'),
+            h('label', {}, h('input', { type: 'checkbox', onchange: scale }), ' Time axis to scale'),
+            h('span.quiet', {}, ' If not to scale, long intervals are shortened.'),
           ),
         ),
       ),
       section(
         'changes',
-        'The same as a table',
-        table({ text: `What ${name} meant`, hidden: true }, columns, found.history.map(row)),
+        'History as a table',
+        table({ text: `History of ${name}`, hidden: true }, columns, found.history.map(row)),
       ),
     ];
   },
@@ -2061,7 +2041,7 @@ function deletionGroup(status, deletions) {
       status,
       [
         sign(status, { class: `icon ${TONES[status]}` }),
-        `${STANDING[status][0].toUpperCase()}${STANDING[status].slice(1)} `,
+        `${capital(STANDING[status])} `,
         h('span.count', {}, number(deletions.length)),
       ],
       h(
@@ -2100,12 +2080,12 @@ const deletionsView = {
         h(
           'p.lead',
           {},
-          'Replicas whose source is gone, and what becomes of them. ',
-          queued && due && ['Next: ', countdown(due), '.'],
+          'Replicas whose source was deleted. ',
+          queued && due && ['Next deletion ', countdown(due), '.'],
         ),
-        h('fieldset', {}, h('legend.hidden', {}, 'What is over, of the last 30 days'), OVER.map(toggle)),
+        h('fieldset', {}, h('legend.hidden', {}, 'Completed in the last 30 days'), OVER.map(toggle)),
       ),
-      !queued && allWell('Nothing is pending, held or waiting.'),
+      !queued && allWell('No deletion is pending, on hold or awaiting approval.'),
       QUEUE.map((status) => deletionGroup(status, byStatus.get(status) ?? [])),
       found.more && moreButton('deletions', 'deletions'),
       OVER.filter((status) => here.shown.has(status)).map(
@@ -2113,12 +2093,13 @@ const deletionsView = {
           deletionGroup(status, byStatus.get(status) ?? []) ||
           h('p.empty', { 'data-key': `no-${status}` }, `None ${STANDING[status]} in the last 30 days.`),
       ),
-      found.moreOver && moreButton('over', 'of what is over'),
+      found.moreOver && moreButton('over', 'completed deletions'),
     ];
   },
 };
 
-const alertSign = ({ state: at, severity }) => (at === 'resolved' ? badge('over', 'over') : badge(severity, severity));
+const alertSign = ({ state: at, severity }) =>
+  at === 'resolved' ? badge('over', 'resolved') : badge(severity, severity);
 
 const alertItem = (alert) =>
   h(
@@ -2144,21 +2125,21 @@ const alertsView = {
 
   render(found) {
     if (!found) return [empty('Loading…')];
-    const { open, told: toldAlerts, more } = found;
+    const { open, told: recent, more } = found;
     return [
       section(
         'open',
         'Open',
         open.length > 0
           ? h('ul.troubles', {}, open.map(incidentItem))
-          : allWell('Nothing is wrong now.'),
+          : allWell('No open alerts.'),
       ),
       section(
-        'told',
-        'What was told',
-        toldAlerts.length > 0
-          ? h('ol.alerts', {}, toldAlerts.map(alertItem))
-          : empty('Nothing was told in the last days.'),
+        'recent',
+        'Recent',
+        recent.length > 0
+          ? h('ol.alerts', {}, recent.map(alertItem))
+          : empty('No alert in the last days.'),
       ),
       more && moreButton('alerts', 'alerts'),
     ];
@@ -2170,15 +2151,18 @@ function difference(one) {
   if (one.drift === 'tags') {
     const part = (tags, registry) => list(tags).length > 0 && `${tags.join(', ')} only in ${registry}`;
     return [
-      badge('tags', 'other tags'),
+      badge('tags', 'tags differ'),
       [part(one.only_at_source, source), part(one.only_at_replica, destination)].filter(Boolean).join('; '),
     ];
   }
   if (!one.expected)
-    return [badge('never', 'never copied'), `to ${destination}: ${source} may have it from before the rule`];
+    return [
+      badge('never', 'never replicated'),
+      `to ${destination}; perhaps pushed to ${source} before the replication rule`,
+    ];
   return [
     badge('missing', 'missing'),
-    `in ${destination}, ${source} has it${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
+    `in ${destination}; present in ${source}${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
   ];
 }
 
@@ -2188,7 +2172,7 @@ function orphanHas({ status, tags }) {
 }
 
 function orphanRow(orphan) {
-  const lost = ([source, at]) => h('div', {}, place(source), ' lost it ', at && when(at));
+  const lost = ([source, at]) => h('div', {}, place(source), ' deleted it ', at && when(at));
   return {
     key: `${referenceOf(orphan)}|${orphan.registry}`,
     cells: [
@@ -2232,16 +2216,21 @@ const driftView = {
     return [
       section(
         'differences',
-        'Differences between replicas and their sources',
+        'Differences between sources and replicas',
         found.differences.length > 0
           ? table(
               { text: 'Differences', hidden: true },
-              columns(['Image', 'What', 'Where']),
+              columns(['Image', 'Difference', 'Details']),
               found.differences.map(row),
             )
-          : allWell('Every replica is as its source.'),
+          : allWell('No differences.'),
         lacking &&
-          h('p.next', {}, '→ ', prose('`ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing')),
+          h(
+            'p.next',
+            {},
+            '→ ',
+            prose('`ecr-lineage backfill SOURCE DESTINATION` makes ECR replicate the missing images.'),
+          ),
         found.moreDifferences && moreButton('differences', 'differences'),
       ),
       section(
@@ -2250,10 +2239,10 @@ const driftView = {
         found.orphans.length > 0
           ? table(
               { text: 'Orphans', hidden: true },
-              columns(['Image', 'Replica in', 'There', 'Sources']),
+              columns(['Image', 'Registry', 'Status', 'Sources']),
               found.orphans.map(orphanRow),
             )
-          : empty('No orphans: of every replica, a source still has the image or was never seen to lose it.'),
+          : empty('No orphans: no source of a present replica is known to have deleted the image.'),
         found.moreOrphans && moreButton('orphans', 'orphans'),
       ),
       section(
@@ -2263,11 +2252,11 @@ const driftView = {
           'ul.plain.columns',
           {},
           listed.map(([registry, at]) =>
-            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never: only events are known')),
+            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never; known from events only')),
           ),
         ),
         list(found.unread).map((registry) =>
-          h('p.quiet', {}, `What ${registry} copies is not known: its settings were not read yet.`),
+          h('p.quiet', {}, `Replication rules of ${registry} are not known: they were not read yet.`),
         ),
       ),
     ];
@@ -2294,7 +2283,7 @@ const NAV = [
   ['alerts', 'Alerts', ({ open }) => open.length],
   ['drift', 'Drift', () => 0],
 ];
-const COUNTED = { deletions: 'pending or waiting for approval', alerts: 'open' };
+const COUNTED = { deletions: 'pending or awaiting approval', alerts: 'open' };
 
 function nav() {
   const item = ([view, label, count]) => {
@@ -2323,7 +2312,7 @@ function foot() {
         'p',
         {},
         known.caller && `${known.caller}, `,
-        known.may_change ? 'may change' : 'read only',
+        known.may_change ? 'read-write' : 'read-only',
         h('span.sep', {}, '·'),
         'server time ',
         h('time', { datetime: known.now }, time(known.now)),
@@ -2337,7 +2326,7 @@ function notice() {
   return h(
     'p.notice.quiet-notice',
     { id: 'notice', role: 'status', hidden: !since },
-    since && `Not reachable since ${since} UTC; trying again.`,
+    since && `Server not reachable since ${since} UTC. Retrying.`,
   );
 }
 
@@ -2354,7 +2343,7 @@ function body() {
   );
 }
 
-// A mistake in one view must not end the polling.
+// An error in one view must not stop polling.
 function rendered(view, data, argument) {
   try {
     return VIEWS[view].render(data, argument);
@@ -2366,7 +2355,8 @@ function rendered(view, data, argument) {
 function render() {
   const focused = document.activeElement;
   const around = focused?.closest?.('[data-key][tabindex]');
-  document.title = here.view === 'overview' ? 'ecr-lineage' : `${VIEWS[here.view].title(here.argument)} – ecr-lineage`;
+  const title = VIEWS[here.view].title(here.argument);
+  document.title = here.view === 'overview' ? 'ecr-lineage' : `${title} – ecr-lineage`;
   morph($('nav'), nav());
   morph($('notice'), notice());
   morph($('main'), body());
@@ -2383,9 +2373,10 @@ async function refreshOverview() {
   if (before && before !== after) announce(after);
 }
 
-// What whoever only listens should hear when it changes.
+// Announced to screen readers when it changes.
 function summary({ deletions, late, open }) {
-  return `${plural(deletions.pending, 'deletion')} pending, ${plural(open.length, 'alert')} open, ${plural(late.length, 'late copy')}.`;
+  const pending = `${plural(deletions.pending, 'deletion')} pending`;
+  return `${pending}, ${plural(open.length, 'alert')} open, ${plural(late.length, 'image')} not replicated.`;
 }
 
 async function refreshView(visited) {
@@ -2411,20 +2402,20 @@ async function refresh() {
 
 function asProblem(error) {
   if (error instanceof Problem) return error;
-  // A mistake of this page: not hidden, and nothing that passes.
+  // A bug in this page: shown, and not retried.
   console.error(error);
-  return new Problem({ title: 'This page made a mistake', detail: String(error), status: 400 });
+  return new Problem({ title: 'Error in this page', detail: String(error), status: 400 });
 }
 
 const OFTEN = 2_000;
 const SELDOM = 15_000;
-// What is due so soon is waited for.
+// A deletion due within this many milliseconds is polled often.
 const SOON = 60_000;
 let next;
 
 function pause() {
   const { deletions, next_due: due } = state.overview ?? {};
-  // A clock that stands is moved by hand, at any moment.
+  // A paused clock can be moved by hand at any moment.
   const soon = due && -secondsSince(due) < (SOON / 1_000) * (clock.speed || Infinity);
   const moves = deletions?.executing > 0 || soon;
   const many = Object.values(here.wanted).some((wanted) => wanted > 3);
@@ -2449,7 +2440,7 @@ function go() {
   poll();
 }
 
-// What was looked for, unless somebody types something else.
+// The current search text, unless the user is typing.
 function showQuery() {
   if (here.view === 'search' && document.activeElement !== $('query')) $('query').value = here.argument;
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    deletion::Deletion,
+    deletion::{Deletion, Described, described},
     fact::Fact,
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, Status, Whereabouts},
@@ -37,7 +37,8 @@ pub struct ShownImage {
     /// Every registry that has or had it.
     pub registries: Vec<Whereabouts>,
     /// Deletions that were or are to be mirrored to its replicas.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
+    #[schema(value_type = Vec<Described>)]
     pub deletions: Vec<Deletion>,
     /// What happened, oldest first.
     pub timeline: Vec<Fact>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     alert::{Alert, Kind},
     breaker::{Breaker, Class, Limits},
-    deletion::{Deletion, Did, Status},
+    deletion::{Deletion, Described, Did, Status, described},
     image::{Registry, Tag},
 };
 use jiff::Timestamp;
@@ -22,6 +22,8 @@ const MOST: usize = 1_000;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deletions {
     /// They: the newest first; of a part of the list by status and by source, and of each the newest first.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<Described>)]
     pub deletions: Vec<Deletion>,
     /// Where the list goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +122,8 @@ pub struct Acted {
     /// By whom.
     pub by: String,
     /// To which deletions.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<Described>)]
     pub deletions: Vec<Deletion>,
 }
 

@@ -4,6 +4,7 @@
 //! [`Deletion`], carried through its life by [`judge`], which decides from what was just read, and by people. Any doubt
 //! keeps the replica and says why.
 
+mod described;
 mod judge;
 mod life;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use described::{Described, described};
 pub use judge::{Case, Decision, Look, Other, Seen, Stays, Verdict, estimate, judge, to_look_at};
 pub use life::{Act, Did, Impossible};
 

@@ -33,6 +33,9 @@ pub enum Did {
 }
 
 impl Did {
+    /// Every action, in the order in which the page offers them.
+    pub const ALL: [Self; 4] = [Self::Hold, Self::Release, Self::Approve, Self::Cancel];
+
     /// The word for it, as in its JSON and in commands.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -57,6 +60,18 @@ pub struct Impossible {
 /// The longest pause before something that was put off is tried again.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(6);
 
+/// Why an action means nothing in a status, if it does not.
+fn obstacle(did: Did, status: Status) -> Option<&'static str> {
+    match (did, status) {
+        (_, Status::Executing) => Some("the call to ECR is under way"),
+        (Did::Hold | Did::Approve | Did::Cancel, Status::Done | Status::Kept | Status::Failed)
+        | (Did::Release, Status::Done) => Some("it is over"),
+        (Did::Hold, Status::Held) => Some("it is held already"),
+        (Did::Release, Status::Pending | Status::AwaitingApproval) => Some("nothing holds it"),
+        _ => None,
+    }
+}
+
 impl Deletion {
     /// Whether a person approved it.
     #[must_use]
@@ -75,15 +90,10 @@ impl Deletion {
     /// # Errors
     /// When that means nothing in its status.
     pub fn act(&mut self, did: Did, by: &str, now: Timestamp) -> Result<(), Impossible> {
-        let refuse = |why| Err(Impossible { did, status: self.status, why });
+        if let Some(why) = obstacle(did, self.status) {
+            return Err(Impossible { did, status: self.status, why });
+        }
         match (did, self.status) {
-            (_, Status::Executing) => return refuse("the call to ECR is under way"),
-            (Did::Hold | Did::Approve | Did::Cancel, Status::Done | Status::Kept | Status::Failed) => {
-                return refuse("it is over");
-            }
-            (Did::Hold, Status::Held) => return refuse("it is held already"),
-            (Did::Release, Status::Done) => return refuse("it is over"),
-            (Did::Release, Status::Pending | Status::AwaitingApproval) => return refuse("nothing holds it"),
             (Did::Release, _) => self.again(format!("released by {by}, to be judged again"), now),
             (Did::Approve, Status::AwaitingApproval) => {
                 self.again(format!("approved by {by}, to be judged again"), now);
@@ -100,6 +110,13 @@ impl Deletion {
         self.acts.push(Act { did, by: by.to_owned(), at: now });
         self.changed_at = now;
         Ok(())
+    }
+
+    /// The actions that an operator can take now. An approval that was given is not asked for again.
+    #[must_use]
+    pub fn allowed_actions(&self) -> Vec<Did> {
+        let is_given = |did: Did| did == Did::Approve && self.approved().is_some();
+        Did::ALL.into_iter().filter(|did| obstacle(*did, self.status).is_none() && !is_given(*did)).collect()
     }
 
     /// It is to be judged again, now.

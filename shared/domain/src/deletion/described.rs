@@ -1,0 +1,132 @@
+//! What people read about a deletion, and what an operator may do about it: said once, for the API, the page and the
+//! command line.
+
+use serde::{Serialize, Serializer};
+
+use super::{Deletion, Did, Status};
+
+/// A deletion as the API answers it: what is stored, and what people read about it.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = DescribedDeletion))]
+pub struct Described {
+    /// The deletion.
+    #[serde(flatten)]
+    pub deletion: Deletion,
+    /// The status in words, such as `awaiting approval`.
+    pub status_text: &'static str,
+    /// Why the deletion has this status, or what is planned: one line.
+    pub summary: String,
+    /// The actions that an operator can take now, whoever the caller is.
+    pub allowed_actions: Vec<Did>,
+}
+
+impl From<&Deletion> for Described {
+    fn from(deletion: &Deletion) -> Self {
+        Self {
+            status_text: deletion.status.words(),
+            summary: deletion.summary(),
+            allowed_actions: deletion.allowed_actions(),
+            deletion: deletion.clone(),
+        }
+    }
+}
+
+/// Serializes deletions together with their description.
+///
+/// # Errors
+/// When the serializer fails.
+pub fn described<S: Serializer>(deletions: &[Deletion], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(deletions.iter().map(Described::from))
+}
+
+impl Status {
+    /// The status in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Held => "on hold",
+            Self::AwaitingApproval => "awaiting approval",
+            Self::Executing => "executing",
+            Self::Done => "done",
+            Self::Kept => "kept",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Deletion {
+    /// Why it has its status, or what is planned: one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let last = self.checks.last().map(|check| check.why.as_str()).unwrap_or_default();
+        let policies: Vec<_> = self.policies.iter().map(String::as_str).collect();
+        let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
+        match (self.status, self.action) {
+            (Status::Pending, Some(action)) if last.is_empty() => format!("planned action when due: {action}{by}"),
+            (Status::Pending, None) if last.is_empty() => "no matching permit policy (provisional)".to_owned(),
+            (Status::Done, Some(action)) => format!("{action}: {last}{by}"),
+            _ => last.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{deletion::Wanted, policy::Action};
+
+    fn deletion(status: Status) -> Deletion {
+        let image = format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap();
+        let (registry, source) = ("111122223333/us-east-1".parse().unwrap(), "111122223333/eu-west-1".parse().unwrap());
+        let wanted = Wanted { registry, tag: None, since: Timestamp::UNIX_EPOCH };
+        let opened = Deletion::open(None, &image, &source, wanted, Timestamp::UNIX_EPOCH).unwrap();
+        Deletion { status, ..opened }
+    }
+
+    #[test]
+    fn what_is_allowed_can_be_done_and_nothing_else() {
+        for status in Status::ALL {
+            let deletion = deletion(status);
+            let possible: Vec<_> = Did::ALL
+                .into_iter()
+                .filter(|did| deletion.clone().act(*did, "operator", Timestamp::UNIX_EPOCH).is_ok())
+                .collect();
+            assert_eq!(deletion.allowed_actions(), possible, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn an_approval_is_asked_for_once() {
+        let mut pending = deletion(Status::Pending);
+        assert_eq!(pending.allowed_actions(), [Did::Hold, Did::Approve, Did::Cancel]);
+        pending.act(Did::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(pending.allowed_actions(), [Did::Hold, Did::Cancel]);
+    }
+
+    #[test]
+    fn a_summary_says_what_is_planned_or_what_decided() {
+        let mut pending = deletion(Status::Pending);
+        assert_eq!(pending.summary(), "no matching permit policy (provisional)");
+        pending.action = Some(Action::Delete);
+        pending.policies = BTreeSet::from(["after-a-day".to_owned()]);
+        assert_eq!(pending.summary(), "planned action when due: delete (policy after-a-day)");
+        pending.act(Did::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(pending.summary(), pending.checks.last().unwrap().why);
+    }
+
+    #[test]
+    fn an_answer_has_what_is_stored_and_what_people_read() {
+        let held = deletion(Status::Held);
+        let answer = serde_json::to_value(Described::from(&held)).unwrap();
+        assert_eq!(answer["status"], "held");
+        assert_eq!(answer["status_text"], "on hold");
+        assert_eq!(answer["allowed_actions"], serde_json::json!(["release", "approve", "cancel"]));
+        assert_eq!(serde_json::from_value::<Deletion>(answer).unwrap(), held);
+    }
+}
