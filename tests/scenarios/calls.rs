@@ -1,5 +1,5 @@
-//! How many calls to DynamoDB an event and a batch cost, and how many of them wait for one another. Counts, not times: they are the same
-//! on every machine.
+//! How many calls to DynamoDB an event and a batch cost, and how many of them wait for one another. Counts, not times:
+//! they are the same on every machine.
 
 use std::{
     collections::BTreeMap,
@@ -23,11 +23,12 @@ use crate::{
     store::{Store, deliver},
 };
 
-/// How often everything else may go on before calls that wait are let through: far more often than a step needs to begin its calls.
+/// How often everything else may go on before calls that wait are let through: far more often than a step needs to
+/// begin its calls.
 const QUIET: u32 = 16;
 
-/// An HTTP client that counts calls, and lets them through in rounds: a call waits until the calls of the round before are answered, and
-/// nothing begins any more. So the rounds are the calls that depend on one another.
+/// An HTTP client that counts calls, and lets them through in rounds: a call waits until the calls of the round before
+/// are answered, and nothing begins any more. So the rounds are the calls that depend on one another.
 #[derive(Debug, Clone)]
 struct Rounds {
     inner: SharedHttpClient,
@@ -150,7 +151,8 @@ async fn an_event_costs_a_fixed_number_of_calls() {
 #[tokio::test]
 async fn a_batch_of_ten_costs_few_more() {
     let (_store, table, rounds) = warm().await;
-    // A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries. And most of the next.
+    // A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries. And most
+    // of the next.
     let release = |letter, version: &'static str, second| {
         let to = |registry, tag, second| replicate(IRELAND, registry, letter, Some(tag), second);
         [

@@ -24,7 +24,8 @@ pub(crate) enum Fault {
     Unreachable,
     /// The request takes effect, and its answer is lost.
     AnswerLost,
-    /// Another writer changed an item after it was read, or inserted it. Only evidence and expectations are read before they are written.
+    /// Another writer changed an item after it was read, or inserted it. Only evidence and expectations are read before
+    /// they are written.
     Conflict,
     /// The request takes effect, and its answer leaves out the first of what it should list.
     Partial,

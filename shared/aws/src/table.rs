@@ -321,8 +321,9 @@ impl Table {
         }
     }
 
-    /// The settings of a tag nearest to each of some settings of it in one registry: those of the nearest earlier second and those of the
-    /// nearest later one. Most settings are among the newest: one Query, which reads those, finds the neighbours of all of them.
+    /// The settings of a tag nearest to each of some settings of it in one registry: those of the nearest earlier
+    /// second and those of the nearest later one. Most settings are among the newest: one Query, which reads those,
+    /// finds the neighbours of all of them.
     async fn neighbours(
         &self,
         name: &TagName,
@@ -347,7 +348,8 @@ impl Table {
         join_all(each).await
     }
 
-    /// The newest settings of a tag in a registry, newest first, and whether these are all: enough of them for the neighbours of so many.
+    /// The newest settings of a tag in a registry, newest first, and whether these are all: enough of them for the
+    /// neighbours of so many.
     async fn newest(&self, name: &TagName, registry: &Registry, marks: usize) -> Result<(Vec<Mark>, bool), Error> {
         let pk = item::pk_of_tag(name);
         let range = item::settings_of_tag(registry);

@@ -62,7 +62,8 @@ pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
 /// second. A setting in the same second moves nothing: present wins.
 ///
 /// INVARIANT (moves): a mark is stored before its neighbours are read, consistently. Of two marks that become
-/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of arrival.
+/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of
+/// arrival.
 #[must_use]
 pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Vec<(Name, Evidence)> {
     let earlier = before.iter().map(|earlier| (earlier, mark));
@@ -79,8 +80,9 @@ pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Ve
         .collect()
 }
 
-/// The settings at the nearest second before a setting and at the nearest second after it, as [`moves`] needs them, from the newest
-/// settings of its tag in its registry, newest first, which are all settings or not. Nothing, if those do not reach back far enough.
+/// The settings at the nearest second before a setting and at the nearest second after it, as [`moves`] needs them,
+/// from the newest settings of its tag in its registry, newest first, which are all settings or not. Nothing, if those
+/// do not reach back far enough.
 #[must_use]
 pub fn neighbours(mark: &Mark, newest: &[Mark], all: bool) -> Option<(Vec<Mark>, Vec<Mark>)> {
     let mut earlier = newest.iter().filter(|other| other.time < mark.time).peekable();

@@ -1,5 +1,5 @@
-//! Calls that read and write many items at once. No item depends on another: an item that DynamoDB refuses is written again alone,
-//! so that one bad item fails itself and nothing beside it.
+//! Calls that read and write many items at once. No item depends on another: an item that DynamoDB refuses is written
+//! again alone, so that one bad item fails itself and nothing beside it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -103,8 +103,8 @@ impl Table {
         join_all(alone).await
     }
 
-    /// Inserts items that should not be there yet; `Known` for an item that is. One answer for each, in the same place. No two have the
-    /// same key.
+    /// Inserts items that should not be there yet; `Known` for an item that is. One answer for each, in the same place.
+    /// No two have the same key.
     pub(super) async fn insert_each(&self, items: Vec<Item>) -> Vec<Result<Stored, Shared>> {
         let chunks = stream::iter(chunks(items, WRITES)).map(|chunk| self.insert_chunk(chunk));
         chunks.buffered(CALLS_AT_A_TIME).concat().await
@@ -121,7 +121,8 @@ impl Table {
         let call = self.client.batch_execute_statement().set_statements(Some(statements));
         let answers = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
             Ok(output) => {
-                // Nothing is said of a batch of which every statement failed: a unit each, as of a condition that fails.
+                // Nothing is said of a batch of which every statement failed: a unit each, as of a condition that
+                // fails.
                 output.consumed_capacity().iter().for_each(|consumed| self.wrote(Some(consumed)));
                 if output.consumed_capacity().is_empty() {
                     output.responses().iter().for_each(|_| self.wrote_nothing());

@@ -25,8 +25,8 @@ use super::{
 };
 use futures::{StreamExt, join, stream};
 
-/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all the
-/// time that `record` knows.
+/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all
+/// the time that `record` knows.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Settings that were read so long before a push say nothing about it.
@@ -101,8 +101,8 @@ impl Table {
         items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
     }
 
-    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless somebody
-    /// asked for that since it was known.
+    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless
+    /// somebody asked for that since it was known.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -125,7 +125,8 @@ impl Table {
 
     // Copies
 
-    /// Whether copies of what was pushed are to be expected: unless nothing is copied from there, or to there, as far as is known.
+    /// Whether copies of what was pushed are to be expected: unless nothing is copied from there, or to there, as far
+    /// as is known.
     pub(super) async fn expects(&self, image: &Image, source: &Registry, since: Timestamp) -> Result<bool, Error> {
         let settings = self.remembered(since).await?;
         let own = settings.get(source).filter(|settings| since.duration_since(settings.read_at) < OUTDATED);

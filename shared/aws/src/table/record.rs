@@ -1,7 +1,7 @@
 //! Facts, and everything they prove.
 //!
-//! Facts about several subjects are recorded together, step by step: what a step reads or writes of all of them is in as few calls as
-//! possible. A subject that fails in one step takes no part in those after it, and hurts no other.
+//! Facts about several subjects are recorded together, step by step: what a step reads or writes of all of them is in
+//! as few calls as possible. A subject that fails in one step takes no part in those after it, and hurts no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,10 +94,12 @@ fn want<K: Ord, V>(wanted: &mut Wanted<K, V>, key: K, value: impl FnOnce() -> V,
 }
 
 impl Table {
-    /// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves is.
+    /// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves
+    /// is.
     ///
     /// # Errors
-    /// When anything of it cannot be read or written. Part of it may be recorded then; all of it is when it is done again.
+    /// When anything of it cannot be read or written. Part of it may be recorded then; all of it is when it is done
+    /// again.
     pub async fn record(&self, facts: &[&Fact]) -> Result<Recorded, Error> {
         let RecordedAll { subjects, known } = self.record_all(&[facts.to_vec()]).await;
         let stored = subjects.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
@@ -176,8 +178,8 @@ impl Table {
         moves
     }
 
-    /// Joins what the facts prove with what is stored. All that is read for the steps from here on is read together: the evidence, the
-    /// evidence where images were replicated from, and the copies that are expected already.
+    /// Joins what the facts prove with what is stored. All that is read for the steps from here on is read together:
+    /// the evidence, the evidence where images were replicated from, and the copies that are expected already.
     async fn prove(
         &self,
         batch: &mut Batch<'_>,
