@@ -1,6 +1,6 @@
 """The baseline: what `record` does for image events, written with boto3 as a Python Lambda function.
 
-Same calls to DynamoDB in the same order, same items; the benchmark checks that both leave the same table behind.
+Same steps in the same order, same items, one call to DynamoDB for each; the benchmark checks that both leave the same table behind.
 It does less than `record`: it knows no CloudTrail records, and validates only what it needs.
 """
 

@@ -208,7 +208,7 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
     report.beside("peak memory", "MiB", peak.0, peak.1, 4.0);
     let milliseconds = |seconds: f64| seconds * 1e3 / events;
     let (ours, theirs) = (milliseconds(used.0), milliseconds(used.1));
-    report.beside("CPU per event, warm, batches of 10", "ms", ours, theirs, 10.0);
+    report.beside("CPU per event, warm, batches of 10", "ms", ours, theirs, 12.0);
     Ok(())
 }
 

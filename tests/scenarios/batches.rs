@@ -34,6 +34,25 @@ async fn only_messages_that_failed_are_returned() {
 }
 
 #[tokio::test]
+async fn an_event_that_the_table_refuses_fails_alone() {
+    let store = Store::new().await;
+    // No sort key may be longer than 1,024 bytes: that of the first's tag assignment is, and that of the second's fact.
+    let mut long_digest = push(IRELAND, 'b', Some("v1"), 1);
+    long_digest["detail"]["image-digest"] = format!("sha256:{}", "b".repeat(1_100)).into();
+    let mut long_id = push(IRELAND, 'c', Some("v1"), 2);
+    long_id["id"] = "c".repeat(1_100).into();
+    let others = [push(IRELAND, 'a', Some("v1"), 0), push(IRELAND, 'd', Some("v1"), 3)];
+    let [first, last] = others.clone();
+    assert_eq!(store.deliver(&[first, long_digest, long_id, last]).await, ["1", "2"]);
+    for letter in ['a', 'd'] {
+        assert_eq!(store.lineage(&image(letter)).await.facts.len(), 1, "{letter}");
+    }
+    let before = store.dump().await;
+    assert!(store.deliver(&others).await.is_empty());
+    assert_eq!(store.dump().await, before, "all that the others prove was recorded");
+}
+
+#[tokio::test]
 async fn a_batch_without_messages_is_done() {
     let store = Store::new().await;
     assert_eq!(store.deliver(&[]).await, Vec::<String>::new());

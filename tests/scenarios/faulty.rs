@@ -24,7 +24,8 @@ pub(crate) enum Fault {
     Unreachable,
     /// The request takes effect, and its answer is lost.
     AnswerLost,
-    /// Another writer changed the item after it was read. Only evidence is read before it is written.
+    /// Another writer changed an item after it was read, or inserted it. Only evidence and expectations are read before
+    /// they are written.
     Conflict,
     /// The request takes effect, and its answer leaves out the first of what it should list.
     Partial,
@@ -67,6 +68,15 @@ impl HttpConnector for FaultyConnector {
             let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
             body.contains("placement#") && body.contains("ConditionExpression")
         };
+        let statements = || {
+            let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+            let statements = asked["Statements"].as_array().cloned().unwrap_or_default();
+            let read = statements.iter().any(|statement| {
+                let statement = statement.to_string();
+                statement.contains("placement#") || statement.contains("expect#")
+            });
+            read.then_some(statements.len())
+        };
         let deletes = request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(".BatchDeleteImage"));
         match self.faulty.fault {
             Fault::Strange if deletes => {
@@ -82,6 +92,11 @@ impl HttpConnector for FaultyConnector {
             Fault::Unreachable if due => HttpConnectorFuture::ready(Err(io())),
             Fault::Conflict if due && evidence() => {
                 HttpConnectorFuture::ready(Ok(answer("ConditionalCheckFailedException")))
+            }
+            Fault::Conflict if due && let Some(count) = statements() => {
+                let error = json!({"Error": {"Code": "DuplicateItem", "Message": "once"}});
+                let body = json!({"Responses": vec![error; count]}).to_string();
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body))))
             }
             Fault::AnswerLost if due => {
                 let inner = self.inner.call(request);

@@ -19,6 +19,7 @@
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
 //! - `units`: what each kind of event costs, whatever came before it.
+//! - `calls`: how many calls to DynamoDB an event and a batch of ten cost, and how many wait for one another.
 //! - `measures`: the metrics of a batch.
 //! - `dependencies`: which of our crates depends on which.
 //! - `definition`: the table that exists is the table that is defined.
@@ -35,6 +36,7 @@
 
 mod alerts;
 mod batches;
+mod calls;
 mod channels;
 mod configuration;
 mod definition;

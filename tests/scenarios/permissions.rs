@@ -19,10 +19,13 @@ use syn::{
 use crate::templates::{source, template};
 
 /// What is called how in the SDK, and what IAM calls it.
-const OPERATIONS: [(&str, &str); 16] = [
+const OPERATIONS: [(&str, &str); 18] = [
     ("get_item", "dynamodb:GetItem"),
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("put_item", "dynamodb:PutItem"),
+    ("batch_write_item", "dynamodb:BatchWriteItem"),
+    // Every statement of ours inserts.
+    ("batch_execute_statement", "dynamodb:PartiQLInsert"),
     ("update_item", "dynamodb:UpdateItem"),
     ("delete_item", "dynamodb:DeleteItem"),
     ("query", "dynamodb:Query"),

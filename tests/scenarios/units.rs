@@ -75,3 +75,27 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
     }
     assert_eq!((more, less), (2.0, 3.0));
 }
+
+#[tokio::test]
+async fn a_batch_costs_no_more_than_its_events_alone() {
+    let (alone, together) = (Store::new().await, Store::new().await);
+    let mut batch = Vec::new();
+    for (letter, version, second) in [('a', "v1", 100), ('b', "v2", 200)] {
+        batch.push(push(IRELAND, letter, Some(version), second));
+        batch.push(push(IRELAND, letter, Some("latest"), second + 1));
+        batch.push(replicate(IRELAND, TOKYO, letter, Some(version), second + 30));
+        batch.push(replicate(IRELAND, TOKYO, letter, Some("latest"), second + 31));
+    }
+    batch.push(delete(IRELAND, 'a', Some("v1"), 300));
+    batch.push(delete(IRELAND, 'a', None, 301));
+    let mut sum = 0.0;
+    for event in batch.clone() {
+        sum += cost(&alone, event).await;
+    }
+    let (_, before) = together.table.units();
+    assert!(together.deliver(&batch).await.is_empty());
+    let written = together.table.units().1 - before;
+    assert!(0.0 < written && written <= sum, "{written} together, {sum} alone");
+    assert_eq!(together.dump().await, alone.dump().await);
+    println!("{written} together, {sum} alone");
+}

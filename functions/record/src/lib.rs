@@ -15,14 +15,10 @@ use domain::{
     fact::{Fact, Subject, What},
     image::{Image, Registry},
 };
-use futures::{StreamExt, stream};
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use retry::{Disposition, chain};
-use store::{Recorded, Stored, Table};
+use store::{RecordedAll, Stored, Table};
 use tracing::{error, warn};
-
-/// How many images are written at a time. A function of 128 MB gains nothing from more.
-const WRITES_AT_A_TIME: usize = 16;
 
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
@@ -70,29 +66,34 @@ pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
     response
 }
 
-/// The facts about one subject, each with the place of the event that told it.
-type Told<'a> = Vec<(usize, &'a Fact)>;
-
 /// Records events. Each answer stands for the event in the same place: how each of its facts was stored, or why some
 /// could not be. A failed event may be recorded in part, and mends itself when it is recorded again.
 pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<store::Error>>> {
     // Facts about one image are merged before they are written, whatever events told them.
-    let mut subjects: BTreeMap<(&Subject, Option<&Registry>), Told<'_>> = BTreeMap::new();
+    let mut places: BTreeMap<(&Subject, Option<&Registry>), usize> = BTreeMap::new();
+    // For each subject its facts, and for each of those the place of the event that told it.
+    let (mut subjects, mut told): (Vec<Vec<&Fact>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
     for (index, event) in events.iter().enumerate() {
         for fact in &event.facts {
             let registry = (fact.subject == Subject::Registry).then_some(&fact.registry);
-            subjects.entry((&fact.subject, registry)).or_default().push((index, fact));
+            let place = *places.entry((&fact.subject, registry)).or_insert(subjects.len());
+            if place == subjects.len() {
+                subjects.push(Vec::new());
+                told.push(Vec::new());
+            }
+            if let (Some(facts), Some(told)) = (subjects.get_mut(place), told.get_mut(place)) {
+                facts.push(fact);
+                told.push(index);
+            }
         }
     }
     let mut answers: Vec<_> = events.iter().map(|_| Ok(Vec::new())).collect();
-    let mut recorded = stream::iter(subjects.into_values())
-        .map(|facts| async move {
-            let stored = record_subject(table, facts.iter().map(|(_, fact)| *fact).collect()).await;
-            (facts, stored.map_err(Arc::new))
-        })
-        .buffer_unordered(WRITES_AT_A_TIME);
-    while let Some((facts, stored)) = recorded.next().await {
-        for (place, (index, _)) in facts.into_iter().enumerate() {
+    let RecordedAll { subjects: recorded, known } = table.record_all(&subjects).await;
+    for ((facts, told), stored) in subjects.iter().zip(told).zip(recorded) {
+        if let Ok(stored) = &stored {
+            measure_all(table, facts, stored, &known).await;
+        }
+        for (place, index) in told.into_iter().enumerate() {
             let Some(answer) = answers.get_mut(index) else { continue };
             match (&stored, &mut *answer) {
                 (Ok(stored), Ok(list)) => list.extend(stored.get(place)),
@@ -104,16 +105,14 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
     answers
 }
 
-/// Records the facts about one subject, and measures those that are new.
-async fn record_subject(table: &Table, facts: Vec<&Fact>) -> Result<Vec<Stored>, store::Error> {
-    let Recorded { stored, known } = table.record(&facts).await?;
-    for (fact, stored) in facts.iter().zip(&stored) {
+/// Measures the facts about one subject that are new.
+async fn measure_all(table: &Table, facts: &[&Fact], stored: &[Stored], known: &BTreeMap<Name, Evidence>) {
+    for (fact, stored) in facts.iter().zip(stored) {
         match stored {
-            Stored::New => measure(table, fact, &known).await,
+            Stored::New => measure(table, fact, known).await,
             Stored::Known => counter!("Known").increment(1),
         }
     }
-    Ok(stored)
 }
 
 /// Counts a fact that is new, and measures the lag of a replication whose push is known.

@@ -62,7 +62,8 @@ pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
 /// second. A setting in the same second moves nothing: present wins.
 ///
 /// INVARIANT (moves): a mark is stored before its neighbours are read, consistently. Of two marks that become
-/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of arrival.
+/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of
+/// arrival.
 #[must_use]
 pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Vec<(Name, Evidence)> {
     let earlier = before.iter().map(|earlier| (earlier, mark));
@@ -77,6 +78,27 @@ pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Ve
             (loser, Evidence { moved: Some(moved), ..Evidence::default() })
         })
         .collect()
+}
+
+/// The settings at the nearest second before a setting and at the nearest second after it, as [`moves`] needs them,
+/// from the newest settings of its tag in its registry, newest first, which are all settings or not. Nothing, if those
+/// do not reach back far enough.
+#[must_use]
+pub fn neighbours(mark: &Mark, newest: &[Mark], all: bool) -> Option<(Vec<Mark>, Vec<Mark>)> {
+    let mut earlier = newest.iter().filter(|other| other.time < mark.time).peekable();
+    let nearest = earlier.peek().map(|nearest| nearest.time);
+    let mut before = Vec::new();
+    while let Some(other) = earlier.next_if(|other| Some(other.time) == nearest) {
+        before.push(other.clone());
+    }
+    // Another second before that one proves that no setting of it is missing.
+    if earlier.next().is_none() && !all {
+        return None;
+    }
+    let later = || newest.iter().filter(|other| other.time > mark.time);
+    let nearest = later().next_back().map(|nearest| nearest.time);
+    let after = later().filter(|other| Some(other.time) == nearest).cloned().collect();
+    Some((before, after))
 }
 
 /// A tag meant one image, for a while.
@@ -170,4 +192,43 @@ fn end(bands: &mut [Band], index: usize, since: Timestamp, ended: Ended, gone: O
     let Some(band) = bands.get_mut(index) else { return };
     let gone = gone.filter(|gone| since < *gone && *gone < ended.at);
     band.ended = Some(gone.map_or(ended, |at| Ended { at, why: End::ImageDeleted }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(second: i64, digest: char) -> Mark {
+        let digest = format!("sha256:{}", String::from(digest).repeat(64)).parse().unwrap();
+        let registry = "111122223333/eu-west-1".parse().unwrap();
+        Mark { registry, time: Timestamp::from_second(second).unwrap(), digest, set: true }
+    }
+
+    #[test]
+    fn the_newest_settings_say_the_neighbours_or_nothing() {
+        // Two images in one second, twice; newest first.
+        let history = [(9, 'a'), (7, 'c'), (7, 'b'), (5, 'a'), (3, 'd'), (3, 'c'), (1, 'b')]
+            .map(|(time, image)| setting(time, image));
+        let at = |time: Option<Timestamp>| {
+            let same = history.iter().filter(|other| Some(other.time) == time);
+            same.cloned().collect::<Vec<_>>()
+        };
+        for mark in (0..=10).map(|second| setting(second, 'x')) {
+            let before = at(history.iter().map(|other| other.time).filter(|time| *time < mark.time).max());
+            let after = at(history.iter().map(|other| other.time).filter(|time| *time > mark.time).min());
+            let mut said = 0;
+            for read in 0..=history.len() {
+                let newest = history.split_at(read).0;
+                if let Some(neighbours) = neighbours(&mark, newest, read == history.len()) {
+                    assert_eq!(neighbours, (before.clone(), after.clone()), "{mark:?} from {read}");
+                    said += 1;
+                }
+            }
+            assert!(said > 0, "all settings say it of {mark:?}");
+        }
+        // The newest setting, as nearly every one is when it is recorded, needs itself and two before it.
+        let newest = history.split_at(3).0;
+        assert_eq!(neighbours(&setting(9, 'a'), newest, false), None, "another may be in that second");
+        assert!(neighbours(&setting(9, 'a'), history.split_at(4).0, false).is_some());
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::{
     deletion::{Deletion, Status},
     expectation::Expectation,
@@ -102,17 +102,6 @@ impl Table {
     /// When it cannot be written.
     pub async fn put_errand(&self, image: &Image, errand: &Errand) -> Result<(), Error> {
         self.put(item::errand(image, errand), None, HashMap::new(), HashMap::new()).await.map(drop)
-    }
-
-    /// Whether something was ever to be looked into.
-    pub(super) async fn has_errand(&self, image: &Image, errand: &Errand) -> Result<bool, Error> {
-        let (pk, sk) = (item::pk_of_image(image), errand.sort_key());
-        let get = self.client.get_item().table_name(&self.name).projection_expression("pk").consistent_read(true);
-        let get = get.key("pk", AttributeValue::S(pk.clone())).key("sk", AttributeValue::S(sk));
-        let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let output = get.send().await.map_err(|error| self.unread(&pk, error))?;
-        self.read(output.consumed_capacity());
-        Ok(output.item.is_some())
     }
 
     /// Takes an errand until a time: it is due again then, unless it is settled before.

@@ -12,18 +12,21 @@ use aws_sdk_dynamodb::{
 use domain::{
     alert::Incident,
     expectation::Expectation,
-    image::{Image, Registry, Tag},
+    image::{Image, Registry},
     replication::Settings,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Error, Stored, Table,
+    batch::{CALLS_AT_A_TIME, Shared},
     item::{self, DueItem, Errand, Item, Known, Work},
+    record::Expected,
 };
+use futures::{StreamExt, join, stream};
 
-/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all the
-/// time that `record` knows.
+/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all
+/// the time that `record` knows.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Settings that were read so long before a push say nothing about it.
@@ -98,8 +101,8 @@ impl Table {
         items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
     }
 
-    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless somebody
-    /// asked for that since it was known.
+    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless
+    /// somebody asked for that since it was known.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -122,23 +125,45 @@ impl Table {
 
     // Copies
 
-    /// Expects the copies of what was pushed, unless nothing is copied from there, or to there, as far as is known.
-    pub(super) async fn expect(
-        &self,
-        image: &Image,
-        source: &Registry,
-        tag: Option<&Tag>,
-        since: Timestamp,
-    ) -> Result<(), Error> {
+    /// Whether copies of what was pushed are to be expected: unless nothing is copied from there, or to there, as far
+    /// as is known.
+    pub(super) async fn expects(&self, image: &Image, source: &Registry, since: Timestamp) -> Result<bool, Error> {
         let settings = self.remembered(since).await?;
         let own = settings.get(source).filter(|settings| since.duration_since(settings.read_at) < OUTDATED);
         let copied_there = || settings.values().any(|other| other.destinations(&image.repository).contains_key(source));
-        if own.is_some_and(|own| own.destinations(&image.repository).is_empty()) && !copied_there() {
-            return Ok(());
-        }
-        let (pk, sk) = item::key_of_expectation(image, source, tag);
+        Ok(own.is_none_or(|own| !own.destinations(&image.repository).is_empty()) || copied_there())
+    }
+
+    /// Expects the copies of what was pushed, unless a later push of it is known. One answer for each.
+    pub(super) async fn expect(&self, pushes: Vec<Expected>) -> Vec<(BTreeSet<usize>, Result<(), Shared>)> {
+        let (again, first): (Vec<_>, Vec<_>) = pushes.into_iter().partition(|push| push.stored.is_some());
+        let again: Vec<_> = again
+            .into_iter()
+            .filter(|push| push.stored.as_ref().is_none_or(|stored| item::is_newer(stored, push.since)))
+            .collect();
+        let items = first.iter().map(|push| item::first_pushed(push.key.clone(), &push.image, push.since)).collect();
+        let inserted =
+            stream::iter(first.into_iter().zip(self.insert_each(items).await)).map(async |(push, result)| {
+                match result {
+                    Ok(Stored::New) => (push.places, Ok(())),
+                    // Somebody else expected it since it was read.
+                    Ok(Stored::Known) => self.expect_again(push).await,
+                    Err(error) => (push.places, Err(error)),
+                }
+            });
+        let changed = stream::iter(again).map(|push| self.expect_again(push));
+        let (inserted, changed) = join!(
+            inserted.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>(),
+            changed.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>()
+        );
+        inserted.into_iter().chain(changed).collect()
+    }
+
+    async fn expect_again(&self, push: Expected) -> (BTreeSet<usize>, Result<(), Shared>) {
+        let Expected { key: (pk, sk), image, since, places, .. } = push;
         let newer = "attribute_not_exists(#since) OR #since < :since";
-        self.update(pk, sk, item::pushed(image, since), Some(newer)).await.map(drop)
+        let updated = self.update(pk, sk, item::pushed(&image, since), Some(newer)).await;
+        (places, updated.map(drop).map_err(Arc::new))
     }
 
     /// The settings of all registries, not much older than a time.

@@ -223,10 +223,15 @@ pub(super) fn read_mark(mut item: Item) -> Result<Mark, Unreadable> {
 /// The settings of a tag before and after the second of a mark, as two ranges of sort keys. `#` sorts before, `~` after
 /// everything in a name.
 pub(super) fn around(mark: &Mark) -> ((String, String), (String, String)) {
-    let set = format!("{}#set#", mark.registry);
+    let (set, end) = settings_of_tag(&mark.registry);
     let before = (set.clone(), format!("{set}{}", mark.time));
-    let after = (format!("{set}{}~", mark.time), format!("{set}~"));
+    let after = (format!("{set}{}~", mark.time), end);
     (before, after)
+}
+
+/// All settings of a tag in a registry, as a range of sort keys.
+pub(super) fn settings_of_tag(registry: &Registry) -> (String, String) {
+    (format!("{registry}#set#"), format!("{registry}#set#~"))
 }
 
 // Work
@@ -344,6 +349,12 @@ pub(super) fn key(mut item: Item) -> Option<(String, String)> {
     Some((take(&mut item, "pk").ok()?, take(&mut item, "sk").ok()?))
 }
 
+/// The key of an item that is needed further.
+pub(super) fn key_of(item: &Item) -> Option<(String, String)> {
+    let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    Some((text("pk")?, text("sk")?))
+}
+
 pub(super) fn key_of_deletion(deletion: &Deletion) -> (String, String) {
     (pk_of_image(&deletion.image), sort_key_of_deletion(&deletion.registry, deletion.tag.as_ref()))
 }
@@ -458,6 +469,17 @@ fn errand_of(sort_key: &str) -> Result<Errand, Unreadable> {
 
 pub(super) fn key_of_expectation(image: &Image, source: &Registry, tag: Option<&Tag>) -> (String, String) {
     (pk_of_image(image), format!("expect#{source}#{}", tag_text(tag)))
+}
+
+/// An expectation of a push, where there was none.
+pub(super) fn first_pushed((pk, sk): (String, String), image: &Image, since: Timestamp) -> Item {
+    with_key(pushed(image, since), pk, sk)
+}
+
+/// Whether a push is newer than all that an expectation knows, as the condition of [`pushed`] says it.
+pub(super) fn is_newer(expectation: &Item, since: Timestamp) -> bool {
+    let known = expectation.get("since").and_then(|since| since.as_s().ok());
+    known.is_none_or(|known| *known < since.to_string())
 }
 
 /// The attributes that a push changes, and no other.

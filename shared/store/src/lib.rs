@@ -5,6 +5,7 @@
 //! lost, repeated or half done is mended by doing all of it again.
 
 mod alert;
+mod batch;
 mod breaker;
 pub mod definition;
 mod deletion;
@@ -20,7 +21,7 @@ pub use expectation::ToWatch;
 pub use item::{Errand, Known, Unreadable, Work};
 pub use list::{Arrival, Part, Walked};
 pub use reconcile::{Found, Run, Task};
-pub use record::Recorded;
+pub use record::{Recorded, RecordedAll};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -36,6 +37,7 @@ use aws_sdk_dynamodb::{
     operation::{create_table::CreateTableError, put_item::PutItemError, query::builders::QueryFluentBuilder},
     types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity},
 };
+use batch::Shared;
 use definition::Index;
 use domain::{
     evidence::{Evidence, Name},
@@ -44,6 +46,7 @@ use domain::{
     lineage::Lineage,
     tag::{self, Band, Mark, TagName},
 };
+use futures::future::join_all;
 use item::Item;
 use retry::{Disposition, Failure};
 
@@ -66,6 +69,9 @@ pub struct Table {
     /// What this process knows of their settings.
     remembered: Arc<Mutex<expectation::Remembered>>,
 }
+
+/// The settings of a tag at the nearest second before one, and at the nearest second after it.
+type Neighbours = (Vec<Mark>, Vec<Mark>);
 
 /// Request units consumed so far, indexes included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -129,6 +135,9 @@ pub enum Error {
         /// The item's key.
         key: String,
     },
+    /// What several items failed of.
+    #[error(transparent)]
+    Shared(Arc<Self>),
 }
 
 impl Error {
@@ -139,6 +148,7 @@ impl Error {
             Self::Create { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => source.disposition,
             Self::Contended { .. } => Disposition::Retry,
             Self::Item { .. } => Disposition::Reject,
+            Self::Shared(error) => error.disposition(),
         }
     }
 
@@ -150,6 +160,7 @@ impl Error {
                 source.code.as_deref()
             }
             Self::Contended { .. } | Self::Item { .. } => None,
+            Self::Shared(error) => error.code(),
         }
     }
 }
@@ -193,23 +204,6 @@ impl Table {
 
     // Writing
 
-    /// Stores a fact, under an identity that makes a repetition the same fact.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn put_fact(&self, fact: &Fact) -> Result<Stored, Error> {
-        let item = item::fact(fact).map_err(|source| self.unreadable(&fact.event_id, source))?;
-        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
-    }
-
-    /// Stores a mark in the history of a tag.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn put_mark(&self, name: &TagName, mark: &Mark) -> Result<(), Error> {
-        self.put(item::mark(name, mark), None, HashMap::new(), HashMap::new()).await.map(drop)
-    }
-
     /// Stores that a repository was deleted, unless a later deletion is known.
     ///
     /// # Errors
@@ -235,15 +229,19 @@ impl Table {
             if joined == stored {
                 return Ok(joined);
             }
-            let unreadable = |source| self.unreadable(&item::sort_key_of_name(name), source);
-            let item = item::evidence(name, &joined).map_err(unreadable)?;
-            let condition = item::unchanged(&stored).map_err(unreadable)?;
-            let put = self.put(item, Some(condition.expression), condition.names, condition.values);
-            if put.await? == Stored::New {
+            if self.replace(name, &stored, &joined).await? == Stored::New {
                 return Ok(joined);
             }
         }
         Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_name(name) })
+    }
+
+    /// Replaces evidence by other evidence, if it has not changed since it was read; `Known` if it has.
+    async fn replace(&self, name: &Name, stored: &Evidence, joined: &Evidence) -> Result<Stored, Error> {
+        let unreadable = |source| self.unreadable(&item::sort_key_of_name(name), source);
+        let item = item::evidence(name, joined).map_err(unreadable)?;
+        let condition = item::unchanged(stored).map_err(unreadable)?;
+        self.put(item, Some(condition.expression), condition.names, condition.values).await
     }
 
     /// Lists a registry among those that the table knows.
@@ -317,14 +315,49 @@ impl Table {
         }
     }
 
-    /// The settings of a tag nearest to a mark in its registry: those of the nearest earlier second and those of the
-    /// nearest later one.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn neighbours(&self, name: &TagName, mark: &Mark) -> Result<(Vec<Mark>, Vec<Mark>), Error> {
-        let (before, after) = item::around(mark);
-        futures::try_join!(self.nearest(name, before, false), self.nearest(name, after, true))
+    /// The settings of a tag nearest to each of some settings of it in one registry: those of the nearest earlier
+    /// second and those of the nearest later one. Most settings are among the newest: one Query, which reads those,
+    /// finds the neighbours of all of them.
+    async fn neighbours(
+        &self,
+        name: &TagName,
+        registry: &Registry,
+        marks: &[&Mark],
+    ) -> Vec<Result<Neighbours, Shared>> {
+        let (newest, all) = match self.newest(name, registry, marks.len()).await {
+            Ok(read) => read,
+            Err(error) => {
+                let error = Arc::new(error);
+                return marks.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
+        let each = marks.iter().map(async |mark| {
+            if let Some(neighbours) = tag::neighbours(mark, &newest, all) {
+                return Ok(neighbours);
+            }
+            let (before, after) = item::around(mark);
+            let read = futures::try_join!(self.nearest(name, before, false), self.nearest(name, after, true));
+            read.map_err(Arc::new)
+        });
+        join_all(each).await
+    }
+
+    /// The newest settings of a tag in a registry, newest first, and whether these are all: enough of them for the
+    /// neighbours of so many.
+    async fn newest(&self, name: &TagName, registry: &Registry, marks: usize) -> Result<(Vec<Mark>, bool), Error> {
+        let pk = item::pk_of_tag(name);
+        let range = item::settings_of_tag(registry);
+        // The setting before them, another one before that, which ends its second, and one that came later.
+        let limit = i32::try_from(marks).unwrap_or(i32::MAX).saturating_add(3);
+        let query = self.between(&pk, &range).scan_index_forward(false).limit(limit);
+        let output = query.send().await.map_err(|error| self.unread(&pk, error))?;
+        self.read(output.consumed_capacity());
+        let (items, more) = (output.items.unwrap_or_default(), output.last_evaluated_key.is_some());
+        let read = items.len();
+        // What cannot be read ends them: who is beside it reads it again, and fails.
+        let newest: Vec<_> = items.into_iter().map_while(|item| item::read_mark(item).ok()).collect();
+        let all = !more && newest.len() == read;
+        Ok((newest, all))
     }
 
     /// The marks of the first second in a range of a tag's history, read forwards or backwards.

@@ -1,16 +1,27 @@
 //! Facts, and everything they prove.
+//!
+//! Facts about several subjects are recorded together, step by step: what a step reads or writes of all of them is in
+//! as few calls as possible. A subject that fails in one step takes no part in those after it, and hurts no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::{
     evidence::{self, Evidence, Name},
     fact::{Cause, Fact, Subject, What},
-    image::{Image, Tag},
-    tag,
+    image::{Image, Registry, Tag},
+    tag::{self, Mark, TagName},
 };
-use futures::future::try_join_all;
+use futures::{StreamExt, join, stream};
+use jiff::Timestamp;
 
-use super::{Errand, Error, Stored, Table};
+use super::{
+    Errand, Error, Stored, Table,
+    batch::{CALLS_AT_A_TIME, Key, Shared},
+    item::{self, Item},
+};
 
 /// How facts were stored.
 #[derive(Debug)]
@@ -21,71 +32,389 @@ pub struct Recorded {
     pub known: BTreeMap<Name, Evidence>,
 }
 
+/// How the facts about several subjects were stored.
+#[derive(Debug)]
+pub struct RecordedAll {
+    /// For each subject: for each of its facts, whether it was new; or why not all of them could be recorded.
+    pub subjects: Vec<Result<Vec<Stored>, Arc<Error>>>,
+    /// What is known under the names that the facts are about, and under those that they were replicated from.
+    pub known: BTreeMap<Name, Evidence>,
+}
+
+/// The places of subjects.
+type Places = BTreeSet<usize>;
+
+/// What is wanted for some subjects: each thing once.
+type Wanted<K, V> = BTreeMap<K, (V, Places)>;
+
+/// The facts about some subjects, and what went wrong with which.
+struct Batch<'a> {
+    subjects: &'a [Vec<&'a Fact>],
+    failures: Vec<Option<Shared>>,
+}
+
+impl<'a> Batch<'a> {
+    /// The facts of subjects that nothing went wrong with, each with the place of its subject.
+    fn facts(&self) -> impl Iterator<Item = (usize, &'a Fact)> {
+        let sound = self.subjects.iter().zip(&self.failures).enumerate().filter(|(_, (_, failure))| failure.is_none());
+        sound.flat_map(|(place, (facts, _))| facts.iter().map(move |fact| (place, *fact)))
+    }
+
+    /// Fails all subjects that wanted something.
+    fn fail(&mut self, places: &Places, error: &Shared) {
+        for place in places {
+            if let Some(failure) = self.failures.get_mut(*place) {
+                failure.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+
+    /// Fails all subjects that wanted something, unless it went well.
+    fn check<T>(&mut self, places: &Places, result: Result<T, Shared>) -> Option<T> {
+        result.map_err(|error| self.fail(places, &error)).ok()
+    }
+
+    fn check_all(&mut self, results: impl IntoIterator<Item = (Places, Result<(), Shared>)>) {
+        for (places, result) in results {
+            self.check(&places, result);
+        }
+    }
+
+    /// Whether nothing went wrong with at least one of some subjects.
+    fn sound(&self, places: &Places) -> bool {
+        places.iter().any(|place| self.failures.get(*place).is_some_and(Option::is_none))
+    }
+}
+
+/// Adds a place to what is wanted.
+fn want<K: Ord, V>(wanted: &mut Wanted<K, V>, key: K, value: impl FnOnce() -> V, place: usize) -> &mut V {
+    let (value, places) = wanted.entry(key).or_insert_with(|| (value(), Places::new()));
+    places.insert(place);
+    value
+}
+
 impl Table {
-    /// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves is.
+    /// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves
+    /// is.
     ///
     /// # Errors
-    /// When anything of it cannot be read or written. Part of it may be recorded then; all of it is when it is done again.
+    /// When anything of it cannot be read or written. Part of it may be recorded then; all of it is when it is done
+    /// again.
     pub async fn record(&self, facts: &[&Fact]) -> Result<Recorded, Error> {
-        let registries: BTreeSet<_> = facts.iter().map(|fact| &fact.registry).collect();
-        try_join_all(registries.into_iter().map(|registry| self.list_registry(registry))).await?;
+        let RecordedAll { subjects, known } = self.record_all(&[facts.to_vec()]).await;
+        let stored = subjects.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
+        Ok(Recorded { stored: stored.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))?, known })
+    }
 
-        let marks: BTreeSet<_> = facts.iter().flat_map(|fact| tag::marks(fact)).collect();
-        try_join_all(marks.iter().map(|(name, mark)| self.put_mark(name, mark))).await?;
-
+    /// Records the facts about several subjects, as [`Table::record`] does for one. Each subject fails alone.
+    pub async fn record_all(&self, subjects: &[Vec<&Fact>]) -> RecordedAll {
+        let mut batch = Batch { subjects, failures: subjects.iter().map(|_| None).collect() };
+        self.list_registries(&mut batch).await;
+        let facts: Vec<_> = batch.facts().collect();
+        let (marks, (expected, undecided)) = join!(self.put_marks(&mut batch), self.expected(&facts));
+        batch.check_all(undecided);
         // Only now: see the invariant of `tag::moves`.
-        let settings = marks.iter().filter(|(_, mark)| mark.set);
-        let moves = try_join_all(settings.map(|(name, mark)| async move {
-            let (before, after) = self.neighbours(name, mark).await?;
-            Ok(tag::moves(name, mark, &before, &after))
-        }))
-        .await?;
-
-        let mut proved: BTreeMap<Name, Evidence> = BTreeMap::new();
-        for (name, evidence) in facts.iter().flat_map(|fact| evidence::of(fact)).chain(moves.into_iter().flatten()) {
-            proved.entry(name).or_default().join(&evidence);
-        }
-        let joined = try_join_all(proved.iter().map(|(name, evidence)| self.join(name, evidence))).await?;
-        let known: BTreeMap<Name, Evidence> = proved.into_keys().zip(joined).collect();
-
-        try_join_all(facts.iter().filter_map(|fact| match (&fact.subject, &fact.what) {
-            (Subject::Repository(repository), What::RepositoryDeleted { .. }) => {
-                Some(self.put_repository_deletion(repository, fact))
-            }
-            _ => None,
-        }))
-        .await?;
-
+        let moves = self.moves(&mut batch, marks).await;
+        let (known, mut expected) = self.prove(&mut batch, moves, expected).await;
+        self.put_repository_deletions(&mut batch).await;
         // Only now: who is woken reads what is proved.
-        let (lost, arrived) = (errands(facts, lost), errands(facts, arrived));
-        try_join_all(lost.iter().map(|(image, errand)| self.put_errand(image, errand))).await?;
-        let late = arrived.difference(&lost);
-        try_join_all(late.map(|(image, errand)| async move {
-            if self.has_errand(image, errand).await? { self.put_errand(image, errand).await } else { Ok(()) }
-        }))
-        .await?;
-        let failed = errands(facts, failed);
-        try_join_all(failed.iter().map(|(image, errand)| self.put_errand(image, errand))).await?;
-        try_join_all(facts.iter().filter_map(|fact| {
-            let (image, tag) = pushed(fact)?;
-            Some(self.expect(image, &fact.registry, tag, fact.time))
-        }))
-        .await?;
-        let configured = facts.iter().filter(|fact| matches!(fact.what, What::ReplicationConfigured { .. }));
-        try_join_all(configured.map(|fact| self.ask_for_settings(&fact.registry))).await?;
+        let facts: Vec<_> = batch.facts().collect();
+        expected.retain(|expected| batch.sound(&expected.places));
+        let (woken, expecting, asked) = join!(self.wake(&facts), self.expect(expected), self.ask(&facts));
+        batch.check_all(woken.into_iter().chain(expecting).chain(asked));
+        let subjects = self.put_facts(batch).await;
+        RecordedAll { subjects, known }
+    }
 
-        let stored = try_join_all(facts.iter().map(|fact| self.put_fact(fact))).await?;
-        Ok(Recorded { stored, known })
+    async fn list_registries(&self, batch: &mut Batch<'_>) {
+        let mut registries: Wanted<&Registry, ()> = BTreeMap::new();
+        for (place, fact) in batch.facts() {
+            want(&mut registries, &fact.registry, || (), place);
+        }
+        let listed = stream::iter(registries)
+            .map(async |(registry, (_, places))| (places, self.list_registry(registry).await.map_err(Arc::new)));
+        batch.check_all(listed.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
+    }
+
+    /// Stores the marks of the facts, and returns those that are stored.
+    async fn put_marks(&self, batch: &mut Batch<'_>) -> Vec<(TagName, Mark, Places)> {
+        let mut marks: Wanted<(TagName, Mark), ()> = BTreeMap::new();
+        for (place, fact) in batch.facts() {
+            for mark in tag::marks(fact) {
+                want(&mut marks, mark, || (), place);
+            }
+        }
+        let items = marks.keys().map(|(name, mark)| item::mark(name, mark)).collect();
+        let put = self.put_each(items).await;
+        let stored = marks.into_iter().zip(put).filter_map(|(((name, mark), (_, places)), result)| {
+            batch.check(&places, result)?;
+            Some((name, mark, places))
+        });
+        stored.collect()
+    }
+
+    /// What settings of tags prove about the images beside them in the history of the tag.
+    async fn moves(&self, batch: &mut Batch<'_>, marks: Vec<(TagName, Mark, Places)>) -> Vec<(Name, Evidence, Places)> {
+        // One history for each tag in each registry.
+        let mut histories: BTreeMap<(TagName, Registry), Vec<(Mark, Places)>> = BTreeMap::new();
+        for (name, mark, places) in marks {
+            if mark.set && batch.sound(&places) {
+                histories.entry((name, mark.registry.clone())).or_default().push((mark, places));
+            }
+        }
+        let read = stream::iter(histories).map(async |((name, registry), marks)| {
+            let settings: Vec<_> = marks.iter().map(|(mark, _)| mark).collect();
+            let around = self.neighbours(&name, &registry, &settings).await;
+            (name, marks, around)
+        });
+        let mut moves = Vec::new();
+        for (name, marks, around) in read.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await {
+            for ((mark, places), around) in marks.into_iter().zip(around) {
+                let Some((before, after)) = batch.check(&places, around) else { continue };
+                let moved = tag::moves(&name, &mark, &before, &after).into_iter();
+                moves.extend(moved.map(|(name, evidence)| (name, evidence, places.clone())));
+            }
+        }
+        moves
+    }
+
+    /// Joins what the facts prove with what is stored. All that is read for the steps from here on is read together:
+    /// the evidence, the evidence where images were replicated from, and the copies that are expected already.
+    async fn prove(
+        &self,
+        batch: &mut Batch<'_>,
+        moves: Vec<(Name, Evidence, Places)>,
+        mut expected: Vec<Expected>,
+    ) -> (BTreeMap<Name, Evidence>, Vec<Expected>) {
+        let mut proved: Wanted<Name, Evidence> = BTreeMap::new();
+        let mut sources: BTreeSet<Name> = BTreeSet::new();
+        for (place, fact) in batch.facts() {
+            for (name, evidence) in evidence::of(fact) {
+                want(&mut proved, name, Evidence::default, place).join(&evidence);
+            }
+            sources.extend(replicated_from(fact));
+        }
+        for (name, evidence, places) in moves {
+            for place in places.into_iter().filter(|place| matches!(batch.failures.get(*place), Some(None))) {
+                want(&mut proved, name.clone(), Evidence::default, place).join(&evidence);
+            }
+        }
+        expected.retain(|expected| batch.sound(&expected.places));
+        let names = proved.keys().chain(&sources).map(item::key_of_name);
+        let mut read = self.get_each(names.chain(expected.iter().map(|expected| expected.key.clone())).collect()).await;
+        expected.retain_mut(|expected| match read.remove(&expected.key).transpose() {
+            Ok(stored) => {
+                expected.stored = stored;
+                true
+            }
+            Err(error) => {
+                batch.fail(&expected.places, &error);
+                false
+            }
+        });
+        let mut known: BTreeMap<Name, Evidence> = BTreeMap::new();
+        let (mut new, mut insertions, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, (evidence, places)) in proved {
+            let stored = match read.remove(&item::key_of_name(&name)) {
+                None => Ok(None),
+                Some(Ok(item)) => self.decode(item, item::read_evidence).map(|(_, evidence)| Some(evidence)),
+                Some(Err(error)) => {
+                    batch.fail(&places, &error);
+                    continue;
+                }
+            };
+            let Some(stored) = batch.check(&places, stored.map_err(Arc::new)) else { continue };
+            // What failed meanwhile is done again as a whole.
+            if !batch.sound(&places) {
+                continue;
+            }
+            let Some(stored) = stored else {
+                let item = item::evidence(&name, &evidence);
+                let item = item.map_err(|source| Arc::new(self.unreadable(&item::sort_key_of_name(&name), source)));
+                if let Some(item) = batch.check(&places, item) {
+                    new.push((name, evidence, places));
+                    insertions.push(item);
+                }
+                continue;
+            };
+            let mut joined = stored.clone();
+            joined.join(&evidence);
+            if joined == stored {
+                known.insert(name, joined);
+            } else {
+                changed.push((name, evidence, places, stored, joined));
+            }
+        }
+        for name in sources {
+            // Only a measurement needs these. It reads again what cannot be read, and says so.
+            match read.remove(&item::key_of_name(&name)).transpose().map(|item| item.map(item::read_evidence)) {
+                Ok(None) => _ = known.entry(name).or_default(),
+                Ok(Some(Ok((name, evidence)))) => _ = known.entry(name).or_insert(evidence),
+                Ok(Some(Err(_))) | Err(_) => {}
+            }
+        }
+        let changes = stream::iter(changed).map(async |(name, evidence, places, stored, joined)| {
+            let result = match self.replace(&name, &stored, &joined).await {
+                Ok(Stored::New) => Ok(joined),
+                Ok(Stored::Known) => self.join(&name, &evidence).await,
+                Err(error) => Err(error),
+            };
+            (name, places, result.map_err(Arc::new))
+        });
+        let (inserted, changed) =
+            join!(self.insert_each(insertions), changes.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>());
+        let inserted = stream::iter(new.into_iter().zip(inserted)).map(async |((name, evidence, places), result)| {
+            let result = match result {
+                Ok(Stored::New) => Ok(evidence),
+                Ok(Stored::Known) => self.join(&name, &evidence).await.map_err(Arc::new),
+                Err(error) => Err(error),
+            };
+            (name, places, result)
+        });
+        let inserted: Vec<_> = inserted.buffer_unordered(CALLS_AT_A_TIME).collect().await;
+        for (name, places, result) in inserted.into_iter().chain(changed) {
+            if let Some(evidence) = batch.check(&places, result) {
+                known.insert(name, evidence);
+            }
+        }
+        (known, expected)
+    }
+
+    async fn put_repository_deletions(&self, batch: &mut Batch<'_>) {
+        let facts: Vec<_> = batch.facts().collect();
+        let deleted = facts.into_iter().filter_map(|(place, fact)| match (&fact.subject, &fact.what) {
+            (Subject::Repository(repository), What::RepositoryDeleted { .. }) => Some((place, repository, fact)),
+            _ => None,
+        });
+        let put = stream::iter(deleted).map(async |(place, repository, fact)| {
+            (Places::from([place]), self.put_repository_deletion(repository, fact).await.map_err(Arc::new))
+        });
+        batch.check_all(put.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
+    }
+
+    /// Stores what somebody should look into because of some facts.
+    async fn wake(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
+        let (mut errands, late, failed) = (errands(facts, lost), errands(facts, arrived), errands(facts, failed));
+        let late: Vec<_> = late.into_iter().filter(|(errand, _)| !errands.contains_key(errand)).collect();
+        errands.extend(failed);
+        let mut results = Vec::new();
+        let key = |(image, errand): &(&Image, Errand)| (item::pk_of_image(image), errand.sort_key());
+        let mut known = self.get_each(late.iter().map(|(errand, _)| key(errand)).collect()).await;
+        for (errand, wanted) in late {
+            match known.remove(&key(&errand)) {
+                None => {}
+                Some(Ok(_)) => _ = errands.insert(errand, wanted),
+                Some(Err(error)) => results.push((wanted.1, Err(error))),
+            }
+        }
+        let items = errands.keys().map(|(image, errand)| item::errand(image, errand)).collect();
+        let put = self.put_each(items).await;
+        results.extend(errands.into_values().map(|(_, places)| places).zip(put));
+        results
+    }
+
+    /// Asks for the settings of registries that were configured.
+    async fn ask(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
+        let mut configured: Wanted<&Registry, ()> = BTreeMap::new();
+        for (place, fact) in facts.iter().filter(|(_, fact)| matches!(fact.what, What::ReplicationConfigured { .. })) {
+            want(&mut configured, &fact.registry, || (), *place);
+        }
+        let asked = stream::iter(configured)
+            .map(async |(registry, (_, places))| (places, self.ask_for_settings(registry).await.map_err(Arc::new)));
+        asked.buffer_unordered(CALLS_AT_A_TIME).collect().await
+    }
+
+    /// Stores the facts, and returns for each subject how.
+    async fn put_facts(&self, mut batch: Batch<'_>) -> Vec<Result<Vec<Stored>, Shared>> {
+        let facts: Vec<_> = batch.facts().collect();
+        // Which fact is stored under which key: the same event may be in a batch twice.
+        let mut keys: BTreeMap<Key, usize> = BTreeMap::new();
+        let (mut items, mut stored_at) = (Vec::new(), Vec::new());
+        for (place, fact) in facts {
+            let item = item::fact(fact).map_err(|source| Arc::new(self.unreadable(&fact.event_id, source)));
+            let Some(item) = batch.check(&Places::from([place]), item) else { continue };
+            let at = item::key_of(&item).map_or(items.len(), |key| *keys.entry(key).or_insert(items.len()));
+            stored_at.push((place, at));
+            if at == items.len() {
+                items.push(item);
+            }
+        }
+        let mut stored: Vec<_> = self.insert_each(items).await.into_iter().map(|result| (result, false)).collect();
+        let mut answers: Vec<Vec<Stored>> = batch.subjects.iter().map(|_| Vec::new()).collect();
+        for (place, at) in stored_at {
+            let Some((result, repeated)) = stored.get_mut(at) else { continue };
+            let how = if *repeated { Stored::Known } else { Stored::New };
+            *repeated = true;
+            let result = result.clone().map(|stored| if how == Stored::Known { how } else { stored });
+            if let (Some(stored), Some(answer)) = (batch.check(&Places::from([place]), result), answers.get_mut(place))
+            {
+                answer.push(stored);
+            }
+        }
+        answers.into_iter().zip(batch.failures).map(|(stored, failure)| failure.map_or(Ok(stored), Err)).collect()
+    }
+}
+
+/// Copies that a push should cause.
+pub(super) struct Expected {
+    pub(super) key: Key,
+    pub(super) image: Image,
+    /// The newest of the pushes.
+    pub(super) since: Timestamp,
+    /// The subjects of the pushes.
+    pub(super) places: Places,
+    /// What is expected already.
+    pub(super) stored: Option<Item>,
+}
+
+impl Table {
+    /// The copies that the facts should cause, and the subjects of which that cannot be said.
+    async fn expected(&self, facts: &[(usize, &Fact)]) -> (Vec<Expected>, Vec<(Places, Result<(), Shared>)>) {
+        let (mut wanted, mut undecided) = (BTreeMap::new(), Vec::new());
+        for (place, fact) in facts {
+            let Some((image, tag)) = pushed(fact) else { continue };
+            match self.expects(image, &fact.registry, fact.time).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    undecided.push((Places::from([*place]), Err(Arc::new(error))));
+                    continue;
+                }
+            }
+            let key = item::key_of_expectation(image, &fact.registry, tag);
+            let expected = wanted.entry(key.clone()).or_insert_with(|| Expected {
+                key,
+                image: image.clone(),
+                since: fact.time,
+                places: Places::new(),
+                stored: None,
+            });
+            expected.since = expected.since.max(fact.time);
+            expected.places.insert(*place);
+        }
+        (wanted.into_values().collect(), undecided)
     }
 }
 
 /// What somebody should look into because of some facts about images.
-fn errands<'a>(facts: &[&'a Fact], of: fn(&Fact) -> Option<Errand>) -> BTreeSet<(&'a Image, Errand)> {
-    let errand = |fact: &&'a Fact| match &fact.subject {
-        Subject::Image(image) => Some((image, of(fact)?)),
-        Subject::Repository(_) | Subject::Registry => None,
-    };
-    facts.iter().filter_map(errand).collect()
+fn errands<'a>(facts: &[(usize, &'a Fact)], of: fn(&Fact) -> Option<Errand>) -> Wanted<(&'a Image, Errand), ()> {
+    let mut errands = BTreeMap::new();
+    for (place, fact) in facts {
+        if let (Subject::Image(image), Some(errand)) = (&fact.subject, of(fact)) {
+            want(&mut errands, (image, errand), || (), *place);
+        }
+    }
+    errands
+}
+
+/// The name that a replica was copied from.
+fn replicated_from(fact: &Fact) -> Option<Name> {
+    match (&fact.subject, &fact.what) {
+        (Subject::Image(image), What::Replicated { source, tag }) => {
+            Some(Name { image: image.clone(), registry: source.clone(), tag: tag.clone() })
+        }
+        _ => None,
+    }
 }
 
 /// The registry that lost an image or a tag by a fact. What we deleted ourselves starts nothing.

@@ -1,0 +1,202 @@
+//! Calls that read and write many items at once. No item depends on another: an item that DynamoDB refuses is written
+//! again alone, so that one bad item fails itself and nothing beside it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use aws_sdk_dynamodb::types::{
+    BatchStatementErrorCodeEnum as Code, BatchStatementRequest, PutRequest, ReturnConsumedCapacity, WriteRequest,
+};
+use futures::{StreamExt, future::join_all, stream};
+
+use crate::{Error, Stored, Table, item, item::Item};
+use retry::{Disposition, Failure};
+
+/// Puts in one BatchWriteItem, and statements in one BatchExecuteStatement.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>,
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>
+const WRITES: usize = 25;
+
+/// Keys in one BatchGetItem.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const KEYS: usize = 100;
+
+/// How many calls are open at a time. A function of 128 MB gains nothing from more.
+pub(crate) const CALLS_AT_A_TIME: usize = 16;
+
+/// Partition key and sort key.
+pub(crate) type Key = (String, String);
+
+/// An error that several items share.
+pub(crate) type Shared = Arc<Error>;
+
+/// What the condition of an item says that must not be there yet.
+const ABSENT: &str = "attribute_not_exists(pk)";
+
+impl Table {
+    /// The items of these keys, read consistently; a key without an item has no entry.
+    pub(crate) async fn get_each(&self, keys: BTreeSet<Key>) -> BTreeMap<Key, Result<Item, Shared>> {
+        let chunks = stream::iter(chunks(keys, KEYS)).map(|chunk| self.get_chunk(chunk));
+        chunks.buffer_unordered(CALLS_AT_A_TIME).concat().await.into_iter().collect()
+    }
+
+    async fn get_chunk(&self, keys: Vec<Key>) -> Vec<(Key, Result<Item, Shared>)> {
+        let error = match self.get_all(keys.clone()).await {
+            Ok(items) => return items.into_iter().filter_map(keyed).collect(),
+            Err(error) => error,
+        };
+        if error.disposition() == Disposition::Retry || keys.len() == 1 {
+            let error = Arc::new(error);
+            return keys.into_iter().map(|key| (key, Err(error.clone()))).collect();
+        }
+        let alone = keys.into_iter().map(async |key| match self.get_all(vec![key.clone()]).await {
+            Ok(items) => items.into_iter().find_map(keyed),
+            Err(error) => Some((key, Err(Arc::new(error)))),
+        });
+        join_all(alone).await.into_iter().flatten().collect()
+    }
+
+    /// Puts items that may be there already. One answer for each, in the same place. No two have the same key.
+    pub(crate) async fn put_each(&self, items: Vec<Item>) -> Vec<Result<(), Shared>> {
+        let chunks = stream::iter(chunks(items, WRITES)).map(|chunk| self.put_chunk(chunk));
+        chunks.buffered(CALLS_AT_A_TIME).concat().await
+    }
+
+    async fn put_chunk(&self, items: Vec<Item>) -> Vec<Result<(), Shared>> {
+        if items.len() == 1 {
+            let alone = items.into_iter().map(async |item| drop_stored(self.put_alone(item, None).await));
+            return join_all(alone).await;
+        }
+        let requests = items.iter().map(|item| {
+            let put = PutRequest::builder().set_item(Some(item.clone())).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+        });
+        let requests: Vec<_> = match requests.collect::<Result<_, _>>() {
+            Ok(requests) => requests,
+            Err(error) => return self.all_failed(&items, error.into()),
+        };
+        let call = self.client.batch_write_item().request_items(&self.name, requests);
+        let left: BTreeSet<Key> = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
+            Ok(output) => {
+                output.consumed_capacity().iter().for_each(|consumed| self.wrote(Some(consumed)));
+                let left = output.unprocessed_items.unwrap_or_default().into_values().flatten();
+                left.filter_map(|request| item::key_of(&request.put_request?.item)).collect()
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                if failure.disposition == Disposition::Retry {
+                    return self.all_failed(&items, failure);
+                }
+                items.iter().filter_map(item::key_of).collect()
+            }
+        };
+        if left.is_empty() {
+            return items.iter().map(|_| Ok(())).collect();
+        }
+        // A put that was throttled, or refused together with others: alone, which the client repeats with pauses.
+        let alone = items.into_iter().map(async |item| match item::key_of(&item) {
+            Some(key) if left.contains(&key) => drop_stored(self.put_alone(item, None).await),
+            _ => Ok(()),
+        });
+        join_all(alone).await
+    }
+
+    /// Inserts items that should not be there yet; `Known` for an item that is. One answer for each, in the same place.
+    /// No two have the same key.
+    pub(crate) async fn insert_each(&self, items: Vec<Item>) -> Vec<Result<Stored, Shared>> {
+        let chunks = stream::iter(chunks(items, WRITES)).map(|chunk| self.insert_chunk(chunk));
+        chunks.buffered(CALLS_AT_A_TIME).concat().await
+    }
+
+    async fn insert_chunk(&self, items: Vec<Item>) -> Vec<Result<Stored, Shared>> {
+        if items.len() == 1 {
+            return join_all(items.into_iter().map(|item| self.put_alone(item, Some(ABSENT)))).await;
+        }
+        let statements: Vec<_> = match items.iter().map(|item| self.insertion(item)).collect::<Result<_, _>>() {
+            Ok(statements) => statements,
+            Err(error) => return self.all_failed(&items, error),
+        };
+        let call = self.client.batch_execute_statement().set_statements(Some(statements));
+        let answers = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
+            Ok(output) => {
+                // Nothing is said of a batch of which every statement failed: a unit each, as of a condition that
+                // fails.
+                output.consumed_capacity().iter().for_each(|consumed| self.wrote(Some(consumed)));
+                if output.consumed_capacity().is_empty() {
+                    output.responses().iter().for_each(|_| self.wrote_nothing());
+                }
+                output.responses.unwrap_or_default()
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                if failure.disposition == Disposition::Retry {
+                    return self.all_failed(&items, failure);
+                }
+                Vec::new()
+            }
+        };
+        let mut answers = answers.into_iter();
+        let each = items.into_iter().map(|item| (item, answers.next())).map(async |(item, answer)| {
+            match answer.map(|answer| answer.error.and_then(|error| error.code)) {
+                Some(None) => Ok(Stored::New),
+                Some(Some(Code::DuplicateItem | Code::ConditionalCheckFailed)) => Ok(Stored::Known),
+                // Throttled, refused, or not answered: alone, which the client repeats with pauses.
+                Some(Some(_)) | None => self.put_alone(item, Some(ABSENT)).await,
+            }
+        });
+        join_all(each).await
+    }
+
+    /// An item as a statement that inserts it.
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.insert.html>
+    fn insertion(&self, item: &Item) -> Result<BatchStatementRequest, Failure> {
+        let mut statement = format!("INSERT INTO \"{}\" VALUE {{", self.name);
+        let mut values = Vec::with_capacity(item.len());
+        // The same attributes make the same text.
+        let attributes: BTreeMap<_, _> = item.iter().collect();
+        for (name, value) in attributes {
+            statement.push_str(if values.is_empty() { "'" } else { ", '" });
+            statement.push_str(name);
+            statement.push_str("': ?");
+            values.push(value.clone());
+        }
+        statement.push('}');
+        let request = BatchStatementRequest::builder().statement(statement).set_parameters(Some(values));
+        request.build().map_err(Failure::from)
+    }
+
+    async fn put_alone(&self, item: Item, condition: Option<&str>) -> Result<Stored, Shared> {
+        let put = self.put(item, condition.map(str::to_owned), HashMap::new(), HashMap::new());
+        put.await.map_err(Arc::new)
+    }
+
+    /// One error for every item of a call.
+    fn all_failed<T>(&self, items: &[Item], source: Failure) -> Vec<Result<T, Shared>> {
+        let key = items.first().map(item::display_key).unwrap_or_default();
+        let error = Arc::new(Error::Write { table: self.name.clone(), key, source });
+        items.iter().map(|_| Err(error.clone())).collect()
+    }
+}
+
+fn drop_stored(stored: Result<Stored, Shared>) -> Result<(), Shared> {
+    stored.map(drop)
+}
+
+/// An item with its key.
+fn keyed<E>(item: Item) -> Option<(Key, Result<Item, E>)> {
+    Some((item::key_of(&item)?, Ok(item)))
+}
+
+/// Some at a time.
+fn chunks<T>(all: impl IntoIterator<Item = T>, size: usize) -> Vec<Vec<T>> {
+    let mut chunks: Vec<Vec<T>> = Vec::new();
+    for one in all {
+        match chunks.last_mut() {
+            Some(last) if last.len() < size => last.push(one),
+            _ => chunks.push(vec![one]),
+        }
+    }
+    chunks
+}

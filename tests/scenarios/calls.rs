@@ -1,0 +1,192 @@
+//! How many calls to DynamoDB an event and a batch cost, and how many of them wait for one another. Counts, not times:
+//! they are the same on every machine.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use serde_json::Value;
+use store::Table;
+use tokio::task::yield_now;
+
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA, delete, push, replicate},
+    store::{Store, deliver},
+};
+
+/// How often everything else may go on before calls that wait are let through: far more often than a step needs to
+/// begin its calls.
+const QUIET: u32 = 16;
+
+/// An HTTP client that counts calls, and lets them through in rounds: a call waits until the calls of the round before
+/// are answered, and nothing begins any more. So the rounds are the calls that depend on one another.
+#[derive(Debug, Clone)]
+struct Rounds {
+    inner: SharedHttpClient,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Calls by the operation's name.
+    calls: BTreeMap<String, usize>,
+    rounds: usize,
+    begun: usize,
+    waiting: usize,
+    unanswered: usize,
+}
+
+impl HttpClient for Rounds {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(RoundsConnector { inner, state: self.state.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct RoundsConnector {
+    inner: SharedHttpConnector,
+    state: Arc<Mutex<State>>,
+}
+
+impl HttpConnector for RoundsConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (inner, state) = (self.inner.clone(), self.state.clone());
+        HttpConnectorFuture::new(async move {
+            let operation = request.headers().get("x-amz-target").unwrap().split_once('.').unwrap().1.to_owned();
+            let round = {
+                let mut state = state.lock().unwrap();
+                *state.calls.entry(operation).or_default() += 1;
+                state.begun += 1;
+                state.waiting += 1;
+                state.rounds
+            };
+            let (mut quiet, mut begun) = (0, 0);
+            loop {
+                yield_now().await;
+                let mut state = state.lock().unwrap();
+                if state.rounds > round {
+                    break;
+                }
+                quiet = if state.unanswered > 0 || state.begun != begun { 0 } else { quiet + 1 };
+                begun = state.begun;
+                if quiet == QUIET {
+                    state.rounds += 1;
+                    state.unanswered = std::mem::take(&mut state.waiting);
+                    break;
+                }
+            }
+            let response = inner.call(request).await;
+            // All of the answer is there before the round ends: nobody waits for the network after that.
+            let whole = match response {
+                Ok(response) => Ok(whole(response).await),
+                Err(error) => Err(error),
+            };
+            state.lock().unwrap().unanswered -= 1;
+            whole
+        })
+    }
+}
+
+async fn whole(mut response: HttpResponse) -> HttpResponse {
+    let body = std::mem::replace(response.body_mut(), SdkBody::empty());
+    let whole = ByteStream::new(body).collect().await.unwrap().into_bytes();
+    *response.body_mut() = SdkBody::from(whole.to_vec());
+    response
+}
+
+/// A table on which calls are counted, and in which everything is as it is after a while.
+async fn warm() -> (Store, Table, Rounds) {
+    let store = Store::new().await;
+    let config = store.client.config();
+    let rounds = Rounds { inner: config.http_client().unwrap(), state: Arc::default() };
+    let table = store.through(config.to_builder().http_client(rounds.clone()));
+    // The registries are listed, their settings are remembered, and `latest` is on an image everywhere.
+    let before = [
+        push(IRELAND, 'c', Some("latest"), 0),
+        replicate(IRELAND, VIRGINIA, 'c', Some("latest"), 1),
+        replicate(IRELAND, TOKYO, 'c', Some("latest"), 2),
+    ];
+    assert!(deliver(&table, before.iter().map(Value::to_string)).await.is_empty());
+    (store, table, rounds)
+}
+
+/// The calls of one batch, by operation, and its rounds.
+async fn calls(table: &Table, rounds: &Rounds, batch: &[Value]) -> String {
+    *rounds.state.lock().unwrap() = State::default();
+    assert!(deliver(table, batch.iter().map(Value::to_string)).await.is_empty());
+    let state = std::mem::take(&mut *rounds.state.lock().unwrap());
+    let all: usize = state.calls.values().sum();
+    let each: Vec<_> = state.calls.iter().map(|(operation, count)| format!("{operation} {count}")).collect();
+    format!("{all} calls in {} rounds: {}", state.rounds, each.join(", "))
+}
+
+#[tokio::test]
+async fn an_event_costs_a_fixed_number_of_calls() {
+    let (_store, table, rounds) = warm().await;
+    for (event, cost) in [
+        (push(IRELAND, 'a', Some("v1"), 10), "6 calls in 6 rounds: BatchGetItem 1, PutItem 4, Query 1"),
+        // A tag that moves is taken from an image that is stored already.
+        (push(IRELAND, 'a', Some("latest"), 11), "7 calls in 6 rounds: BatchGetItem 1, PutItem 5, Query 1"),
+        (replicate(IRELAND, TOKYO, 'a', Some("v1"), 12), "6 calls in 6 rounds: BatchGetItem 2, PutItem 3, Query 1"),
+        (replicate(IRELAND, TOKYO, 'a', Some("latest"), 13), "7 calls in 6 rounds: BatchGetItem 2, PutItem 4, Query 1"),
+        (delete(IRELAND, 'a', Some("v1"), 14), "5 calls in 5 rounds: BatchGetItem 1, PutItem 4"),
+        (delete(IRELAND, 'a', None, 15), "4 calls in 4 rounds: BatchGetItem 1, PutItem 3"),
+        // A replica of what its source has lost: the loss is looked into again.
+        (replicate(IRELAND, VIRGINIA, 'a', None, 16), "5 calls in 5 rounds: BatchGetItem 2, PutItem 3"),
+    ] {
+        assert_eq!(calls(&table, &rounds, std::slice::from_ref(&event)).await, cost, "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_ten_costs_few_more() {
+    let (_store, table, rounds) = warm().await;
+    // A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries. And most
+    // of the next.
+    let release = |letter, version: &'static str, second| {
+        let to = |registry, tag, second| replicate(IRELAND, registry, letter, Some(tag), second);
+        [
+            push(IRELAND, letter, Some(version), second),
+            push(IRELAND, letter, Some("latest"), second + 1),
+            to(VIRGINIA, version, second + 30),
+            to(VIRGINIA, "latest", second + 31),
+            to(TOKYO, version, second + 40),
+            to(TOKYO, "latest", second + 41),
+        ]
+    };
+    let batch = [release('a', "v1", 100), release('b', "v2", 200)].concat();
+    let each = |event: fn(String, u32) -> Value, second: u32| {
+        (0..10).map(|n| event(format!("build-{n}"), second + n)).collect::<Vec<_>>()
+    };
+    for (batch, cost) in [
+        (
+            batch.into_iter().take(10).collect(),
+            "17 calls in 6 rounds: BatchExecuteStatement 3, BatchGetItem 2, BatchWriteItem 1, PutItem 3, Query 8",
+        ),
+        (
+            each(|tag, second| push(IRELAND, 'd', Some(&tag), second), 260),
+            "15 calls in 6 rounds: BatchExecuteStatement 3, BatchGetItem 1, BatchWriteItem 1, Query 10",
+        ),
+        (
+            each(|tag, second| replicate(IRELAND, TOKYO, 'd', Some(&tag), second), 270),
+            "15 calls in 6 rounds: BatchExecuteStatement 2, BatchGetItem 2, BatchWriteItem 1, Query 10",
+        ),
+        // What is stored is replaced one by one, and a loss is one.
+        (
+            each(|tag, second| delete(IRELAND, 'd', Some(&tag), second), 280),
+            "14 calls in 5 rounds: BatchExecuteStatement 1, BatchGetItem 1, BatchWriteItem 1, PutItem 11",
+        ),
+    ] {
+        assert_eq!(calls(&table, &rounds, &batch).await, cost, "{batch:?}");
+    }
+}
