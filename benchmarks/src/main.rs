@@ -3,6 +3,7 @@
 //! installs everything; see `benchmarks/README.md` for what the rows mean.
 
 mod cost;
+mod counts;
 mod events;
 mod function;
 mod mirror;
@@ -85,6 +86,12 @@ enum Part {
         #[arg(long)]
         python: PathBuf,
     },
+    /// Every row that is a count, held against the list that is kept of them
+    Counts {
+        /// Writes the list anew instead
+        #[arg(long)]
+        update: bool,
+    },
     /// What a deployment costs, from measured units and list prices
     Price,
     /// Simulated registries, queue, function and table in one process
@@ -109,6 +116,7 @@ async fn main() -> Result<ExitCode, Error> {
         Part::Query { images } => query::measure(*images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
         Part::Start { functions, python } => start::measure(functions, python, &mut report).await?,
+        Part::Counts { update } => counts::measure(*update, &mut report).await?,
         Part::Price => price::measure(&mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }
@@ -117,5 +125,10 @@ async fn main() -> Result<ExitCode, Error> {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&options.json, serde_json::to_string_pretty(&report)? + "\n")?;
-    Ok(if report.all_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // What is counted is held against its list, and has no other limits.
+    Ok(if report.all_met() || matches!(options.part, Part::Counts { .. }) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

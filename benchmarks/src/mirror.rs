@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use domain::image::{Image, Registry};
@@ -19,6 +19,7 @@ use tokio::process::Command;
 use crate::{
     Error,
     function::{Function, STARTS, cpu_seconds, median},
+    reconcile::BEGIN,
     report::Report,
 };
 
@@ -35,7 +36,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let lag = Lag::exactly("10s".parse()?);
     let local = Local::start(LocalSettings {
         registries: Settings { lag, ..Settings::default() },
-        now: SystemTime::now().try_into()?,
+        now: BEGIN.parse()?,
         policy: Some(PathBuf::from(POLICY)),
         mode: Mode::Enforce,
         ..LocalSettings::default()

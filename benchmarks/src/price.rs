@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     Error,
-    reconcile::{SOURCE, call, prepare, push},
+    reconcile::{BEGIN, SOURCE, call, prepare, push},
     report::Report,
 };
 
@@ -73,7 +73,7 @@ impl Units {
 
 /// Measures what pushes, deletions, idle runs and images take, and says what that costs.
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
-    let local = prepare(0).await?;
+    let local = prepare(0, BEGIN.parse()?).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
     // What is read once of each registry is read.
     push(&local, PUSHES)?;

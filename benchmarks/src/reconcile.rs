@@ -20,6 +20,9 @@ use crate::{
     report::Report,
 };
 
+/// When what is counted begins: always the same, since a time with other digits has another size.
+pub(crate) const BEGIN: &str = "2026-11-01T00:00:00Z";
+
 pub(crate) const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
 const REPLICAS: [(&str, &str); 2] = [("111122223333", "us-east-1"), ("444455556666", "ap-northeast-1")];
 const REGISTRIES: u32 = 3;
@@ -34,7 +37,7 @@ const PER_PAGE: u32 = 1_000;
 pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -> Result<(), Error> {
     let few = memory(function, images / 10).await?;
     let repositories = repositories(images);
-    let local = prepare(repositories).await?;
+    let local = prepare(repositories, ten_days_ago()?).await?;
     let all = f64::from(repositories * IN_A_REPOSITORY * REGISTRIES);
     let what = |text: &str| format!("{all} images in 3 registries: {text}");
     let pages = REGISTRIES * (repositories.div_ceil(PER_PAGE) + repositories * IN_A_REPOSITORY.div_ceil(PER_PAGE));
@@ -102,7 +105,7 @@ async fn run(local: &Local) -> Result<Taken, Error> {
 
 /// The peak memory of the function itself when it lists images that it knows.
 async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
-    let local = prepare(repositories(images)).await?;
+    let local = prepare(repositories(images), ten_days_ago()?).await?;
     run(&local).await?;
     // The function's clock is the wall's, ten days later: so the registries are due.
     let environment = [
@@ -122,10 +125,14 @@ async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
     Ok(peak)
 }
 
+/// When a function whose clock is the wall's has something to list.
+fn ten_days_ago() -> Result<Timestamp, Error> {
+    Ok(Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?)
+}
+
 /// Three registries with so many repositories, of whose images no event told.
-pub(crate) async fn prepare(repositories: u32) -> Result<Local, Error> {
+pub(crate) async fn prepare(repositories: u32, now: Timestamp) -> Result<Local, Error> {
     let lag = Lag::exactly("10s".parse()?);
-    let now = Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?;
     let registries = Settings { lag, ..Settings::default() };
     let mut local = Local::start(LocalSettings { registries, now, ..LocalSettings::default() }).await?;
     let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
@@ -160,9 +167,9 @@ pub(crate) async fn prepare(repositories: u32) -> Result<Local, Error> {
 }
 
 /// What `watch` asks of ECR when the events of all copies arrive.
-async fn watch(report: &mut Report) -> Result<(), Error> {
+pub(crate) async fn watch(report: &mut Report) -> Result<(), Error> {
     const PUSHES: u32 = 300;
-    let local = prepare(0).await?;
+    let local = prepare(0, BEGIN.parse()?).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
     // The first push makes the replicas known; then all settings are read, for an hour.
     push(&local, PUSHES)?;

@@ -3,6 +3,9 @@
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+/// The units that do not depend on the machine.
+const COUNTS: [&str; 6] = ["bytes", "calls", "read units", "units", "USD", "write units"];
+
 /// All rows, in the order in which they were measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
@@ -34,6 +37,12 @@ impl Report {
     pub(crate) fn alone(&mut self, what: impl Into<String>, unit: &'static str, ours: f64, at_most: Option<f64>) {
         let met = at_most.is_none_or(|limit| ours <= limit);
         self.rows.push(Row { what: what.into(), unit, ours, baseline: None, at_most, met });
+    }
+
+    /// The rows that are the same on every machine, a line each.
+    pub(crate) fn counts(&self) -> String {
+        let counts = self.rows.iter().filter(|row| COUNTS.contains(&row.unit));
+        counts.map(|row| format!("{}\t{}\t{:.4}\n", row.what, row.unit, row.ours)).collect()
     }
 
     pub(crate) fn all_met(&self) -> bool {

@@ -138,7 +138,7 @@ def test_a_permission_is_of_its_repositories_and_its_accounts(sites, ireland):
 
 
 @pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
-def test_a_registrys_policy_can_let_others_list_its_repositories(sites, ireland):
+def test_the_policy_of_a_registry_can_let_others_list_its_repositories(sites, ireland):
     other = sites.registry("eu-west-1", account=1)
     ireland.allow(other.account, "ecr:DescribeRepositories")
     told = other.ecr.describe_repositories(registryId=ireland.account)["repositories"]

@@ -140,7 +140,7 @@ def test_a_function_may_what_it_needs_and_is_refused_the_rest(cloud, hub, calls,
     ("ecr-lineage-delete", FAR[0], "Operate", EXTERNAL_ID, False),
     ("ecr-lineage-delete", SOURCE[0], "Mirror", EXTERNAL_ID, False),
 ])
-def test_a_registrys_role_trusts_the_functions_that_need_it_and_nobody_else(cloud, hub, registries, role, account, who, external_id, may):
+def test_the_role_of_a_registry_trusts_the_functions_that_need_it_and_nobody_else(cloud, hub, registries, role, account, who, external_id, may):
     # The function's role may ask for any role; whether it gets it, the other account says.
     iam, name = cloud.client("iam"), hub.ids[f"{who}Role"]
     credentials = as_role(cloud, hub, who)

@@ -503,7 +503,7 @@ fn of_registries(done: &Done) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 #[test]
-fn a_registrys_roles_may_what_the_functions_do_there_and_nothing_else() {
+fn the_roles_of_a_registry_may_what_the_functions_do_there_and_nothing_else() {
     let registry = template("registry.yaml");
     let done: Vec<_> = done().into_iter().map(|(function, done)| (function, of_registries(&done))).collect();
     let all = |part: Part| -> BTreeSet<String> { done.iter().flat_map(|(_, calls)| part(calls).clone()).collect() };

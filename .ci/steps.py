@@ -1,0 +1,97 @@
+"""Runs the steps of CI, two at a time where that is faster, and says at the end what each of them took.
+
+A step is a recipe of the justfile. One lane compiles, since cargo lets only one at a time; the other does what Python, Chromium and the
+network do beside it. What a step prints is shown when it ends, so that the lanes do not mix. The first failure ends everything.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+LOGS = Path("target/ci")
+
+COMPILING = [
+    "format",
+    "test",
+    "lints",
+    "histories",
+    "second-dynamodb",
+    "functions",
+    "runtime-contract",
+    "deployment",
+    "counts",
+    "mutants-sample",
+    "docs",
+]
+# What needs the command line waits for the tests, which build it.
+BESIDE = ["words", "spelling", "workflows", "dependencies", "templates", ("test", ["conformance", "api", "browser"])]
+
+started = time.monotonic()
+took: dict[str, tuple[float, float]] = {}
+ended = {"test": threading.Event()}
+failed = threading.Event()
+running: set[subprocess.Popen] = set()
+lock = threading.Lock()
+
+
+def run(recipe: str) -> None:
+    if failed.is_set():
+        return
+    begin = time.monotonic()
+    log = LOGS / f"{recipe}.log"
+    with log.open("wb") as output:
+        # In a session of its own, so that all that it started ends with it.
+        step = subprocess.Popen(["just", recipe], stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        with lock:
+            running.add(step)
+        code = step.wait()
+    with lock:
+        running.discard(step)
+        # Whoever was stopped because another failed has nothing to say.
+        if failed.is_set() and code < 0:
+            return
+        took[recipe] = (begin - started, time.monotonic() - begin)
+        print(f"\n== {recipe} ({took[recipe][1]:.0f} s){'' if code == 0 else ': FAILED'}", flush=True)
+        sys.stdout.buffer.write(log.read_bytes())
+        sys.stdout.flush()
+        if code != 0:
+            failed.set()
+            for other in running:
+                os.killpg(other.pid, signal.SIGTERM)
+    if recipe in ended:
+        ended[recipe].set()
+
+
+def lane(steps: list) -> None:
+    for step in steps:
+        if isinstance(step, tuple):
+            awaited, more = step
+            while not ended[awaited].wait(1):
+                if failed.is_set():
+                    return
+            lane(more)
+        else:
+            run(step)
+
+
+def main() -> int:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    lanes = [threading.Thread(target=lane, args=(steps,)) for steps in (COMPILING, BESIDE)]
+    for each in lanes:
+        each.start()
+    for each in lanes:
+        each.join()
+    print(f"\n{'step':<20}{'from':>8}{'took':>8}")
+    for recipe, (begin, seconds) in sorted(took.items(), key=lambda item: item[1]):
+        print(f"{recipe:<20}{begin:>6.0f} s{seconds:>6.0f} s")
+    total = time.monotonic() - started
+    print(f"{'sum of steps':<20}{'':>8}{sum(seconds for _, seconds in took.values()):>6.0f} s")
+    print(f"{'from begin to end':<20}{'':>8}{total:>6.0f} s", flush=True)
+    return 1 if failed.is_set() else 0
+
+
+sys.exit(main())

@@ -1,0 +1,41 @@
+//! The rows that are counts: calls, request units, bytes, and what those cost. They are the same on every machine and in every
+//! build, so CI holds each against the list that is kept; a change that costs more or less changes the list, and says so.
+
+use std::collections::BTreeSet;
+
+use crate::{Error, cost, mirror, price, reconcile, report::Report};
+
+/// The list: what is counted, its unit and the count, separated by tabs.
+const KEPT: &str = "benchmarks/counts.tsv";
+
+/// Images in the larger tables: enough for several pages, few enough for a build that is not optimised.
+const IMAGES: u32 = 1_000;
+
+/// Images that expire at their source.
+const EXPIRED: u32 = 100;
+
+/// Counts everything, and compares it with the list or writes that anew.
+pub(crate) async fn measure(update: bool, report: &mut Report) -> Result<(), Error> {
+    cost::measure(IMAGES, report).await?;
+    price::measure(report).await?;
+    mirror::measure(EXPIRED, report).await?;
+    reconcile::watch(report).await?;
+    let counted = report.counts();
+    if update {
+        std::fs::write(KEPT, counted)?;
+        return Ok(());
+    }
+    let kept = std::fs::read_to_string(KEPT)?;
+    let (kept, counted): (BTreeSet<_>, BTreeSet<_>) = (kept.lines().collect(), counted.lines().collect());
+    for line in kept.difference(&counted) {
+        eprintln!("- {line}");
+    }
+    for line in counted.difference(&kept) {
+        eprintln!("+ {line}");
+    }
+    if kept == counted {
+        return Ok(());
+    }
+    Err(format!("other counts than in {KEPT}: if that is meant, `benchmarks/run counts --update` writes them anew")
+        .into())
+}

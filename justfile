@@ -1,0 +1,139 @@
+# What people and CI run. `just --list` shows it; `.ci/tools` installs what a recipe calls, beside Rust and Python.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+tools := justfile_directory() / "target/tools"
+export PATH := tools / "bin:" + env("PATH")
+
+# The same random histories for everybody: what fails here fails again. Another number gives others.
+export PROPTEST_RNG_SEED := env("PROPTEST_RNG_SEED", "1")
+export INSTA_UPDATE := env("INSTA_UPDATE", "no")
+export SAM_CLI_TELEMETRY := "0"
+
+hub := justfile_directory() / "target/hub"
+program := justfile_directory() / "target/debug/ecr-lineage"
+architecture := if arch() == "aarch64" { "arm64" } else { "x86_64" }
+
+[private]
+default:
+    @just --list --unsorted
+
+# Format, lints and the fast tests: what to run before every commit
+check: format lints
+    .ci/tools cargo-nextest
+    cargo nextest run --workspace --profile fast
+
+# The format of every source
+format:
+    cargo fmt --all --check
+
+# Clippy, without a warning
+lints:
+    cargo clippy --workspace --all-targets --features tests/runtime-contract -- --deny warnings
+
+# Every test, and no snapshot that none refers to
+test:
+    .ci/tools cargo-nextest
+    mkdir -p target/snapshots && rm -f target/snapshots/used
+    INSTA_SNAPSHOT_REFERENCES_FILE=$PWD/target/snapshots/used cargo nextest run --workspace --profile ci
+    git ls-files '*.snap' | sort >target/snapshots/there
+    sed "s#^$PWD/##" target/snapshots/used | sort -u >target/snapshots/used-once
+    if [ -n "$(comm -23 target/snapshots/there target/snapshots/used-once | tee /dev/stderr)" ]; then exit 1; fi
+
+# Thousands of random histories, every call failing in every way: some fifteen minutes
+histories: (history "orders" "1000") (history "route" "300") (history "mirror" "1000") (history "watch" "1000") (history "reconcile" "500")
+
+# As many random histories of one part as are said
+history part cases:
+    .ci/tools cargo-nextest
+    PROPTEST_CASES={{ cases }} cargo --config .cargo/histories.toml nextest run --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
+
+# The simulator and moto, asked by boto3 and the AWS CLI
+conformance: build
+    tests/conformance/run
+
+# The API against its own document
+api: build
+    .ci/tools schemathesis
+    ECR_LINEAGE={{ program }} SCHEMATHESIS={{ tools }}/bin/schemathesis EXAMPLES=100 tests/api/run
+
+# The page in Debian's Chromium
+browser: build
+    ECR_LINEAGE={{ program }} tests/browser/run
+
+[private]
+build:
+    cargo build --quiet --workspace --bin ecr-lineage
+
+# The documentation of the code
+docs:
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+
+# Words that the product does not use: their number may only shrink
+words:
+    tests/words/run
+
+# The spelling of everything, by typos
+spelling:
+    .ci/tools typos
+    typos
+
+# Bans, licences and sources of what others wrote
+dependencies:
+    .ci/tools cargo-deny
+    cargo-deny --log-level error check bans licenses sources
+
+# The CloudFormation templates
+templates:
+    .ci/tools cfn-lint sam checkov
+    cfn-lint infra/*.yaml
+    for template in infra/*.yaml; do AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template "$template"; done
+    checkov --config-file infra/.checkov.yaml --file infra/*.yaml
+
+# The workflow of GitHub, by actionlint
+workflows:
+    tests/workflows/run
+
+# Every scenario again, through another DynamoDB
+second-dynamodb:
+    .ci/tools cargo-nextest ministack
+    tests/second_dynamodb/run
+
+# The functions as they are deployed, for this machine's architecture
+functions:
+    .ci/tools sam cargo-lambda
+    PATH={{ tools }}/environments/cargo-lambda/bin:$PATH CARGO_LAMBDA_COMPILER=cargo AWS_DEFAULT_REGION=us-east-1 sam build \
+      --beta-features --template infra/hub.yaml --build-dir {{ hub }} --parameter-overrides Architecture={{ architecture }}
+
+# Every function under AWS's runtime interface emulator; needs `just functions`
+runtime-contract:
+    .ci/tools cargo-nextest sam
+    install -m 755 {{ tools }}/environments/aws-sam-cli/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{{ architecture }} target/rie
+    LAMBDA_RIE=$PWD/target/rie RECORD_FUNCTION={{ hub }}/Record/bootstrap WATCH_FUNCTION={{ hub }}/Watch/bootstrap \
+      MIRROR_FUNCTION={{ hub }}/Mirror/bootstrap RECONCILE_FUNCTION={{ hub }}/Reconcile/bootstrap \
+      ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query-Shared/bootstrap \
+      cargo nextest run --workspace --profile ci --features tests/runtime-contract --test runtime_contract
+
+# The templates, deployed on this machine and used; needs `just functions`
+deployment: build
+    HUB_BUILD={{ hub }} ECR_LINEAGE={{ program }} tests/deployment/run
+
+# Calls, request units and bytes, held against the list that is kept of them
+counts *options:
+    benchmarks/run counts {{ options }}
+
+# Everything that is measured, beside its baselines: release builds, an hour
+bench *parts:
+    benchmarks/run {{ parts }}
+
+# Breaks each check that keeps a replica, and expects a test to notice: an hour
+mutants *names:
+    tests/mutations/run {{ names }}
+
+# Two of the mutations, chosen by the commit; and that every one still finds its line
+mutants-sample:
+    tests/mutations/run --sample 2
+
+# Everything that must hold before a change lands
+ci:
+    .ci/run
