@@ -41,7 +41,7 @@ test:
     if [ -n "$(comm -23 target/snapshots/there target/snapshots/used-once | tee /dev/stderr)" ]; then exit 1; fi
 
 # Thousands of random histories, every call failing in every way: some fifteen minutes
-histories: (history "orders" "1000") (history "route" "300") (history "mirror" "1000") (history "watch" "1000") (history "reconcile" "500")
+histories: (history "ordering" "1000") (history "end_to_end" "300") (history "mirror" "1000") (history "watch" "1000") (history "reconcile" "500")
 
 # As many random histories of one part as are said
 history part cases:

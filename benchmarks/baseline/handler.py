@@ -25,7 +25,7 @@ DIGEST = re.compile(r"[a-z0-9+._-]+:[A-Za-z0-9=_-]+")
 TAG = re.compile(r"[A-Za-z0-9._-]{1,300}")
 LISTED = set()
 REMEMBERED = {}
-AT_ONCE = "1970-01-01T00:00:00Z"
+DUE_IMMEDIATELY = "1970-01-01T00:00:00Z"
 
 
 def matching(pattern, text):
@@ -97,7 +97,7 @@ def due(queue, time):
 
 def list_registry(registry):
     if registry not in LISTED:
-        put(key("registries", registry) | due("watch#0", AT_ONCE), "attribute_not_exists(pk)")
+        put(key("registries", registry) | due("watch#0", DUE_IMMEDIATELY), "attribute_not_exists(pk)")
         LISTED.add(registry)
 
 
@@ -175,7 +175,7 @@ def join_stored(name, evidence):
 
 def put_loss(repository, digest, source):
     name = f"{repository}@{digest}"
-    put(key(f"image#{name}", f"loss#{source}") | due(f"mirror#{shard(digest)}", AT_ONCE))
+    put(key(f"image#{name}", f"loss#{source}") | due(f"mirror#{shard(digest)}", DUE_IMMEDIATELY))
 
 
 def shard(digest):

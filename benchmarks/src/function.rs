@@ -18,7 +18,7 @@ use axum::{
 };
 use sandbox::embedded::Embedded;
 use serde_json::{Value, json};
-use store::{Errand, Table};
+use store::{Table, WorkItem};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -238,13 +238,13 @@ async fn lose(embedded: &Embedded, one: &mut Function, other: &mut Function) -> 
     let lost: Vec<_> = (0..WARM_UP).flat_map(events::lose).collect();
     take_turns(one, other, &lost).await?;
     // `mirror` looks into every other loss: where it did, the table shows whether a late copy wakes it, elsewhere the loss.
-    let (loss, until) = (Errand::Loss(events::SOURCE.parse()?), "2026-11-01T00:00:00Z".parse()?);
+    let (loss, until) = (WorkItem::SourceLost(events::SOURCE.parse()?), "2026-11-01T00:00:00Z".parse()?);
     for table in TABLES {
         let table = Table::new(embedded.client().await, table);
         for number in (0..WARM_UP).step_by(2) {
             let image = format!("team/app@{}", events::digest(number)).parse()?;
-            table.take_errand(&image, &loss, until).await?;
-            table.settle_errand(&image, &loss, until).await?;
+            table.claim(&image, &loss, until).await?;
+            table.complete(&image, &loss, until).await?;
         }
     }
     let late: Vec<_> = (0..WARM_UP).map(events::late).collect();

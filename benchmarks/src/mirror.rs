@@ -11,7 +11,7 @@ use mirror::Mode;
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
-    Caller,
+    ApiCaller,
     settings::{Lag, Settings},
 };
 use tokio::process::Command;
@@ -115,7 +115,7 @@ fn call(local: &Local, (account, region): (&str, &str), operation: &str, mut bod
         body.insert("repositoryName".into(), json!("team/app"));
     }
     let arn = format!("arn:aws:iam::{account}:role/pipeline");
-    let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+    let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
     match local.simulator.call(&caller, operation, body.to_string().as_bytes()) {
         Some(Ok(answer)) => Ok(answer),
         refused => Err(format!("{operation}: {refused:?}").into()),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
-    Caller,
+    ApiCaller,
     settings::{Lag, Settings},
 };
 use tokio::process::Command;
@@ -89,12 +89,12 @@ async fn run(local: &Local) -> Result<Taken, Error> {
     let (calls, units) = (local.reconcile.registries.calls(), local.reconcile.table.units());
     let (cpu, started) = (cpu_seconds("self")?, Instant::now());
     let summary = local.reconcile_now().await?;
-    if (summary.registries, summary.failures, summary.found.vanished, summary.found.changed) != (3, 0, 0, 0) {
+    if (summary.registries, summary.failures, summary.found.removed, summary.found.updated) != (3, 0, 0, 0) {
         return Err(format!("not everything was as it should be: {summary:?}").into());
     }
     let after = local.reconcile.table.units();
     Ok(Taken {
-        unknown: summary.found.unknown as f64,
+        unknown: summary.found.added as f64,
         calls: (local.reconcile.registries.calls() - calls) as f64,
         read: after.0 - units.0,
         written: after.1 - units.1,
@@ -186,7 +186,7 @@ pub(crate) async fn watch(report: &mut Report) -> Result<(), Error> {
     local.simulator.step(Duration::from_secs(31 * 60));
     let summary = local.watch_now().await?;
     let after = local.watch.table.units();
-    if (summary.images, summary.troubles, summary.failures) != (PUSHES as usize, 0, 0) {
+    if (summary.images, summary.problems, summary.failures) != (PUSHES as usize, 0, 0) {
         return Err(format!("not every push was looked at: {summary:?}").into());
     }
     #[expect(clippy::cast_precision_loss, reason = "a few")]
@@ -212,7 +212,7 @@ pub(crate) fn call(
     body: Value,
 ) -> Result<Value, Error> {
     let arn = format!("arn:aws:iam::{account}:role/pipeline");
-    let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+    let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
     match local.simulator.call(&caller, operation, body.to_string().as_bytes()) {
         Some(Ok(answer)) => Ok(answer),
         refused => Err(format!("{operation}: {refused:?}").into()),

@@ -6,13 +6,13 @@ use std::{
 };
 
 use aws::{
-    deployment::{self, Rule, Stack},
+    deployment::{self, EventRule, Stack},
     queue::DeadLetters,
     registry::Registries,
 };
 use aws_config::SdkConfig;
 use domain::{
-    deletion::{CheckName, Status},
+    deletion::{CheckName, DeletionStatus},
     image::Registry,
     replication,
 };
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use store::Table;
 
 use crate::{
-    failure::Failure,
+    failure::CliError,
     options::{DoctorOptions, TargetOptions},
     print::time,
     target::configuration,
@@ -78,10 +78,10 @@ impl Diagnosis {
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// How long ago what is started every few minutes may have succeeded last.
-const STANDS: SignedDuration = SignedDuration::from_mins(15);
+const NOT_RUNNING_AFTER: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long ago the hub may have read a registry, which it does hourly.
-const UNREAD: SignedDuration = SignedDuration::from_hours(2);
+const SETTINGS_STALE_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
 /// In how many repositories of a registry a lifecycle policy is looked for.
 const REPOSITORIES: usize = 100;
@@ -101,15 +101,15 @@ const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert",
 ///
 /// # Errors
 /// When there is no such stack, or nobody says. What else cannot be looked at is a finding.
-pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<Diagnosis, Failure> {
+pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<Diagnosis, CliError> {
     let (sdk, roles) = configuration(target).await;
     let found = deployment::stack(&sdk, &options.stack).await;
     let stack = found
-        .map_err(|source| Failure::Stack { stack: options.stack.clone(), source })?
-        .ok_or_else(|| Failure::NoStack { stack: options.stack.clone() })?;
+        .map_err(|source| CliError::Stack { stack: options.stack.clone(), source })?
+        .ok_or_else(|| CliError::NoStack { stack: options.stack.clone() })?;
     let output = |output| {
         let text = stack.outputs.get(output).map(String::as_str);
-        text.ok_or_else(|| Failure::NoHub { stack: options.stack.clone(), output })
+        text.ok_or_else(|| CliError::NoHub { stack: options.stack.clone(), output })
     };
     let hub = Hub {
         name: &options.stack,
@@ -148,7 +148,7 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
     let (hub, read) = (&hub, &registries);
     let looked = stream::iter(all).map(|registry| {
         let settings = settings.get(&registry).cloned().flatten();
-        async move { hub.look_into(&registry, settings.as_ref(), read).await }
+        async move { hub.diagnose(&registry, settings.as_ref(), read).await }
     });
     // In their order, however long each takes.
     let looked: Vec<_> = looked.buffered(AT_A_TIME).collect().await;
@@ -226,10 +226,10 @@ impl Hub<'_> {
                 Err(failure) => findings.unknown(what, &failure, MAY_NOT),
             }
         }
-        self.look_at_functions(findings).await;
+        self.check_functions(findings).await;
     }
 
-    async fn look_at_functions(&self, findings: &mut Findings) {
+    async fn check_functions(&self, findings: &mut Findings) {
         let runs = match deployment::runs(self.sdk, &self.functions, self.now).await {
             Ok(runs) => runs,
             Err(failure) => return findings.unknown("how functions run", &failure, MAY_NOT),
@@ -239,7 +239,7 @@ impl Hub<'_> {
             let scheduled = matches!(name, "watch" | "mirror" | "reconcile");
             let fix = format!("see the log of {function}; {RUNBOOK}");
             match runs.succeeded_at {
-                Some(at) if scheduled && self.now.duration_since(at) > STANDS => {
+                Some(at) if scheduled && self.now.duration_since(at) > NOT_RUNNING_AFTER => {
                     findings.wrong(format!("{name} succeeded last at {} UTC", time(at)), fix);
                 }
                 Some(at) => findings.good(format!(
@@ -284,14 +284,14 @@ impl Hub<'_> {
     }
 
     /// Looks into one registry.
-    async fn look_into(
+    async fn diagnose(
         &self,
         registry: &Registry,
-        settings: Option<&replication::Settings>,
+        settings: Option<&replication::ReplicationSettings>,
         registries: &Registries,
     ) -> Vec<Finding> {
         let mut findings = Findings(registry.to_string(), Vec::new());
-        self.look_at_what_it_knows(registry, settings, &mut findings).await;
+        self.check_what_it_knows(registry, settings, &mut findings).await;
         let sdk = registries.config(registry).await;
         // Otherwise another account's rules would be taken for this one's.
         match deployment::account(&sdk).await {
@@ -307,7 +307,7 @@ impl Hub<'_> {
             }
         }
         match deployment::rules_to(&sdk, self.bus).await {
-            Ok(rules) => self.look_at_rules(registry, &sdk, &rules, &mut findings).await,
+            Ok(rules) => self.check_rules(registry, &sdk, &rules, &mut findings).await,
             Err(failure) => {
                 findings.unknown("the rules that send its events", &failure, OTHERWISE);
                 return findings.1;
@@ -322,29 +322,29 @@ impl Hub<'_> {
             Err(failure) => findings.unknown("the trails of CloudTrail", &failure, OTHERWISE),
         }
         match registries.rules(registry).await {
-            Ok(rules) => self.look_at_copies(&rules, registries, &mut findings).await,
+            Ok(rules) => self.check_copies(&rules, registries, &mut findings).await,
             Err(failure) => findings.unknown("what it replicates", &failure, OTHERWISE),
         }
         findings.1
     }
 
     /// What the hub itself could and could not do here.
-    async fn look_at_what_it_knows(
+    async fn check_what_it_knows(
         &self,
         registry: &Registry,
-        settings: Option<&replication::Settings>,
+        settings: Option<&replication::ReplicationSettings>,
         findings: &mut Findings,
     ) {
         let roles = "deploy infra/registry.yaml in this account with Roles=make, and the ExternalId of the hub";
         match settings.map(|settings| settings.read_at) {
             None => findings.wrong("the hub never could read what it replicates", roles),
-            Some(at) if self.now.duration_since(at) > UNREAD => {
+            Some(at) if self.now.duration_since(at) > SETTINGS_STALE_AFTER => {
                 findings.wrong(format!("the hub could read it last at {} UTC", time(at)), roles);
             }
             Some(at) => findings.good(format!("the hub read it at {} UTC", time(at))),
         }
         let mut refused = 0;
-        for status in [Status::Pending, Status::Executing] {
+        for status in [DeletionStatus::Pending, DeletionStatus::Executing] {
             let since = Timestamp::UNIX_EPOCH;
             match self.table.deletions(status, registry, since, None, DELETIONS).await {
                 Ok((deletions, _)) => {
@@ -366,7 +366,7 @@ impl Hub<'_> {
         }
     }
 
-    async fn look_at_rules(&self, registry: &Registry, sdk: &SdkConfig, rules: &[Rule], findings: &mut Findings) {
+    async fn check_rules(&self, registry: &Registry, sdk: &SdkConfig, rules: &[EventRule], findings: &mut Findings) {
         let deploy = format!(
             "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry \
              --template-file infra/registry.yaml --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubBusArn={}",
@@ -399,7 +399,12 @@ impl Hub<'_> {
     }
 
     /// What becomes of its copies without anybody's doing.
-    async fn look_at_copies(&self, rules: &replication::Rules, registries: &Registries, findings: &mut Findings) {
+    async fn check_copies(
+        &self,
+        rules: &replication::ReplicationRules,
+        registries: &Registries,
+        findings: &mut Findings,
+    ) {
         for (index, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.deletes_natively) {
             let to: Vec<_> = rule.destinations.iter().map(ToString::to_string).collect();
             findings.notice(

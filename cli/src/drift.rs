@@ -7,21 +7,21 @@ use std::{
 
 use aws::registry::{Backfill, Copied, Registries};
 use domain::{
-    drift::news_of_copy,
+    drift::delta_from_copy,
     fact::{Fact, Subject},
     image::{Image, Registry, RepositoryName},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use store::{Run, Stored, Table};
+use store::{ReconcileRun, Stored, Table};
 
 use answers::{
     answer::{self, Orphan},
     drift::{self as report, DriftReport},
-    walk::Stretch,
+    paging::PageRequest,
 };
 
-use crate::{failure::Failure, print::progress, target::Target};
+use crate::{failure::CliError, print::progress, target::Target};
 
 /// Replicas that are not as their source, and those that are left over.
 #[derive(Debug, Serialize)]
@@ -37,8 +37,8 @@ pub struct Drifted {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<Drifted, Failure> {
-    let all = Stretch::all_of(None, repository);
+pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<Drifted, CliError> {
+    let all = PageRequest::all_of(None, repository);
     let report = report::drift(table, &all, now).await?;
     Ok(Drifted { report, orphans: answer::orphans(table, &all).await?.orphans })
 }
@@ -47,29 +47,29 @@ pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Time
 #[derive(Debug, Serialize)]
 pub struct Reconciled {
     /// Each run, by registry.
-    pub registries: BTreeMap<Registry, Run>,
+    pub registries: BTreeMap<Registry, ReconcileRun>,
 }
 
 /// Answers `reconcile`: lists registries now, with so many calls a second to each.
 ///
 /// # Errors
 /// When a registry cannot be listed to its end, or somebody else lists registries just now. What was done stays done.
-pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32) -> Result<Reconciled, Failure> {
+pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32) -> Result<Reconciled, CliError> {
     let reconcile = target.reconcile(per_second);
     let bar = progress(0, "{wide_bar} {pos}/{len} repositories  {elapsed}  {msg}");
-    let tell = |progress: reconcile::Progress| {
+    let on_progress = |progress: reconcile::Progress| {
         let (done, all) = progress.repositories;
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         bar.set_message(format!("{}  {} images", progress.registry, progress.found.images));
     };
-    let done = reconcile.all_of(registries, Timestamp::now, tell).await;
+    let done = reconcile.all_of(registries, Timestamp::now, on_progress).await;
     bar.finish_and_clear();
     match done {
         Ok(Some(registries)) => Ok(Reconciled { registries }),
-        Ok(None) => Err(Failure::Busy),
+        Ok(None) => Err(CliError::Busy),
         Err(reconcile::Error::Table(error)) => Err(error.into()),
-        Err(error @ reconcile::Error::Registry { .. }) => Err(Failure::Listing(error)),
+        Err(error @ reconcile::Error::Registry { .. }) => Err(CliError::Listing(error)),
     }
 }
 
@@ -112,9 +112,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When ECR refuses or does not say how it stands: it runs on all the same.
-pub async fn backfill(target: &Target, source: &Registry, destination: &Registry) -> Result<Backfilled, Failure> {
+pub async fn backfill(target: &Target, source: &Registry, destination: &Registry) -> Result<Backfilled, CliError> {
     let registries = target.registries();
-    let refused = |what| move |error| Failure::Registry { what, registry: source.clone(), source: error };
+    let refused = |what| move |error| CliError::Registry { what, registry: source.clone(), source: error };
     let running = registries.running_backfill(source, destination).await;
     let id = match running.map_err(refused("list backfills"))? {
         Some(id) => id,
@@ -156,7 +156,7 @@ async fn record(
     source: &Registry,
     destination: &Registry,
     copies: &[Copied],
-) -> Result<u64, Failure> {
+) -> Result<u64, CliError> {
     let mut by_repository: BTreeMap<&RepositoryName, BTreeSet<&Image>> = BTreeMap::new();
     for copy in copies {
         by_repository.entry(&copy.image.repository).or_default().insert(&copy.image);
@@ -165,13 +165,13 @@ async fn record(
     for (repository, images) in by_repository {
         let began = Timestamp::now();
         let unreadable =
-            |error| Failure::Registry { what: "list images", registry: destination.clone(), source: error };
+            |error| CliError::Registry { what: "list images", registry: destination.clone(), source: error };
         let there = registries.contents(destination, repository).await.map_err(unreadable)?.unwrap_or_default();
         for image in images {
             let Some(seen) = there.get(&image.digest) else { continue };
             let lineage = table.placements(image).await?;
-            let news = news_of_copy(lineage.placements.get(destination), seen, source, began);
-            let Some((time, what)) = news else { continue };
+            let delta = delta_from_copy(lineage.placements.get(destination), seen, source, began);
+            let Some((time, what)) = delta else { continue };
             let event_id = format!("backfill-{}-{}", source.account(), source.region());
             let subject = Subject::Image(image.clone());
             let fact = Fact { time, registry: destination.clone(), event_id, subject, what };

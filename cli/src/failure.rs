@@ -10,7 +10,7 @@ use crate::options::Format;
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CliError {
     /// The table could not be used.
     #[error(transparent)]
     Table(#[from] store::Error),
@@ -55,7 +55,7 @@ pub enum Failure {
     Identity(#[source] Box<dyn StdError + Send + Sync>),
     /// A policy cannot be used.
     #[error(transparent)]
-    Policy(#[from] policy::Invalid),
+    Policy(#[from] policy::InvalidPolicyError),
     /// A registry could not be asked or changed.
     #[error("cannot {what} in `{registry}`")]
     Registry {
@@ -65,7 +65,7 @@ pub enum Failure {
         registry: Registry,
         /// Why.
         #[source]
-        source: retry::Failure,
+        source: retry::CallError,
     },
     /// There is no stack of this name.
     #[error("there is no stack `{stack}` in this account and region")]
@@ -88,7 +88,7 @@ pub enum Failure {
         stack: String,
         /// Why.
         #[source]
-        source: retry::Failure,
+        source: retry::CallError,
     },
     /// A build for the demo alone.
     #[cfg(not(feature = "doctor"))]
@@ -111,7 +111,7 @@ pub enum Failure {
     Output(#[from] std::io::Error),
 }
 
-impl From<answers::error::Error> for Failure {
+impl From<answers::error::Error> for CliError {
     fn from(error: answers::error::Error) -> Self {
         match error {
             answers::error::Error::Table(error) => Self::Table(error),
@@ -120,7 +120,7 @@ impl From<answers::error::Error> for Failure {
     }
 }
 
-impl From<sandbox::Error> for Failure {
+impl From<sandbox::Error> for CliError {
     fn from(error: sandbox::Error) -> Self {
         match error {
             sandbox::Error::Table(error) => Self::Table(error),
@@ -134,7 +134,7 @@ impl From<sandbox::Error> for Failure {
     }
 }
 
-impl From<answers::restore::Error> for Failure {
+impl From<answers::restore::Error> for CliError {
     fn from(error: answers::restore::Error) -> Self {
         match error {
             answers::restore::Error::Question(error) => error.into(),
@@ -143,7 +143,7 @@ impl From<answers::restore::Error> for Failure {
     }
 }
 
-impl Failure {
+impl CliError {
     /// The message for a terminal: `error:` with all causes on one line, `next:` with what to do.
     #[must_use]
     pub fn report(&self) -> String {
@@ -161,7 +161,7 @@ impl Failure {
                 return Some(table(error).unwrap_or_else(|| "run it again: nothing is recorded twice".into()));
             }
             Self::Embedded(_) => "name another file with `--table`, or `--table memory`".into(),
-            Self::Query(error) => return error.next(),
+            Self::Query(error) => return error.remediation(),
             Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),

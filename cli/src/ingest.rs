@@ -11,7 +11,7 @@ use retry::{Disposition, chain};
 use serde::Serialize;
 use store::{Stored, Table};
 
-use crate::{failure::Failure, input, print::progress};
+use crate::{failure::CliError, input, print::progress};
 
 /// How many events are recorded at a time: enough to merge what belongs together, few enough to see progress.
 const BATCH: usize = 100;
@@ -21,7 +21,7 @@ const TRIES: u32 = 3;
 
 /// What became of the events in some files.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct IngestSummary {
     /// Everything found, as events.
     pub read: usize,
     /// Recorded, and new.
@@ -50,12 +50,12 @@ pub struct Rejected {
 /// # Errors
 /// When a file cannot be read or the table cannot be written. All events before are recorded then, and recording them
 /// again changes nothing.
-pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<Summary, Failure> {
-    let mut summary = Summary::default();
+pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<IngestSummary, CliError> {
+    let mut summary = IngestSummary::default();
     let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
     let progress = progress(bytes, "{wide_bar} {percent:>3}%  {elapsed}  {msg}");
     for path in files {
-        let text = read(path).map_err(|source| Failure::Unreadable { path: path.clone(), source })?;
+        let text = read(path).map_err(|source| CliError::Unreadable { path: path.clone(), source })?;
         let file = path.display().to_string();
         progress.set_message(file.clone());
         let before = progress.position();
@@ -82,7 +82,12 @@ pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<Summary, Failure
 }
 
 /// Records some events of one file.
-async fn record(table: &Table, file: &str, batch: Vec<(usize, Event)>, summary: &mut Summary) -> Result<(), Failure> {
+async fn record(
+    table: &Table,
+    file: &str,
+    batch: Vec<(usize, Event)>,
+    summary: &mut IngestSummary,
+) -> Result<(), CliError> {
     summary.read += batch.len();
     let mut left = batch;
     for tried in 1.. {
@@ -97,7 +102,7 @@ async fn record(table: &Table, file: &str, batch: Vec<(usize, Event)>, summary: 
                 Err(failure) if failure.disposition() == Disposition::Reject => {
                     summary.rejected.push(Rejected { file: file.to_owned(), line, reason: chain(&failure) });
                 }
-                Err(failure) if tried >= TRIES => return Err(Failure::Recording(failure)),
+                Err(failure) if tried >= TRIES => return Err(CliError::Recording(failure)),
                 Err(_) => left.push((line, event)),
             }
         }

@@ -9,7 +9,7 @@
 
 use std::io::Read;
 
-use domain::event::{self, Event, Reject};
+use domain::event::{self, Event, EventError};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Deserializer, Value};
 
@@ -19,12 +19,12 @@ pub struct Entry {
     /// Counted from 1.
     pub line: usize,
     /// The event, or why it is none.
-    pub event: Result<Event, NoEvent>,
+    pub event: Result<Event, InputError>,
 }
 
 /// Why something in a file is not an event.
 #[derive(Debug, thiserror::Error)]
-pub enum NoEvent {
+pub enum InputError {
     /// Broken or cut off JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
@@ -33,7 +33,7 @@ pub enum NoEvent {
     UnknownForm,
     /// One of the known forms, with something wrong in it.
     #[error(transparent)]
-    Rejected(#[from] Reject),
+    Rejected(#[from] EventError),
 }
 
 /// The text of a file, unpacked if it is compressed.
@@ -101,12 +101,12 @@ fn skip(rest: &mut &[u8], bytes: usize) -> usize {
 }
 
 /// The events in one document.
-fn events(document: Value, found: &mut Vec<Result<Event, NoEvent>>) {
+fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
     let has = |name| document.get(name).is_some();
     if has("detail-type") {
-        found.push(event::read_value(&document).map_err(NoEvent::from));
+        found.push(event::read_value(&document).map_err(InputError::from));
     } else if has("eventSource") && has("eventName") {
-        found.push(event::read_record(&document).map_err(NoEvent::from));
+        found.push(event::read_record(&document).map_err(InputError::from));
     } else if let Some(list) = document.get("Records").or_else(|| document.get("Messages")).and_then(Value::as_array) {
         list.iter().for_each(|entry| events(entry.clone(), found));
     } else if let Some(body) = document.get("body").or_else(|| document.get("Body")).and_then(Value::as_str) {
@@ -115,16 +115,16 @@ fn events(document: Value, found: &mut Vec<Result<Event, NoEvent>>) {
             Err(error) => found.push(Err(not_json(&error))),
         }
     } else {
-        found.push(Err(NoEvent::UnknownForm));
+        found.push(Err(InputError::UnknownForm));
     }
 }
 
 /// What is wrong with a text, without the place, which is counted from where reading went on.
-fn not_json(error: &serde_json::Error) -> NoEvent {
+fn not_json(error: &serde_json::Error) -> InputError {
     if error.is_eof() {
-        return NoEvent::NotJson("cut off before its end".to_owned());
+        return InputError::NotJson("cut off before its end".to_owned());
     }
     let text = error.to_string();
     let reason = text.split_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-    NoEvent::NotJson(reason.to_owned())
+    InputError::NotJson(reason.to_owned())
 }

@@ -21,15 +21,15 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use answers::{
     alerts, answer, audit,
-    deletions::{self, Meant, Which},
+    deletions::{self, DeletionScope, DeletionSelector},
     graph::Graph,
+    paging::PageRequest,
     preview, restore,
-    walk::Stretch,
 };
 use aws::registry::Registries;
 use decide::Decider;
-use domain::deletion::Did;
-use failure::Failure;
+use domain::deletion::OperatorAction;
+use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, TableCommand,
@@ -42,7 +42,7 @@ use target::Target;
 ///
 /// # Errors
 /// When the command could not do what it was asked; the message says what to do next.
-pub async fn run(options: Options) -> Result<ExitCode, Failure> {
+pub async fn run(options: Options) -> Result<ExitCode, CliError> {
     match &options.command {
         Command::Demo => {
             print(options.format, &demo::play().await?)?;
@@ -53,7 +53,7 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(not(feature = "doctor"))]
-        Command::Doctor(_) => Err(Failure::NoDoctor),
+        Command::Doctor(_) => Err(CliError::NoDoctor),
         #[cfg(feature = "doctor")]
         Command::Doctor(doctor) => {
             let diagnosis = doctor::doctor(&options.target, doctor).await?;
@@ -78,14 +78,14 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, Failure> {
+async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, CliError> {
     let table = &target.table;
     let now = Timestamp::now();
-    let act = async |options: &ActOptions, did| {
+    let act = async |options: &ActOptions, action| {
         let ActOptions { image, registry, tag } = options.clone();
         let by = target.who().await?;
-        let which = tag.map_or(Which::All, Which::OfTag);
-        print(format, &deletions::act(table, &Meant { image, registry, which }, did, &by, now).await?)
+        let scope = tag.map_or(DeletionScope::All, DeletionScope::OfTag);
+        print(format, &deletions::act(table, &DeletionSelector { image, registry, scope }, action, &by, now).await?)
     };
     match command {
         TableCommand::Ingest { files, show } => {
@@ -112,13 +112,16 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::images(table, repository, None, usize::MAX).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {
-            print(format, &answer::orphans(table, &Stretch::all_of(registry.as_ref(), repository.as_ref())).await?)?;
+            print(
+                format,
+                &answer::orphans(table, &PageRequest::all_of(registry.as_ref(), repository.as_ref())).await?,
+            )?;
         }
         TableCommand::Alerts { open, since } => {
             print(format, &alerts::alerts(table, *open, *since, now).await?)?;
         }
         TableCommand::Lag { since } => {
-            print(format, &alerts::lag(table, *since, now, &Stretch::all_of(None, None)).await?)?;
+            print(format, &alerts::lag(table, *since, now, &PageRequest::all_of(None, None)).await?)?;
         }
         TableCommand::Drift { repository } => {
             print(format, &drift::drift(table, repository.as_ref(), now).await?)?;
@@ -131,11 +134,11 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &done)?;
             return Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.wanted(now)).await?)?,
-        TableCommand::Hold(options) => act(options, Did::Hold).await?,
-        TableCommand::Release(options) => act(options, Did::Release).await?,
-        TableCommand::Approve(options) => act(options, Did::Approve).await?,
-        TableCommand::Cancel(options) => act(options, Did::Cancel).await?,
+        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.filter(now)).await?)?,
+        TableCommand::Hold(options) => act(options, OperatorAction::Hold).await?,
+        TableCommand::Release(options) => act(options, OperatorAction::Release).await?,
+        TableCommand::Approve(options) => act(options, OperatorAction::Approve).await?,
+        TableCommand::Cancel(options) => act(options, OperatorAction::Cancel).await?,
         TableCommand::Breaker(BreakerCommand::Status { source }) => {
             print(format, &deletions::breakers(table, source.as_ref(), now).await?)?;
         }
@@ -166,14 +169,14 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
 }
 
 /// Checks policies: fails if any of them cannot be used.
-fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Failure> {
+fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
     let checked = policies::check(files);
     print(format, &checked)?;
     Ok(if checked.all_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints an answer. Colour and width are those of the terminal, if it is one.
-fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), Failure> {
+fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), CliError> {
     match format {
         // Columns are padded; nobody wants the padding of the last one.
         Format::Table => {
@@ -181,11 +184,11 @@ fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(),
             write(&table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>())
         }
         Format::Json => write(&(serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n")),
-        Format::Dot | Format::Mermaid => Err(Failure::Graph { format }),
+        Format::Dot | Format::Mermaid => Err(CliError::Graph { format }),
     }
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+fn write(text: &str) -> Result<(), CliError> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `ecr-lineage … | head` has seen enough.

@@ -4,17 +4,17 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use anstyle::AnsiColor;
 use domain::{
-    breaker::Limits,
+    breaker::BreakerLimits,
     event,
     fact::{Fact, Subject},
 };
 use jiff::Timestamp;
-use sandbox::local::{HUB, HUB_REGION, Local, LocalSettings, Mode, News};
+use sandbox::local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings, Mode};
 use simulator::{queue::Message, settings::Settings};
 use tokio::sync::mpsc;
 
 use crate::{
-    failure::Failure,
+    failure::CliError,
     options::LocalOptions,
     print::{self, HEADING, coloured, styled},
     webhook,
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// As [`Local::start`] and [`Local::run`].
-pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
+pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
     // Here a person waits: better now than as an alert in the table.
     decide::load_policy(options.policy.as_deref())?;
     let local = Local::start(settings(options)).await?;
@@ -35,15 +35,15 @@ pub async fn serve(options: &LocalOptions) -> Result<(), Failure> {
         let fail = |why: &str| say(&format!("  {}\n", coloured(AnsiColor::Red, format!("! {why}"))));
         tokio::spawn(webhook::send(url, to_send, fail))
     });
-    let tell = |news: News<'_>| match news {
-        News::Recorded(message) => say(&told(message)),
-        News::Alert(alert) => {
+    let print_event = |event: LocalEvent<'_>| match event {
+        LocalEvent::Recorded(message) => say(&recorded_line(message)),
+        LocalEvent::Alert(alert) => {
             say(&print::alert(alert));
             // Nobody wants them without a webhook.
             _ = bodies.send(webhook::body(alert, HUB, HUB_REGION));
         }
     };
-    let ended = local.run(interrupted, tell).await;
+    let ended = local.run(interrupted, print_event).await;
     drop(bodies);
     if let Some(sending) = sending {
         _ = tokio::time::timeout(Duration::from_secs(3), sending).await;
@@ -74,7 +74,7 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     let (now, speed) = (Timestamp::now(), options.speed);
     let (port, data, policy) = (options.port, options.data.clone(), options.policy.clone());
     let mode = if options.enforce { Mode::Enforce } else { Mode::Observe };
-    LocalSettings { registries, now, speed, port, data, policy, mode, limits: Limits::default() }
+    LocalSettings { registries, now, speed, port, data, policy, mode, limits: BreakerLimits::default() }
 }
 
 /// Listens for Ctrl-C, or for being asked to end, from now on; the future waits for it.
@@ -151,7 +151,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
 }
 
 /// An event in words: one line for each fact.
-fn told(message: &Message) -> String {
+fn recorded_line(message: &Message) -> String {
     let facts = event::read(message.body.as_bytes()).map(|event| event.facts).unwrap_or_default();
     facts.iter().map(line).collect()
 }
@@ -162,7 +162,7 @@ fn line(fact: &Fact) -> String {
         Subject::Repository(repository) => repository.to_string(),
         Subject::Registry => String::new(),
     };
-    format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::happened(fact))
+    format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::fact_text(fact))
 }
 
 /// Prints to whoever still listens.

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use answers::{
-    deletions::Wanted,
+    deletions::DeletionFilter,
     reference::{Reference, TagReference},
     time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{
-    deletion::Status,
+    deletion::DeletionStatus,
     image::{Registry, RepositoryName, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -274,22 +274,22 @@ pub struct DeletionsOptions {
 impl DeletionsOptions {
     /// Which deletions are meant.
     #[must_use]
-    pub fn wanted(&self, now: Timestamp) -> Wanted<'_> {
+    pub fn filter(&self, now: Timestamp) -> DeletionFilter<'_> {
         let wanted = [
-            (self.pending, &[Status::Pending, Status::Executing][..]),
-            (self.held, &[Status::Held]),
-            (self.waiting, &[Status::AwaitingApproval]),
-            (self.done, &[Status::Done]),
-            (self.kept, &[Status::Kept]),
-            (self.failed, &[Status::Failed]),
+            (self.pending, &[DeletionStatus::Pending, DeletionStatus::Executing][..]),
+            (self.held, &[DeletionStatus::Held]),
+            (self.waiting, &[DeletionStatus::AwaitingApproval]),
+            (self.done, &[DeletionStatus::Done]),
+            (self.kept, &[DeletionStatus::Kept]),
+            (self.failed, &[DeletionStatus::Failed]),
         ];
         let on = wanted.iter().filter(|(on, _)| *on).flat_map(|(_, statuses)| *statuses).copied();
         let mut statuses: BTreeSet<_> = on.collect();
         if statuses.is_empty() {
-            statuses = Wanted::not_over();
+            statuses = DeletionFilter::not_over();
         }
         let since = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
-        Wanted { statuses, source: self.source.as_ref(), since }
+        DeletionFilter { statuses, source: self.source.as_ref(), since }
     }
 }
 
@@ -443,7 +443,7 @@ fn trouble(text: &str) -> Result<Trouble, String> {
     if text.is_empty() {
         return Ok(Trouble::default());
     }
-    text.parse().map_err(|error: simulator::trouble::NoTrouble| error.to_string())
+    text.parse().map_err(|error: simulator::trouble::TroubleError| error.to_string())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -454,7 +454,7 @@ fn speed(text: &str) -> Result<f64, String> {
 fn lag(text: &str) -> Result<(Option<Registry>, Lag), String> {
     let (registry, times) = match text.split_once('=') {
         Some((registry, times)) => {
-            let registry = registry.parse().map_err(|error: domain::image::Malformed| error.to_string())?;
+            let registry = registry.parse().map_err(|error: domain::image::MalformedError| error.to_string())?;
             (Some(registry), times)
         }
         None => (None, text),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use policy::{Invalid, Problem};
+use policy::{InvalidPolicyError, PolicyProblem};
 use serde::Serialize;
 
 /// Policies, and what is wrong with them.
 #[derive(Debug, Serialize)]
-pub struct Checked {
+pub struct CheckedPolicies {
     /// By file, in the order of the call.
     pub files: Vec<CheckedFile>,
 }
@@ -18,10 +18,10 @@ pub struct CheckedFile {
     /// The file.
     pub file: PathBuf,
     /// What is wrong, in the order of the text; nothing if it can be used.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<PolicyProblem>,
 }
 
-impl Checked {
+impl CheckedPolicies {
     /// Whether all can be used.
     #[must_use]
     pub fn all_usable(&self) -> bool {
@@ -31,10 +31,10 @@ impl Checked {
 
 /// Answers `policy check`.
 #[must_use]
-pub fn check(files: &[PathBuf]) -> Checked {
+pub fn check(files: &[PathBuf]) -> CheckedPolicies {
     let files = files.iter().map(|file| {
-        let problems = decide::load_policy(Some(file)).err().map(|Invalid { problems, .. }| problems);
+        let problems = decide::load_policy(Some(file)).err().map(|InvalidPolicyError { problems, .. }| problems);
         CheckedFile { file: file.clone(), problems: problems.unwrap_or_default() }
     });
-    Checked { files: files.collect() }
+    CheckedPolicies { files: files.collect() }
 }

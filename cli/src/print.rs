@@ -19,8 +19,8 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use domain::{
     fact::{Cause, Fact, StorageClass, What},
     image::Tag,
-    lineage::{Status, Whereabouts},
-    tag::End,
+    lineage::{PlacementStatus, Whereabouts},
+    tag::AssignmentEnd,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ use answers::answer::{History, Images, Orphans, Shown, ShownImage};
 
 use sandbox::demo::Demo;
 
-use crate::ingest::Summary;
+use crate::ingest::IngestSummary;
 
 /// An answer that can be printed for people.
 pub trait Print {
@@ -63,7 +63,7 @@ pub(crate) fn coloured(colour: AnsiColor, text: impl std::fmt::Display) -> Strin
     styled(colour.on_default(), text)
 }
 
-impl Print for Summary {
+impl Print for IngestSummary {
     fn table(&self, _: Option<u16>) -> String {
         let mut text = String::new();
         for rejected in &self.rejected {
@@ -167,7 +167,7 @@ fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> Strin
 
 /// The facts, and what no event told this image: that others took its tags.
 fn timeline_of(shown: &ShownImage) -> Vec<(Timestamp, String, String)> {
-    let facts = shown.timeline.iter().map(|fact| (fact.time, fact.registry.to_string(), happened(fact)));
+    let facts = shown.timeline.iter().map(|fact| (fact.time, fact.registry.to_string(), fact_text(fact)));
     let moves = shown.registries.iter().flat_map(|place| {
         place.moved_tags.iter().map(|moved| {
             let what = format!("tag {} moved to {}", moved.tag, moved.to.short());
@@ -183,19 +183,19 @@ impl Print for History {
     fn table(&self, _: Option<u16>) -> String {
         let mut text = format!("\n{}\n", styled(HEADING, format!("{}:{}", self.repository, self.tag)));
         let mut registry = None;
-        for band in &self.history {
-            if registry != Some(&band.registry) {
-                _ = writeln!(text, "\n{}", styled(HEADING, &band.registry));
-                registry = Some(&band.registry);
+        for interval in &self.history {
+            if registry != Some(&interval.registry) {
+                _ = writeln!(text, "\n{}", styled(HEADING, &interval.registry));
+                registry = Some(&interval.registry);
             }
-            let until = band.ended.as_ref().map_or_else(|| "now".to_owned(), |ended| time(ended.at));
-            let then = match band.ended.as_ref().map(|ended| &ended.why) {
+            let until = interval.ended.as_ref().map_or_else(|| "now".to_owned(), |ended| time(ended.at));
+            let then = match interval.ended.as_ref().map(|ended| &ended.why) {
                 None => coloured(AnsiColor::Green, "● still set"),
-                Some(End::Moved { .. }) => "→ moved on".to_owned(),
-                Some(End::TagDeleted) => coloured(AnsiColor::Red, "○ tag deleted"),
-                Some(End::ImageDeleted) => coloured(AnsiColor::Red, "○ image deleted"),
+                Some(AssignmentEnd::Moved { .. }) => "→ moved on".to_owned(),
+                Some(AssignmentEnd::TagDeleted) => coloured(AnsiColor::Red, "○ tag deleted"),
+                Some(AssignmentEnd::ImageDeleted) => coloured(AnsiColor::Red, "○ image deleted"),
             };
-            _ = writeln!(text, "  {} to {until:<19}  {}  {then}", time(band.from), band.digest.short());
+            _ = writeln!(text, "  {} to {until:<19}  {}  {then}", time(interval.from), interval.digest.short());
         }
         text
     }
@@ -215,7 +215,12 @@ impl Print for Images {
                 tags.join("\n"),
             ]);
         }
-        let key = [Status::Present, Status::Archived, Status::ProbablyAbsent, Status::Absent];
+        let key = [
+            PlacementStatus::Present,
+            PlacementStatus::Archived,
+            PlacementStatus::ProbablyAbsent,
+            PlacementStatus::Absent,
+        ];
         let key: Vec<_> = key.into_iter().map(|status| format!("{} {}", sign(status), status.words())).collect();
         format!("\n{}\n\n{images}\n\n{}\n", styled(HEADING, &self.repository), key.join("   "))
     }
@@ -238,14 +243,14 @@ impl Print for Orphans {
             let tags: Vec<_> = orphan.tags.iter().map(ToString::to_string).collect();
             let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
             let has = match orphan.status {
-                Status::Present | Status::Absent => format!("has it, {tags}"),
-                Status::Archived => format!("has it archived, {tags}"),
-                Status::ProbablyAbsent => "has probably lost it, too".to_owned(),
+                PlacementStatus::Present | PlacementStatus::Absent => format!("has it, {tags}"),
+                PlacementStatus::Archived => format!("has it archived, {tags}"),
+                PlacementStatus::ProbablyAbsent => "has probably lost it, too".to_owned(),
             };
             _ = writeln!(text, "  {} {} {has}", sign(orphan.status), orphan.registry);
             for (source, lost) in &orphan.sources {
                 let lost = lost.map(time).unwrap_or_default();
-                _ = writeln!(text, "  {} {source} lost it {lost}", sign(Status::Absent));
+                _ = writeln!(text, "  {} {source} lost it {lost}", sign(PlacementStatus::Absent));
             }
         }
         let count = self.orphans.len();
@@ -283,12 +288,12 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn sign(status: Status) -> String {
+fn sign(status: PlacementStatus) -> String {
     match status {
-        Status::Present => coloured(AnsiColor::Green, "●"),
-        Status::Archived => coloured(AnsiColor::Blue, "◐"),
-        Status::ProbablyAbsent => coloured(AnsiColor::Yellow, "?"),
-        Status::Absent => coloured(AnsiColor::Red, "○"),
+        PlacementStatus::Present => coloured(AnsiColor::Green, "●"),
+        PlacementStatus::Archived => coloured(AnsiColor::Blue, "◐"),
+        PlacementStatus::ProbablyAbsent => coloured(AnsiColor::Yellow, "?"),
+        PlacementStatus::Absent => coloured(AnsiColor::Red, "○"),
     }
 }
 
@@ -303,7 +308,7 @@ fn duration(seconds: i64) -> String {
 }
 
 /// A fact in words.
-pub(crate) fn happened(fact: &Fact) -> String {
+pub(crate) fn fact_text(fact: &Fact) -> String {
     let by = |cause: &Cause| match cause {
         Cause::Unknown => String::new(),
         known => format!(" {known}"),

@@ -8,7 +8,7 @@ use sandbox::loopback;
 use tokio::net::TcpListener;
 
 use crate::{
-    failure::Failure,
+    failure::CliError,
     local,
     options::ServeOptions,
     print::{HEADING, styled},
@@ -19,10 +19,10 @@ use crate::{
 ///
 /// # Errors
 /// When the port is taken, or AWS does not say who the caller is.
-pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), Failure> {
+pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliError> {
     let (who, port) = (target.who().await?, options.port);
     let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| Failure::Port { port, source })?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| CliError::Port { port, source })?;
     let address = listener.local_addr()?.to_string();
     let key = new_key()?;
     let query = Query { clock: Box::new(Timestamp::now), ..target.query() };
@@ -44,7 +44,7 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), Failur
 }
 
 /// What only this person knows: 128 bits as text.
-fn new_key() -> Result<String, Failure> {
+fn new_key() -> Result<String, CliError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

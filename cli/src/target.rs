@@ -20,7 +20,7 @@ use sandbox::{
 };
 use store::Table;
 
-use crate::{failure::Failure, options::TargetOptions};
+use crate::{failure::CliError, options::TargetOptions};
 
 /// A table, the server behind it if it is embedded, and the way to the registries.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Target {
     ///
     /// # Errors
     /// When an embedded table cannot be opened. Whether a DynamoDB table is there shows when it is asked.
-    pub async fn open(options: &TargetOptions) -> Result<Self, Failure> {
+    pub async fn open(options: &TargetOptions) -> Result<Self, CliError> {
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
@@ -63,7 +63,7 @@ impl Target {
     pub fn reconcile(&self, per_second: u32) -> Reconcile {
         Reconcile {
             table: self.table.clone(),
-            registries: self.registries().gently(per_second, BTreeMap::new()),
+            registries: self.registries().with_rate_limit(per_second, BTreeMap::new()),
             known: BTreeSet::new(),
             every: SignedDuration::from_hours(24),
             name: format!("command line {}", std::process::id()),
@@ -86,12 +86,12 @@ impl Target {
     ///
     /// # Errors
     /// When AWS does not say who the caller is.
-    pub async fn who(&self) -> Result<String, Failure> {
+    pub async fn who(&self) -> Result<String, CliError> {
         if self.embedded.is_some() {
             return Ok(user());
         }
         let identity = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
-        let identity = identity.map_err(|error| Failure::Identity(error.into()))?;
+        let identity = identity.map_err(|error| CliError::Identity(error.into()))?;
         Ok(identity.arn.unwrap_or_else(|| "an unnamed caller".to_owned()))
     }
 

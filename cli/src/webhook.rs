@@ -17,7 +17,7 @@ const TRIES: u32 = 5;
 /// An alert as the event that EventBridge sends on.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 #[derive(Debug, Serialize)]
-struct Event<'a> {
+struct EventBridgeEvent<'a> {
     version: &'static str,
     /// The same for the same alert, as EventBridge's are not.
     id: String,
@@ -37,7 +37,7 @@ pub fn body(alert: &Alert, account: &str, region: &str) -> String {
     let hash = Sha256::digest(alert.id.as_bytes());
     let hex =
         |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
-    let event = Event {
+    let event = EventBridgeEvent {
         version: "0",
         id: [hex(0, 4), hex(4, 6), hex(6, 8), hex(8, 10), hex(10, 16)].join("-"),
         detail_type: alert.kind.detail_type(),

@@ -21,14 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::alert::{Alert, Kind};
+use domain::alert::{Alert, AlertKind};
 use jiff::{SignedDuration, Timestamp};
 use sandbox::{
     embedded::Embedded,
     local::{Local, LocalSettings},
 };
 use serde_json::{Value, json};
-use simulator::{Caller, settings::Lag};
+use simulator::{ApiCaller, settings::Lag};
 use store::Table;
 
 /// The emulator with the function in it.
@@ -164,7 +164,7 @@ async fn registries(ago: SignedDuration, fails: bool) -> Local {
 
 fn call(local: &Local, operation: &str, mut body: Value) {
     body["repositoryName"] = json!("team/app");
-    let caller = Caller {
+    let caller = ApiCaller {
         account: "111122223333".into(),
         region: "eu-west-1".into(),
         arn: "arn:aws:iam::111122223333:user/dana".into(),
@@ -193,7 +193,7 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
         loop {
             let summary = lambda.invoke(&json!({}));
             assert_eq!(summary["failures"], 0, "{summary}");
-            if summary["standing"]["done"] == 1 {
+            if summary["status_key"]["done"] == 1 {
                 return lambda.end();
             }
             assert!(Instant::now() < deadline, "{summary}");
@@ -207,7 +207,7 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
 
 /// Answers one call of an operation, and tells what it was asked.
 fn answer_one(listener: TcpListener, operation: &'static str, answer: Value) -> mpsc::Receiver<Value> {
-    let (tell, told) = mpsc::channel();
+    let (tell, notified) = mpsc::channel();
     thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let mut reader = BufReader::new(connection.try_clone().unwrap());
@@ -228,13 +228,13 @@ fn answer_one(listener: TcpListener, operation: &'static str, answer: Value) -> 
         write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
         tell.send(serde_json::from_slice(&body).unwrap()).unwrap();
     });
-    told
+    notified
 }
 
 #[test]
 fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
     let now: Timestamp = "2026-11-02T10:00:00Z".parse().unwrap();
-    let alert = Alert::told(Kind::BreakerOpened, "111122223333/eu-west-1", "too much at once".into(), now);
+    let alert = Alert::notice(AlertKind::BreakerOpened, "111122223333/eu-west-1", "too much at once".into(), now);
     let mut image = json!({"pk": {"S": "alert#2026-11-02"}, "sk": {"S": alert.id}});
     for (name, value) in serde_json::to_value(&alert).unwrap().as_object().unwrap() {
         image[name] = json!({"S": value});
@@ -253,13 +253,13 @@ fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let bus = format!("http://{}", listener.local_addr().unwrap());
     let published = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]});
-    let told = answer_one(listener, "AWSEvents.PutEvents", published);
+    let notified = answer_one(listener, "AWSEvents.PutEvents", published);
     let environment = [("BUS_NAME", "alerts"), ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str())];
     let lambda = Lambda::start("ALERT_FUNCTION", "http://127.0.0.1:1", &environment);
     let answer = lambda.invoke(&json!({"Records": [record("100", &image), record("200", &broken)]}));
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "200"}]}));
 
-    let asked = told.recv_timeout(Duration::from_secs(5)).unwrap();
+    let asked = notified.recv_timeout(Duration::from_secs(5)).unwrap();
     let [entry] = asked["Entries"].as_array().unwrap().as_slice() else { panic!("{asked}") };
     assert_eq!(entry["EventBusName"], "alerts");
     assert_eq!(entry["DetailType"], "ECR Lineage Breaker Opened");
@@ -286,18 +286,18 @@ async fn watch_tells_of_a_copy_that_failed_and_of_dead_letters() {
         let environment = [[("TABLE_NAME", "ecr-lineage"), ("READ_ROLE", "reader")], queue].concat();
         let lambda = Lambda::start("WATCH_FUNCTION", &endpoint, &environment);
         let summary = lambda.invoke(&json!({}));
-        assert_eq!((&summary["troubles"], &summary["failures"]), (&json!(1), &json!(0)), "{summary}");
+        assert_eq!((&summary["problems"], &summary["failures"]), (&json!(1), &json!(0)), "{summary}");
         assert_eq!(asked.recv_timeout(Duration::from_secs(5)).unwrap()["QueueUrl"], url);
         lambda.end()
     });
     let printed = printed.await.unwrap();
-    let mut told: Vec<_> = local.table.alerts(Timestamp::now()).await.unwrap();
-    told.sort_by_key(|alert| alert.kind);
-    let told: Vec<_> = told.into_iter().map(|alert| (alert.kind, alert.message)).collect();
-    assert_eq!(told[0].0, Kind::ReplicationFailed);
+    let mut notified: Vec<_> = local.table.alerts(Timestamp::now()).await.unwrap();
+    notified.sort_by_key(|alert| alert.kind);
+    let notified: Vec<_> = notified.into_iter().map(|alert| (alert.kind, alert.message)).collect();
+    assert_eq!(notified[0].0, AlertKind::ReplicationFailed);
     let dead = "3 events are among the dead letters: `record` could not record them in five tries";
-    assert_eq!(told[1], (Kind::PipelineUnhealthy, dead.to_owned()));
-    assert!(printed.contains("\"Watched\""), "{printed}");
+    assert_eq!(notified[1], (AlertKind::PipelineUnhealthy, dead.to_owned()));
+    assert!(printed.contains("\"ImagesChecked\""), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,15 +310,15 @@ async fn reconcile_finds_what_no_event_told() {
         let environment = [("TABLE_NAME", "ecr-lineage"), ("READ_ROLE", "reader"), known];
         let lambda = Lambda::start("RECONCILE_FUNCTION", &endpoint, &environment);
         let summary = lambda.invoke(&json!({}));
-        assert_eq!((&summary["registries"], &summary["found"]["unknown"]), (&json!(2), &json!(2)), "{summary}");
+        assert_eq!((&summary["registries"], &summary["found"]["added"]), (&json!(2), &json!(2)), "{summary}");
         lambda.end()
     });
     let printed = printed.await.unwrap();
     assert_eq!(
-        local.table.images(&"team/app".parse().unwrap(), store::Part::ALL).await.unwrap().0[0].placements.len(),
+        local.table.images(&"team/app".parse().unwrap(), store::PageBounds::ALL).await.unwrap().0[0].placements.len(),
         2
     );
-    assert!(printed.contains("\"Unknown\":2"), "{printed}");
+    assert!(printed.contains("\"ImagesDiscovered\":2"), "{printed}");
 }
 
 /// What a function URL with IAM sends for a request.
@@ -347,7 +347,7 @@ fn function_url(method: &str, path: &str, query: &str, arn: Option<&str>, body: 
 async fn query_answers_through_a_function_url_and_knows_its_caller() {
     let local =
         Local::start(LocalSettings { speed: 0.0, now: Timestamp::now(), ..LocalSettings::default() }).await.unwrap();
-    local.table.list_registry(&"111122223333/eu-west-1".parse().unwrap()).await.unwrap();
+    local.table.register_registry(&"111122223333/eu-west-1".parse().unwrap()).await.unwrap();
     let endpoint = local.endpoint.clone();
     let answered = tokio::task::spawn_blocking(move || {
         let environment =

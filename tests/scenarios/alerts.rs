@@ -20,14 +20,14 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use domain::alert::{Alert, Incident, Kind, State, day};
+use domain::alert::{Alert, AlertKind, AlertState, Incident, day};
 use jiff::{SignedDuration, Timestamp};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
 
 use crate::{
     events::{IRELAND, TOKYO, image},
-    store::Store,
+    test_table::Store,
 };
 
 // A bus
@@ -159,11 +159,15 @@ pub(crate) fn at(second: i64) -> Timestamp {
 }
 
 /// Kinds that are told as incidents: that they began, that they last, and that they are over.
-pub(crate) const INCIDENTS: [Kind; 4] =
-    [Kind::ReplicationLate, Kind::ReplicationFailed, Kind::ReplicationMissing, Kind::ReplicaUntagged];
+pub(crate) const INCIDENTS: [AlertKind; 4] = [
+    AlertKind::ReplicationLate,
+    AlertKind::ReplicationFailed,
+    AlertKind::ReplicationMissing,
+    AlertKind::ReplicaUntagged,
+];
 
 /// An incident that began just now.
-fn began(kind: Kind, why: &str) -> Incident {
+fn began(kind: AlertKind, why: &str) -> Incident {
     Incident {
         kind,
         source: IRELAND.parse().unwrap(),
@@ -174,18 +178,18 @@ fn began(kind: Kind, why: &str) -> Incident {
         arrived: 0,
         image: image('a').parse().unwrap(),
         why: why.to_owned(),
-        told: 0,
-        told_at: None,
+        notified: 0,
+        notified_at: None,
     }
 }
 
 /// The three alerts of an incident.
-pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
+pub(crate) fn incident(kind: AlertKind, why: &str) -> [Alert; 3] {
     let mut incident = began(kind, why);
     let opened = incident.due(at(0)).unwrap();
-    (incident.told, incident.told_at) = (1, Some(at(0)));
+    (incident.notified, incident.notified_at) = (1, Some(at(0)));
     let open = incident.due(at(3_600)).unwrap();
-    (incident.told, incident.told_at) = (2, Some(at(3_600)));
+    (incident.notified, incident.notified_at) = (2, Some(at(3_600)));
     (incident.open, incident.arrived) = (0, 3);
     [opened, open, incident.due(at(4_000)).unwrap()]
 }
@@ -194,29 +198,30 @@ pub(crate) fn incident(kind: Kind, why: &str) -> [Alert; 3] {
 pub(crate) fn every_alert() -> Vec<Alert> {
     let why = "ECR said \"no\\such\trule\": <!channel>,\nand more ".to_owned() + &"much more ".repeat(1_000);
     let mut alerts = Vec::new();
-    for kind in Kind::ALL {
+    for kind in AlertKind::ALL {
         if INCIDENTS.contains(&kind) {
             alerts.extend(incident(kind, &why));
             continue;
         }
-        if kind.only_happens() {
+        if kind.is_one_shot() {
             assert_eq!(began(kind, &why).due(at(14 * 60)), None);
             alerts.extend(began(kind, &why).due(at(15 * 60)));
             continue;
         }
         let longest = format!("{IRELAND} {}", "a".repeat(256));
         for subject in ["policy", IRELAND, &longest] {
-            alerts.push(Alert::told(kind, subject, why.clone(), at(0)));
+            alerts.push(Alert::notice(kind, subject, why.clone(), at(0)));
         }
     }
-    let states: BTreeSet<State> = alerts.iter().map(|alert| alert.state).collect();
+    let states: BTreeSet<AlertState> = alerts.iter().map(|alert| alert.state).collect();
     assert_eq!(states.len(), 4);
     alerts
 }
 
 /// So many alerts with ids of their own.
 fn alerts(count: usize) -> Vec<Alert> {
-    let alert = |place| Alert::told(Kind::DriftFound, &format!("{IRELAND} team/app{place}"), "3 tags".into(), at(0));
+    let alert =
+        |place| Alert::notice(AlertKind::DriftFound, &format!("{IRELAND} team/app{place}"), "3 tags".into(), at(0));
     (0..count).map(alert).collect()
 }
 
@@ -273,7 +278,7 @@ async fn deliver(bus: &Bus, records: &[Value]) -> Vec<usize> {
 #[tokio::test]
 async fn an_alert_becomes_an_event() {
     let events = Events::default();
-    let [alert, ..] = incident(Kind::ReplicationLate, "team/app:v1 is under way for 31 minutes");
+    let [alert, ..] = incident(AlertKind::ReplicationLate, "team/app:v1 is under way for 31 minutes");
     assert!(deliver(&events.bus(), &inserted(&[alert])).await.is_empty());
     let mut entry = events.taken.lock().unwrap()[0].clone();
     entry["Detail"] = detail(&entry);
@@ -284,7 +289,7 @@ async fn an_alert_becomes_an_event() {
 async fn what_the_table_stores_is_what_the_stream_tells_and_the_function_reads() {
     let store = Store::new().await;
     let stored = every_alert();
-    let mut told = BTreeMap::new();
+    let mut notified = BTreeMap::new();
     for alert in &stored {
         store.table.put_alert(alert).await.unwrap();
         let attribute = |(name, value): (&String, &Value)| {
@@ -294,9 +299,9 @@ async fn what_the_table_stores_is_what_the_stream_tells_and_the_function_reads()
         };
         let item = item(alert);
         let key = ["pk", "sk"].map(|name| item[name]["S"].as_str().unwrap().to_owned());
-        told.insert(key.into(), item.as_object().unwrap().iter().map(attribute).collect());
+        notified.insert(key.into(), item.as_object().unwrap().iter().map(attribute).collect());
     }
-    assert_eq!(store.dump().await, told);
+    assert_eq!(store.dump().await, notified);
     let events = Events::default();
     assert!(deliver(&events.bus(), &inserted(&stored)).await.is_empty());
     assert_eq!(events.ids(), ids(&stored));

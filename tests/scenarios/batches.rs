@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{
     events::{IRELAND, TOKYO, digest, image, push, replicate},
-    store::{Store, deliver},
+    test_table::{Store, deliver},
 };
 
 #[tokio::test]

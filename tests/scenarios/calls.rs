@@ -20,7 +20,7 @@ use tokio::task::yield_now;
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, delete, push, replicate},
-    store::{Store, deliver},
+    test_table::{Store, deliver},
 };
 
 /// How often everything else may go on before calls that wait are let through: far more often than a step needs to

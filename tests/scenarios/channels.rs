@@ -1,7 +1,7 @@
 //! What `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied as EventBridge
 //! does.
 
-use domain::alert::{Alert, Kind, State};
+use domain::alert::{Alert, AlertKind, AlertState};
 use serde_json::{Value, json};
 
 use crate::{
@@ -109,11 +109,11 @@ async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
         for (least, minimum) in levels.iter().enumerate() {
             let taken = |rule: &str| sent(&template, rule, &event, minimum).is_some();
-            let level = levels.iter().position(|level| *level == alert.kind.severity().word()).unwrap();
+            let level = levels.iter().position(|level| *level == alert.kind.severity().as_str()).unwrap();
             for rule in ["MailRule", "ChatRule", "WebhookRule"] {
                 assert_eq!(taken(rule), level >= least, "{rule} {minimum} {alert:?}");
             }
-            let (pages, over) = (level >= least.max(1), alert.state == State::Resolved);
+            let (pages, over) = (level >= least.max(1), alert.state == AlertState::Resolved);
             assert_eq!(taken("PagerDutyTriggerRule"), pages && !over, "{minimum} {alert:?}");
             assert_eq!(taken("PagerDutyResolveRule"), pages && over, "{minimum} {alert:?}");
         }
@@ -126,7 +126,7 @@ async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
 #[tokio::test]
 async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
     let template = template(FILE);
-    let [opened, open, over] = incident(Kind::ReplicationFailed, "the copy failed");
+    let [opened, open, over] = incident(AlertKind::ReplicationFailed, "the copy failed");
     let events = published(&[opened, open, over]).await;
     let body = |rule: &str, event| -> Value {
         serde_json::from_str(&sent(&template, rule, event, "critical").unwrap()).unwrap()
@@ -142,9 +142,9 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
 #[tokio::test]
 async fn people_read_this() {
     let template = template(FILE);
-    let [opened, _, over] = incident(Kind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
+    let [opened, _, over] = incident(AlertKind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
     let breaker = "100 images in 24 h, 10 may go (people)".to_owned();
-    let alerts = [opened, over, Alert::told(Kind::BreakerOpened, IRELAND, breaker, at(0))];
+    let alerts = [opened, over, Alert::notice(AlertKind::BreakerOpened, IRELAND, breaker, at(0))];
     let events = published(&alerts).await;
     for rules in [&RULES[..1], &RULES[1..2], &RULES[2..3], &RULES[3..]] {
         let mut text = String::new();

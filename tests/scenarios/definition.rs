@@ -2,7 +2,7 @@ use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType};
 use serde_json::json;
 use store::definition::{INDEXES, KEY};
 
-use crate::{store::Store, templates::template};
+use crate::{templates::template, test_table::Store};
 
 #[tokio::test]
 async fn the_table_that_exists_is_the_table_that_is_defined() {

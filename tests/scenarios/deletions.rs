@@ -1,13 +1,13 @@
 use domain::{
     fact::Cause,
-    lineage::{Status, Whereabouts},
+    lineage::{PlacementStatus, Whereabouts},
 };
 use serde_json::{Value, json};
-use store::Part;
+use store::PageBounds;
 
 use crate::{
     events::{DANA, IRELAND, TOKYO, VIRGINIA, call, delete, digest, image, lifecycle, push, replicate, storage_class},
-    store::Store,
+    test_table::Store,
 };
 
 async fn place(events: &[Value], letter: char, registry: &str) -> Whereabouts {
@@ -32,8 +32,8 @@ async fn a_person_who_deletes_by_digest_is_named() {
         batch_delete(IRELAND, 60, ids, deleted, json!([])),
     ];
     let place = place(&events, 'a', IRELAND).await;
-    assert_eq!(place.status, Status::Absent);
-    assert_eq!(place.deleted.unwrap().cause, Cause::Person { by: DANA.into() });
+    assert_eq!(place.status, PlacementStatus::Absent);
+    assert_eq!(place.deleted.unwrap().cause, Cause::Principal { by: DANA.into() });
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_call_for_another_accounts_registry_is_recorded_there() {
     );
     event["detail"]["requestParameters"]["registryId"] = "444455556666".into();
     let place = place(&[push("444455556666/eu-west-1", 'a', None, 0), event], 'a', "444455556666/eu-west-1").await;
-    assert_eq!(place.status, Status::Absent);
+    assert_eq!(place.status, PlacementStatus::Absent);
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn removing_one_of_two_tags_leaves_the_image() {
         batch_delete(IRELAND, 60, ids, json!([{"imageDigest": digest('a'), "imageTag": "v1"}]), json!([])),
     ];
     let place = place(&events, 'a', IRELAND).await;
-    assert_eq!(place.status, Status::Present);
+    assert_eq!(place.status, PlacementStatus::Present);
     assert_eq!(place.tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["v2"]);
 }
 
@@ -67,7 +67,7 @@ async fn removing_one_of_two_tags_leaves_the_image() {
 async fn removing_the_last_known_tag_probably_deletes_the_image() {
     let events = [push(IRELAND, 'a', Some("v1"), 0), delete(IRELAND, 'a', Some("v1"), 60)];
     let place = place(&events, 'a', IRELAND).await;
-    assert_eq!(place.status, Status::ProbablyAbsent);
+    assert_eq!(place.status, PlacementStatus::ProbablyAbsent);
     assert_eq!(place.deleted.unwrap().cause, Cause::Unknown);
 }
 
@@ -76,17 +76,17 @@ async fn a_deletion_that_failed_deletes_nothing() {
     let ids = json!([{"imageDigest": digest('a')}]);
     let failure = json!([{"imageId": {"imageDigest": digest('a')}, "failureCode": "ImageReferencedByManifestList"}]);
     let events = [push(IRELAND, 'a', None, 0), batch_delete(IRELAND, 60, ids.clone(), json!([]), failure)];
-    assert_eq!(place(&events, 'a', IRELAND).await.status, Status::Present);
+    assert_eq!(place(&events, 'a', IRELAND).await.status, PlacementStatus::Present);
 
     let mut denied = batch_delete(IRELAND, 61, ids.clone(), json!([]), json!([]));
     denied["detail"]["errorCode"] = "AccessDenied".into();
     denied["detail"]["responseElements"] = Value::Null;
-    assert_eq!(place(&[push(IRELAND, 'a', None, 0), denied], 'a', IRELAND).await.status, Status::Present);
+    assert_eq!(place(&[push(IRELAND, 'a', None, 0), denied], 'a', IRELAND).await.status, PlacementStatus::Present);
 
     // A call whose answer is not in the record: nothing is known to be gone.
     let silent =
         call(IRELAND, "BatchDeleteImage", 62, json!({"repositoryName": "team/app", "imageIds": ids}), Value::Null);
-    assert_eq!(place(&[push(IRELAND, 'a', None, 0), silent], 'a', IRELAND).await.status, Status::Present);
+    assert_eq!(place(&[push(IRELAND, 'a', None, 0), silent], 'a', IRELAND).await.status, PlacementStatus::Present);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn an_event_that_did_not_succeed_changes_no_placement() {
     for spelling in ["FAILURE", "FAILED", "success", "PARTIAL"] {
         let mut event = delete(IRELAND, 'a', None, 60);
         event["detail"]["result"] = spelling.into();
-        assert_eq!(place(&[push(IRELAND, 'a', None, 0), event], 'a', IRELAND).await.status, Status::Present);
+        assert_eq!(place(&[push(IRELAND, 'a', None, 0), event], 'a', IRELAND).await.status, PlacementStatus::Present);
         let mut event = replicate(IRELAND, TOKYO, 'a', None, 60);
         event["detail"]["result"] = spelling.into();
         let store = Store::new().await;
@@ -110,11 +110,14 @@ async fn no_tag_is_written_in_three_ways() {
     for tag in [Value::Null, "".into(), json!(null)] {
         let mut event = delete(IRELAND, 'a', None, 60);
         event["detail"]["image-tag"] = tag;
-        assert_eq!(place(&[push(IRELAND, 'a', Some("v1"), 0), event], 'a', IRELAND).await.status, Status::Absent);
+        assert_eq!(
+            place(&[push(IRELAND, 'a', Some("v1"), 0), event], 'a', IRELAND).await.status,
+            PlacementStatus::Absent
+        );
     }
     let mut event = delete(IRELAND, 'a', None, 60);
     event["detail"].as_object_mut().unwrap().remove("image-tag");
-    assert_eq!(place(&[push(IRELAND, 'a', Some("v1"), 0), event], 'a', IRELAND).await.status, Status::Absent);
+    assert_eq!(place(&[push(IRELAND, 'a', Some("v1"), 0), event], 'a', IRELAND).await.status, PlacementStatus::Absent);
 }
 
 #[tokio::test]
@@ -122,16 +125,16 @@ async fn a_lifecycle_expiry_is_a_deletion_with_a_rule_and_a_dry_run_is_not() {
     let push = push(IRELAND, 'a', Some("v1"), 0);
     let expired =
         place(&[push.clone(), lifecycle(IRELAND, "PolicyExecutionEvent", "expire", &['a'], 60)], 'a', IRELAND).await;
-    assert_eq!(expired.status, Status::Absent);
+    assert_eq!(expired.status, PlacementStatus::Absent);
     let cause = Cause::Lifecycle { rule: 7, description: Some("keep three".into()) };
     assert_eq!(expired.deleted.unwrap().cause, cause);
 
     let dry = place(&[push.clone(), lifecycle(IRELAND, "DryRunEvent", "expire", &['a'], 60)], 'a', IRELAND).await;
-    assert_eq!(dry.status, Status::Present);
+    assert_eq!(dry.status, PlacementStatus::Present);
     let archived = lifecycle(IRELAND, "PolicyExecutionEvent", "transition", &['a'], 60);
-    assert_eq!(place(&[push.clone(), archived], 'a', IRELAND).await.status, Status::Archived);
+    assert_eq!(place(&[push.clone(), archived], 'a', IRELAND).await.status, PlacementStatus::Archived);
     let unheard_of = lifecycle(IRELAND, "PolicyExecutionEvent", "vaporize", &['a'], 60);
-    assert_eq!(place(&[push, unheard_of], 'a', IRELAND).await.status, Status::Present);
+    assert_eq!(place(&[push, unheard_of], 'a', IRELAND).await.status, PlacementStatus::Present);
 }
 
 #[tokio::test]
@@ -145,11 +148,11 @@ async fn the_same_record_from_the_bus_and_from_a_log_file_is_one_fact() {
 async fn an_archived_image_is_not_a_deleted_one_and_a_push_brings_it_back() {
     let archived = [push(IRELAND, 'a', Some("v1"), 0), storage_class(IRELAND, 'a', "ARCHIVE", 60)];
     let place_then = place(&archived, 'a', IRELAND).await;
-    assert_eq!(place_then.status, Status::Archived);
+    assert_eq!(place_then.status, PlacementStatus::Archived);
     assert_eq!(place_then.tags.len(), 1);
     for back in [storage_class(IRELAND, 'a', "STANDARD", 90), push(IRELAND, 'a', Some("v1"), 90)] {
         let events = [archived.as_slice(), &[back]].concat();
-        assert_eq!(place(&events, 'a', IRELAND).await.status, Status::Present);
+        assert_eq!(place(&events, 'a', IRELAND).await.status, PlacementStatus::Present);
     }
 }
 
@@ -165,12 +168,16 @@ async fn a_repository_takes_its_images_with_it_wherever_they_are_listed() {
     ];
     assert!(store.deliver(&events).await.is_empty());
     let places = store.whereabouts(&image('a')).await;
-    assert_eq!(places[IRELAND].status, Status::Absent);
+    assert_eq!(places[IRELAND].status, PlacementStatus::Absent);
     assert_eq!(places[IRELAND].deleted.clone().unwrap().cause, Cause::Repository { by: DANA.into() });
     assert!(places[VIRGINIA].orphan);
-    assert_eq!(store.whereabouts(&image('b')).await[IRELAND].status, Status::Present, "pushed after it");
-    let orphans = store.table.orphans(&VIRGINIA.parse().unwrap(), Part::ALL).await.unwrap().0;
+    assert_eq!(store.whereabouts(&image('b')).await[IRELAND].status, PlacementStatus::Present, "pushed after it");
+    let orphans = store.table.orphans(&VIRGINIA.parse().unwrap(), PageBounds::ALL).await.unwrap().0;
     assert_eq!(orphans.len(), 1);
     let history = store.table.tag_history(&crate::lists::tag("v1")).await.unwrap();
-    assert_eq!(history.iter().filter(|band| band.ended.is_some()).count(), 1, "ended in Ireland only: {history:?}");
+    assert_eq!(
+        history.iter().filter(|interval| interval.ended.is_some()).count(),
+        1,
+        "ended in Ireland only: {history:?}"
+    );
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     events::{DANA, IRELAND, TOKYO, call, delete, digest, image, lifecycle, push, replicate, storage_class},
-    faulty::{Fault, Faulty},
-    store::{Store, deliver},
+    fault_injection::{Fault, Faulty},
+    test_table::{Store, deliver},
 };
 
 /// One batch in which everything that is ever written is written, after another batch that it changes.

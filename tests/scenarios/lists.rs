@@ -1,12 +1,12 @@
 use domain::{
     image::RepositoryName,
-    tag::{End, TagName},
+    tag::{AssignmentEnd, TagName},
 };
-use store::Part;
+use store::PageBounds;
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate},
-    store::Store,
+    test_table::Store,
 };
 
 pub(crate) fn tag(tag: &str) -> TagName {
@@ -21,9 +21,9 @@ async fn images_of_a_repository_are_those_of_that_repository() {
     let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'b', Some("v2"), 1), other];
     assert!(store.deliver(&events).await.is_empty());
     let repository: RepositoryName = "team/app".parse().unwrap();
-    let images = store.table.images(&repository, Part::ALL).await.unwrap().0;
+    let images = store.table.images(&repository, PageBounds::ALL).await.unwrap().0;
     assert_eq!(images.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a'), image('b')]);
-    assert!(store.table.images(&"team".parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
+    assert!(store.table.images(&"team".parse().unwrap(), PageBounds::ALL).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -52,12 +52,12 @@ async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
         delete(IRELAND, 'f', Some("f"), 60),
     ];
     assert!(store.deliver(&events).await.is_empty());
-    let orphans = store.table.orphans(&TOKYO.parse().unwrap(), Part::ALL).await.unwrap().0;
+    let orphans = store.table.orphans(&TOKYO.parse().unwrap(), PageBounds::ALL).await.unwrap().0;
     assert_eq!(orphans.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a')]);
-    assert!(store.table.orphans(&IRELAND.parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
+    assert!(store.table.orphans(&IRELAND.parse().unwrap(), PageBounds::ALL).await.unwrap().0.is_empty());
     // Pushed again, it is no orphan.
     assert!(store.deliver(&[push(IRELAND, 'a', Some("a"), 90)]).await.is_empty());
-    assert!(store.table.orphans(&TOKYO.parse().unwrap(), Part::ALL).await.unwrap().0.is_empty());
+    assert!(store.table.orphans(&TOKYO.parse().unwrap(), PageBounds::ALL).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -67,12 +67,12 @@ async fn a_short_digest_is_found_with_and_without_its_repository() {
     let repository: RepositoryName = "team/app".parse().unwrap();
     for asked in ["sha256:aaaa", "aaaa", &digest('a')] {
         for repository in [None, Some(&repository)] {
-            let found = store.table.find(asked, Part::all_of(repository)).await.unwrap().0;
+            let found = store.table.find(asked, PageBounds::all_of(repository)).await.unwrap().0;
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [image('a')]);
         }
     }
-    assert!(store.table.find("cccc", Part::ALL).await.unwrap().0.is_empty());
-    assert_eq!(store.table.find("", Part::all_of(Some(&repository))).await.unwrap().0.len(), 2);
+    assert!(store.table.find("cccc", PageBounds::ALL).await.unwrap().0.is_empty());
+    assert_eq!(store.table.find("", PageBounds::all_of(Some(&repository))).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test]
@@ -88,29 +88,29 @@ async fn the_history_of_a_tag_is_its_images_in_order_in_each_registry() {
     ];
     assert!(store.deliver(&events).await.is_empty());
     let history = store.table.tag_history(&tag("latest")).await.unwrap();
-    let told: Vec<_> = history
+    let notified: Vec<_> = history
         .iter()
-        .map(|band| {
-            let ended = band.ended.as_ref().unwrap();
+        .map(|interval| {
+            let ended = interval.ended.as_ref().unwrap();
             (
-                band.registry.to_string(),
-                band.digest.to_string(),
-                band.from.to_string(),
+                interval.registry.to_string(),
+                interval.digest.to_string(),
+                interval.from.to_string(),
                 ended.at.to_string(),
                 ended.why.clone(),
             )
         })
         .collect();
-    let moved = |letter| End::Moved { to: digest(letter).parse().unwrap() };
-    let band =
+    let moved = |letter| AssignmentEnd::Moved { to: digest(letter).parse().unwrap() };
+    let interval =
         |registry: &str, letter, from, until, why| (registry.to_owned(), digest(letter), at(from), at(until), why);
     assert_eq!(
-        told,
+        notified,
         [
-            band(IRELAND, 'a', 0, 60, moved('b')),
-            band(IRELAND, 'b', 60, 120, moved('a')),
-            band(IRELAND, 'a', 120, 180, End::TagDeleted),
-            band(TOKYO, 'a', 10, 200, End::ImageDeleted),
+            interval(IRELAND, 'a', 0, 60, moved('b')),
+            interval(IRELAND, 'b', 60, 120, moved('a')),
+            interval(IRELAND, 'a', 120, 180, AssignmentEnd::TagDeleted),
+            interval(TOKYO, 'a', 10, 200, AssignmentEnd::ImageDeleted),
         ]
     );
 }
@@ -133,5 +133,5 @@ async fn lists_longer_than_a_page_are_whole() {
         assert!(store.deliver(batch).await.is_empty());
     }
     let repository: RepositoryName = "team/app".parse().unwrap();
-    assert_eq!(store.table.images(&repository, Part::ALL).await.unwrap().0.len(), 3_000);
+    assert_eq!(store.table.images(&repository, PageBounds::ALL).await.unwrap().0.len(), 3_000);
 }

@@ -3,8 +3,8 @@
 //!
 //! - `samples`: every event that AWS documents, and what becomes of it.
 //! - `batches`: messages that fail, repeat or can never succeed do not hurt the others.
-//! - `orders`: any order, repetition and batching of the same events gives the same table.
-//! - `route`: the table says what simulated registries have, whatever happened in them.
+//! - `ordering`: any order, repetition and batching of the same events gives the same table.
+//! - `end_to_end`: the table says what simulated registries have, whatever happened in them.
 //! - `mirror`: replicas that follow their sources, and replicas that must not.
 //! - `watch`: copies that are late, failed, missing, or arrived although no event told, and what is said of them.
 //! - `reconcile`: what no event told, found by listing registries.
@@ -18,9 +18,9 @@
 //! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
 //! - `deletions`: who deleted what, as CloudTrail tells it.
 //! - `lists`: images, orphans, short digests, tag histories.
-//! - `units`: what each kind of event costs, whatever came before it.
+//! - `capacity_units`: what each kind of event costs, whatever came before it.
 //! - `calls`: how many calls to DynamoDB an event and a batch of ten cost, and how many wait for one another.
-//! - `measures`: the metrics of a batch.
+//! - `metrics`: the metrics of a batch.
 //! - `dependencies`: which of our crates depends on which.
 //! - `definition`: the table that exists is the table that is defined.
 //!
@@ -37,27 +37,27 @@
 mod alerts;
 mod batches;
 mod calls;
+mod capacity_units;
 mod channels;
 mod configuration;
 mod definition;
 mod deletions;
 mod dependencies;
+mod end_to_end;
 mod events;
+mod fault_injection;
 mod faults;
-mod faulty;
 mod lists;
-mod measures;
+mod metrics;
 mod mirror;
 mod monitoring;
-mod orders;
+mod ordering;
 mod permissions;
 mod query;
 mod reconcile;
 mod registries;
-mod route;
 mod samples;
 mod schemas;
-mod store;
 mod templates;
-mod units;
+mod test_table;
 mod watch;

@@ -15,14 +15,14 @@ pub(crate) use interruptions::impatient;
 use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
-    deletion::{Deletion, Status},
+    deletion::{Deletion, DeletionStatus},
     image::{Image, Registry, Tag},
 };
-use mirror::{Mode, Summary};
+use mirror::{MirrorSummary, Mode};
 use policy::Policy;
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
-use simulator::{Caller, settings::Settings};
+use simulator::{ApiCaller, settings::Settings};
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
@@ -81,7 +81,7 @@ impl Site {
         body["repositoryName"] = json!(repository);
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:sts::{account}:assumed-role/platform/dana");
-        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
         let answer = self.local.simulator.call(&caller, operation, body.to_string().as_bytes());
         answer.unwrap().unwrap_or_else(|error| panic!("{operation}: {error:?}"))
     }
@@ -121,7 +121,7 @@ impl Site {
     }
 
     /// Time passes, events arrive, and `mirror` runs once.
-    pub(crate) async fn pass(&self, seconds: u64) -> Summary {
+    pub(crate) async fn pass(&self, seconds: u64) -> MirrorSummary {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.local.deliver_now().await;
         self.local.mirror_now().await.unwrap()
@@ -150,7 +150,7 @@ impl Site {
 
     /// The deletion of an image, or of a tag, in a registry.
     pub(crate) async fn deletion(&self, registry: &str, image: &Image, tag: Option<&str>) -> Deletion {
-        let deletions = self.local.table.dossier(image).await.unwrap().deletions;
+        let deletions = self.local.table.image_record(image).await.unwrap().deletions;
         let found = deletions.into_iter().find(|deletion| {
             deletion.registry.to_string() == registry && deletion.tag.as_ref().map(Tag::as_str) == tag
         });
@@ -158,7 +158,7 @@ impl Site {
     }
 
     /// Where a deletion stands, and the reason.
-    pub(crate) async fn standing(&self, registry: &str, image: &Image) -> (Status, String) {
+    pub(crate) async fn by_status(&self, registry: &str, image: &Image) -> (DeletionStatus, String) {
         let deletion = self.deletion(registry, image, None).await;
         (deletion.status, deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default())
     }
@@ -166,8 +166,8 @@ impl Site {
     /// Keeps a replica for a reason.
     pub(crate) async fn keeps(&self, registry: &str, image: &Image, reason: &str) {
         assert!(self.has(registry, image), "{image} is gone from {registry}");
-        let (status, why) = self.standing(registry, image).await;
-        assert_eq!(status, Status::Kept, "{why}");
+        let (status, why) = self.by_status(registry, image).await;
+        assert_eq!(status, DeletionStatus::Kept, "{why}");
         assert!(why.contains(reason), "{why}");
     }
 }

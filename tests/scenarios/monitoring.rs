@@ -69,7 +69,7 @@ fn what_alarms_and_the_dashboard_look_at_is_measured() {
             shown.insert(name.to_owned());
         }
     }
-    for wanted in ["Events", "ReplicationLag", "Wrong", "Deletions", "BreakersOpen", "Overdue"] {
+    for wanted in ["Events", "ReplicationLag", "UnhealthyCopies", "Deletions", "BreakersOpen", "RegistriesOverdue"] {
         assert!(shown.contains(wanted), "{wanted}");
     }
 }

@@ -9,18 +9,18 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use domain::{
-    deletion::{Deletion, Status, Wanted},
+    deletion::{Deletion, DeletionIntent, DeletionStatus},
     image::{Image, Registry},
 };
 use jiff::Timestamp;
 use query::api::{self, Query, caller::Caller};
 use serde_json::{Value, json};
-use store::Part;
+use store::PageBounds;
 use tower::ServiceExt;
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate},
-    store::Store,
+    test_table::Store,
 };
 
 /// Somebody who asks.
@@ -84,7 +84,7 @@ impl Asking {
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
             let mut answer = answer.json();
             entries.append(answer[list].as_array_mut().unwrap());
-            match answer["next"].as_str() {
+            match answer["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return entries,
             }
@@ -98,10 +98,10 @@ impl Asking {
 
     async fn deletion_of(&self, letter: char, tag: Option<&str>, registry: &str, since: u32) -> Deletion {
         let tag = tag.map(|tag| tag.parse().unwrap());
-        let wanted = Wanted { registry: registry.parse().unwrap(), tag, since: at(since).parse().unwrap() };
+        let intent = DeletionIntent { registry: registry.parse().unwrap(), tag, since: at(since).parse().unwrap() };
         let source: Registry = IRELAND.parse().unwrap();
         let image: Image = image(letter).parse().unwrap();
-        let mut deletion = Deletion::open(None, &image, &source, wanted, at(since).parse().unwrap()).unwrap();
+        let mut deletion = Deletion::open(None, &image, &source, intent, at(since).parse().unwrap()).unwrap();
         self.store.table.put_deletion(&mut deletion).await.unwrap();
         deletion
     }
@@ -147,7 +147,7 @@ async fn parts_of_a_list_are_together_the_list() {
     // A part of the orphans is of those that were looked at, however few that are.
     let (tokyo, mut after, mut parts) = (TOKYO.parse().unwrap(), None, Vec::new());
     loop {
-        let part = Part { repository: None, after: after.as_ref(), most: 1 };
+        let part = PageBounds { repository: None, after: after.as_ref(), most: 1 };
         let (orphans, walked) = asking.store.table.orphans(&tokyo, part).await.unwrap();
         assert_eq!(walked.images, usize::from(walked.next.is_some()));
         parts.extend(orphans.into_iter().map(|lineage| lineage.image.digest.to_string()));
@@ -167,17 +167,17 @@ async fn deletions_come_by_status_and_source_each_once() {
         // Three of them changed at the same time.
         let mut deletion = asking.deletion(letter, TOKYO, 100 + place / 3).await;
         if letter > 'd' {
-            deletion.status = Status::Done;
+            deletion.status = DeletionStatus::Done;
             assert_eq!(asking.store.table.put_deletion(&mut deletion).await.unwrap(), store::Stored::New);
         }
     }
     for limit in 1..8 {
         let all = asking.all(&format!("/v1/deletions?limit={limit}&status=done,pending"), "deletions").await;
-        let told: Vec<_> =
+        let notified: Vec<_> =
             all.iter().map(|one| (one["status"].as_str().unwrap(), one["digest"].as_str().unwrap())).collect();
-        assert_eq!(told.len(), 6, "by {limit}: {told:?}");
-        assert_eq!(BTreeSet::from_iter(&told).len(), 6, "by {limit}");
-        assert!(told.is_sorted_by_key(|(status, _)| *status == "done"), "by {limit}: {told:?}");
+        assert_eq!(notified.len(), 6, "by {limit}: {notified:?}");
+        assert_eq!(BTreeSet::from_iter(&notified).len(), 6, "by {limit}");
+        assert!(notified.is_sorted_by_key(|(status, _)| *status == "done"), "by {limit}: {notified:?}");
     }
 }
 
@@ -367,10 +367,10 @@ async fn what_an_operator_does_is_recorded_with_their_name() {
     asking.deletion('a', VIRGINIA, 100).await;
     let held = asking.post("/v1/deletions/hold", &seen('a', TOKYO, 1)).await;
     assert_eq!(held.status, StatusCode::OK, "{}", held.text);
-    let stored = asking.store.table.dossier(&image('a').parse().unwrap()).await.unwrap().deletions;
+    let stored = asking.store.table.image_record(&image('a').parse().unwrap()).await.unwrap().deletions;
     let stands = |registry: &str| stored.iter().find(|one| one.registry.to_string() == registry).unwrap();
-    assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (Status::Held, Status::Pending));
-    let act = &stands(TOKYO).acts[0];
+    assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (DeletionStatus::Held, DeletionStatus::Pending));
+    let act = &stands(TOKYO).actions[0];
     assert_eq!((act.by.as_str(), act.at), (operator().name.unwrap().as_str(), at(3_599).parse::<Timestamp>().unwrap()));
     let released = asking.post("/v1/deletions/release", &seen('a', TOKYO, 2)).await.json();
     assert_eq!(released["deletions"][0]["status"], "pending");
@@ -384,7 +384,7 @@ async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_si
     let mut whole = asking.deletion('a', TOKYO, 100).await;
     asking.deletion_of('a', Some("v1"), TOKYO, 100).await;
     let approved = async || {
-        let all = asking.store.table.dossier(&image('a').parse().unwrap()).await.unwrap().deletions;
+        let all = asking.store.table.image_record(&image('a').parse().unwrap()).await.unwrap().deletions;
         let approved = all.into_iter().filter(|deletion| deletion.approved().is_some());
         approved.map(|deletion| deletion.tag.map(|tag| tag.to_string())).collect::<Vec<_>>()
     };

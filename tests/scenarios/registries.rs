@@ -5,20 +5,20 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use store::Part;
+use store::PageBounds;
 
 use domain::{
     event,
     fact::Fact,
     image::{Image, Registry, RepositoryName, Tag},
-    lineage::Status,
+    lineage::PlacementStatus,
 };
 use jiff::SignedDuration;
 use proptest::{prelude::*, sample::select};
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{
-    Caller, ImageStatus,
+    ApiCaller, ImageStatus,
     settings::{Lag, Settings, Unconfirmed},
     trouble::Trouble,
 };
@@ -144,7 +144,7 @@ impl Route {
         body["repositoryName"] = json!(APP);
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:iam::{account}:root");
-        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
         _ = self.local.simulator.call(&caller, operation, body.to_string().as_bytes());
     }
 
@@ -224,14 +224,14 @@ impl Route {
     pub(crate) async fn said(&self) -> Images {
         let mut said = Images::new();
         let repository: RepositoryName = APP.parse().unwrap();
-        for lineage in self.local.table.images(&repository, Part::ALL).await.unwrap().0 {
+        for lineage in self.local.table.images(&repository, PageBounds::ALL).await.unwrap().0 {
             // The list is from an index; the partition is what counts.
             let lineage = self.local.table.lineage(&lineage.image).await.unwrap();
             for (registry, placement) in &lineage.placements {
                 let archived = match placement.status() {
-                    Status::Present => false,
-                    Status::Archived => true,
-                    Status::Absent | Status::ProbablyAbsent => continue,
+                    PlacementStatus::Present => false,
+                    PlacementStatus::Archived => true,
+                    PlacementStatus::Absent | PlacementStatus::ProbablyAbsent => continue,
                 };
                 let tags = placement.current_tags().into_iter().cloned().collect();
                 said.insert((registry.clone(), lineage.image.clone()), (archived, tags));
@@ -243,8 +243,8 @@ impl Route {
     /// The events that never arrived, of those that say anything about an image.
     pub(crate) fn lost(&self) -> Vec<(Value, Vec<Fact>)> {
         let lost = self.local.simulator.emitted(0).into_iter().filter(|emitted| emitted.deliveries == 0);
-        let told = lost.map(|emitted| (event::read_value(&emitted.event).unwrap().facts, emitted.event));
-        told.filter(|(facts, _)| !facts.is_empty()).map(|(facts, event)| (event, facts)).collect()
+        let notified = lost.map(|emitted| (event::read_value(&emitted.event).unwrap().facts, emitted.event));
+        notified.filter(|(facts, _)| !facts.is_empty()).map(|(facts, event)| (event, facts)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use domain::{
     fact::Subject,
 };
 
-use crate::store::{Store, deliver};
+use crate::test_table::{Store, deliver};
 
 /// Each sample alone, through the function: accepted or not, and then the lineage of what it is about.
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     fs,
 };
 
-use domain::alert::{Kind, Severity, State};
+use domain::alert::{AlertKind, AlertState, Severity};
 use jsonschema::{Registry, Validator};
 use serde_json::{Value, json};
 
@@ -18,51 +18,55 @@ fn schema(name: &str) -> Value {
 }
 
 /// The schema of each kind, from the files alone.
-fn validators() -> BTreeMap<Kind, Validator> {
+fn validators() -> BTreeMap<AlertKind, Validator> {
     let registry = Registry::new().add("https://schemas.invalid/alert.json", schema("alert")).unwrap();
     let registry = registry.prepare().unwrap();
-    let validator = |kind: Kind| {
+    let validator = |kind: AlertKind| {
         let options = jsonschema::options().offline().should_validate_formats(true).with_registry(&registry);
-        let options = options.with_base_uri(format!("https://schemas.invalid/{}.json", kind.word()));
-        (kind, options.build(&schema(kind.word())).unwrap())
+        let options = options.with_base_uri(format!("https://schemas.invalid/{}.json", kind.as_str()));
+        (kind, options.build(&schema(kind.as_str())).unwrap())
     };
-    Kind::ALL.into_iter().map(validator).collect()
+    AlertKind::ALL.into_iter().map(validator).collect()
 }
 
-fn states(kind: Kind) -> &'static [State] {
-    if INCIDENTS.contains(&kind) { &[State::Opened, State::Open, State::Resolved] } else { &[State::Told] }
+fn states(kind: AlertKind) -> &'static [AlertState] {
+    if INCIDENTS.contains(&kind) {
+        &[AlertState::Opened, AlertState::Open, AlertState::Resolved]
+    } else {
+        &[AlertState::Notice]
+    }
 }
 
-fn severities(kind: Kind) -> BTreeSet<&'static str> {
-    let over = states(kind).contains(&State::Resolved).then_some(Severity::Info);
-    over.into_iter().chain([kind.severity()]).map(Severity::word).collect()
+fn severities(kind: AlertKind) -> BTreeSet<&'static str> {
+    let over = states(kind).contains(&AlertState::Resolved).then_some(Severity::Info);
+    over.into_iter().chain([kind.severity()]).map(Severity::as_str).collect()
 }
 
 #[test]
 fn every_kind_has_a_schema_and_there_is_no_other() {
     let files = fs::read_dir(FOLDER).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    let kinds = Kind::ALL.map(|kind| format!("{}.json", kind.word()));
+    let kinds = AlertKind::ALL.map(|kind| format!("{}.json", kind.as_str()));
     let expected = kinds.into_iter().chain(["README.md".to_owned(), "alert.json".to_owned()]);
     assert_eq!(files.collect::<BTreeSet<_>>(), expected.collect());
-    let known: Vec<_> = Kind::ALL.map(|kind| json!(kind.word())).into();
+    let known: Vec<_> = AlertKind::ALL.map(|kind| json!(kind.as_str())).into();
     assert_eq!(schema("alert")["properties"]["kind"]["enum"], Value::Array(known));
 }
 
 #[test]
 fn a_schema_says_what_the_code_does() {
-    for kind in Kind::ALL {
-        let schema = schema(kind.word());
+    for kind in AlertKind::ALL {
+        let schema = schema(kind.as_str());
         assert_eq!(schema["title"], kind.detail_type());
         let of = &schema["properties"];
         assert_eq!(of["source"]["const"], "ecr-lineage");
         assert_eq!(of["detail-type"]["const"], kind.detail_type());
         let of = &of["detail"]["properties"];
-        assert_eq!(of["kind"]["const"], kind.word());
-        assert_eq!(of["plain"]["properties"]["severity"]["const"], kind.severity().word());
+        assert_eq!(of["kind"]["const"], kind.as_str());
+        assert_eq!(of["channel_text"]["properties"]["severity"]["const"], kind.severity().as_str());
         let words = |name: &str| -> Vec<&str> {
             of[name]["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
         };
-        assert_eq!(words("state"), states(kind).iter().map(|state| state.word()).collect::<Vec<_>>());
+        assert_eq!(words("state"), states(kind).iter().map(|state| state.as_str()).collect::<Vec<_>>());
         assert_eq!(words("severity").into_iter().collect::<BTreeSet<_>>(), severities(kind), "{kind:?}");
     }
 }
@@ -73,8 +77,8 @@ async fn what_is_published_is_valid() {
     let alerts = every_alert();
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
         for (kind, validator) in &validators {
-            let told: Vec<_> = validator.iter_errors(&event).map(|error| error.to_string()).collect();
-            assert_eq!(told.is_empty(), *kind == alert.kind, "{kind:?}: {told:?} {event}");
+            let notified: Vec<_> = validator.iter_errors(&event).map(|error| error.to_string()).collect();
+            assert_eq!(notified.is_empty(), *kind == alert.kind, "{kind:?}: {notified:?} {event}");
         }
     }
 }
@@ -86,12 +90,12 @@ async fn garbage_is_not_valid() {
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
         let validator = &validators[&alert.kind];
         let mut fields: Vec<String> = ["source", "detail-type", "detail"].map(|name| format!("/{name}")).into();
-        for of in ["/detail", "/detail/plain"] {
+        for of in ["/detail", "/detail/channel_text"] {
             let names = event.pointer(of).unwrap().as_object().unwrap().keys();
             fields.extend(names.map(|name| format!("{of}/{name}")));
         }
         assert!(fields.len() > 15, "{fields:?}");
-        let texts = ["subject", "message", "next", "title", "text", "id", "incident", "key"];
+        let texts = ["subject", "message", "remediation", "title", "text", "id", "incident", "key"];
         for field in fields {
             let garbage = [json!({"garbage": true}), json!(""), json!("garbage\n")];
             let is_text = texts.iter().any(|name| field.ends_with(&format!("/{name}")));
@@ -113,7 +117,7 @@ async fn garbage_is_not_valid() {
 #[test]
 fn the_examples_are_valid() {
     for (kind, validator) in validators() {
-        let examples = schema(kind.word())["examples"].clone();
+        let examples = schema(kind.as_str())["examples"].clone();
         for example in examples.as_array().unwrap() {
             assert!(validator.is_valid(example), "{example}");
         }
@@ -129,13 +133,13 @@ fn the_readme_says_what_the_code_does() {
         .filter(|line| line.starts_with("| `ECR Lineage"))
         .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
         .collect();
-    let expected = Kind::ALL.map(|kind| {
-        let states: Vec<_> = states(kind).iter().map(|state| state.word()).collect();
-        [kind.detail_type(), kind.severity().word().to_owned(), states.join(", ")]
+    let expected = AlertKind::ALL.map(|kind| {
+        let states: Vec<_> = states(kind).iter().map(|state| state.as_str()).collect();
+        [kind.detail_type(), kind.severity().as_str().to_owned(), states.join(", ")]
     });
     let said: Vec<_> = rows.iter().map(|row| [row[1], row[2], row[3]].map(str::to_owned)).collect();
     assert_eq!(said, expected);
-    for (row, kind) in rows.iter().zip(Kind::ALL) {
-        assert_eq!(schema(kind.word())["description"], row[4], "{kind:?}");
+    for (row, kind) in rows.iter().zip(AlertKind::ALL) {
+        assert_eq!(schema(kind.as_str())["description"], row[4], "{kind:?}");
     }
 }

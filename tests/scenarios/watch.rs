@@ -9,13 +9,13 @@ mod histories;
 use std::time::Duration;
 
 use domain::{
-    alert::{Alert, State},
-    expectation::Expectation,
+    alert::{Alert, AlertState},
+    expectation::ReplicationExpectation,
     image::Image,
 };
 use jiff::{SignedDuration, Timestamp};
 use simulator::settings::{Lag, Settings};
-use watch::Summary;
+use watch::WatchSummary;
 
 use crate::{
     events::IRELAND,
@@ -34,7 +34,7 @@ pub(crate) async fn site(registries: Settings) -> Site {
 
 impl Site {
     /// Time passes, events arrive, and `watch` runs once.
-    pub(crate) async fn watch(&self, seconds: u64) -> Summary {
+    pub(crate) async fn watch(&self, seconds: u64) -> WatchSummary {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.local.deliver_now().await;
         self.local.watch_now().await.unwrap()
@@ -75,16 +75,16 @@ impl Site {
     }
 
     /// What was told of incidents: the kind, whether it begins or is over, how many images, and where to.
-    async fn told(&self) -> Vec<(&'static str, State, u64, String)> {
+    async fn notified(&self) -> Vec<(&'static str, AlertState, u64, String)> {
         let alerts = self.alerts().await.into_iter();
         let brief = |alert: Alert| {
             let destination = alert.destination.map(|registry| registry.to_string()).unwrap_or_default();
-            (alert.kind.word(), alert.state, alert.count.unwrap_or(0), destination)
+            (alert.kind.as_str(), alert.state, alert.count.unwrap_or(0), destination)
         };
         alerts.map(brief).collect()
     }
 
-    async fn expectations(&self, image: &Image) -> Vec<Expectation> {
+    async fn expectations(&self, image: &Image) -> Vec<ReplicationExpectation> {
         self.local.table.expectations(image).await.unwrap().expectations
     }
 

@@ -46,7 +46,7 @@ impl Print for Drifted {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica is as its source."));
         }
         if !self.orphans.is_empty() {
-            text.push_str(&Orphans { orphans: self.orphans.clone(), next: None }.table(width));
+            text.push_str(&Orphans { orphans: self.orphans.clone(), next_cursor: None }.table(width));
         }
         let count = |what: fn(&Drift) -> bool| self.report.differences.iter().filter(|one| what(&one.drift)).count();
         let missing = count(|drift| matches!(drift, Drift::Missing { expected: true, .. }));
@@ -78,9 +78,9 @@ impl Print for Reconciled {
             let (found, drifts) = (run.found, &run.drifts);
             let counts = [
                 found.images,
-                found.unknown,
-                found.vanished,
-                found.changed,
+                found.added,
+                found.removed,
+                found.updated,
                 drifts.missing,
                 drifts.never_copied,
                 drifts.tags,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::AnsiColor;
 use domain::{
-    deletion::{Check, Deletion, Status},
+    deletion::{Check, Deletion, DeletionStatus},
     image::{Image, Tag},
 };
 use indicatif::DecimalBytes;
@@ -13,22 +13,22 @@ use super::{HEADING, Print, coloured, filled, styled, table, time};
 use answers::{
     audit::NativeDeletes,
     deletions::{Acted, Breakers, Deletions, WasReset},
-    preview::{Explained, Preview, Would},
-    restore::{Outcome, Restored},
+    preview::{Explained, Preview, PreviewAction},
+    restore::{RestoreOutcome, Restored},
 };
 
-use crate::policies::Checked;
+use crate::policies::CheckedPolicies;
 
 /// A deletion's status with its sign.
-fn standing(status: Status) -> String {
+fn styled_status(status: DeletionStatus) -> String {
     let (colour, sign, word) = match status {
-        Status::Pending => (AnsiColor::Yellow, "◔", "pending"),
-        Status::Held => (AnsiColor::Magenta, "‖", "held"),
-        Status::AwaitingApproval => (AnsiColor::Magenta, "?", "waiting for approval"),
-        Status::Executing => (AnsiColor::Yellow, "◔", "under way"),
-        Status::Done => (AnsiColor::Red, "○", "done"),
-        Status::Kept => (AnsiColor::Green, "●", "kept"),
-        Status::Failed => (AnsiColor::Red, "!", "failed"),
+        DeletionStatus::Pending => (AnsiColor::Yellow, "◔", "pending"),
+        DeletionStatus::Held => (AnsiColor::Magenta, "‖", "held"),
+        DeletionStatus::AwaitingApproval => (AnsiColor::Magenta, "?", "waiting for approval"),
+        DeletionStatus::Executing => (AnsiColor::Yellow, "◔", "under way"),
+        DeletionStatus::Done => (AnsiColor::Red, "○", "done"),
+        DeletionStatus::Kept => (AnsiColor::Green, "●", "kept"),
+        DeletionStatus::Failed => (AnsiColor::Red, "!", "failed"),
     };
     coloured(colour, format!("{sign} {word}"))
 }
@@ -44,9 +44,9 @@ pub(super) fn reason(deletion: &Deletion) -> String {
     let policies: Vec<_> = deletion.policies.iter().map(String::as_str).collect();
     let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
     match (deletion.status, deletion.action) {
-        (Status::Pending, Some(action)) if last.is_empty() => format!("would {action} it then{by}"),
-        (Status::Pending, None) if last.is_empty() => "as far as is known, no policy permits it".to_owned(),
-        (Status::Done, Some(action)) => format!("{action}: {last}{by}"),
+        (DeletionStatus::Pending, Some(action)) if last.is_empty() => format!("would {action} it then{by}"),
+        (DeletionStatus::Pending, None) if last.is_empty() => "as far as is known, no policy permits it".to_owned(),
+        (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
         _ => last,
     }
 }
@@ -54,9 +54,9 @@ pub(super) fn reason(deletion: &Deletion) -> String {
 /// A deletion below the registry of its replica.
 pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
     let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
-    let due = deletion.due.filter(|_| deletion.status == Status::Pending);
+    let due = deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
     let due = due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
-    let line = format!("deletion{tag} {}{due}: {}", standing(deletion.status), reason(deletion));
+    let line = format!("deletion{tag} {}{due}: {}", styled_status(deletion.status), reason(deletion));
     filled(&line, ["    ", "      "], width) + "\n"
 }
 
@@ -64,12 +64,12 @@ pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
 fn rows(deletions: &[Deletion], width: Option<u16>) -> String {
     let mut list = table(width, &["STATUS", "WHEN (UTC)", "REPLICA IN", "IMAGE", "WHY"], &[0, 1, 2]);
     for deletion in deletions {
-        let at = match deletion.due.filter(|_| deletion.status == Status::Pending) {
+        let at = match deletion.due.filter(|_| deletion.status == DeletionStatus::Pending) {
             Some(due) => format!("due {}", time(due)),
             None => time(deletion.changed_at),
         };
         list.add_row([
-            standing(deletion.status),
+            styled_status(deletion.status),
             at,
             deletion.registry.to_string(),
             name(&deletion.image, deletion.tag.as_ref()),
@@ -95,7 +95,7 @@ fn plural(count: usize, word: &str) -> String {
 
 impl Print for Acted {
     fn table(&self, width: Option<u16>) -> String {
-        format!("\n{}\n{}: by {}\n", rows(&self.deletions, width), self.did.word(), self.by)
+        format!("\n{}\n{}: by {}\n", rows(&self.deletions, width), self.action.as_str(), self.by)
     }
 }
 
@@ -117,7 +117,7 @@ impl Print for Breakers {
             for (class, registries) in &status.counted {
                 for (registry, images) in registries {
                     let images_word = plural(*images as usize, "image");
-                    _ = writeln!(text, "  {images} {images_word} in {registry} in 24 hours ({})", class.word());
+                    _ = writeln!(text, "  {images} {images_word} in {registry} in 24 hours ({})", class.as_str());
                 }
             }
             if let Some(reset) = &status.breaker.reset {
@@ -142,7 +142,7 @@ impl Print for WasReset {
     }
 }
 
-impl Print for Checked {
+impl Print for CheckedPolicies {
     fn table(&self, _: Option<u16>) -> String {
         let mut text = String::new();
         for file in &self.files {
@@ -167,14 +167,14 @@ impl Print for Checked {
     }
 }
 
-fn would(would: Would) -> String {
-    let (colour, sign, word) = match would {
-        Would::Delete => (AnsiColor::Red, "○", "delete"),
-        Would::Archive => (AnsiColor::Blue, "◐", "archive"),
-        Would::Untag => (AnsiColor::Yellow, "○", "untag"),
-        Would::Keep => (AnsiColor::Green, "●", "keep"),
-        Would::Gone => (AnsiColor::BrightBlack, "·", "gone already"),
-        Would::Unknown => (AnsiColor::Yellow, "?", "cannot tell"),
+fn planned_action(planned_action: PreviewAction) -> String {
+    let (colour, sign, word) = match planned_action {
+        PreviewAction::Delete => (AnsiColor::Red, "○", "delete"),
+        PreviewAction::Archive => (AnsiColor::Blue, "◐", "archive"),
+        PreviewAction::Untag => (AnsiColor::Yellow, "○", "untag"),
+        PreviewAction::Keep => (AnsiColor::Green, "●", "keep"),
+        PreviewAction::Gone => (AnsiColor::BrightBlack, "·", "gone already"),
+        PreviewAction::Unknown => (AnsiColor::Yellow, "?", "cannot tell"),
     };
     coloured(colour, format!("{sign} {word}"))
 }
@@ -189,7 +189,7 @@ impl Print for Preview {
             let policies: Vec<_> = replica.policies.iter().map(String::as_str).collect();
             let orphan = if replica.recorded { "" } else { "orphan: " };
             list.add_row([
-                would(replica.would),
+                planned_action(replica.planned_action),
                 replica.registry.to_string(),
                 name(&replica.image, replica.tag.as_ref()),
                 replica.size_bytes.map(|bytes| DecimalBytes(bytes).to_string()).unwrap_or_default(),
@@ -200,7 +200,7 @@ impl Print for Preview {
         let mut text = format!("\n{list}\n\n");
         for (kind, total) in &self.totals {
             let size = if total.bytes > 0 { format!(", {}", DecimalBytes(total.bytes)) } else { String::new() };
-            _ = writeln!(text, "{}: {} {}{size}", would(*kind), total.images, plural(total.images, "replica"));
+            _ = writeln!(text, "{}: {} {}{size}", planned_action(*kind), total.images, plural(total.images, "replica"));
         }
         text.push_str("Nothing was touched.\n");
         text
@@ -210,7 +210,7 @@ impl Print for Preview {
 fn checks(text: &mut String, checks: &[Check], width: Option<u16>) {
     for check in checks {
         let sign = if check.passed { coloured(AnsiColor::Green, "✓") } else { coloured(AnsiColor::Yellow, "✗") };
-        let line = format!("{sign} {:<9} {}", check.check.word(), check.why);
+        let line = format!("{sign} {:<9} {}", check.check.as_str(), check.why);
         _ = writeln!(text, "{}", filled(&line, ["  ", "              "], width));
     }
 }
@@ -222,15 +222,15 @@ impl Print for Explained {
             let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
             let due = deletion.due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
             let since = format!("without its source since {}", time(deletion.since));
-            _ = writeln!(text, "\nDeletion{tag}: {}, {since}{due}", standing(deletion.status));
+            _ = writeln!(text, "\nDeletion{tag}: {}, {since}{due}", styled_status(deletion.status));
             checks(&mut text, &deletion.checks, width);
-            for act in &deletion.acts {
-                _ = writeln!(text, "  {} {} by {}", time(act.at), act.did.word(), act.by);
+            for act in &deletion.actions {
+                _ = writeln!(text, "  {} {} by {}", time(act.at), act.action.as_str(), act.by);
             }
         }
         for judged in &self.now {
             let tag = judged.tag.as_ref().map(|tag| format!(" with tag {tag}")).unwrap_or_default();
-            _ = writeln!(text, "\nAsked now{tag}: {}", would(judged.would));
+            _ = writeln!(text, "\nAsked now{tag}: {}", planned_action(judged.planned_action));
             checks(&mut text, &judged.checks, width);
         }
         text
@@ -241,12 +241,12 @@ impl Print for Restored {
     fn table(&self, _: Option<u16>) -> String {
         let what = format!("{} in {}", self.image, self.registry);
         match &self.outcome {
-            Outcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● there already")),
-            Outcome::UnderWay => {
+            RestoreOutcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● there already")),
+            RestoreOutcome::UnderWay => {
                 let sign = coloured(AnsiColor::Blue, "◐ on its way back from the archive");
                 format!("{sign}: {what}\nECR takes up to 20 minutes.\n")
             }
-            Outcome::Gone { held_by, unknown, commands, .. } => {
+            RestoreOutcome::Gone { held_by, unknown, commands, .. } => {
                 let mut text = format!("{}: {what}\n", coloured(AnsiColor::Red, "○ deleted"));
                 for registry in held_by {
                     _ = writeln!(text, "  {} {registry} has it", coloured(AnsiColor::Green, "●"));

@@ -3,15 +3,15 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use domain::alert::{Alert, Kind, Severity, State};
+use domain::alert::{Alert, AlertKind, AlertState, Severity};
 
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
-use answers::alerts::{Alerts, LagReport, Open};
+use answers::alerts::{Alerts, LagReport, OpenIncident};
 
 /// How soon a person should look, with its sign; what is over is quiet.
-fn severity(severity: Severity, state: State) -> String {
+fn severity(severity: Severity, state: AlertState) -> String {
     match (state, severity) {
-        (State::Resolved, _) => coloured(AnsiColor::Green, "● over"),
+        (AlertState::Resolved, _) => coloured(AnsiColor::Green, "● over"),
         (_, Severity::Info) => coloured(AnsiColor::Blue, "i info"),
         (_, Severity::Warning) => coloured(AnsiColor::Yellow, "! warning"),
         (_, Severity::Critical) => coloured(AnsiColor::Red, "‼ critical"),
@@ -19,16 +19,16 @@ fn severity(severity: Severity, state: State) -> String {
 }
 
 /// A kind in words.
-fn words(kind: Kind) -> String {
-    kind.word().replace('_', " ")
+fn words(kind: AlertKind) -> String {
+    kind.as_str().replace('_', " ")
 }
 
 /// One alert, as it comes.
 pub(crate) fn alert(alert: &Alert) -> String {
     let (sign, kind) = (severity(alert.severity, alert.state), words(alert.kind));
     let next = match alert.state {
-        State::Resolved => String::new(),
-        State::Told | State::Opened | State::Open => format!("    → {}\n", alert.next),
+        AlertState::Resolved => String::new(),
+        AlertState::Notice | AlertState::Opened | AlertState::Open => format!("    → {}\n", alert.remediation),
     };
     format!("  {}  {sign}  {kind}: {}\n{next}", time(alert.time), alert.message)
 }
@@ -36,7 +36,7 @@ pub(crate) fn alert(alert: &Alert) -> String {
 impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
-        for Open { incident, .. } in &self.open {
+        for OpenIncident { incident, .. } in &self.open {
             let since = format!("since {}", time(incident.opened_at));
             let what = coloured(AnsiColor::Red, format!("! {}", words(incident.kind)));
             let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };
@@ -47,13 +47,13 @@ impl Print for Alerts {
         if self.open.is_empty() {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Nothing is wrong now."));
         }
-        if !self.told.is_empty() {
+        if !self.alerts.is_empty() {
             let mut list =
                 table(width, &["TIME (UTC)", "HOW SOON", "WHAT", "IN ONE LINE, AND WHAT TO DO NEXT"], &[0, 1, 2]);
-            for alert in &self.told {
+            for alert in &self.alerts {
                 let next = match alert.state {
-                    State::Resolved => String::new(),
-                    State::Told | State::Opened | State::Open => format!("\n→ {}", alert.next),
+                    AlertState::Resolved => String::new(),
+                    AlertState::Notice | AlertState::Opened | AlertState::Open => format!("\n→ {}", alert.remediation),
                 };
                 list.add_row([
                     time(alert.time),

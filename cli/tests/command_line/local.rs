@@ -157,7 +157,7 @@ fn alerts_are_printed_and_sent_until_they_are_taken() {
     let said = running.said.lock().unwrap().clone();
     let line = format!("‼ critical  replication failed: {}", text("/detail/message"));
     assert!(said.contains(&line), "{said}");
-    assert!(said.contains(&format!("    → {}\n", text("/detail/next"))), "{said}");
+    assert!(said.contains(&format!("    → {}\n", text("/detail/remediation"))), "{said}");
     // None is told twice.
     assert!(taken.recv_timeout(Duration::from_secs(1)).is_err());
 }

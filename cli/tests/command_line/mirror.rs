@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use policy::Policy;
 use sandbox::local::{Local, LocalSettings, Mode};
 use serde_json::{Value, json};
-use simulator::Caller;
+use simulator::ApiCaller;
 
 use crate::command::{Ran, User};
 
@@ -77,7 +77,7 @@ impl Scene {
         body["repositoryName"] = json!("team/app");
         let registry: Registry = registry.parse().unwrap();
         let arn = format!("arn:aws:sts::{}:assumed-role/platform/dana", registry.account());
-        let caller = Caller { account: registry.account().into(), region: registry.region().into(), arn };
+        let caller = ApiCaller { account: registry.account().into(), region: registry.region().into(), arn };
         self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
 

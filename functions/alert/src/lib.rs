@@ -13,7 +13,7 @@ use aws_lambda_events::{
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use metrics::{counter, describe_counter};
-use retry::{Disposition, Failure, chain};
+use retry::{CallError, Disposition, chain};
 use tracing::{error, warn};
 
 /// Tells CloudWatch the units of the metrics below.
@@ -72,7 +72,7 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
     response
 }
 
-fn log_failure(alert: &str, failure: &Failure) {
+fn log_failure(alert: &str, failure: &CallError) {
     match failure.disposition {
         Disposition::Retry => {
             warn!(alert.id = alert, error = chain(failure), "not published, will be tried again");

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use aws::{
-    environment::{Environment, Mistakes},
+    environment::{ConfigErrors, Environment},
     registry::Roles,
 };
 use domain::{
-    breaker::{Limit, Limits},
+    breaker::{BreakerLimit, BreakerLimits},
     image::Registry,
 };
 use jiff::SignedDuration;
@@ -29,7 +29,7 @@ pub struct Config {
     pub known: BTreeSet<Registry>,
     /// `BREAKER_IMAGES`, `BREAKER_PERCENT`, `BREAKER_LIFECYCLE_IMAGES`, `BREAKER_LIFECYCLE_PERCENT`,
     /// `BREAKER_WINDOW_HOURS`.
-    pub limits: Limits,
+    pub limits: BreakerLimits,
 }
 
 impl Config {
@@ -37,7 +37,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is missing or malformed, at once.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, reader) = (environment.table(), environment.reader());
         let delete =
@@ -46,19 +46,19 @@ impl Config {
             None | Some("observe") => Mode::Observe,
             Some("enforce") => Mode::Enforce,
             Some(other) => {
-                environment.mistake("MODE", format!("is `{other}`: expected `observe` or `enforce`"));
+                environment.invalid("MODE", format!("is `{other}`: expected `observe` or `enforce`"));
                 Mode::Observe
             }
         };
         let known = environment.list("REGISTRIES").into_iter().collect();
-        let defaults = Limits::default();
-        let (people, lifecycle) = (defaults.people, defaults.lifecycle);
-        let limits = Limits {
-            people: Limit {
-                images: environment.number("BREAKER_IMAGES", 0..=1_000_000, people.images),
-                percent: environment.number("BREAKER_PERCENT", 1..=100, people.percent),
+        let defaults = BreakerLimits::default();
+        let (principals, lifecycle) = (defaults.principals, defaults.lifecycle);
+        let limits = BreakerLimits {
+            principals: BreakerLimit {
+                images: environment.number("BREAKER_IMAGES", 0..=1_000_000, principals.images),
+                percent: environment.number("BREAKER_PERCENT", 1..=100, principals.percent),
             },
-            lifecycle: Limit {
+            lifecycle: BreakerLimit {
                 images: environment.number("BREAKER_LIFECYCLE_IMAGES", 0..=1_000_000, lifecycle.images),
                 percent: environment.number("BREAKER_LIFECYCLE_PERCENT", 1..=100, lifecycle.percent),
             },
@@ -74,7 +74,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         Config::read(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
 
@@ -83,14 +83,14 @@ mod tests {
     #[test]
     fn nothing_is_touched_unless_somebody_says_so() {
         let config = read(&NEEDED).unwrap();
-        assert_eq!((config.mode, config.policy, config.limits), (Mode::Observe, None, Limits::default()));
+        assert_eq!((config.mode, config.policy, config.limits), (Mode::Observe, None, BreakerLimits::default()));
         let enforce = [&NEEDED[..], &[("MODE", "enforce"), ("REGISTRIES", "111122223333/eu-west-1, ")]].concat();
         let config = read(&enforce).unwrap();
         assert_eq!((config.mode, config.known.len()), (Mode::Enforce, 1));
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_errors_are_reported_at_once() {
         let wrong = [("MODE", "on"), ("REGISTRIES", "here"), ("BREAKER_PERCENT", "0"), ("READ_ROLE", "")];
         let mistakes = read(&wrong).unwrap_err().to_string();
         for part in [

@@ -5,34 +5,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::{Deleted, IDS_PER_CALL, Id};
+use aws::registry::{DeleteResult, IDS_PER_CALL, ImageOrTag};
 use domain::{
-    alert::Kind as AlertKind,
-    deletion::{Check, CheckName, Deletion, Look, PATIENCE, Refusal, Status, Verdict, refusal},
+    alert::AlertKind,
+    deletion::{Check, CheckName, Deletion, DeletionRefusal, DeletionStatus, MAX_REFERENCE_WAIT, Verdict, refusal},
     fact::{Cause, Fact, StorageClass, Subject, What},
     image::{Digest, Registry, RepositoryName, Tag},
-    policy::{Action, Kind},
+    observation::Observation,
+    policy::{Action, ManifestKind},
     time::whole_seconds,
 };
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use retry::{Failure, chain};
-use store::{Errand, Stored};
+use retry::{CallError, chain};
+use store::{Stored, WorkItem};
 use tracing::{error, info, warn};
 
 use decide::{Decided, Decisions};
 
-use crate::{AT_A_TIME, CLAIM, Mirror, Mode, Summary};
+use crate::{AT_A_TIME, CLAIM, Mirror, MirrorSummary, Mode};
 
 /// After so many failures in a row a person is told.
-const TOLD_AFTER: u32 = 5;
+const ALERT_AFTER_ATTEMPTS: u32 = 5;
 
 /// Something to be done to one replica.
 #[derive(Debug)]
 struct Claimed {
     deletion: Deletion,
     action: Action,
-    kind: Kind,
+    kind: ManifestKind,
     subject: Option<Digest>,
 }
 
@@ -42,12 +43,12 @@ impl Mirror {
         &self,
         decisions: Decisions,
         now: Timestamp,
-        summary: &mut Summary,
+        summary: &mut MirrorSummary,
     ) -> Result<(), store::Error> {
         let Decisions { all, mut breakers, opened } = decisions;
         for (source, opened) in &opened {
             let source_text = source.to_string();
-            self.tell(
+            self.raise_alert(
                 AlertKind::BreakerOpened,
                 &source_text,
                 format!("the breaker of {source} opened: {}", opened.why),
@@ -61,7 +62,7 @@ impl Mirror {
         }
         for (source, breaker) in &breakers {
             let going = all.iter().filter(|decided| {
-                decided.deletion.source == *source && matches!(decided.decision.verdict, Verdict::Go(_))
+                decided.deletion.source == *source && matches!(decided.decision.verdict, Verdict::Execute(_))
             });
             let places: BTreeSet<_> = going.map(|decided| decide::place(&decided.deletion, decided.class)).collect();
             self.table.put_counts(source, breaker, places.iter()).await?;
@@ -79,7 +80,7 @@ impl Mirror {
                 Ok((status, claimed)) => {
                     claims.extend(claimed);
                     if let Some(status) = status {
-                        summary.stands(&before, status);
+                        summary.count_status(&before, status);
                     }
                 }
                 Err(failure) => {
@@ -98,28 +99,33 @@ impl Mirror {
         &self,
         decided: Decided,
         now: Timestamp,
-    ) -> Result<(Option<Status>, Option<Claimed>), store::Error> {
+    ) -> Result<(Option<DeletionStatus>, Option<Claimed>), store::Error> {
         let Decided { mut deletion, decision, replica, source, known_at_source, .. } = decided;
-        if deletion.status == Status::Executing {
+        if deletion.status == DeletionStatus::Executing {
             if took_effect(&deletion, &replica) {
-                return self.finish(&deletion, Outcome::Done("our call took effect".to_owned()), now).await.map(taken);
+                return self
+                    .finish(&deletion, CallOutcome::Done("our call took effect".to_owned()), now)
+                    .await
+                    .map(taken);
             }
-            if decision.verdict == Verdict::PutOff {
+            if decision.verdict == Verdict::Retry {
                 // Still nobody knows.
                 let why = decision.checks.last().map(|check| check.why.clone()).unwrap_or_default();
-                return self.finish(&deletion, Outcome::Unknown(why), now).await.map(taken);
+                return self.finish(&deletion, CallOutcome::Unknown(why), now).await.map(taken);
             }
         }
-        deletion.take(&decision, now);
+        deletion.apply(&decision, now);
         match decision.verdict {
-            Verdict::Go(action) => return self.claim(deletion, action, replica, now).await,
-            Verdict::Gone if matches!(replica, Look::Missing | Look::NoRepository) && deletion.tag.is_none() => {
-                self.observe(&deletion, &deletion.registry, What::SEEN_TO_BE_GONE, now).await?;
+            Verdict::Execute(action) => return self.claim(deletion, action, replica, now).await,
+            Verdict::AlreadyGone
+                if matches!(replica, Observation::Missing | Observation::NoRepository) && deletion.tag.is_none() =>
+            {
+                self.observe(&deletion, &deletion.registry, What::FOUND_MISSING, now).await?;
             }
             // The table is wrong about the source: it learns, and looks what else the source may have lost.
-            Verdict::Present if !known_at_source => {
+            Verdict::SourceHasImage if !known_at_source => {
                 let storage = match &source {
-                    Look::There(seen) if seen.archived => StorageClass::Archive,
+                    Observation::Present(seen) if seen.archived => StorageClass::Archive,
                     _ => StorageClass::Standard,
                 };
                 let what = What::Observed {
@@ -129,7 +135,7 @@ impl Mirror {
                     source: None,
                 };
                 self.observe(&deletion, &deletion.source, what, now).await?;
-                self.table.put_errand(&deletion.image, &Errand::Loss(deletion.source.clone())).await?;
+                self.table.enqueue(&deletion.image, &WorkItem::SourceLost(deletion.source.clone())).await?;
             }
             _ => {}
         }
@@ -144,58 +150,61 @@ impl Mirror {
         &self,
         mut deletion: Deletion,
         action: Action,
-        replica: Look,
+        replica: Observation,
         now: Timestamp,
-    ) -> Result<(Option<Status>, Option<Claimed>), store::Error> {
+    ) -> Result<(Option<DeletionStatus>, Option<Claimed>), store::Error> {
         deletion.counted = true;
         if self.mode == Mode::Observe {
             let why = format!("observe: would {action} it now, nothing is touched");
-            deletion.settle(Status::Kept, Check::stopped(CheckName::Mode, why), now);
+            deletion.settle(DeletionStatus::Kept, Check::stopped(CheckName::Mode, why), now);
         } else {
-            deletion.status = Status::Executing;
+            deletion.status = DeletionStatus::Executing;
             deletion.due = Some(now.saturating_add(CLAIM).unwrap_or(now));
         }
         if self.table.put_deletion(&mut deletion).await? == Stored::Known {
             return Ok((None, None));
         }
-        if deletion.status != Status::Executing {
+        if deletion.status != DeletionStatus::Executing {
             return Ok((Some(deletion.status), None));
         }
         let (kind, subject) = match replica {
-            Look::There(seen) => (seen.kind, seen.subject),
-            _ => (Kind::Image, None),
+            Observation::Present(seen) => (seen.kind, seen.subject),
+            _ => (ManifestKind::Image, None),
         };
         Ok((None, Some(Claimed { deletion, action, kind, subject })))
     }
 
     /// Does what was claimed: indexes before their children, subjects before their referrers.
-    async fn execute(&self, claims: Vec<Claimed>, now: Timestamp, summary: &mut Summary) {
+    async fn execute(&self, claims: Vec<Claimed>, now: Timestamp, summary: &mut MirrorSummary) {
         let mut still_there: BTreeSet<(Registry, Digest)> = BTreeSet::new();
-        for kind in [Kind::Index, Kind::Image, Kind::Referrer] {
-            let mut rooms: BTreeMap<(&Registry, &RepositoryName), Vec<(Id, &Claimed)>> = BTreeMap::new();
+        for kind in [ManifestKind::Index, ManifestKind::Image, ManifestKind::Referrer] {
+            let mut repositories: BTreeMap<(&Registry, &RepositoryName), Vec<(ImageOrTag, &Claimed)>> = BTreeMap::new();
             let mut others = Vec::new();
-            let mut outcomes: Vec<(&Claimed, Outcome)> = Vec::new();
+            let mut outcomes: Vec<(&Claimed, CallOutcome)> = Vec::new();
             for claimed in claims.iter().filter(|claimed| claimed.kind == kind) {
                 let Deletion { registry, image, tag, .. } = &claimed.deletion;
                 let subject = claimed.subject.as_ref().map(|subject| (registry.clone(), subject.clone()));
                 if let Some((_, subject)) = subject.filter(|subject| still_there.contains(subject)) {
                     let why = format!("its subject {} is still there", subject.short());
-                    outcomes.push((claimed, Outcome::PutOff(Check::stopped(CheckName::Manifest, why))));
+                    outcomes.push((claimed, CallOutcome::Retry(Check::stopped(CheckName::Manifest, why))));
                     continue;
                 }
                 let id = match (claimed.action, tag) {
-                    (Action::Delete, _) => Id::Image(image.digest.clone()),
-                    (Action::Untag, Some(tag)) => Id::Tag(tag.clone()),
+                    (Action::Delete, _) => ImageOrTag::Image(image.digest.clone()),
+                    (Action::Untag, Some(tag)) => ImageOrTag::Tag(tag.clone()),
                     (Action::Archive, _) | (Action::Untag, None) => {
                         others.push(claimed);
                         continue;
                     }
                 };
-                rooms.entry((registry, &image.repository)).or_default().push((id, claimed));
+                repositories.entry((registry, &image.repository)).or_default().push((id, claimed));
             }
-            let batches = rooms.iter().flat_map(|(room, ids)| ids.chunks(IDS_PER_CALL).map(move |ids| (*room, ids)));
-            let mut deleted =
-                stream::iter(batches).map(|(room, ids)| self.delete(room, ids)).buffer_unordered(AT_A_TIME);
+            let batches = repositories
+                .iter()
+                .flat_map(|(repository_key, ids)| ids.chunks(IDS_PER_CALL).map(move |ids| (*repository_key, ids)));
+            let mut deleted = stream::iter(batches)
+                .map(|(repository_key, ids)| self.delete(repository_key, ids))
+                .buffer_unordered(AT_A_TIME);
             while let Some(some) = deleted.next().await {
                 outcomes.extend(some);
             }
@@ -207,7 +216,7 @@ impl Mirror {
             drop(archived);
             for (claimed, outcome) in &outcomes {
                 let Deletion { registry, image, tag: None, .. } = &claimed.deletion else { continue };
-                if !matches!(outcome, Outcome::Done(_)) {
+                if !matches!(outcome, CallOutcome::Done(_)) {
                     still_there.insert((registry.clone(), image.digest.clone()));
                 }
             }
@@ -219,7 +228,7 @@ impl Mirror {
                 .buffer_unordered(AT_A_TIME);
             while let Some((deletion, result)) = stored.next().await {
                 match result {
-                    Ok(status) => summary.stands(deletion, status),
+                    Ok(status) => summary.count_status(deletion, status),
                     Err(failure) => {
                         summary.failures += 1;
                         warn!(error = chain(&failure), "cannot store an outcome, the next run finds it");
@@ -233,8 +242,8 @@ impl Mirror {
     async fn delete<'a>(
         &self,
         (registry, repository): (&Registry, &RepositoryName),
-        claims: &[(Id, &'a Claimed)],
-    ) -> Vec<(&'a Claimed, Outcome)> {
+        claims: &[(ImageOrTag, &'a Claimed)],
+    ) -> Vec<(&'a Claimed, CallOutcome)> {
         let ids: Vec<_> = claims.iter().map(|(id, _)| id.clone()).collect();
         match self.registries.delete(registry, repository, &ids).await {
             Ok(deleted) => claims
@@ -242,64 +251,69 @@ impl Mirror {
                 .zip(deleted)
                 .map(|((_, claimed), deleted)| (*claimed, outcome(claimed, deleted)))
                 .collect(),
-            Err(failure) => claims.iter().map(|(_, claimed)| (*claimed, Outcome::of(&failure))).collect(),
+            Err(failure) => claims.iter().map(|(_, claimed)| (*claimed, CallOutcome::of(&failure))).collect(),
         }
     }
 
-    async fn archive<'a>(&self, claimed: &'a Claimed) -> (&'a Claimed, Outcome) {
+    async fn archive<'a>(&self, claimed: &'a Claimed) -> (&'a Claimed, CallOutcome) {
         let Deletion { registry, image, .. } = &claimed.deletion;
         let outcome = match self.registries.archive(registry, image).await {
-            Ok(()) => Outcome::Done("ECR archived it".to_owned()),
-            Err(failure) => Outcome::of(&failure),
+            Ok(()) => CallOutcome::Done("ECR archived it".to_owned()),
+            Err(failure) => CallOutcome::of(&failure),
         };
         (claimed, outcome)
     }
 
     /// Stores what became of a claim.
-    async fn finish(&self, claimed: &Deletion, outcome: Outcome, now: Timestamp) -> Result<Status, store::Error> {
+    async fn finish(
+        &self,
+        claimed: &Deletion,
+        outcome: CallOutcome,
+        now: Timestamp,
+    ) -> Result<DeletionStatus, store::Error> {
         let mut deletion = claimed.clone();
         match outcome {
-            Outcome::Done(why) => {
+            CallOutcome::Done(why) => {
                 // First the fact: a deletion that is done is in the lineage.
                 self.record_done(&deletion, claimed.changed_at).await?;
-                deletion.settle(Status::Done, Check::passed(CheckName::Call, why), now);
+                deletion.settle(DeletionStatus::Done, Check::passed(CheckName::Call, why), now);
                 info!(
                     registry = %deletion.registry,
                     image.repository = %deletion.image.repository,
                     image.digest = %deletion.image.digest,
                     image.tag = deletion.tag.as_ref().map(Tag::as_str),
                     source = %deletion.source,
-                    action = deletion.action.map(Action::word),
+                    action = deletion.action.map(Action::as_str),
                     policies = ?deletion.policies,
                     "a replica followed its source"
                 );
             }
-            Outcome::PutOff(check)
-                if check.check == CheckName::Manifest && now.duration_since(deletion.since) > PATIENCE =>
+            CallOutcome::Retry(check)
+                if check.check == CheckName::Manifest && now.duration_since(deletion.since) > MAX_REFERENCE_WAIT =>
             {
-                deletion.settle(Status::Kept, check, now);
+                deletion.settle(DeletionStatus::Kept, check, now);
             }
-            Outcome::PutOff(check) => deletion.put_off(check, now),
-            Outcome::Unknown(why) => {
-                deletion.put_off(Check::stopped(CheckName::Call, why), now);
+            CallOutcome::Retry(check) => deletion.retry_later(check, now),
+            CallOutcome::Unknown(why) => {
+                deletion.retry_later(Check::stopped(CheckName::Call, why), now);
                 // It may be done: whoever looks again must know that it was we.
-                deletion.status = Status::Executing;
+                deletion.status = DeletionStatus::Executing;
                 deletion.changed_at = claimed.changed_at;
             }
-            Outcome::Failed(why) => {
-                self.tell_failure(&deletion, &why, now).await?;
-                deletion.settle(Status::Failed, Check::stopped(CheckName::Call, why), now);
+            CallOutcome::Failed(why) => {
+                self.alert_failure(&deletion, &why, now).await?;
+                deletion.settle(DeletionStatus::Failed, Check::stopped(CheckName::Call, why), now);
             }
         }
-        if deletion.attempts == TOLD_AFTER {
+        if deletion.attempts == ALERT_AFTER_ATTEMPTS {
             let why = deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default();
-            self.tell_failure(&deletion, &why, now).await?;
+            self.alert_failure(&deletion, &why, now).await?;
         }
         self.table.put_deletion(&mut deletion).await?;
         Ok(deletion.status)
     }
 
-    async fn tell_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), store::Error> {
+    async fn alert_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), store::Error> {
         let subject = format!("{}/{}", deletion.registry, deletion.image.repository);
         error!(
             registry = %deletion.registry,
@@ -308,7 +322,7 @@ impl Mirror {
             why,
             "a replica could not follow its source"
         );
-        self.tell(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
+        self.raise_alert(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
     }
 
     /// Records in the lineage that we did it.
@@ -348,36 +362,36 @@ impl Mirror {
     }
 }
 
-fn taken(status: Status) -> (Option<Status>, Option<Claimed>) {
+fn taken(status: DeletionStatus) -> (Option<DeletionStatus>, Option<Claimed>) {
     (Some(status), None)
 }
 
 /// Whether a call of ours, whose answer nobody heard, was carried out.
-fn took_effect(claimed: &Deletion, replica: &Look) -> bool {
+fn took_effect(claimed: &Deletion, replica: &Observation) -> bool {
     match (replica, &claimed.tag) {
-        (Look::Missing | Look::NoRepository, _) => true,
-        (Look::There(seen), Some(tag)) => !seen.tags.contains(tag),
-        (Look::There(seen), None) => claimed.action == Some(Action::Archive) && seen.archived,
-        (Look::Unreadable(_) | Look::NotAsked, _) => false,
+        (Observation::Missing | Observation::NoRepository, _) => true,
+        (Observation::Present(seen), Some(tag)) => !seen.tags.contains(tag),
+        (Observation::Present(seen), None) => claimed.action == Some(Action::Archive) && seen.archived,
+        (Observation::Unreadable(_) | Observation::NotAsked, _) => false,
     }
 }
 
 /// What became of a claim.
 #[derive(Debug)]
-enum Outcome {
+enum CallOutcome {
     /// It is done.
     Done(String),
     /// ECR refused, for now.
-    PutOff(Check),
+    Retry(Check),
     /// It may be done.
     Unknown(String),
     /// ECR refused for good.
     Failed(String),
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Of a call that failed as a whole.
-    fn of(failure: &Failure) -> Self {
+    fn of(failure: &CallError) -> Self {
         let why = chain(failure);
         match failure.code.as_deref() {
             // The service itself fell over, or nobody answered: who knows what it did before.
@@ -390,24 +404,26 @@ impl Outcome {
             Some("ImageNotFoundException" | "RepositoryNotFoundException") => {
                 Self::Done("it was gone already".to_owned())
             }
-            Some(_) => Self::PutOff(Check::stopped(CheckName::Call, why)),
+            Some(_) => Self::Retry(Check::stopped(CheckName::Call, why)),
         }
     }
 }
 
 /// Of one id in the answer of a call.
-fn outcome(claimed: &Claimed, deleted: Deleted) -> Outcome {
+fn outcome(claimed: &Claimed, deleted: DeleteResult) -> CallOutcome {
     match deleted {
-        Deleted::Gone(Some(digest)) if digest != claimed.deletion.image.digest => {
-            Outcome::Failed(format!("the tag moved at the last moment: it was removed from {digest}"))
+        DeleteResult::Gone(Some(digest)) if digest != claimed.deletion.image.digest => {
+            CallOutcome::Failed(format!("the tag moved at the last moment: it was removed from {digest}"))
         }
-        Deleted::Gone(_) => Outcome::Done("ECR deleted it".to_owned()),
-        Deleted::Unmentioned => Outcome::Unknown("ECR's answer does not mention it".to_owned()),
-        Deleted::Refused { code, reason } => match refusal(&code) {
-            Refusal::Gone => Outcome::Done("it was gone already".to_owned()),
-            Refusal::IndexFirst => Outcome::PutOff(Check::stopped(CheckName::Manifest, format!("{code}: {reason}"))),
-            Refusal::ForNow => Outcome::PutOff(Check::stopped(CheckName::Call, format!("{code}: {reason}"))),
-            Refusal::ForGood => Outcome::Failed(format!("{code}: {reason}")),
+        DeleteResult::Gone(_) => CallOutcome::Done("ECR deleted it".to_owned()),
+        DeleteResult::Unmentioned => CallOutcome::Unknown("ECR's answer does not mention it".to_owned()),
+        DeleteResult::Refused { code, reason } => match refusal(&code) {
+            DeletionRefusal::Gone => CallOutcome::Done("it was gone already".to_owned()),
+            DeletionRefusal::IndexFirst => {
+                CallOutcome::Retry(Check::stopped(CheckName::Manifest, format!("{code}: {reason}")))
+            }
+            DeletionRefusal::ForNow => CallOutcome::Retry(Check::stopped(CheckName::Call, format!("{code}: {reason}"))),
+            DeletionRefusal::ForGood => CallOutcome::Failed(format!("{code}: {reason}")),
         },
     }
 }

@@ -12,19 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws::registry::Registries;
 use domain::{
-    alert::{Alert, Happening, Happenings, Kind},
-    breaker::Limits,
-    deletion::{self, Deletion, Status, wanted},
+    alert::{Alert, AlertKind, Occurrence, Occurrences},
+    breaker::BreakerLimits,
+    deletion::{self, Deletion, DeletionStatus, deletion_intents},
     drift,
     image::{Image, Registry},
 };
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
-use policy::{Invalid, Policy};
+use policy::{InvalidPolicyError, Policy};
 use retry::chain;
 use serde::{Deserialize, Serialize};
-use store::{Due, Errand, Stored, Table, Work};
+use store::{Due, Queue, Stored, Table, WorkItem};
 use tracing::{error, warn};
 
 use decide::{Candidate, Decider};
@@ -48,11 +48,11 @@ pub struct Mirror {
     /// The registries, entered by role.
     pub registries: Registries,
     /// The policy, or why it cannot be used: then nothing is done.
-    pub policy: Result<Policy, Invalid>,
+    pub policy: Result<Policy, InvalidPolicyError>,
     /// Whether anything is touched.
     pub mode: Mode,
     /// How much may go at once.
-    pub limits: Limits,
+    pub limits: BreakerLimits,
     /// Registries that may replicate although no event ever came from them.
     pub known: BTreeSet<Registry>,
     /// A name for this process, for the lease.
@@ -61,18 +61,18 @@ pub struct Mirror {
 
 /// What a run did, in deletions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct MirrorSummary {
     /// New ones.
     pub opened: usize,
     /// How many of those that were looked at stand where now.
-    pub standing: BTreeMap<&'static str, usize>,
+    pub by_status: BTreeMap<&'static str, usize>,
     /// Images of which something could not be read or stored; they are due again.
     pub failures: usize,
     /// Another run was at work, or the policy cannot be used: nothing was done.
     pub idle: bool,
     /// What people are to be told.
     #[serde(skip)]
-    happenings: Happenings,
+    occurrences: Occurrences,
 }
 
 /// How many images are taken at a time: enough for full batches, little enough for 256 MB.
@@ -112,20 +112,20 @@ impl Mirror {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
-        let mut summary = Summary::default();
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<MirrorSummary, store::Error> {
+        let mut summary = MirrorSummary::default();
         let started = clock();
         if let Err(invalid) = &self.policy {
-            self.tell(Kind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
+            self.raise_alert(AlertKind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
             error!(error = %invalid, "nothing is mirrored: the policy cannot be used");
-            return Ok(Summary { idle: true, ..summary });
+            return Ok(MirrorSummary { idle: true, ..summary });
         }
         if !self
             .table
-            .take_lease(Work::Mirror, &self.name, started, until.saturating_add(CLAIM).unwrap_or(until))
+            .take_lease(Queue::Mirror, &self.name, started, until.saturating_add(CLAIM).unwrap_or(until))
             .await?
         {
-            return Ok(Summary { idle: true, ..summary });
+            return Ok(MirrorSummary { idle: true, ..summary });
         }
         let mut taken = BTreeSet::new();
         let done = loop {
@@ -146,10 +146,10 @@ impl Mirror {
             }
         };
         // The lease ends now; if this fails it ends by itself.
-        if let Err(error) = self.table.take_lease(Work::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
+        if let Err(error) = self.table.take_lease(Queue::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
-        for (status, count) in &summary.standing {
+        for (status, count) in &summary.by_status {
             counter!("Deletions", "Status" => *status).increment(*count as u64);
         }
         counter!("MirrorFailures").increment(summary.failures as u64);
@@ -169,7 +169,12 @@ impl Mirror {
     }
 
     /// Takes some images whose losses or deletions are due.
-    async fn take(&self, due: BTreeMap<Image, Due>, now: Timestamp, summary: &mut Summary) -> Result<(), store::Error> {
+    async fn take(
+        &self,
+        due: BTreeMap<Image, Due>,
+        now: Timestamp,
+        summary: &mut MirrorSummary,
+    ) -> Result<(), store::Error> {
         let mut opened = stream::iter(due).map(|(image, due)| self.open(image, due, now)).buffer_unordered(AT_A_TIME);
         let mut candidates = Vec::new();
         while let Some(result) = opened.next().await {
@@ -178,8 +183,8 @@ impl Mirror {
                     summary.opened += new.len();
                     new.iter().filter(|opened| self.is_planned(opened)).for_each(|planned| {
                         let due = planned.due.unwrap_or(now).strftime("%Y-%m-%d %H:%M:%S UTC");
-                        summary.happened(
-                            Kind::DeletionPlanned,
+                        summary.note_occurrence(
+                            AlertKind::DeletionPlanned,
                             planned,
                             &format!("is to follow its source after {due}"),
                         );
@@ -198,15 +203,15 @@ impl Mirror {
             let decided = decider.decide(candidates, now).await?;
             self.carry_out(decided, now, summary).await?;
         }
-        for (happening, count) in summary.happenings.take() {
-            self.table.happened(&happening, count, now).await?;
+        for (occurrence, count) in summary.occurrences.take() {
+            self.table.count_occurrence(&occurrence, count, now).await?;
         }
         Ok(())
     }
 
     /// Whether a new deletion will be carried out, as far as is known.
     fn is_planned(&self, opened: &Deletion) -> bool {
-        self.mode == Mode::Enforce && opened.status == Status::Pending && opened.action.is_some()
+        self.mode == Mode::Enforce && opened.status == DeletionStatus::Pending && opened.action.is_some()
     }
 
     /// Opens the deletions that the losses of an image ask for, and returns those that are due.
@@ -218,23 +223,25 @@ impl Mirror {
     ) -> Result<(Vec<Deletion>, Vec<Candidate>), store::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
         for source in &due.losses {
-            self.table.take_errand(&image, &Errand::Loss(source.clone()), until).await?;
+            self.table.claim(&image, &WorkItem::SourceLost(source.clone()), until).await?;
         }
-        let dossier = self.table.dossier(&image).await?;
+        let image_record = self.table.image_record(&image).await?;
         let mut deletions: BTreeMap<_, Deletion> =
-            dossier.deletions.into_iter().map(|known| (key(&known), known)).collect();
+            image_record.deletions.into_iter().map(|known| (key(&known), known)).collect();
         let mut new = Vec::new();
         for source in &due.losses {
-            if drift::missed(&dossier.lineage, source).is_some() {
-                self.table.put_errand(&image, &Errand::Deleted(source.clone())).await?;
+            if drift::unexpected_deletion(&image_record.lineage, source).is_some() {
+                self.table.enqueue(&image, &WorkItem::ReplicaDeleted(source.clone())).await?;
             }
-            for wanted in wanted(&dossier.lineage, source) {
-                let place = (wanted.registry.clone(), wanted.tag.clone());
-                let Some(mut opened) = Deletion::open(deletions.get(&place), &image, source, wanted, now) else {
+            for intent in deletion_intents(&image_record.lineage, source) {
+                let place = (intent.registry.clone(), intent.tag.clone());
+                let Some(mut opened) = Deletion::open(deletions.get(&place), &image, source, intent, now) else {
                     continue;
                 };
                 if let Ok(policy) = &self.policy {
-                    deletion::estimate(&mut opened, &dossier.lineage, |action, question| policy.ask(action, question));
+                    deletion::estimate(&mut opened, &image_record.lineage, |action, question| {
+                        policy.ask(action, question)
+                    });
                 }
                 // If a person was faster, theirs stands.
                 if self.table.put_deletion(&mut opened).await? == Stored::New {
@@ -242,41 +249,50 @@ impl Mirror {
                     deletions.insert(place, opened);
                 }
             }
-            self.table.settle_errand(&image, &Errand::Loss(source.clone()), until).await?;
+            self.table.complete(&image, &WorkItem::SourceLost(source.clone()), until).await?;
         }
         let is_due = |deletion: &Deletion| {
-            matches!(deletion.status, Status::Pending | Status::Executing) && deletion.due.is_some_and(|due| due <= now)
+            matches!(deletion.status, DeletionStatus::Pending | DeletionStatus::Executing)
+                && deletion.due.is_some_and(|due| due <= now)
         };
         let due = deletions.into_values().filter(is_due);
-        Ok((new, due.map(|deletion| Candidate { deletion, lineage: dossier.lineage.clone() }).collect()))
+        Ok((new, due.map(|deletion| Candidate { deletion, lineage: image_record.lineage.clone() }).collect()))
     }
 
     /// Stores an alert; one of a kind and subject a day.
-    async fn tell(&self, kind: Kind, subject: &str, message: String, now: Timestamp) -> Result<(), store::Error> {
-        let alert = Alert::told(kind, subject, message, now);
+    async fn raise_alert(
+        &self,
+        kind: AlertKind,
+        subject: &str,
+        message: String,
+        now: Timestamp,
+    ) -> Result<(), store::Error> {
+        let alert = Alert::notice(kind, subject, message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 }
 
-impl Summary {
+impl MirrorSummary {
     /// Counts a deletion by where it stands now, and notes it if it came there just now.
-    fn stands(&mut self, before: &Deletion, status: Status) {
-        *self.standing.entry(status.word()).or_default() += 1;
+    fn count_status(&mut self, before: &Deletion, status: DeletionStatus) {
+        *self.by_status.entry(status.as_str()).or_default() += 1;
         if before.status == status {
             return;
         }
         match status {
-            Status::Held => self.happened(Kind::DeletionHeld, before, "is held: it does not follow its source"),
-            Status::AwaitingApproval => {
-                self.happened(Kind::ApprovalWanted, before, "waits for approval to follow its source");
+            DeletionStatus::Held => {
+                self.note_occurrence(AlertKind::DeletionHeld, before, "is held: it does not follow its source");
             }
-            Status::Done => self.happened(Kind::DeletionDone, before, "followed its source"),
-            Status::Pending | Status::Executing | Status::Kept | Status::Failed => {}
+            DeletionStatus::AwaitingApproval => {
+                self.note_occurrence(AlertKind::ApprovalWanted, before, "waits for approval to follow its source");
+            }
+            DeletionStatus::Done => self.note_occurrence(AlertKind::DeletionDone, before, "followed its source"),
+            DeletionStatus::Pending | DeletionStatus::Executing | DeletionStatus::Kept | DeletionStatus::Failed => {}
         }
     }
 
     /// Notes that people are to be told of a deletion.
-    fn happened(&mut self, kind: Kind, deletion: &Deletion, what: &str) {
+    fn note_occurrence(&mut self, kind: AlertKind, deletion: &Deletion, what: &str) {
         let Deletion { image, registry, source, tag, .. } = deletion;
         let name = match tag {
             Some(tag) => format!("{}:{tag}", image.repository),
@@ -284,7 +300,7 @@ impl Summary {
         };
         let why = format!("{name} in {registry} {what}");
         let (image, source, destination) = (image.clone(), source.clone(), registry.clone());
-        self.happenings.note(Happening { kind, source, destination, image, why });
+        self.occurrences.note(Occurrence { kind, source, destination, image, why });
     }
 }
 

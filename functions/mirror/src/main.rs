@@ -9,7 +9,7 @@ use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     mirror::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
     };
     let mirror = &mirror;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let summary = mirror.run(Timestamp::now, start::until(event.context.deadline())).await?;
+        let summary = mirror.run(Timestamp::now, start::accept_work_until(event.context.deadline())).await?;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
         Ok::<_, Error>(summary)
     }))

@@ -160,7 +160,7 @@ const who = (by) => by.replace(/^arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/
 
 function cause(what, name = (by) => by) {
   switch (what.cause) {
-    case 'person':
+    case 'principal':
       return `by ${name(what.by)}`;
     case 'lifecycle':
       return `by lifecycle rule ${what.rule}${what.description ? ` (${what.description})` : ''}`;
@@ -271,9 +271,9 @@ function tick() {
 // The API
 
 class Problem extends Error {
-  constructor({ title = 'Request failed', detail, next, status = 0 }) {
+  constructor({ title = 'Request failed', detail, remediation, status = 0 }) {
     super(title);
-    Object.assign(this, { title, detail, next, status });
+    Object.assign(this, { title, detail, remediation, status });
   }
 
   // Whether a retry may succeed.
@@ -303,8 +303,8 @@ async function answerTo(path, { signal, body } = {}) {
   );
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  const next = answer.status === 401 ? 'Open the link that the command line printed again.' : undefined;
-  throw new Problem({ title: answer.statusText, next, ...problem, status: answer.status });
+  const remediation = answer.status === 401 ? 'Open the link that the command line printed again.' : undefined;
+  throw new Problem({ title: answer.statusText, remediation, ...problem, status: answer.status });
 }
 
 async function ask(path, options) {
@@ -328,7 +328,7 @@ async function pages(path, parameters, wanted, signal) {
   let cursor;
   do {
     answers.push(await ask(query(path, { ...parameters, cursor }), { signal }));
-    cursor = answers.at(-1).next;
+    cursor = answers.at(-1).next_cursor;
   } while (cursor && answers.length < wanted);
   return { first: answers[0], all: (name) => answers.flatMap((answer) => list(answer[name])), more: Boolean(cursor) };
 }
@@ -514,7 +514,7 @@ const problemBlock = (problem) =>
     { 'data-key': 'problem', role: 'alert' },
     h('p.problem-title', {}, sign('warning'), problem.title),
     problem.detail && h('p', {}, prose(problem.detail)),
-    problem.next && h('p', {}, '→ ', prose(problem.next)),
+    problem.remediation && h('p', {}, '→ ', prose(problem.remediation)),
   );
 
 function copyButton(text, what) {
@@ -645,11 +645,11 @@ const checkLine = (check) => {
 };
 
 const actLine = (done) =>
-  h('li', {}, when(done.at), h('span', {}, `${DID[done.did]} by `, h('span', { title: done.by }, who(done.by))));
+  h('li', {}, when(done.at), h('span', {}, `${DID[done.action]} by `, h('span', { title: done.by }, who(done.by))));
 
 function reasons(deletion) {
   const checks = list(deletion.checks);
-  const acts = list(deletion.acts);
+  const acts = list(deletion.actions);
   if (checks.length + acts.length === 0) return undefined;
   const actions = acts.length > 0 && `, ${plural(acts.length, 'operator action')}`;
   return h(
@@ -1390,7 +1390,7 @@ const incidentItem = (incident) =>
       '; first: ',
       imageLink(incident.image),
     ),
-    h('p.next', {}, '→ ', prose(incident.next)),
+    h('p.next', {}, '→ ', prose(incident.remediation)),
   );
 
 function attention({ open, late, breakers }) {
@@ -1566,7 +1566,7 @@ async function searched(text, signal) {
     const answer = await ask(query('search', { q: text, cursor }), { signal });
     for (const name of ['repositories', 'tags', 'images']) found[name].push(...list(answer[name]));
     found.pages += 1;
-    cursor = answer.next;
+    cursor = answer.next_cursor;
     here.looked = found.pages;
     if (cursor) render();
   } while (cursor && found.repositories.length + found.tags.length + found.images.length === 0);
@@ -2110,7 +2110,7 @@ const alertItem = (alert) =>
       'div',
       {},
       h('p', {}, h('strong', {}, words(alert.kind)), ': ', prose(alert.message)),
-      alert.state !== 'resolved' && h('p.next', {}, '→ ', prose(alert.next)),
+      alert.state !== 'resolved' && h('p.next', {}, '→ ', prose(alert.remediation)),
       alert.digest && h('p.quiet', {}, imageLink(alert)),
     ),
   );
@@ -2120,12 +2120,12 @@ const alertsView = {
 
   async load(_, signal) {
     const found = await pages('alerts', {}, here.wanted.alerts ?? 1, signal);
-    return { open: list(found.first.open), told: found.all('told'), more: found.more };
+    return { open: list(found.first.open), recent: found.all('alerts'), more: found.more };
   },
 
   render(found) {
     if (!found) return [empty('Loading…')];
-    const { open, told: recent, more } = found;
+    const { open, recent, more } = found;
     return [
       section(
         'open',

@@ -54,13 +54,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     info(
         title = "ecr-lineage",
         description = "Where is this image, where did it come from, since when, who deleted it, and may its replicas go? \
-                       Reading answers come in parts: `next` of one is `cursor` of the request for the following. \
+                       Reading answers come in parts: `next_cursor` of one is `cursor` of the request for the following. \
                        A GET changes nothing; each POST under `deletions` and `breakers` does, records its caller, and is \
                        refused unless the caller may change anything.",
     ),
     servers((url = "/")),
     // Every operation may answer one; the rest is found by their answers.
-    components(schemas(Problem, policy::Problem)),
+    components(schemas(Problem, policy::PolicyProblem)),
     tags(
         (name = "images", description = "Where images are, and were"),
         (name = "replication", description = "What is late, missing, left over"),

@@ -1,7 +1,7 @@
 //! What the function is told by its environment.
 
 use aws::{
-    environment::{Environment, Mistakes},
+    environment::{ConfigErrors, Environment},
     registry::Roles,
 };
 
@@ -21,14 +21,14 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is missing or malformed, at once.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
         let may_change = match environment.text("CHANGES").as_deref() {
             None | Some("refuse") => false,
             Some("allow") => true,
             Some(other) => {
-                environment.mistake("CHANGES", format!("is `{other}`: expected `refuse` or `allow`"));
+                environment.invalid("CHANGES", format!("is `{other}`: expected `refuse` or `allow`"));
                 false
             }
         };

@@ -13,7 +13,7 @@ use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     let Config { table, roles, may_change } = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
     let query = Query {

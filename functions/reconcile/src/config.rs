@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::{
-    environment::{Environment, Mistakes},
+    environment::{ConfigErrors, Environment},
     registry::Roles,
 };
 use domain::image::Registry;
@@ -31,13 +31,13 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is missing or malformed, at once.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
         let known = environment.list("REGISTRIES").into_iter().collect();
         let hours = environment.number("RECONCILE_EVERY_HOURS", 1..=720, 24);
         let per_second = environment.number("RECONCILE_CALLS_PER_SECOND", 1..=1_000, 10);
-        let limits: Vec<Limit> = environment.list("RECONCILE_LIMITS");
+        let limits: Vec<RegistryRateLimit> = environment.list("RECONCILE_LIMITS");
         let exceptions = limits.into_iter().map(|limit| (limit.registry, limit.per_second)).collect();
         let every = SignedDuration::from_hours(hours.into());
         environment.finish(Self { table, roles, known, every, per_second, exceptions })
@@ -45,25 +45,25 @@ impl Config {
 }
 
 /// Calls a second to one registry.
-struct Limit {
+struct RegistryRateLimit {
     registry: Registry,
     per_second: u32,
 }
 
 /// Why a text is no limit.
 #[derive(Debug, thiserror::Error)]
-enum NoLimit {
+enum RateLimitError {
     #[error("`{0}` is not a registry and a number from 1 to 1000, as in `111122223333/eu-west-1=2`")]
     Form(String),
     #[error(transparent)]
-    Registry(#[from] domain::image::Malformed),
+    Registry(#[from] domain::image::MalformedError),
 }
 
-impl std::str::FromStr for Limit {
-    type Err = NoLimit;
+impl std::str::FromStr for RegistryRateLimit {
+    type Err = RateLimitError;
 
-    fn from_str(text: &str) -> Result<Self, NoLimit> {
-        let malformed = || NoLimit::Form(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, RateLimitError> {
+        let malformed = || RateLimitError::Form(text.to_owned());
         let (registry, number) = text.split_once('=').ok_or_else(malformed)?;
         let per_second = number.parse().ok().filter(|number| (1..=1_000).contains(number)).ok_or_else(malformed)?;
         Ok(Self { registry: registry.parse()?, per_second })
@@ -74,7 +74,7 @@ impl std::str::FromStr for Limit {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let needed = [("TABLE_NAME", "lineage"), ("READ_ROLE", "reader")];
         let find = |name: &str| variables.iter().chain(&needed).find(|(key, _)| *key == name).map(|(_, value)| *value);
         Config::read(|name| find(name).map(str::to_owned))
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_errors_are_reported_at_once() {
         let wrong = [("TABLE_NAME", ""), ("RECONCILE_EVERY_HOURS", "0"), ("RECONCILE_LIMITS", "here=2, 1=0, 7")];
         let mistakes = read(&wrong).unwrap_err().to_string();
         for part in ["`TABLE_NAME` is not set", "1 to 720", "`here`", "`1=0`", "`7`"] {

@@ -10,13 +10,13 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::{Expect, Registries};
+use aws::registry::{ExpectedPresence, Registries};
 use domain::{
     drift::{self, Comparison},
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName},
-    lineage::{Placement, Status},
-    replication::Settings,
+    lineage::{Placement, PlacementStatus},
+    replication::ReplicationSettings,
     time::whole_seconds,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use retry::chain;
 use serde::Serialize;
-use store::{Found, Run, Table, Task, Work};
+use store::{Queue, ReconcileCounts, ReconcileRun, RepositoryTask, Table};
 use tracing::warn;
 
 /// Everything that the function works with.
@@ -44,13 +44,13 @@ pub struct Reconcile {
 
 /// What an invocation did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct ReconcileSummary {
     /// Registries that were listed to their end.
     pub registries: usize,
     /// Repositories that were listed.
     pub repositories: usize,
     /// What was found in them.
-    pub found: Found,
+    pub found: ReconcileCounts,
     /// Registries and repositories that could not be read or stored; they are due again.
     pub failures: usize,
     /// Another invocation was at work: nothing was done.
@@ -65,7 +65,7 @@ pub struct Progress {
     /// Repositories that were listed, of how many.
     pub repositories: (usize, usize),
     /// What was found in them.
-    pub found: Found,
+    pub found: ReconcileCounts,
 }
 
 /// Why a registry could not be listed to its end.
@@ -81,7 +81,7 @@ pub enum Error {
         what: String,
         /// Why.
         #[source]
-        source: retry::Failure,
+        source: retry::CallError,
     },
 }
 
@@ -96,12 +96,16 @@ const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
-    describe_counter!("Reconciled", metrics::Unit::Count, "images that were listed");
-    describe_counter!("Unknown", metrics::Unit::Count, "images that nobody knew");
-    describe_counter!("Vanished", metrics::Unit::Count, "images that were thought to be there");
-    describe_counter!("Changed", metrics::Unit::Count, "images with other tags or another storage class");
+    describe_counter!("ImagesListed", metrics::Unit::Count, "images that were listed");
+    describe_counter!("ImagesDiscovered", metrics::Unit::Count, "images that nobody knew");
+    describe_counter!("ImagesRemoved", metrics::Unit::Count, "images that were thought to be there");
+    describe_counter!("ImagesChanged", metrics::Unit::Count, "images with other tags or another storage class");
     describe_counter!("ReconcileFailures", metrics::Unit::Count, "registries and repositories that could not be read");
-    describe_gauge!("Overdue", metrics::Unit::Count, "registries that were not listed to their end for twice the time");
+    describe_gauge!(
+        "RegistriesOverdue",
+        metrics::Unit::Count,
+        "registries that were not listed to their end for twice the time"
+    );
 }
 
 impl Reconcile {
@@ -110,37 +114,41 @@ impl Reconcile {
     ///
     /// # Errors
     /// When the table cannot say which.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<ReconcileSummary, store::Error> {
         let started = clock();
         if !self.take(started, until).await? {
-            return Ok(Summary { idle: true, ..Summary::default() });
+            return Ok(ReconcileSummary { idle: true, ..ReconcileSummary::default() });
         }
         let summary = self.run_due(&clock, until).await;
         self.give_back(started).await;
         if let Ok(summary) = &summary {
-            counter!("Reconciled").increment(summary.found.images);
-            counter!("Unknown").increment(summary.found.unknown);
-            counter!("Vanished").increment(summary.found.vanished);
-            counter!("Changed").increment(summary.found.changed);
+            counter!("ImagesListed").increment(summary.found.images);
+            counter!("ImagesDiscovered").increment(summary.found.added);
+            counter!("ImagesRemoved").increment(summary.found.removed);
+            counter!("ImagesChanged").increment(summary.found.updated);
             counter!("ReconcileFailures").increment(summary.failures as u64);
         }
         summary
     }
 
-    async fn run_due(&self, clock: &impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
+    async fn run_due(
+        &self,
+        clock: &impl Fn() -> Timestamp,
+        until: Timestamp,
+    ) -> Result<ReconcileSummary, store::Error> {
         let now = clock();
         let runs = self.table.runs().await?;
         let overdue = runs.values().filter(|run| self.is_overdue(run, now)).count();
-        gauge!("Overdue").set(u32::try_from(overdue).unwrap_or(u32::MAX));
+        gauge!("RegistriesOverdue").set(u32::try_from(overdue).unwrap_or(u32::MAX));
         let mut all = self.table.registries().await?;
         all.extend(self.known.iter().cloned());
         all.retain(|registry| runs.get(registry).is_none_or(|run| run.ended_at.is_none() || self.is_old(run, now)));
-        let (mut summary, mut done) = (Summary::default(), Vec::new());
+        let (mut summary, mut done) = (ReconcileSummary::default(), Vec::new());
         let mut listed = stream::iter(all)
             .map(|registry| {
                 let last = runs.get(&registry).cloned();
                 async move {
-                    let mut own = Summary::default();
+                    let mut own = ReconcileSummary::default();
                     let result = self.list(&registry, last, clock, until, &mut own, |_| {}).await;
                     (registry, result, own)
                 }
@@ -157,7 +165,7 @@ impl Reconcile {
                     warn!(registry = %registry, error = chain(&error), "cannot list a registry, it is due again");
                     let last = runs.get(&registry).filter(|last| self.is_overdue(last, now));
                     if let Some(last) = last {
-                        self.tell_overdue(&registry, last.before, &error, now).await?;
+                        self.alert_overdue(&registry, last.before, &error, now).await?;
                     }
                 }
             }
@@ -170,11 +178,11 @@ impl Reconcile {
         Ok(summary)
     }
 
-    fn is_overdue(&self, run: &Run, now: Timestamp) -> bool {
+    fn is_overdue(&self, run: &ReconcileRun, now: Timestamp) -> bool {
         run.ended_at.is_none() && self.is_old(run, now)
     }
 
-    fn is_old(&self, run: &Run, now: Timestamp) -> bool {
+    fn is_old(&self, run: &ReconcileRun, now: Timestamp) -> bool {
         now.duration_since(run.began_at) >= self.every
     }
 
@@ -187,14 +195,14 @@ impl Reconcile {
         &self,
         registries: &[Registry],
         clock: impl Fn() -> Timestamp,
-        tell: impl FnMut(Progress),
-    ) -> Result<Option<BTreeMap<Registry, Run>>, Error> {
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Option<BTreeMap<Registry, ReconcileRun>>, Error> {
         let started = clock();
         let until = started.saturating_add(CLAIM).unwrap_or(Timestamp::MAX);
         if !self.take(started, until).await? {
             return Ok(None);
         }
-        let done = self.list_all(registries, &clock, tell).await;
+        let done = self.list_all(registries, &clock, on_progress).await;
         self.give_back(started).await;
         done.map(Some)
     }
@@ -203,15 +211,18 @@ impl Reconcile {
         &self,
         registries: &[Registry],
         clock: &impl Fn() -> Timestamp,
-        mut tell: impl FnMut(Progress),
-    ) -> Result<BTreeMap<Registry, Run>, Error> {
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<BTreeMap<Registry, ReconcileRun>, Error> {
         let mut last = self.table.runs().await?;
-        let (mut listed, mut summary) = (BTreeMap::new(), Summary::default());
+        let (mut listed, mut summary) = (BTreeMap::new(), ReconcileSummary::default());
         for registry in registries {
             // Not to be gone on with.
-            let over = |run: Run| Run { ended_at: run.ended_at.or(run.before).or(Some(run.began_at)), ..run };
+            let over = |run: ReconcileRun| ReconcileRun {
+                ended_at: run.ended_at.or(run.before).or(Some(run.began_at)),
+                ..run
+            };
             let last = last.remove(registry).map(over);
-            if let Some(run) = self.list(registry, last, clock, Timestamp::MAX, &mut summary, &mut tell).await? {
+            if let Some(run) = self.list(registry, last, clock, Timestamp::MAX, &mut summary, &mut on_progress).await? {
                 listed.insert(registry.clone(), run);
             }
         }
@@ -225,12 +236,12 @@ impl Reconcile {
 
     async fn take(&self, now: Timestamp, until: Timestamp) -> Result<bool, store::Error> {
         let until = until.saturating_add(CLAIM).unwrap_or(until);
-        self.table.take_lease(Work::Reconcile, &self.name, now, until).await
+        self.table.take_lease(Queue::Reconcile, &self.name, now, until).await
     }
 
     /// The lease ends now; if this fails it ends by itself.
     async fn give_back(&self, now: Timestamp) {
-        if let Err(error) = self.table.take_lease(Work::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
+        if let Err(error) = self.table.take_lease(Queue::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
     }
@@ -242,18 +253,18 @@ impl Reconcile {
     async fn list(
         &self,
         registry: &Registry,
-        last: Option<Run>,
+        last: Option<ReconcileRun>,
         clock: &impl Fn() -> Timestamp,
         until: Timestamp,
-        summary: &mut Summary,
-        mut tell: impl FnMut(Progress),
-    ) -> Result<Option<Run>, Error> {
+        summary: &mut ReconcileSummary,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Option<ReconcileRun>, Error> {
         let now = clock();
         let open = last.clone().filter(|run| run.ended_at.is_none() && !self.is_old(run, now));
-        let mut run = open.unwrap_or_else(|| Run {
+        let mut run = open.unwrap_or_else(|| ReconcileRun {
             began_at: now,
             ended_at: None,
-            found: Found::default(),
+            found: ReconcileCounts::default(),
             before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
             // Until it is over, those of the last.
             drifts: last.map(|run| run.drifts).unwrap_or_default(),
@@ -261,13 +272,13 @@ impl Reconcile {
         self.table.put_run(registry, &run).await?;
         let there = self.registries.repositories(registry).await;
         let mut all = there.map_err(|source| Error::Registry { what: registry.to_string(), source })?;
-        self.table.list_registry(registry).await?;
+        self.table.register_registry(registry).await?;
         all.extend(self.table.repositories(registry, "", None, usize::MAX).await?);
         let mut tasks = self.table.tasks(registry).await?;
         tasks.retain(|repository, _| all.contains(repository));
         let sources = self.sources_of(registry).await?;
         let mut progress =
-            Progress { registry: registry.clone(), repositories: (0, all.len()), found: Found::default() };
+            Progress { registry: registry.clone(), repositories: (0, all.len()), found: ReconcileCounts::default() };
         let mut failed = None;
         for repository in &all {
             let known = tasks.get(repository).cloned().unwrap_or_default();
@@ -277,7 +288,7 @@ impl Reconcile {
                 if clock() >= until {
                     return Ok(None);
                 }
-                let known = Task { run: run.began_at, ..known };
+                let known = RepositoryTask { run: run.began_at, ..known };
                 match self.list_repository(registry, repository, known, &sources, clock).await {
                     Ok(task) => {
                         summary.repositories += 1;
@@ -295,7 +306,7 @@ impl Reconcile {
             progress.repositories.0 += 1;
             progress.found += task.found;
             run.found += task.found;
-            tell(progress.clone());
+            on_progress(progress.clone());
         }
         if let Some(error) = failed {
             return Err(error);
@@ -304,20 +315,26 @@ impl Reconcile {
     }
 
     /// Counts and tells what is not as it should be in a registry that was listed, and ends the run.
-    async fn end(&self, registry: &Registry, mut run: Run, now: Timestamp) -> Result<Run, store::Error> {
+    async fn end(
+        &self,
+        registry: &Registry,
+        mut run: ReconcileRun,
+        now: Timestamp,
+    ) -> Result<ReconcileRun, store::Error> {
         let before = std::mem::take(&mut run.drifts);
         run.drifts = self.drifts(registry, now).await?;
-        self.tell_drift(registry, &before, &run.drifts, now).await?;
+        self.alert_drift(registry, &before, &run.drifts, now).await?;
         run.ended_at = Some(now);
         self.table.put_run(registry, &run).await?;
         Ok(run)
     }
 
     /// The registries that copy to a registry, and what they copy.
-    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, Settings>, store::Error> {
+    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, ReplicationSettings>, store::Error> {
         let known = self.table.known_registries().await?.into_iter();
         let settings = known.filter_map(|known| Some((known.registry, known.settings?)));
-        let copies = |settings: &Settings| settings.routes.iter().any(|route| route.destination == *registry);
+        let copies =
+            |settings: &ReplicationSettings| settings.routes.iter().any(|route| route.destination == *registry);
         Ok(settings.filter(|(_, settings)| copies(settings)).collect())
     }
 
@@ -328,13 +345,13 @@ impl Reconcile {
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-        mut task: Task,
-        sources: &BTreeMap<Registry, Settings>,
+        mut task: RepositoryTask,
+        sources: &BTreeMap<Registry, ReplicationSettings>,
         clock: &impl Fn() -> Timestamp,
-    ) -> Result<Task, Error> {
+    ) -> Result<RepositoryTask, Error> {
         task.found = self.compare(registry, repository, clock).await?;
         if !task.compared {
-            task.compared = self.compare_guards(registry, repository, sources, clock()).await?;
+            task.compared = self.compare_repository_settings(registry, repository, sources, clock()).await?;
         }
         self.table.put_task(registry, repository, &task).await?;
         Ok(task)
@@ -346,7 +363,7 @@ impl Reconcile {
         registry: &Registry,
         repository: &RepositoryName,
         clock: &impl Fn() -> Timestamp,
-    ) -> Result<Found, Error> {
+    ) -> Result<ReconcileCounts, Error> {
         let unreadable = |source| Error::Registry { what: format!("{repository} in {registry}"), source };
         let began = clock();
         let Some(listed) = self.registries.contents(registry, repository).await.map_err(unreadable)? else {
@@ -355,7 +372,8 @@ impl Reconcile {
         let mut comparison = Comparison::of(&listed);
         self.table.each_placement(registry, repository, |digest, placement| comparison.add(digest, placement)).await?;
         let (different, unknown) = comparison.end();
-        let mut found = Found { images: listed.len() as u64, unknown: unknown.len() as u64, ..Found::default() };
+        let mut found =
+            ReconcileCounts { images: listed.len() as u64, added: unknown.len() as u64, ..ReconcileCounts::default() };
         let about = |digest: &Digest| Image { repository: repository.clone(), digest: digest.clone() };
 
         // A list that takes several pages may lack what was there all the time: who is missing is looked for again.
@@ -363,11 +381,13 @@ impl Reconcile {
             different.iter().filter(|digest| !listed.contains_key(*digest)).cloned().collect();
         let (looked_again, mut there_after_all) = (clock(), BTreeMap::new());
         if !missing.is_empty() {
-            let again = self.registries.describe(registry, repository, &missing, Expect::Absent, None);
+            let again = self.registries.describe(registry, repository, &missing, ExpectedPresence::Absent, None);
             there_after_all = again.await.map_err(unreadable)?.images;
         }
         // Those that nobody knew are not read first: evidence that is joined twice is the same evidence.
-        let unknown = unknown.into_iter().map(|digest| (drift::news(None, listed.get(&digest), began), about(&digest)));
+        let unknown = unknown
+            .into_iter()
+            .map(|digest| (drift::delta_from_observation(None, listed.get(&digest), began), about(&digest)));
         self.record(registry, stream::iter(unknown)).await?;
         let (listed, there_after_all) = (&listed, &there_after_all);
         let looked = stream::iter(different).map(async |digest| {
@@ -378,19 +398,19 @@ impl Reconcile {
                 None => (there_after_all.get(&digest), looked_again),
             };
             let known = lineage.placements.get(registry);
-            Ok((known.map(Placement::status), (drift::news(known, seen, at), image)))
+            Ok((known.map(Placement::status), (drift::delta_from_observation(known, seen, at), image)))
         });
         let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: store::Error| error)?;
         let gone =
-            |news: &Option<(Timestamp, What)>| news.as_ref().is_some_and(|(_, what)| *what == What::SEEN_TO_BE_GONE);
-        let (gone, changed): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (news, _))| gone(news));
+            |delta: &Option<(Timestamp, What)>| delta.as_ref().is_some_and(|(_, what)| *what == What::FOUND_MISSING);
+        let (gone, updated): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (delta, _))| gone(delta));
         // That what was probably gone is gone for certain is no surprise.
-        let (expected, vanished): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|(known, _)| *known == Some(Status::ProbablyAbsent));
-        let news = |looked: Vec<(_, _)>| stream::iter(looked).map(|(_, news)| news);
-        self.record(registry, news(expected)).await?;
-        found.vanished = self.record(registry, news(vanished)).await?;
-        found.changed = self.record(registry, news(changed)).await?;
+        let (expected, removed): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|(known, _)| *known == Some(PlacementStatus::ProbablyAbsent));
+        let delta = |looked: Vec<(_, _)>| stream::iter(looked).map(|(_, delta)| delta);
+        self.record(registry, delta(expected)).await?;
+        found.removed = self.record(registry, delta(removed)).await?;
+        found.updated = self.record(registry, delta(updated)).await?;
         Ok(found)
     }
 
@@ -398,10 +418,10 @@ impl Reconcile {
     async fn record(
         &self,
         registry: &Registry,
-        news: impl Stream<Item = (Option<(Timestamp, What)>, Image)>,
+        delta: impl Stream<Item = (Option<(Timestamp, What)>, Image)>,
     ) -> Result<u64, store::Error> {
-        let facts = news.filter_map(async |(news, image)| {
-            let (time, what) = news?;
+        let facts = delta.filter_map(async |(delta, image)| {
+            let (time, what) = delta?;
             let (registry, event_id) = (registry.clone(), EVENT_ID.to_owned());
             Some(Fact { time, registry, event_id, subject: Subject::Image(image), what })
         });
@@ -415,16 +435,16 @@ impl Reconcile {
         registry: &Registry,
         repository: &RepositoryName,
         began: Timestamp,
-    ) -> Result<Found, store::Error> {
-        let (mut vanished, mut doubtful) = (0, false);
+    ) -> Result<ReconcileCounts, store::Error> {
+        let (mut removed, mut doubtful) = (0, false);
         self.table
             .each_placement(registry, repository, |_, placement| match placement.status() {
-                Status::Present | Status::Archived => vanished += 1,
-                Status::ProbablyAbsent => doubtful = true,
-                Status::Absent => {}
+                PlacementStatus::Present | PlacementStatus::Archived => removed += 1,
+                PlacementStatus::ProbablyAbsent => doubtful = true,
+                PlacementStatus::Absent => {}
             })
             .await?;
-        if vanished > 0 || doubtful {
+        if removed > 0 || doubtful {
             let subject = Subject::Repository(repository.clone());
             let what = What::RepositoryDeleted { cause: Cause::Unknown };
             let fact = Fact {
@@ -436,7 +456,7 @@ impl Reconcile {
             };
             self.table.record(&[&fact]).await?;
         }
-        Ok(Found { vanished, ..Found::default() })
+        Ok(ReconcileCounts { removed, ..ReconcileCounts::default() })
     }
 }
 

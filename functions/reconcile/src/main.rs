@@ -9,21 +9,21 @@ use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     reconcile::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
     let reconcile = Reconcile {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
-        registries: Registries::new(sdk, config.roles).gently(config.per_second, config.exceptions),
+        registries: Registries::new(sdk, config.roles).with_rate_limit(config.per_second, config.exceptions),
         known: config.known,
         every: config.every,
         name: start::process_name(),
     };
     let reconcile = &reconcile;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let summary = reconcile.run(Timestamp::now, start::until(event.context.deadline())).await?;
+        let summary = reconcile.run(Timestamp::now, start::accept_work_until(event.context.deadline())).await?;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
         Ok::<_, Error>(summary)
     }))

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::Guard;
+use aws::registry::RepositorySetting;
 use domain::{
-    alert::{Alert, Kind},
+    alert::{Alert, AlertKind},
     drift::Drifts,
     image::{Registry, RepositoryName},
-    replication::Settings,
+    replication::ReplicationSettings,
 };
 use jiff::Timestamp;
 use retry::chain;
-use store::Part;
+use store::PageBounds;
 use tracing::warn;
 
 use crate::{Error, Reconcile};
@@ -22,14 +22,16 @@ impl Reconcile {
         let mut drifts = Drifts::default();
         let known = self.table.known_registries().await?.into_iter().find(|known| known.registry == *registry);
         if let Some(settings) = known.and_then(|known| known.settings) {
-            self.table.drift(registry, &settings, Part::ALL, now, |difference| drifts.count(&difference.drift)).await?;
+            self.table
+                .drift(registry, &settings, PageBounds::ALL, now, |difference| drifts.count(&difference.drift))
+                .await?;
         }
-        drifts.orphans = self.table.orphans(registry, Part::ALL).await?.0.len() as u64;
+        drifts.orphans = self.table.orphans(registry, PageBounds::ALL).await?.0.len() as u64;
         Ok(drifts)
     }
 
     /// Tells of drift and of orphans, if there is more of either than at the end of the run before.
-    pub(crate) async fn tell_drift(
+    pub(crate) async fn alert_drift(
         &self,
         registry: &Registry,
         before: &Drifts,
@@ -42,7 +44,7 @@ impl Reconcile {
                 number(drifts.missing, "image is", "images are"),
                 number(drifts.tags, "replica is", "replicas are"),
             );
-            self.table.put_alert(&Alert::told(Kind::DriftFound, &registry.to_string(), message, now)).await?;
+            self.table.put_alert(&Alert::notice(AlertKind::DriftFound, &registry.to_string(), message, now)).await?;
         }
         if drifts.orphans > before.orphans {
             let were = before.orphans;
@@ -50,31 +52,31 @@ impl Reconcile {
                 "{registry} keeps {} whose source no longer has the image; the last time there were {were}",
                 number(drifts.orphans, "replica", "replicas"),
             );
-            self.table.put_alert(&Alert::told(Kind::OrphansKept, &registry.to_string(), message, now)).await?;
+            self.table.put_alert(&Alert::notice(AlertKind::OrphansKept, &registry.to_string(), message, now)).await?;
         }
         Ok(())
     }
 
     /// Holds what is set for a repository against what its sources have, and tells what it lacks; whether that could be done, so
     /// that it need not be done again.
-    pub(crate) async fn compare_guards(
+    pub(crate) async fn compare_repository_settings(
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-        sources: &BTreeMap<Registry, Settings>,
+        sources: &BTreeMap<Registry, ReplicationSettings>,
         now: Timestamp,
     ) -> Result<bool, store::Error> {
-        let copies = |settings: &Settings| settings.destinations(repository).contains_key(registry);
+        let copies = |settings: &ReplicationSettings| settings.destinations(repository).contains_key(registry);
         let mut sources = sources.iter().filter(|(_, settings)| copies(settings)).map(|(source, _)| source).peekable();
         if sources.peek().is_none() {
             // It may become the destination of somebody.
             return Ok(false);
         }
-        let unreadable = |failure: &retry::Failure| {
+        let unreadable = |failure: &retry::CallError| {
             warn!(registry = %registry, repository = %repository, error = chain(failure), "cannot compare its settings");
         };
-        let here = match self.registries.guards(registry, repository).await {
-            Ok(Some(guards)) => guards,
+        let here = match self.registries.repository_settings(registry, repository).await {
+            Ok(Some(repository_settings)) => repository_settings,
             Ok(None) => return Ok(false),
             Err(failure) => {
                 unreadable(&failure);
@@ -82,21 +84,22 @@ impl Reconcile {
             }
         };
         for source in sources {
-            let there = match self.registries.guards(source, repository).await {
-                Ok(guards) => guards.unwrap_or_default(),
+            let there = match self.registries.repository_settings(source, repository).await {
+                Ok(repository_settings) => repository_settings.unwrap_or_default(),
                 Err(failure) => {
                     unreadable(&failure);
                     return Ok(false);
                 }
             };
-            let lacking: BTreeSet<&Guard> = there.difference(&here).collect();
+            let lacking: BTreeSet<&RepositorySetting> = there.difference(&here).collect();
             if !lacking.is_empty() {
-                let lacking: Vec<_> = lacking.into_iter().map(|guard| format!("no {guard}")).collect();
+                let lacking: Vec<_> = lacking.into_iter().map(|setting| format!("no {setting}")).collect();
                 let message = format!(
                     "{repository} in {registry}, where {source} replicates it, has {}, unlike its source",
                     lacking.join(" and ")
                 );
-                let alert = Alert::told(Kind::RepositoryDiffers, &format!("{registry} {repository}"), message, now);
+                let alert =
+                    Alert::notice(AlertKind::RepositoryDiffers, &format!("{registry} {repository}"), message, now);
                 self.table.put_alert(&alert).await?;
             }
         }
@@ -104,7 +107,7 @@ impl Reconcile {
     }
 
     /// Tells that a registry could not be listed to its end for too long.
-    pub(crate) async fn tell_overdue(
+    pub(crate) async fn alert_overdue(
         &self,
         registry: &Registry,
         last: Option<Timestamp>,
@@ -116,7 +119,7 @@ impl Reconcile {
             None => "ever".to_owned(),
         };
         let message = format!("{registry} was not listed to its end {last}: {}", chain(error));
-        let alert = Alert::told(Kind::PipelineUnhealthy, &format!("{registry} reconcile"), message, now);
+        let alert = Alert::notice(AlertKind::PipelineUnhealthy, &format!("{registry} reconcile"), message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! What the function is told by its environment.
 
-use aws::environment::{Environment, Mistakes};
+use aws::environment::{ConfigErrors, Environment};
 
 /// Configuration of `record`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ impl Config {
     ///
     /// # Errors
     /// When `TABLE_NAME` is not set.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let table = environment.table();
         environment.finish(Self { table })

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use domain::{
-    event::{self, Event, Reject},
-    evidence::{Evidence, Name},
+    event::{self, Event, EventError},
+    evidence::{Evidence, PlacementKey},
     fact::{Fact, Subject, What},
     image::{Image, Registry},
 };
@@ -23,7 +23,7 @@ use tracing::{error, warn};
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
     describe_counter!("Events", metrics::Unit::Count, "facts that were new, by kind");
-    describe_counter!("Known", metrics::Unit::Count, "facts that were recorded before");
+    describe_counter!("DuplicateFacts", metrics::Unit::Count, "facts that were recorded before");
     describe_counter!("Rejects", metrics::Unit::Count, "messages that can never be recorded");
     describe_counter!("Failures", metrics::Unit::Count, "messages to be tried again");
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
@@ -72,28 +72,28 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
     // Facts about one image are merged before they are written, whatever events told them.
     let mut places: BTreeMap<(&Subject, Option<&Registry>), usize> = BTreeMap::new();
     // For each subject its facts, and for each of those the place of the event that told it.
-    let (mut subjects, mut told): (Vec<Vec<&Fact>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
+    let (mut subjects, mut event_places): (Vec<Vec<&Fact>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
     for (index, event) in events.iter().enumerate() {
         for fact in &event.facts {
             let registry = (fact.subject == Subject::Registry).then_some(&fact.registry);
             let place = *places.entry((&fact.subject, registry)).or_insert(subjects.len());
             if place == subjects.len() {
                 subjects.push(Vec::new());
-                told.push(Vec::new());
+                event_places.push(Vec::new());
             }
-            if let (Some(facts), Some(told)) = (subjects.get_mut(place), told.get_mut(place)) {
+            if let (Some(facts), Some(event_places)) = (subjects.get_mut(place), event_places.get_mut(place)) {
                 facts.push(fact);
-                told.push(index);
+                event_places.push(index);
             }
         }
     }
     let mut answers: Vec<_> = events.iter().map(|_| Ok(Vec::new())).collect();
     let RecordedAll { subjects: recorded, known } = table.record_all(&subjects).await;
-    for ((facts, told), stored) in subjects.iter().zip(told).zip(recorded) {
+    for ((facts, event_places), stored) in subjects.iter().zip(event_places).zip(recorded) {
         if let Ok(stored) = &stored {
             measure_all(table, facts, stored, &known).await;
         }
-        for (place, index) in told.into_iter().enumerate() {
+        for (place, index) in event_places.into_iter().enumerate() {
             let Some(answer) = answers.get_mut(index) else { continue };
             match (&stored, &mut *answer) {
                 (Ok(stored), Ok(list)) => list.extend(stored.get(place)),
@@ -106,20 +106,21 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
 }
 
 /// Measures the facts about one subject that are new.
-async fn measure_all(table: &Table, facts: &[&Fact], stored: &[Stored], known: &BTreeMap<Name, Evidence>) {
+async fn measure_all(table: &Table, facts: &[&Fact], stored: &[Stored], known: &BTreeMap<PlacementKey, Evidence>) {
     for (fact, stored) in facts.iter().zip(stored) {
         match stored {
             Stored::New => measure(table, fact, known).await,
-            Stored::Known => counter!("Known").increment(1),
+            Stored::Known => counter!("DuplicateFacts").increment(1),
         }
     }
 }
 
 /// Counts a fact that is new, and measures the lag of a replication whose push is known.
-async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<Name, Evidence>) {
+async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evidence>) {
     counter!("Events", "Kind" => fact.what.kind()).increment(1);
     let (Subject::Image(image), What::Replicated { source, tag }) = (&fact.subject, &fact.what) else { return };
-    let name = |registry: &Registry| Name { image: Image::clone(image), registry: registry.clone(), tag: tag.clone() };
+    let name =
+        |registry: &Registry| PlacementKey { image: Image::clone(image), registry: registry.clone(), tag: tag.clone() };
     let Some(here) = known.get(&name(&fact.registry)) else { return };
     let at_source = match known.get(&name(source)) {
         Some(evidence) => Ok(evidence.clone()),
@@ -137,7 +138,7 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<Name, Evidence>) {
     }
 }
 
-fn log_reject(message: &str, reject: &Reject) {
+fn log_reject(message: &str, reject: &EventError) {
     counter!("Rejects").increment(1);
     error!(message.id = message, error = chain(reject), "not an ECR event, bound for the dead letters");
 }

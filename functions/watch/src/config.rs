@@ -1,7 +1,7 @@
 //! What the function is told by its environment.
 
 use aws::{
-    environment::{Environment, Mistakes},
+    environment::{ConfigErrors, Environment},
     registry::Roles,
 };
 
@@ -21,7 +21,7 @@ impl Config {
     ///
     /// # Errors
     /// When `TABLE_NAME` or `READ_ROLE` is not set.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
         let dead_letters = environment.text("DEAD_LETTERS_URL");

@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws::{queue::DeadLetters, registry::Registries};
 use domain::{
-    alert::{Alert, Happening, Kind},
-    deletion::Look,
+    alert::{Alert, AlertKind, Occurrence},
     drift,
-    expectation::{Asked, Expectation, PATIENCE, State},
+    expectation::{Asked, EXPECTED_REPLICATION_TIME, ExpectationState, ReplicationExpectation},
     fact::{Fact, Subject, What},
     image::{Image, Registry, Tag},
     lineage::Lineage,
-    replication::{CopyStatus, Settings},
+    observation::Observation,
+    replication::{CopyStatus, ReplicationSettings},
     time::whole_seconds,
 };
 use futures::{StreamExt, stream};
@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use retry::chain;
 use serde::Serialize;
-use store::{Dossier, Errand, Known, Stored, Table, Work};
+use store::{ImageRecord, KnownRegistry, Queue, Stored, Table, WorkItem};
 use tracing::warn;
 
 /// Everything that the function works with.
@@ -44,13 +44,13 @@ pub struct Watch {
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct WatchSummary {
     /// Images that were looked at.
     pub images: usize,
     /// Facts that no event had told.
-    pub healed: usize,
+    pub facts_recovered: usize,
     /// Copies that something is wrong with, and was not before.
-    pub troubles: usize,
+    pub problems: usize,
     /// Alerts.
     pub alerts: usize,
     /// Images and registries of which something could not be read or stored; they are due again.
@@ -77,12 +77,16 @@ const TOO_OLD: SignedDuration = SignedDuration::from_hours(2);
 
 /// Tells CloudWatch the units of the metrics below.
 pub fn describe_metrics() {
-    describe_counter!("Watched", metrics::Unit::Count, "images whose copies were looked at");
-    describe_counter!("Healed", metrics::Unit::Count, "facts that no event had told");
-    describe_counter!("Troubles", metrics::Unit::Count, "copies that are late, failed, missing or without their tag");
+    describe_counter!("ImagesChecked", metrics::Unit::Count, "images whose copies were looked at");
+    describe_counter!("FactsRecovered", metrics::Unit::Count, "facts that no event had told");
+    describe_counter!(
+        "ReplicationProblems",
+        metrics::Unit::Count,
+        "copies that are late, failed, missing or without their tag"
+    );
     describe_counter!("WatchFailures", metrics::Unit::Count, "images and registries that could not be read or stored");
     describe_gauge!(
-        "Wrong",
+        "UnhealthyCopies",
         metrics::Unit::Count,
         "copies that something is wrong with now, by the kind of their alert"
     );
@@ -93,37 +97,37 @@ impl Watch {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<Summary, store::Error> {
+    pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<WatchSummary, store::Error> {
         let started = clock();
         let lease_until = until.saturating_add(CLAIM).unwrap_or(until);
-        if !self.table.take_lease(Work::Watch, &self.name, started, lease_until).await? {
-            return Ok(Summary { idle: true, ..Summary::default() });
+        if !self.table.take_lease(Queue::Watch, &self.name, started, lease_until).await? {
+            return Ok(WatchSummary { idle: true, ..WatchSummary::default() });
         }
-        let mut summary = Summary::default();
-        let done = self.look(&clock, until, &mut summary).await;
-        self.look_among_dead_letters(clock(), &mut summary).await;
-        let told = self.tell(clock(), &mut summary).await;
+        let mut summary = WatchSummary::default();
+        let done = self.check_due(&clock, until, &mut summary).await;
+        self.check_dead_letters(clock(), &mut summary).await;
+        let alerted = self.send_due_alerts(clock(), &mut summary).await;
         // The lease ends now; if this fails it ends by itself.
-        if let Err(error) = self.table.take_lease(Work::Watch, &self.name, started, Timestamp::UNIX_EPOCH).await {
+        if let Err(error) = self.table.take_lease(Queue::Watch, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
-        counter!("Watched").increment(summary.images as u64);
-        counter!("Healed").increment(summary.healed as u64);
-        counter!("Troubles").increment(summary.troubles as u64);
+        counter!("ImagesChecked").increment(summary.images as u64);
+        counter!("FactsRecovered").increment(summary.facts_recovered as u64);
+        counter!("ReplicationProblems").increment(summary.problems as u64);
         counter!("WatchFailures").increment(summary.failures as u64);
-        done.and(told).map(|()| summary)
+        done.and(alerted).map(|()| summary)
     }
 
-    async fn look(
+    async fn check_due(
         &self,
         clock: &impl Fn() -> Timestamp,
         until: Timestamp,
-        summary: &mut Summary,
+        summary: &mut WatchSummary,
     ) -> Result<(), store::Error> {
         let known = self.table.known_registries().await?;
         let known: BTreeMap<_, _> = known.into_iter().map(|known| (known.registry.clone(), known)).collect();
         let stored = known.iter().filter_map(|(registry, known)| Some((registry.clone(), known.settings.clone()?)));
-        let mut settings: BTreeMap<Registry, Settings> = stored.collect();
+        let mut settings: BTreeMap<Registry, ReplicationSettings> = stored.collect();
         let (mut seen, mut read) = (BTreeSet::new(), BTreeSet::new());
         loop {
             let now = clock();
@@ -142,14 +146,14 @@ impl Watch {
             }
             let (watch, settings) = (&self, &settings);
             let mut looked = stream::iter(due.images)
-                .map(|(image, errands)| async move { watch.look_at(&image, &errands, settings, now).await })
+                .map(|(image, work_items)| async move { watch.check_image(&image, &work_items, settings, now).await })
                 .buffer_unordered(AT_A_TIME);
             while let Some(result) = looked.next().await {
                 summary.images += 1;
                 match result {
-                    Ok((healed, troubles)) => {
-                        summary.healed += healed;
-                        summary.troubles += troubles;
+                    Ok((facts_recovered, problems)) => {
+                        summary.facts_recovered += facts_recovered;
+                        summary.problems += problems;
                     }
                     Err(error) => fail(summary, &error),
                 }
@@ -165,11 +169,11 @@ impl Watch {
     /// Reads what a registry replicates, and tells if ECR's own switch was turned.
     async fn read_settings(
         &self,
-        known: Option<&Known>,
+        known: Option<&KnownRegistry>,
         registry: &Registry,
         now: Timestamp,
-        summary: &mut Summary,
-    ) -> Result<Option<Settings>, store::Error> {
+        summary: &mut WatchSummary,
+    ) -> Result<Option<ReplicationSettings>, store::Error> {
         let Some(known) = known else { return Ok(None) };
         let after = |pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let before = known.settings.as_ref();
@@ -180,7 +184,7 @@ impl Watch {
                 let old = before.is_none_or(|settings| now.duration_since(settings.read_at) > TOO_OLD);
                 if old && !known.is_new() {
                     let message = format!("the settings of {registry} cannot be read: {}", chain(&failure));
-                    let alert = Alert::told(Kind::PipelineUnhealthy, &registry.to_string(), message, now);
+                    let alert = Alert::notice(AlertKind::PipelineUnhealthy, &registry.to_string(), message, now);
                     self.table.put_alert(&alert).await?;
                 }
                 warn!(registry = %registry, error = chain(&failure), "cannot read what it replicates, will be tried again");
@@ -188,19 +192,19 @@ impl Watch {
                 return Ok(None);
             }
         };
-        let settings = Settings::after(before, &rules, now);
+        let settings = ReplicationSettings::after(before, &rules, now);
         if let Some(before) = before {
-            self.tell_switched(registry, before, &settings, now).await?;
+            self.alert_switched(registry, before, &settings, now).await?;
         }
         self.table.put_settings(known, Some(&settings), after(READ_AGAIN)).await?;
         Ok(Some(settings))
     }
 
-    async fn tell_switched(
+    async fn alert_switched(
         &self,
         registry: &Registry,
-        before: &Settings,
-        after: &Settings,
+        before: &ReplicationSettings,
+        after: &ReplicationSettings,
         now: Timestamp,
     ) -> Result<(), store::Error> {
         let (was, is) = (before.native_deletes(), after.native_deletes());
@@ -215,7 +219,7 @@ impl Watch {
                     "ECR's own replication of deletions from {registry} to {destination} was switched {word} for {repositories}"
                 );
                 let subject = format!("{registry} to {destination} {word}");
-                self.table.put_alert(&Alert::told(Kind::NativeDeletesSwitched, &subject, message, now)).await?;
+                self.table.put_alert(&Alert::notice(AlertKind::NativeDeletesSwitched, &subject, message, now)).await?;
             }
         }
         Ok(())
@@ -224,86 +228,87 @@ impl Watch {
     // Copies
 
     /// Looks at one image: how many facts were new, and how many copies something is wrong with.
-    async fn look_at(
+    async fn check_image(
         &self,
         image: &Image,
-        errands: &BTreeSet<Errand>,
-        settings: &BTreeMap<Registry, Settings>,
+        work_items: &BTreeSet<WorkItem>,
+        settings: &BTreeMap<Registry, ReplicationSettings>,
         now: Timestamp,
     ) -> Result<(usize, usize), store::Error> {
         let until = now.saturating_add(CLAIM).unwrap_or(now);
-        for errand in errands {
-            self.table.take_errand(image, errand, until).await?;
+        for work_item in work_items {
+            self.table.claim(image, work_item, until).await?;
         }
         let mut later = BTreeMap::new();
-        for errand in errands {
-            let Errand::Deleted(registry) = errand else { continue };
-            later.extend(self.look_after(image, registry, now).await?.map(|again| (errand, again)));
+        for work_item in work_items {
+            let WorkItem::ReplicaDeleted(registry) = work_item else { continue };
+            later.extend(self.check_deleted_replica(image, registry, now).await?.map(|again| (work_item, again)));
         }
-        let Dossier { lineage, expectations, .. } = self.table.expectations(image).await?;
-        let mut due: BTreeMap<Registry, Vec<Expectation>> = BTreeMap::new();
-        let failed = |errand: &&Errand| matches!(errand, Errand::Failure(..));
-        let mut failed: BTreeSet<Errand> = errands.iter().filter(failed).cloned().collect();
+        let ImageRecord { lineage, expectations, .. } = self.table.expectations(image).await?;
+        let mut due: BTreeMap<Registry, Vec<ReplicationExpectation>> = BTreeMap::new();
+        let failed = |work_item: &&WorkItem| matches!(work_item, WorkItem::ReplicationFailed(..));
+        let mut failed: BTreeSet<WorkItem> = work_items.iter().filter(failed).cloned().collect();
         for expectation in expectations {
-            let told = failed.remove(&Errand::Failure(expectation.source.clone(), expectation.tag.clone()));
-            if told || expectation.due.is_some_and(|due| due <= now) {
+            let alerted =
+                failed.remove(&WorkItem::ReplicationFailed(expectation.source.clone(), expectation.tag.clone()));
+            if alerted || expectation.due.is_some_and(|due| due <= now) {
                 due.entry(expectation.source.clone()).or_default().push(expectation);
             }
         }
         if !failed.is_empty() {
             let facts = self.table.lineage(image).await?.facts;
-            for errand in failed {
-                let Errand::Failure(source, tag) = errand else { continue };
+            for work_item in failed {
+                let WorkItem::ReplicationFailed(source, tag) = work_item else { continue };
                 let expectation = unexpected(image, &source, tag.as_ref(), &facts);
                 due.entry(source).or_default().extend(expectation);
             }
         }
-        let (mut healed, mut troubles) = (0, 0);
+        let (mut facts_recovered, mut problems) = (0, 0);
         for (source, expectations) in due {
-            let (facts, wrong) = self.look_from(&source, expectations, &lineage, settings, now).await?;
-            healed += facts;
-            troubles += wrong;
+            let (facts, wrong) = self.check_copies(&source, expectations, &lineage, settings, now).await?;
+            facts_recovered += facts;
+            problems += wrong;
         }
-        for errand in errands {
-            match later.get(errand) {
-                Some(again) => self.table.take_errand(image, errand, *again).await?,
-                None => self.table.settle_errand(image, errand, until).await?,
+        for work_item in work_items {
+            match later.get(work_item) {
+                Some(again) => self.table.claim(image, work_item, *again).await?,
+                None => self.table.complete(image, work_item, until).await?,
             }
         }
-        Ok((healed, troubles))
+        Ok((facts_recovered, problems))
     }
 
     /// Looks whether a replica was deleted whose source has the image, and tells; when to look again, if it is too early or
     /// somebody does not answer. ECR's own replication of deletions emits the same event, and the source's may be later.
-    async fn look_after(
+    async fn check_deleted_replica(
         &self,
         image: &Image,
         registry: &Registry,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, store::Error> {
         let lineage = self.table.lineage(image).await?;
-        let Some((gone_at, sources)) = drift::missed(&lineage, registry) else { return Ok(None) };
-        let patient = gone_at.saturating_add(PATIENCE).unwrap_or(now);
+        let Some((gone_at, sources)) = drift::unexpected_deletion(&lineage, registry) else { return Ok(None) };
+        let patient = gone_at.saturating_add(EXPECTED_REPLICATION_TIME).unwrap_or(now);
         if now < patient {
             return Ok(Some(patient));
         }
-        let again = now.saturating_add(PATIENCE).ok();
-        match self.look_into(registry, image).await {
-            Look::Missing | Look::NoRepository => {}
+        let again = now.saturating_add(EXPECTED_REPLICATION_TIME).ok();
+        match self.observe(registry, image).await {
+            Observation::Missing | Observation::NoRepository => {}
             // Whoever lists the registry knows since when.
-            Look::There(_) => return Ok(None),
-            Look::Unreadable(_) | Look::NotAsked => return Ok(again),
+            Observation::Present(_) => return Ok(None),
+            Observation::Unreadable(_) | Observation::NotAsked => return Ok(again),
         }
         for source in sources {
-            match self.look_into(&source, image).await {
-                Look::There(_) => self.replica_deleted(image, &source, registry, now).await?,
-                Look::Missing | Look::NoRepository => {
+            match self.observe(&source, image).await {
+                Observation::Present(_) => self.replica_deleted(image, &source, registry, now).await?,
+                Observation::Missing | Observation::NoRepository => {
                     let time = whole_seconds(now);
                     let (event_id, subject) = ("watch-looked".to_owned(), Subject::Image(image.clone()));
-                    let fact = Fact { time, registry: source, event_id, subject, what: What::SEEN_TO_BE_GONE };
+                    let fact = Fact { time, registry: source, event_id, subject, what: What::FOUND_MISSING };
                     self.table.record(&[&fact]).await?;
                 }
-                Look::Unreadable(_) | Look::NotAsked => return Ok(again),
+                Observation::Unreadable(_) | Observation::NotAsked => return Ok(again),
             }
         }
         Ok(None)
@@ -319,17 +324,17 @@ impl Watch {
         let name = format!("{}@{}", image.repository, image.digest.short());
         let why = format!("{name} was deleted from {destination}, although {source} has it");
         let (image, source, destination) = (image.clone(), source.clone(), destination.clone());
-        let happening = Happening { kind: Kind::ReplicaDeleted, source, destination, image, why };
-        self.table.happened(&happening, 1, now).await
+        let occurrence = Occurrence { kind: AlertKind::ReplicaDeleted, source, destination, image, why };
+        self.table.count_occurrence(&occurrence, 1, now).await
     }
 
     /// Looks at what was pushed to one source.
-    async fn look_from(
+    async fn check_copies(
         &self,
         source: &Registry,
-        expectations: Vec<Expectation>,
+        expectations: Vec<ReplicationExpectation>,
         lineage: &Lineage,
-        settings: &BTreeMap<Registry, Settings>,
+        settings: &BTreeMap<Registry, ReplicationSettings>,
         now: Timestamp,
     ) -> Result<(usize, usize), store::Error> {
         let Some(own) = settings.get(source) else {
@@ -343,50 +348,50 @@ impl Watch {
         let missing: BTreeSet<&Registry> =
             expectations.iter().flat_map(|expectation| expectation.missing(lineage, own, now).into_keys()).collect();
         let asked = if missing.is_empty() { None } else { Some(self.ask(source, &lineage.image).await) };
-        let mut looks = BTreeMap::new();
+        let mut observations = BTreeMap::new();
         if let Some(Asked::Copies(copies)) = &asked {
             for destination in missing {
                 if copies.get(destination) == Some(&CopyStatus::Complete) {
-                    looks.insert(destination.clone(), self.look_into(destination, &lineage.image).await);
+                    observations.insert(destination.clone(), self.observe(destination, &lineage.image).await);
                 }
             }
         }
-        let lacks_tag = |look: &Look| {
+        let lacks_tag = |observation: &Observation| {
             let mut tags = expectations.iter().filter_map(|expectation| expectation.tag.as_ref());
-            matches!(look, Look::There(seen) if tags.any(|tag| !seen.tags.contains(tag)))
+            matches!(observation, Observation::Present(seen) if tags.any(|tag| !seen.tags.contains(tag)))
         };
-        if looks.values().any(lacks_tag) {
+        if observations.values().any(lacks_tag) {
             // Another image may have taken the tag at the source, and the event of that be on its way.
-            looks.insert(source.clone(), self.look_into(source, &lineage.image).await);
+            observations.insert(source.clone(), self.observe(source, &lineage.image).await);
         }
-        let (mut healed, mut troubles) = (0, 0);
+        let (mut facts_recovered, mut problems) = (0, 0);
         for expectation in expectations {
-            let outcome = expectation.look(lineage, own, asked.as_ref(), &looks, now);
+            let outcome = expectation.evaluate(lineage, own, asked.as_ref(), &observations, now);
             let facts: Vec<&Fact> = outcome.facts.iter().collect();
             if !facts.is_empty() {
                 let recorded = self.table.record(&facts).await?;
-                healed += recorded.stored.iter().filter(|stored| **stored == Stored::New).count();
+                facts_recovered += recorded.stored.iter().filter(|stored| **stored == Stored::New).count();
             }
             if self.table.put_expectation(&outcome.expectation, &outcome.changes, now).await? == Stored::New {
-                troubles += outcome.changes.iter().filter(|change| change.end.is_none()).count();
+                problems += outcome.changes.iter().filter(|change| change.end.is_none()).count();
             }
             for destination in &outcome.deleted {
                 self.replica_deleted(&lineage.image, source, destination, now).await?;
             }
         }
-        self.tell_pushed_to_replica(source, lineage, settings, now).await?;
-        Ok((healed, troubles))
+        self.alert_pushed_to_replica(source, lineage, settings, now).await?;
+        Ok((facts_recovered, problems))
     }
 
     async fn ask(&self, source: &Registry, image: &Image) -> Asked {
         match self.registries.copies(source, image).await {
             Ok(Some(copies)) => Asked::Copies(copies),
             // One answer is not enough to believe that an image is gone.
-            Ok(None) => match self.look_into(source, image).await {
-                Look::Missing | Look::NoRepository => Asked::Gone,
-                Look::There(_) => Asked::Unreadable("ECR has the image, and says that it has not".to_owned()),
-                Look::Unreadable(why) => Asked::Unreadable(why),
-                Look::NotAsked => Asked::Unreadable("nobody asked".to_owned()),
+            Ok(None) => match self.observe(source, image).await {
+                Observation::Missing | Observation::NoRepository => Asked::Gone,
+                Observation::Present(_) => Asked::Unreadable("ECR has the image, and says that it has not".to_owned()),
+                Observation::Unreadable(why) => Asked::Unreadable(why),
+                Observation::NotAsked => Asked::Unreadable("nobody asked".to_owned()),
             },
             Err(failure) => {
                 warn!(registry = %source, image = %image, error = chain(&failure), "cannot ask about copies, will be tried again");
@@ -395,21 +400,24 @@ impl Watch {
         }
     }
 
-    async fn look_into(&self, registry: &Registry, image: &Image) -> Look {
-        self.registries.look(registry, image).await.unwrap_or_else(|failure| Look::Unreadable(chain(&failure)))
+    async fn observe(&self, registry: &Registry, image: &Image) -> Observation {
+        self.registries
+            .observe(registry, image)
+            .await
+            .unwrap_or_else(|failure| Observation::Unreadable(chain(&failure)))
     }
 
     /// Tells of an image that somebody pushed where replicas go, and that no source has.
-    async fn tell_pushed_to_replica(
+    async fn alert_pushed_to_replica(
         &self,
         registry: &Registry,
         lineage: &Lineage,
-        settings: &BTreeMap<Registry, Settings>,
+        settings: &BTreeMap<Registry, ReplicationSettings>,
         now: Timestamp,
     ) -> Result<(), store::Error> {
         let repository = &lineage.image.repository;
         let Some(here) = lineage.placements.get(registry) else { return Ok(()) };
-        let copies_here = |settings: &Settings| settings.destinations(repository).contains_key(registry);
+        let copies_here = |settings: &ReplicationSettings| settings.destinations(repository).contains_key(registry);
         let mut sources = settings.iter().filter(|(_, settings)| copies_here(settings)).map(|(source, _)| source);
         let nowhere_else = sources.clone().all(|source| !lineage.placements.contains_key(source));
         let Some(source) = sources.next() else { return Ok(()) };
@@ -420,17 +428,17 @@ impl Watch {
             "{} was pushed to {registry}, where {source} replicates {repository}, and {source} never had it",
             lineage.image
         );
-        let alert = Alert::told(Kind::PushedToReplica, &format!("{registry} {repository}"), message, now);
+        let alert = Alert::notice(AlertKind::PushedToReplica, &format!("{registry} {repository}"), message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 
     // Dead letters
 
-    async fn look_among_dead_letters(&self, now: Timestamp, summary: &mut Summary) {
+    async fn check_dead_letters(&self, now: Timestamp, summary: &mut WatchSummary) {
         let Some(dead_letters) = &self.dead_letters else { return };
         match dead_letters.count().await {
             Ok(count) => {
-                if let Err(error) = self.tell_dead_letters(count, now).await {
+                if let Err(error) = self.alert_dead_letters(count, now).await {
                     fail(summary, &error);
                 }
             }
@@ -445,13 +453,13 @@ impl Watch {
     ///
     /// # Errors
     /// When it cannot be stored.
-    pub async fn tell_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), store::Error> {
+    pub async fn alert_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), store::Error> {
         if count == 0 {
             return Ok(());
         }
         let (events, what) = if count == 1 { ("1 event is", "it") } else { (&*format!("{count} events are"), "them") };
         let message = format!("{events} among the dead letters: `record` could not record {what} in five tries");
-        let alert = Alert::told(Kind::PipelineUnhealthy, "dead letters", message, now);
+        let alert = Alert::notice(AlertKind::PipelineUnhealthy, "dead letters", message, now);
         self.table.put_alert(&alert).await.map(drop)
     }
 
@@ -459,17 +467,17 @@ impl Watch {
 
     /// Tells what is to be told of what is wrong.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 copies")]
-    async fn tell(&self, now: Timestamp, summary: &mut Summary) -> Result<(), store::Error> {
+    async fn send_due_alerts(&self, now: Timestamp, summary: &mut WatchSummary) -> Result<(), store::Error> {
         let incidents = self.table.incidents().await?;
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.lasts()) {
+        for kind in AlertKind::ALL.into_iter().filter(|kind| kind.is_ongoing()) {
             let open: u64 =
                 incidents.iter().filter(|incident| incident.kind == kind).map(|incident| incident.open).sum();
-            gauge!("Wrong", "Kind" => kind.word()).set(open as f64);
+            gauge!("UnhealthyCopies", "Kind" => kind.as_str()).set(open as f64);
         }
         for incident in incidents {
             let Some(alert) = incident.due(now) else { continue };
             // If it changed meanwhile, the next run knows better.
-            match self.table.tell(&incident, &alert).await {
+            match self.table.put_incident_alert(&incident, &alert).await {
                 Ok(Stored::New) => summary.alerts += 1,
                 Ok(Stored::Known) => {}
                 Err(error) => fail(summary, &error),
@@ -480,14 +488,14 @@ impl Watch {
 }
 
 /// What a failed copy says of a push that no event told.
-fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact]) -> Option<Expectation> {
+fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact]) -> Option<ReplicationExpectation> {
     let failed = |fact: &&Fact| matches!(&fact.what, What::ReplicationFailed { source: from, tag: with } if from == source && with.as_ref() == tag);
     let since = facts.iter().filter(failed).map(|fact| fact.time).max()?;
     let (image, source, tag) = (image.clone(), source.clone(), tag.cloned());
-    Some(Expectation { image, source, tag, since, due: None, state: State::default() })
+    Some(ReplicationExpectation { image, source, tag, since, due: None, state: ExpectationState::default() })
 }
 
-fn fail(summary: &mut Summary, error: &store::Error) {
+fn fail(summary: &mut WatchSummary, error: &store::Error) {
     summary.failures += 1;
     warn!(error = chain(error), "cannot look at what is due, it is due again");
 }

@@ -9,7 +9,7 @@ use watch::{Watch, config::Config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::logs(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     watch::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
     };
     let watch = &watch;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let summary = watch.run(Timestamp::now, start::until(event.context.deadline())).await?;
+        let summary = watch.run(Timestamp::now, start::accept_work_until(event.context.deadline())).await?;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
         Ok::<_, Error>(summary)
     }))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    alert::{Alert, Incident, Kind, Severity},
-    expectation::PATIENCE,
+    alert::{Alert, AlertKind, Incident, Severity},
+    expectation::EXPECTED_REPLICATION_TIME,
     image::{Image, Registry, Tag},
     lag::{Distribution, Lane},
 };
@@ -16,37 +16,37 @@ use utoipa::ToSchema;
 use crate::{
     cursor::Cursor,
     error::Error,
-    walk::{Place, Stretch},
+    paging::{PageRequest, PageToken},
 };
 
 /// What is wrong now, and what was told.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alerts {
     /// Trouble that lasts, the newest first.
-    pub open: Vec<Open>,
+    pub open: Vec<OpenIncident>,
     /// What was told, the newest first.
-    pub told: Vec<Alert>,
+    pub alerts: Vec<Alert>,
     /// Where the list of what was told goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Told>>,
+    pub next_cursor: Option<Cursor<AlertCursor>>,
 }
 
 /// Trouble that lasts.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Open {
+pub struct OpenIncident {
     /// What.
     #[serde(flatten)]
     pub incident: Incident,
     /// How soon a person should look.
     pub severity: Severity,
     /// What to do next.
-    pub next: String,
+    pub remediation: String,
 }
 
 /// An alert in the list of what was told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct AlertCursor {
     time: Timestamp,
     id: String,
 }
@@ -56,21 +56,21 @@ pub struct Told {
 /// # Errors
 /// When the table cannot be read.
 pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Timestamp) -> Result<Alerts, Error> {
-    let (told, _) = if open { (Vec::new(), None) } else { told(table, since, now, None, usize::MAX).await? };
-    Ok(Alerts { open: incidents(table).await?, told, next: None })
+    let (alerts, _) = if open { (Vec::new(), None) } else { list(table, since, now, None, usize::MAX).await? };
+    Ok(Alerts { open: incidents(table).await?, alerts, next_cursor: None })
 }
 
 /// The trouble that lasts, the newest first.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn incidents(table: &Table) -> Result<Vec<Open>, store::Error> {
+pub async fn incidents(table: &Table) -> Result<Vec<OpenIncident>, store::Error> {
     let mut incidents = table.incidents().await?;
     incidents.retain(|incident| incident.open > 0);
     incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
     let open = |incident: Incident| {
-        let (severity, next) = (incident.kind.severity(), incident.next());
-        Open { incident, severity, next }
+        let (severity, remediation) = (incident.kind.severity(), incident.remediation());
+        OpenIncident { incident, severity, remediation }
     };
     Ok(incidents.into_iter().map(open).collect())
 }
@@ -80,13 +80,13 @@ pub async fn incidents(table: &Table) -> Result<Vec<Open>, store::Error> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn told(
+pub async fn list(
     table: &Table,
     since: SignedDuration,
     now: Timestamp,
-    after: Option<Told>,
+    after: Option<AlertCursor>,
     most: usize,
-) -> Result<(Vec<Alert>, Option<Told>), store::Error> {
+) -> Result<(Vec<Alert>, Option<AlertCursor>), store::Error> {
     let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let one_day = SignedDuration::from_hours(24);
     // Whose clock is ahead of ours tells of tomorrow.
@@ -104,7 +104,7 @@ pub async fn told(
         };
         for alert in alerts.into_iter().filter(comes_after) {
             if all.len() == most {
-                let last = all.last().map(|last: &Alert| Told { time: last.time, id: last.id.clone() });
+                let last = all.last().map(|last: &Alert| AlertCursor { time: last.time, id: last.id.clone() });
                 return Ok((all, last));
             }
             all.push(alert);
@@ -124,11 +124,11 @@ pub struct LagReport {
     /// By the day of the arrivals in UTC, all lanes together.
     pub days: Vec<DayReport>,
     /// The copies that something is wrong with now, the oldest first.
-    pub late: Vec<Late>,
+    pub late: Vec<LateCopy>,
     /// Where the report goes on, if it says only of a part of the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Place>>,
+    pub next_cursor: Option<Cursor<PageToken>>,
 }
 
 /// How long copies took between two registries.
@@ -154,7 +154,7 @@ pub struct DayReport {
 
 /// A copy that something is wrong with.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Late {
+pub struct LateCopy {
     /// The image.
     #[serde(flatten)]
     pub image: Image,
@@ -168,7 +168,7 @@ pub struct Late {
     /// When it was pushed.
     pub pushed_at: Timestamp,
     /// What is wrong.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// How soon a person should look.
     pub severity: Severity,
     /// What is wrong, in one line.
@@ -183,48 +183,48 @@ pub async fn lag(
     table: &Table,
     since: SignedDuration,
     now: Timestamp,
-    stretch: &Stretch<'_>,
+    request: &PageRequest<'_>,
 ) -> Result<LagReport, Error> {
-    let threshold_seconds = u32::try_from(PATIENCE.as_secs()).unwrap_or(u32::MAX);
+    let threshold_seconds = u32::try_from(EXPECTED_REPLICATION_TIME.as_secs()).unwrap_or(u32::MAX);
     let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
     let mut days: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
-    let mut walk = stretch.through(table.registries().await?);
-    while let Some(step) = walk.step() {
+    let mut pager = request.through(table.registries().await?);
+    while let Some(page) = pager.next_page() {
         let each = |arrival: store::Arrival| {
             let day = arrival.at.to_zoned(TimeZone::UTC).date();
             days.entry(day).or_default().push(arrival.lag_seconds);
             lanes.entry(arrival.lane).or_default().push(arrival.lag_seconds);
         };
-        let walked = table.arrivals(&step.registry, since, step.part(), each).await?;
-        walk.walked(step, walked);
+        let page_end = table.arrivals(&page.registry, since, page.bounds(), each).await?;
+        pager.end_page(page, page_end);
     }
-    let next = walk.place().map(Cursor);
+    let next_cursor = pager.token().map(Cursor);
     let distribution = |lags| Distribution::of(lags, threshold_seconds);
     let lanes = lanes.into_iter().filter_map(|(lane, lags)| Some(LaneReport { lane, lags: distribution(lags)? }));
     let days = days.into_iter().filter_map(|(day, lags)| Some(DayReport { day, lags: distribution(lags)? }));
-    let late = late(table, stretch.most).await?;
-    Ok(LagReport { threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next })
+    let late = late(table, request.most).await?;
+    Ok(LagReport { threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next_cursor })
 }
 
 /// The copies that something is wrong with now, the oldest first; among so many images at most.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn late(table: &Table, most: usize) -> Result<Vec<Late>, store::Error> {
+pub async fn late(table: &Table, most: usize) -> Result<Vec<LateCopy>, store::Error> {
     let mut late = Vec::new();
-    for expectation in table.troubled(most).await? {
-        for (destination, trouble) in expectation.state.troubles {
-            if trouble.over.is_none() {
-                late.push(Late {
+    for expectation in table.expectations_with_problems(most).await? {
+        for (destination, problem) in expectation.state.problems {
+            if problem.over.is_none() {
+                late.push(LateCopy {
                     image: expectation.image.clone(),
                     tag: expectation.tag.clone(),
                     source: expectation.source.clone(),
                     destination,
                     pushed_at: expectation.since,
-                    kind: trouble.kind,
-                    severity: trouble.kind.severity(),
-                    why: trouble.why,
+                    kind: problem.kind,
+                    severity: problem.kind.severity(),
+                    why: problem.why,
                 });
             }
         }

@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    deletion::{Deletion, Described, described},
+    deletion::{Deletion, DescribedDeletion, described},
     fact::Fact,
     image::{Digest, Image, Registry, RepositoryName, Tag},
-    lineage::{Lineage, Placement, Status, Whereabouts},
-    tag::Band,
+    lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
+    tag::TagInterval,
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use store::{Dossier, Part, Table};
+use store::{ImageRecord, PageBounds, Table};
 use utoipa::ToSchema;
 
 use crate::{
     cursor::Cursor,
     error::Error,
+    paging::{PageRequest, PageToken},
     reference::{Reference, TagReference},
-    walk::{Place, Stretch},
 };
 
 /// Everything about an image: where it is, then what happened. More than one image, if registries disagree on a tag.
@@ -38,7 +38,7 @@ pub struct ShownImage {
     pub registries: Vec<Whereabouts>,
     /// Deletions that were or are to be mirrored to its replicas.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
-    #[schema(value_type = Vec<Described>)]
+    #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
     /// What happened, oldest first.
     pub timeline: Vec<Fact>,
@@ -56,16 +56,16 @@ fn is_zero(number: &usize) -> bool {
 ///
 /// # Errors
 /// When nothing is known of the image, more than one is meant, or the table cannot be read.
-pub async fn show(table: &Table, reference: &Reference, happenings: usize) -> Result<Shown, Error> {
+pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Result<Shown, Error> {
     let mut images = Vec::new();
     for image in resolve(table, reference).await? {
-        let Dossier { lineage, deletions, .. } = table.dossier(&image).await?;
+        let ImageRecord { lineage, deletions, .. } = table.image_record(&image).await?;
         if lineage.is_empty() {
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
         let registries = lineage.whereabouts();
         let mut timeline = lineage.facts;
-        let timeline_omitted = timeline.len().saturating_sub(happenings);
+        let timeline_omitted = timeline.len().saturating_sub(max_facts);
         timeline.drain(..timeline_omitted);
         images.push(ShownImage { registries, image: lineage.image, deletions, timeline, timeline_omitted });
     }
@@ -79,9 +79,10 @@ pub async fn show(table: &Table, reference: &Reference, happenings: usize) -> Re
 pub async fn resolve_ever(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Error> {
     match (resolve(table, reference).await, reference) {
         (Err(Error::PastTag { .. }), Reference::Tagged(tag)) => {
-            let bands = bands(table, tag, tag.registry.as_ref()).await?;
-            let last = bands.into_iter().max_by_key(|band| band.ended.as_ref().map(|ended| ended.at));
-            let image = |band: Band| Image { repository: tag.name.repository.clone(), digest: band.digest };
+            let intervals = intervals(table, tag, tag.registry.as_ref()).await?;
+            let last = intervals.into_iter().max_by_key(|interval| interval.ended.as_ref().map(|ended| ended.at));
+            let image =
+                |interval: TagInterval| Image { repository: tag.name.repository.clone(), digest: interval.digest };
             Ok(last.into_iter().map(image).collect())
         }
         (resolved, _) => resolved,
@@ -105,9 +106,11 @@ pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Im
             }
         }
         Reference::Tagged(tag) => {
-            let bands = bands(table, tag, tag.registry.as_ref()).await?;
-            let image = |band: Band| Image { repository: tag.name.repository.clone(), digest: band.digest };
-            let now: BTreeSet<_> = bands.into_iter().filter(|band| band.ended.is_none()).map(image).collect();
+            let intervals = intervals(table, tag, tag.registry.as_ref()).await?;
+            let image =
+                |interval: TagInterval| Image { repository: tag.name.repository.clone(), digest: interval.digest };
+            let now: BTreeSet<_> =
+                intervals.into_iter().filter(|interval| interval.ended.is_none()).map(image).collect();
             if now.is_empty() { Err(Error::PastTag { asked: tag.to_string() }) } else { Ok(now) }
         }
     }
@@ -127,10 +130,10 @@ async fn find(
 ) -> Result<BTreeSet<Image>, store::Error> {
     let (mut found, mut after) = (BTreeSet::new(), None);
     loop {
-        let part = Part { repository, after: after.as_ref(), most: AT_A_TIME };
-        let (more, walked) = table.find(digest, part).await?;
+        let bounds = PageBounds { repository, after: after.as_ref(), most: AT_A_TIME };
+        let (more, page_end) = table.find(digest, bounds).await?;
         found.extend(more);
-        after = walked.next;
+        after = page_end.next;
         if after.is_none() || found.len() >= ENOUGH {
             return Ok(found);
         }
@@ -145,7 +148,7 @@ pub struct History {
     /// The tag.
     pub tag: Tag,
     /// What it meant, by registry, oldest first.
-    pub history: Vec<Band>,
+    pub history: Vec<TagInterval>,
 }
 
 /// Answers `history`.
@@ -153,18 +156,18 @@ pub struct History {
 /// # Errors
 /// When the tag was never seen, or the table cannot be read.
 pub async fn history(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<History, Error> {
-    let history = bands(table, tag, registry.or(tag.registry.as_ref())).await?;
+    let history = intervals(table, tag, registry.or(tag.registry.as_ref())).await?;
     Ok(History { repository: tag.name.repository.clone(), tag: tag.name.tag.clone(), history })
 }
 
-async fn bands(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<Vec<Band>, Error> {
-    let mut bands = table.tag_history(&tag.name).await?;
-    bands.retain(|band| registry.is_none_or(|registry| band.registry == *registry));
-    if bands.is_empty() {
+async fn intervals(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<Vec<TagInterval>, Error> {
+    let mut intervals = table.tag_history(&tag.name).await?;
+    intervals.retain(|interval| registry.is_none_or(|registry| interval.registry == *registry));
+    if intervals.is_empty() {
         let (asked, repository) = (tag.to_string(), tag.name.repository.clone());
         return Err(Error::UnknownTag { asked, registry: registry.cloned(), repository });
     }
-    Ok(bands)
+    Ok(intervals)
 }
 
 /// The images of a repository.
@@ -177,7 +180,7 @@ pub struct Images {
     /// Where the list goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Digest>>,
+    pub next_cursor: Option<Cursor<Digest>>,
 }
 
 /// One image of a repository.
@@ -191,7 +194,7 @@ pub struct ListedImage {
     /// Its tags, in any registry.
     pub tags: BTreeSet<Tag>,
     /// Where it is or was.
-    pub registries: BTreeMap<Registry, Status>,
+    pub registries: BTreeMap<Registry, PlacementStatus>,
 }
 
 /// Answers `images`: after another image in the order of their digests, so many at most.
@@ -206,14 +209,14 @@ pub async fn images(
 ) -> Result<Images, Error> {
     let first = after.is_none();
     let after = after.map(|digest| Image { repository: repository.clone(), digest });
-    let part = Part { repository: Some(repository), after: after.as_ref(), most };
-    let (images, walked) = table.images(repository, part).await?;
+    let bounds = PageBounds { repository: Some(repository), after: after.as_ref(), most };
+    let (images, page_end) = table.images(repository, bounds).await?;
     let mut images: Vec<_> = images.into_iter().map(ListedImage::of).collect();
     if images.is_empty() && first {
         return Err(Error::UnknownRepository { repository: repository.clone() });
     }
     images.sort_by_key(|image| std::cmp::Reverse(image.pushed_at));
-    Ok(Images { repository: repository.clone(), images, next: walked.next.map(|image| Cursor(image.digest)) })
+    Ok(Images { repository: repository.clone(), images, next_cursor: page_end.next.map(|image| Cursor(image.digest)) })
 }
 
 impl ListedImage {
@@ -237,7 +240,7 @@ pub struct Orphans {
     /// Where the list goes on. A part may be empty, and yet not the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Place>>,
+    pub next_cursor: Option<Cursor<PageToken>>,
 }
 
 /// One replica whose source no longer has the image.
@@ -249,7 +252,7 @@ pub struct Orphan {
     /// Where the replica is.
     pub registry: Registry,
     /// Whether it is there.
-    pub status: Status,
+    pub status: PlacementStatus,
     /// The tags it has there.
     pub tags: BTreeSet<Tag>,
     /// The registries it came from, and when they lost it.
@@ -260,16 +263,16 @@ pub struct Orphan {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn orphans(table: &Table, stretch: &Stretch<'_>) -> Result<Orphans, store::Error> {
-    let mut walk = stretch.through(table.registries().await?);
+pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans, store::Error> {
+    let mut pager = request.through(table.registries().await?);
     let mut orphans = Vec::new();
-    while let Some(step) = walk.step() {
-        let (lineages, walked) = table.orphans(&step.registry, step.part()).await?;
-        orphans.extend(lineages.iter().filter_map(|lineage| Orphan::of(lineage, &step.registry)));
-        walk.walked(step, walked);
+    while let Some(page) = pager.next_page() {
+        let (lineages, page_end) = table.orphans(&page.registry, page.bounds()).await?;
+        orphans.extend(lineages.iter().filter_map(|lineage| Orphan::of(lineage, &page.registry)));
+        pager.end_page(page, page_end);
     }
     orphans.sort_by(|a, b| (&a.image, &a.registry).cmp(&(&b.image, &b.registry)));
-    Ok(Orphans { orphans, next: walk.place().map(Cursor) })
+    Ok(Orphans { orphans, next_cursor: pager.token().map(Cursor) })
 }
 
 impl Orphan {

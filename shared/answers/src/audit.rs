@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws::registry::Registries;
 use domain::{
     image::{Image, Registry, RepositoryName, Tag},
-    replication::{Rule, Rules},
+    replication::{ReplicationRule, ReplicationRules},
 };
 use jiff::{SignedDuration, Timestamp};
-use retry::{Failure, chain};
+use retry::{CallError, chain};
 use serde::Serialize;
 use store::Table;
 
@@ -86,7 +86,7 @@ pub async fn native_deletes(
     };
     let mut audit = NativeDeletes { rules: Vec::new(), unread: BTreeMap::new() };
     for source in sources {
-        let Rules { rules } = match registries.rules(&source).await {
+        let ReplicationRules { rules } = match registries.rules(&source).await {
             Ok(rules) => rules,
             Err(failure) => {
                 audit.unread.insert(source, chain(&failure));
@@ -94,7 +94,7 @@ pub async fn native_deletes(
             }
         };
         for (index, rule) in rules.into_iter().enumerate() {
-            let Rule { destinations, prefixes, deletes_natively } = rule.clone();
+            let ReplicationRule { destinations, prefixes, deletes_natively } = rule.clone();
             let mut audited = AuditedRule {
                 source: source.clone(),
                 rule: index + 1,
@@ -106,7 +106,7 @@ pub async fn native_deletes(
                 pulled: Vec::new(),
             };
             for destination in &rule.destinations {
-                if let Err(failure) = audited.look(registries, &rule, destination, since).await {
+                if let Err(failure) = audited.audit_destination(registries, &rule, destination, since).await {
                     audit.unread.insert(destination.clone(), chain(&failure));
                 }
             }
@@ -118,13 +118,13 @@ pub async fn native_deletes(
 
 impl AuditedRule {
     /// Looks at what a destination holds of the repositories of the rule.
-    async fn look(
+    async fn audit_destination(
         &mut self,
         registries: &Registries,
-        rule: &Rule,
+        rule: &ReplicationRule,
         destination: &Registry,
         since: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CallError> {
         let covered = |repository: &RepositoryName| rule.covers(repository);
         for repository in registries.repositories(destination).await?.into_iter().filter(covered) {
             let at_source = registries.contents(&self.source, &repository).await?.unwrap_or_default();

@@ -11,8 +11,8 @@ pub struct Cursor<T>(pub T);
 
 /// A text that is no cursor of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected what `next` said, of the same list")]
-pub struct NoCursor;
+#[error("expected what `next_cursor` said, of the same list")]
+pub struct CursorError;
 
 impl<T: Serialize> fmt::Display for Cursor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,11 +22,11 @@ impl<T: Serialize> fmt::Display for Cursor<T> {
 }
 
 impl<T: DeserializeOwned> FromStr for Cursor<T> {
-    type Err = NoCursor;
+    type Err = CursorError;
 
-    fn from_str(text: &str) -> Result<Self, NoCursor> {
-        let json = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| NoCursor)?;
-        serde_json::from_slice(&json).map(Self).map_err(|_| NoCursor)
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let json = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
+        serde_json::from_slice(&json).map(Self).map_err(|_| CursorError)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    alert::{Alert, Kind},
-    breaker::{Breaker, Class, Limits},
-    deletion::{Deletion, Described, Did, Status, described},
+    alert::{Alert, AlertKind},
+    breaker::{Breaker, BreakerClass, BreakerLimits},
+    deletion::{Deletion, DeletionStatus, DescribedDeletion, OperatorAction, described},
     image::{Registry, Tag},
 };
 use jiff::Timestamp;
@@ -23,18 +23,18 @@ const MOST: usize = 1_000;
 pub struct Deletions {
     /// They: the newest first; of a part of the list by status and by source, and of each the newest first.
     #[serde(serialize_with = "described")]
-    #[schema(value_type = Vec<Described>)]
+    #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
     /// Where the list goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Place>>,
+    pub next_cursor: Option<Cursor<DeletionsPageToken>>,
 }
 
 /// Where a list of deletions goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    status: Status,
+pub struct DeletionsPageToken {
+    status: DeletionStatus,
     source: Registry,
     /// After this one; from the first if there is none.
     after: Option<Listed>,
@@ -42,20 +42,23 @@ pub struct Place {
 
 /// Which deletions are meant.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
+pub struct DeletionFilter<'a> {
     /// With these statuses.
-    pub statuses: BTreeSet<Status>,
+    pub statuses: BTreeSet<DeletionStatus>,
     /// From this source; without one from all.
     pub source: Option<&'a Registry>,
     /// Changed since this time.
     pub since: Timestamp,
 }
 
-impl Wanted<'_> {
+impl DeletionFilter<'_> {
     /// The statuses of those that are not over, and of those that failed.
     #[must_use]
-    pub fn not_over() -> BTreeSet<Status> {
-        Status::ALL.into_iter().filter(|status| !matches!(status, Status::Done | Status::Kept)).collect()
+    pub fn not_over() -> BTreeSet<DeletionStatus> {
+        DeletionStatus::ALL
+            .into_iter()
+            .filter(|status| !matches!(status, DeletionStatus::Done | DeletionStatus::Kept))
+            .collect()
     }
 }
 
@@ -63,48 +66,48 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn list(table: &Table, wanted: &Wanted<'_>) -> Result<Deletions, store::Error> {
+pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletions, store::Error> {
     let mut deletions = Vec::new();
-    for source in sources(table, wanted.source).await? {
-        for status in &wanted.statuses {
-            deletions.extend(table.deletions(*status, &source, wanted.since, None, MOST).await?.0);
+    for source in sources(table, filter.source).await? {
+        for status in &filter.statuses {
+            deletions.extend(table.deletions(*status, &source, filter.since, None, MOST).await?.0);
         }
     }
-    deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.place().cmp(&b.place())));
-    Ok(Deletions { deletions, next: None })
+    deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.replica_key().cmp(&b.replica_key())));
+    Ok(Deletions { deletions, next_cursor: None })
 }
 
 /// A part of the deletions by status and by source, so many at most.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn part(
+pub async fn page(
     table: &Table,
-    wanted: &Wanted<'_>,
-    from: Option<Place>,
+    filter: &DeletionFilter<'_>,
+    from: Option<DeletionsPageToken>,
     most: usize,
 ) -> Result<Deletions, store::Error> {
-    let sources = sources(table, wanted.source).await?;
+    let sources = sources(table, filter.source).await?;
     let mut deletions = Vec::new();
-    for status in &wanted.statuses {
+    for status in &filter.statuses {
         for source in &sources {
             let after = match &from {
                 Some(place) if (place.status, &place.source) > (*status, source) => continue,
                 Some(place) if (place.status, &place.source) == (*status, source) => place.after.as_ref(),
                 _ => None,
             };
-            let place = |after| Some(Cursor(Place { status: *status, source: source.clone(), after }));
+            let place = |after| Some(Cursor(DeletionsPageToken { status: *status, source: source.clone(), after }));
             if deletions.len() >= most {
-                return Ok(Deletions { deletions, next: place(None) });
+                return Ok(Deletions { deletions, next_cursor: place(None) });
             }
-            let (more, next) = table.deletions(*status, source, wanted.since, after, most - deletions.len()).await?;
+            let (more, next) = table.deletions(*status, source, filter.since, after, most - deletions.len()).await?;
             deletions.extend(more);
             if next.is_some() {
-                return Ok(Deletions { deletions, next: place(next) });
+                return Ok(Deletions { deletions, next_cursor: place(next) });
             }
         }
     }
-    Ok(Deletions { deletions, next: None })
+    Ok(Deletions { deletions, next_cursor: None })
 }
 
 async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
@@ -118,29 +121,29 @@ async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Regi
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acted {
     /// What was done.
-    pub did: Did,
+    pub action: OperatorAction,
     /// By whom.
     pub by: String,
     /// To which deletions.
     #[serde(serialize_with = "described")]
-    #[schema(value_type = Vec<Described>)]
+    #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
 }
 
 /// The deletions that somebody does something about.
 #[derive(Debug, Clone)]
-pub struct Meant {
+pub struct DeletionSelector {
     /// Of this image.
     pub image: Reference,
     /// Only in this registry.
     pub registry: Option<Registry>,
     /// Which of those.
-    pub which: Which,
+    pub scope: DeletionScope,
 }
 
 /// Which deletions of an image are meant.
 #[derive(Debug, Clone)]
-pub enum Which {
+pub enum DeletionScope {
     /// All: that of the image, and those of its tags.
     All,
     /// That of this tag.
@@ -154,7 +157,7 @@ pub enum Which {
     },
 }
 
-impl Which {
+impl DeletionScope {
     fn means(&self, deletion: &Deletion) -> bool {
         match self {
             Self::All => true,
@@ -172,19 +175,26 @@ impl Which {
 ///
 /// # Errors
 /// When there is none, when it cannot be done to any of them, or when the table cannot be read or written.
-pub async fn act(table: &Table, meant: &Meant, did: Did, by: &str, now: Timestamp) -> Result<Acted, Error> {
+pub async fn act(
+    table: &Table,
+    selector: &DeletionSelector,
+    action: OperatorAction,
+    by: &str,
+    now: Timestamp,
+) -> Result<Acted, Error> {
     let (mut acted, mut refused, mut asked) = (Vec::new(), None, None);
-    for image in answer::resolve(table, &meant.image).await? {
-        let is_meant = |deletion: &Deletion| {
-            meant.registry.as_ref().is_none_or(|registry| deletion.registry == *registry) && meant.which.means(deletion)
+    for image in answer::resolve(table, &selector.image).await? {
+        let is_selected = |deletion: &Deletion| {
+            selector.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
+                && selector.scope.means(deletion)
         };
-        for mut deletion in table.dossier(&image).await?.deletions.into_iter().filter(is_meant) {
+        for mut deletion in table.image_record(&image).await?.deletions.into_iter().filter(is_selected) {
             let changed = Error::Changed { what: format!("the deletion of {image} in {}", deletion.registry) };
-            if meant.which.is_another(&deletion) {
+            if selector.scope.is_another(&deletion) {
                 return Err(changed);
             }
-            if let Err(impossible) = deletion.act(did, by, now) {
-                refused = Some(impossible);
+            if let Err(invalid) = deletion.act(action, by, now) {
+                refused = Some(invalid);
                 continue;
             }
             if table.put_deletion(&mut deletion).await? == Stored::Known {
@@ -195,9 +205,9 @@ pub async fn act(table: &Table, meant: &Meant, did: Did, by: &str, now: Timestam
         asked = Some(image);
     }
     match (acted.is_empty(), refused, asked) {
-        (true, Some(impossible), _) => Err(impossible.into()),
-        (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: meant.registry.clone() }),
-        _ => Ok(Acted { did, by: by.to_owned(), deletions: acted }),
+        (true, Some(invalid), _) => Err(invalid.into()),
+        (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: selector.registry.clone() }),
+        _ => Ok(Acted { action, by: by.to_owned(), deletions: acted }),
     }
 }
 
@@ -215,7 +225,7 @@ pub struct BreakerStatus {
     #[serde(flatten)]
     pub breaker: Breaker,
     /// What it counted in the last 24 hours, by class and registry of the replicas.
-    pub counted: BTreeMap<Class, BTreeMap<Registry, u32>>,
+    pub counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
     /// How many deletions it holds.
     pub held: usize,
 }
@@ -228,8 +238,8 @@ pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) 
     let mut breakers = BTreeMap::new();
     for source in sources(table, source).await? {
         let status = status(table, &source, now).await?;
-        let told = status.breaker.opened.is_some() || status.breaker.reset.is_some() || !status.counted.is_empty();
-        if told {
+        let shown = status.breaker.opened.is_some() || status.breaker.reset.is_some() || !status.counted.is_empty();
+        if shown {
             breakers.insert(source, status);
         }
     }
@@ -237,15 +247,15 @@ pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) 
 }
 
 async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, store::Error> {
-    let (breaker, limits) = (table.breaker(source).await?, Limits::default());
-    let mut counted: BTreeMap<Class, BTreeMap<Registry, u32>> = BTreeMap::new();
+    let (breaker, limits) = (table.breaker(source).await?, BreakerLimits::default());
+    let mut counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>> = BTreeMap::new();
     for place in breaker.counts.keys() {
         let count = breaker.counted(place, &limits, now);
         if count > 0 {
             *counted.entry(place.class).or_default().entry(place.registry.clone()).or_default() += count;
         }
     }
-    let (held, _) = table.deletions(Status::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
+    let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
     let held = held.iter().filter(|deletion| deletion.held_by_breaker()).count();
     Ok(BreakerStatus { breaker, counted, held })
 }
@@ -282,14 +292,16 @@ pub async fn reset(
         return Err(Error::Changed { what: format!("the breaker of {source}") });
     }
     let message = format!("the breaker of {source} was closed by {by}");
-    table.put_alert(&Alert::told(Kind::BreakerReset, &source.to_string(), message, now)).await?;
+    table.put_alert(&Alert::notice(AlertKind::BreakerReset, &source.to_string(), message, now)).await?;
     let mut released = 0;
     loop {
-        let (held, _) = table.deletions(Status::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
+        let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
         let before = released;
         for mut deletion in held.into_iter().filter(Deletion::held_by_breaker) {
             // Who holds it for another reason meanwhile is faster, and right.
-            if deletion.act(Did::Release, by, now).is_ok() && table.put_deletion(&mut deletion).await? == Stored::New {
+            if deletion.act(OperatorAction::Release, by, now).is_ok()
+                && table.put_deletion(&mut deletion).await? == Stored::New
+            {
                 released += 1;
             }
         }

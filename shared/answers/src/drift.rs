@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     cursor::Cursor,
-    walk::{Place, Stretch},
+    paging::{PageRequest, PageToken},
 };
 
 /// Replicas that are not as their source.
@@ -25,14 +25,14 @@ pub struct DriftReport {
     /// Where the list of differences goes on. A part may be empty, and yet not the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Place>>,
+    pub next_cursor: Option<Cursor<PageToken>>,
 }
 
 /// Answers `drift`, of the copies of some sources.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn drift(table: &Table, stretch: &Stretch<'_>, now: Timestamp) -> Result<DriftReport, store::Error> {
+pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> Result<DriftReport, store::Error> {
     let runs = table.runs().await?;
     let known = table.known_registries().await?;
     // Whose clock was ahead of ours knows what is settled.
@@ -48,14 +48,14 @@ pub async fn drift(table: &Table, stretch: &Stretch<'_>, now: Timestamp) -> Resu
         }
     }
     let mut differences = Vec::new();
-    let mut walk = stretch.through(settings.keys().cloned().collect());
-    while let Some(step) = walk.step() {
-        let Some(settings) = settings.get(&step.registry) else { continue };
+    let mut pager = request.through(settings.keys().cloned().collect());
+    while let Some(page) = pager.next_page() {
+        let Some(settings) = settings.get(&page.registry) else { continue };
         let each = |difference| differences.push(difference);
-        let walked = table.drift(&step.registry, settings, step.part(), now, each).await?;
-        walk.walked(step, walked);
+        let page_end = table.drift(&page.registry, settings, page.bounds(), now, each).await?;
+        pager.end_page(page, page_end);
     }
-    let next = walk.place().map(Cursor);
+    let next_cursor = pager.token().map(Cursor);
     differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
-    Ok(DriftReport { listed_at, unread, differences, next })
+    Ok(DriftReport { listed_at, unread, differences, next_cursor })
 }

@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// That cannot be done about a deletion now.
     #[error(transparent)]
-    Impossible(#[from] domain::deletion::Impossible),
+    InvalidTransition(#[from] domain::deletion::InvalidTransition),
     /// Somebody else changed it at the same time.
     #[error("{what} was changed by somebody else just now")]
     Changed {
@@ -90,7 +90,7 @@ fn list(images: &[Image]) -> String {
 impl Error {
     /// What to do next.
     #[must_use]
-    pub fn next(&self) -> Option<String> {
+    pub fn remediation(&self) -> Option<String> {
         Some(match self {
             Self::Table(_) => return None,
             Self::UnknownImage { repository: Some(repository), .. } | Self::UnknownTag { repository, .. } => {
@@ -105,7 +105,7 @@ impl Error {
             Self::PastTag { asked } => format!("`ecr-lineage history {asked}` shows which images it meant"),
             Self::Ambiguous { .. } => "give more of the digest, or the repository: `REPO@sha256:…`".into(),
             Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
-            Self::Impossible(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
+            Self::InvalidTransition(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
             Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
             Self::UnknownRegistry { .. } => "check the account and the region".into(),
             Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),

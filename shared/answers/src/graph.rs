@@ -5,7 +5,7 @@ use std::fmt::Write;
 use domain::{
     fact::Cause,
     image::{Image, Registry, Tag},
-    lineage::{Status, Whereabouts},
+    lineage::{PlacementStatus, Whereabouts},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub enum NodeKind {
         registry: Registry,
         /// Whether it is there; nothing if no event told of it there.
         #[serde(skip_serializing_if = "Option::is_none")]
-        status: Option<Status>,
+        status: Option<PlacementStatus>,
         /// The tags it has there.
         tags: Vec<Tag>,
         /// Whether its source no longer has it.
@@ -137,9 +137,11 @@ impl Graph {
         for node in &self.nodes {
             let shape = match &node.kind {
                 NodeKind::Digest { .. } => "shape=note",
-                NodeKind::Registry { status: Some(Status::Present), .. } => "shape=box, color=\"#1a7f37\"",
-                NodeKind::Registry { status: Some(Status::Archived), .. } => "shape=box, color=\"#0969da\"",
-                NodeKind::Registry { status: Some(Status::Absent), .. } => "shape=box, style=dashed, color=\"#cf222e\"",
+                NodeKind::Registry { status: Some(PlacementStatus::Present), .. } => "shape=box, color=\"#1a7f37\"",
+                NodeKind::Registry { status: Some(PlacementStatus::Archived), .. } => "shape=box, color=\"#0969da\"",
+                NodeKind::Registry { status: Some(PlacementStatus::Absent), .. } => {
+                    "shape=box, style=dashed, color=\"#cf222e\""
+                }
                 NodeKind::Registry { .. } => "shape=box, style=dotted, color=\"#9a6700\"",
             };
             _ = writeln!(text, "  {} [label={}, {shape}];", node.id, quoted(&node.label("\n")));
@@ -199,7 +201,7 @@ impl Node {
         match &self.kind {
             NodeKind::Digest { image } => format!("{}{line}{}", image.repository, image.digest.short()),
             NodeKind::Registry { registry, status, tags, orphan } => {
-                let status = status.map_or("not known there", Status::words);
+                let status = status.map_or("not known there", PlacementStatus::words);
                 let orphan = if *orphan { ", orphan" } else { "" };
                 let mut label = format!("{}{line}{}{line}{status}{orphan}", registry.region(), registry.account());
                 for tag in tags {

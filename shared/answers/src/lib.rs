@@ -13,12 +13,12 @@ pub mod drift;
 pub mod error;
 pub mod graph;
 pub mod overview;
+pub mod paging;
 pub mod preview;
 pub mod reference;
 pub mod restore;
 pub mod search;
 pub mod time;
-pub mod walk;
 
 /// How much is read from the table at a time.
 const READS_AT_A_TIME: usize = 16;

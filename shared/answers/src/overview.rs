@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use domain::{deletion::Status, drift::Drifts, image::Registry};
+use domain::{deletion::DeletionStatus, drift::Drifts, image::Registry};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use store::{Table, Work};
+use store::{Queue, Table};
 use utoipa::ToSchema;
 
 use crate::{
     READS_AT_A_TIME,
-    alerts::{self, Late, Open},
+    alerts::{self, LateCopy, OpenIncident},
     deletions::{self, BreakerStatus},
 };
 
@@ -28,12 +28,12 @@ pub struct Overview {
     /// Every registry that any event told of.
     pub registries: Vec<RegistryOverview>,
     /// The trouble that lasts, the newest first.
-    pub open: Vec<Open>,
+    pub open: Vec<OpenIncident>,
     /// Copies that something is wrong with now, the oldest first: some of them, if there are many.
-    pub late: Vec<Late>,
+    pub late: Vec<LateCopy>,
     /// How many deletions are not over, by status.
     #[schema(value_type = BTreeMap<String, u64>)]
-    pub deletions: BTreeMap<Status, usize>,
+    pub deletions: BTreeMap<DeletionStatus, usize>,
     /// Whether there are more of them: of each status and source no more than 1,000 are counted.
     pub deletions_at_least: bool,
     /// When the next of them is looked at.
@@ -72,7 +72,7 @@ const MOST_LATE: usize = 100;
 /// When the table cannot be read.
 pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::Error> {
     let (registries, mut runs) = futures::try_join!(table.registries(), table.runs())?;
-    let statuses = deletions::Wanted::not_over();
+    let statuses = deletions::DeletionFilter::not_over();
     let groups: Vec<_> =
         statuses.iter().flat_map(|status| registries.iter().map(|source| (*status, source.clone()))).collect();
     let mut counting = stream::iter(groups)
@@ -80,14 +80,15 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
             table.count_deletions(status, &source, MOST_COUNTED).await.map(|count| (status, count))
         })
         .buffer_unordered(READS_AT_A_TIME);
-    let mut counts: BTreeMap<Status, usize> = statuses.into_iter().map(|status| (status, 0)).collect();
+    let mut counts: BTreeMap<DeletionStatus, usize> = statuses.into_iter().map(|status| (status, 0)).collect();
     let mut at_least = false;
     while let Some((status, count)) = counting.try_next().await? {
         at_least |= count >= MOST_COUNTED;
         *counts.entry(status).or_default() += count;
     }
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
-    let (next_due, breakers) = futures::try_join!(table.next_due(Work::Mirror), deletions::breakers(table, None, now))?;
+    let (next_due, breakers) =
+        futures::try_join!(table.next_due(Queue::Mirror), deletions::breakers(table, None, now))?;
     let registries = registries.into_iter().map(|registry| {
         let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
         RegistryOverview {

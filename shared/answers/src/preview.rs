@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use decide::{Candidate, Decided, Decider};
 use domain::{
-    deletion::{Check, Deletion, Status, Verdict, Wanted},
+    deletion::{Check, Deletion, DeletionIntent, DeletionStatus, Verdict},
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement},
     policy::Action,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Dossier, Table};
+use store::{ImageRecord, Table};
 use utoipa::ToSchema;
 
 use crate::{
@@ -19,27 +19,27 @@ use crate::{
     cursor::Cursor,
     deletions,
     error::Error,
+    paging::{self, PageRequest},
     reference::Reference,
-    walk::{self, Stretch},
 };
 
 /// What a policy would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Preview {
     /// Each replica, by what would become of it.
-    pub replicas: Vec<Previewed>,
+    pub replicas: Vec<PreviewEntry>,
     /// The sums.
-    pub totals: BTreeMap<Would, Total>,
+    pub totals: BTreeMap<PreviewAction, Total>,
     /// Where the preview goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Place>>,
+    pub next_cursor: Option<Cursor<PreviewPageToken>>,
 }
 
 /// What would become of replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Would {
+pub enum PreviewAction {
     /// Deleted.
     Delete,
     /// Moved to the archive storage class.
@@ -65,9 +65,9 @@ pub struct Total {
 
 /// What would become of one replica.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Previewed {
+pub struct PreviewEntry {
     /// What.
-    pub would: Would,
+    pub planned_action: PreviewAction,
     /// The image.
     #[serde(flatten)]
     pub image: Image,
@@ -90,11 +90,11 @@ pub struct Previewed {
 /// Where a preview goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum PreviewPageToken {
     /// Among the recorded deletions.
-    Recorded(deletions::Place),
+    Recorded(deletions::DeletionsPageToken),
     /// Among the orphans, from the first on if there is no place.
-    Orphans(Option<walk::Place>),
+    Orphans(Option<paging::PageToken>),
 }
 
 /// Answers `policy preview`: what the policy of `decider` would do with deletions that were recorded in a time until now, and
@@ -106,19 +106,19 @@ pub async fn preview(
     decider: &Decider<'_>,
     since: SignedDuration,
     now: Timestamp,
-    from: Option<Place>,
+    from: Option<PreviewPageToken>,
     most: usize,
 ) -> Result<Preview, Error> {
     let (table, since) = (decider.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
     let mut candidates = Vec::new();
     let next = match from {
         None => recorded(table, since, None, most, &mut candidates).await?,
-        Some(Place::Recorded(place)) => recorded(table, since, Some(place), most, &mut candidates).await?,
-        Some(Place::Orphans(place)) => Some(Place::Orphans(place)),
+        Some(PreviewPageToken::Recorded(place)) => recorded(table, since, Some(place), most, &mut candidates).await?,
+        Some(PreviewPageToken::Orphans(place)) => Some(PreviewPageToken::Orphans(place)),
     };
     let recorded: BTreeSet<_> = candidates.iter().map(|candidate: &Candidate| key(&candidate.deletion)).collect();
     let next = match next {
-        Some(Place::Orphans(place)) if candidates.len() < most => {
+        Some(PreviewPageToken::Orphans(place)) if candidates.len() < most => {
             orphans(table, since, now, place, most - candidates.len(), &mut candidates).await?
         }
         next => next,
@@ -129,34 +129,38 @@ pub async fn preview(
         .into_iter()
         .map(|decided| {
             let recorded = recorded.contains(&key(&decided.deletion));
-            Previewed::of(decided, recorded)
+            PreviewEntry::of(decided, recorded)
         })
         .collect();
-    replicas.sort_by(|a, b| (a.would, &a.image, &a.registry, &a.tag).cmp(&(b.would, &b.image, &b.registry, &b.tag)));
-    let mut totals: BTreeMap<Would, Total> = BTreeMap::new();
+    replicas.sort_by(|a, b| {
+        (a.planned_action, &a.image, &a.registry, &a.tag).cmp(&(b.planned_action, &b.image, &b.registry, &b.tag))
+    });
+    let mut totals: BTreeMap<PreviewAction, Total> = BTreeMap::new();
     for replica in &replicas {
-        let total = totals.entry(replica.would).or_default();
+        let total = totals.entry(replica.planned_action).or_default();
         total.images += 1;
         total.bytes += replica.size_bytes.unwrap_or(0);
     }
-    Ok(Preview { replicas, totals, next: next.map(Cursor) })
+    Ok(Preview { replicas, totals, next_cursor: next.map(Cursor) })
 }
 
 /// The deletions that were recorded.
 async fn recorded(
     table: &Table,
     since: Timestamp,
-    from: Option<deletions::Place>,
+    from: Option<deletions::DeletionsPageToken>,
     most: usize,
     candidates: &mut Vec<Candidate>,
-) -> Result<Option<Place>, Error> {
-    let wanted = deletions::Wanted { statuses: Status::ALL.into(), source: None, since };
-    let part = deletions::part(table, &wanted, from, most).await?;
-    for deletion in part.deletions {
-        let lineage = table.dossier(&deletion.image).await?.lineage;
+) -> Result<Option<PreviewPageToken>, Error> {
+    let filter = deletions::DeletionFilter { statuses: DeletionStatus::ALL.into(), source: None, since };
+    let page = deletions::page(table, &filter, from, most).await?;
+    for deletion in page.deletions {
+        let lineage = table.image_record(&deletion.image).await?.lineage;
         candidates.push(Candidate { deletion, lineage });
     }
-    Ok(Some(part.next.map_or(Place::Orphans(None), |Cursor(place)| Place::Recorded(place))))
+    Ok(Some(
+        page.next_cursor.map_or(PreviewPageToken::Orphans(None), |Cursor(place)| PreviewPageToken::Recorded(place)),
+    ))
 }
 
 /// The orphans of which no deletion was recorded.
@@ -164,39 +168,39 @@ async fn orphans(
     table: &Table,
     since: Timestamp,
     now: Timestamp,
-    from: Option<walk::Place>,
+    from: Option<paging::PageToken>,
     most: usize,
     candidates: &mut Vec<Candidate>,
-) -> Result<Option<Place>, Error> {
-    let mut walk = Stretch { registry: None, repository: None, from, most }.through(table.registries().await?);
-    while let Some(step) = walk.step() {
-        let (orphans, walked) = table.orphans(&step.registry, step.part()).await?;
+) -> Result<Option<PreviewPageToken>, Error> {
+    let mut pager = PageRequest { registry: None, repository: None, from, most }.through(table.registries().await?);
+    while let Some(page) = pager.next_page() {
+        let (orphans, page_end) = table.orphans(&page.registry, page.bounds()).await?;
         for orphan in orphans {
-            let Dossier { lineage, deletions, .. } = table.dossier(&orphan.image).await?;
-            let Some(deletion) = imagined(&lineage, &step.registry, now) else { continue };
-            let known = |known: &Deletion| known.place() == deletion.place() && known.changed_at >= since;
+            let ImageRecord { lineage, deletions, .. } = table.image_record(&orphan.image).await?;
+            let Some(deletion) = hypothetical_deletion(&lineage, &page.registry, now) else { continue };
+            let known = |known: &Deletion| known.replica_key() == deletion.replica_key() && known.changed_at >= since;
             if !deletions.iter().any(known) {
                 candidates.push(Candidate { deletion, lineage });
             }
         }
-        walk.walked(step, walked);
+        pager.end_page(page, page_end);
     }
-    Ok(walk.place().map(|place| Place::Orphans(Some(place))))
+    Ok(pager.token().map(|place| PreviewPageToken::Orphans(Some(place))))
 }
 
-impl Previewed {
+impl PreviewEntry {
     fn of(decided: Decided, recorded: bool) -> Self {
         let Decided { deletion, decision, .. } = decided;
-        let would = match (&decision.verdict, decision.action) {
-            (Verdict::PutOff, None) => Would::Unknown,
-            (Verdict::Gone, _) => Would::Gone,
-            (Verdict::Keep | Verdict::Present | Verdict::PutOff, _) | (_, None) => Would::Keep,
-            (_, Some(Action::Delete)) => Would::Delete,
-            (_, Some(Action::Archive)) => Would::Archive,
-            (_, Some(Action::Untag)) => Would::Untag,
+        let planned_action = match (&decision.verdict, decision.action) {
+            (Verdict::Retry, None) => PreviewAction::Unknown,
+            (Verdict::AlreadyGone, _) => PreviewAction::Gone,
+            (Verdict::Keep | Verdict::SourceHasImage | Verdict::Retry, _) | (_, None) => PreviewAction::Keep,
+            (_, Some(Action::Delete)) => PreviewAction::Delete,
+            (_, Some(Action::Archive)) => PreviewAction::Archive,
+            (_, Some(Action::Untag)) => PreviewAction::Untag,
         };
         Self {
-            would,
+            planned_action,
             image: deletion.image,
             registry: deletion.registry,
             tag: deletion.tag,
@@ -215,16 +219,16 @@ fn key(deletion: &Deletion) -> Key {
 }
 
 /// The deletion of a replica that nobody asked for, from the source that lost it last.
-fn imagined(lineage: &Lineage, registry: &Registry, now: Timestamp) -> Option<Deletion> {
+fn hypothetical_deletion(lineage: &Lineage, registry: &Registry, now: Timestamp) -> Option<Deletion> {
     let replica = lineage.placements.get(registry)?;
     let lost = |source: &Registry| lineage.placements.get(source).and_then(Placement::gone_at);
     let (source, arrived) =
         replica.replicated().into_iter().max_by_key(|(source, arrived)| (lost(source), *arrived))?;
     let since = lost(source).unwrap_or(now).max(arrived);
-    let wanted = Wanted { registry: registry.clone(), tag: None, since };
-    let mut deletion = Deletion::open(None, &lineage.image, source, wanted, now)?;
+    let intent = DeletionIntent { registry: registry.clone(), tag: None, since };
+    let mut deletion = Deletion::open(None, &lineage.image, source, intent, now)?;
     // However old: here somebody asks on purpose.
-    deletion.status = Status::Pending;
+    deletion.status = DeletionStatus::Pending;
     Some(deletion)
 }
 
@@ -239,17 +243,17 @@ pub struct Explained {
     /// What was decided before, of the image and of its tags.
     pub recorded: Vec<Deletion>,
     /// What would be decided now.
-    pub now: Vec<Judged>,
+    pub now: Vec<JudgedDeletion>,
 }
 
 /// What would be decided now.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Judged {
+pub struct JudgedDeletion {
     /// The tag, if only a tag is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// What would become of it.
-    pub would: Would,
+    pub planned_action: PreviewAction,
     /// What was checked, in order; the last one decided.
     pub checks: Vec<Check>,
 }
@@ -268,22 +272,22 @@ pub async fn explain(
     // A tag may mean different images in different registries: the one that is meant is there.
     let mut last = None;
     for image in answer::resolve(table, reference).await? {
-        let dossier = table.dossier(&image).await?;
-        let mut recorded = dossier.deletions;
+        let image_record = table.image_record(&image).await?;
+        let mut recorded = image_record.deletions;
         recorded.retain(|deletion| deletion.registry == *registry);
         let mut deletions = recorded.clone();
         if deletions.iter().all(|deletion| deletion.tag.is_some()) {
-            deletions.extend(imagined(&dossier.lineage, registry, now));
+            deletions.extend(hypothetical_deletion(&image_record.lineage, registry, now));
         }
         if deletions.is_empty() {
             last = Some(image);
             continue;
         }
-        let candidate = |deletion| Candidate { deletion, lineage: dossier.lineage.clone() };
+        let candidate = |deletion| Candidate { deletion, lineage: image_record.lineage.clone() };
         let decided = decider.decide(deletions.into_iter().map(candidate).collect(), now).await?;
         let judged = decided.all.into_iter().map(|decided| {
             let (tag, checks) = (decided.deletion.tag.clone(), decided.decision.checks.clone());
-            Judged { tag, would: Previewed::of(decided, true).would, checks }
+            JudgedDeletion { tag, planned_action: PreviewEntry::of(decided, true).planned_action, checks }
         });
         return Ok(Explained { image, registry: registry.clone(), recorded, now: judged.collect() });
     }

@@ -52,7 +52,7 @@ impl fmt::Display for TagReference {
 /// Why a text names no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; write `REPO:TAG`, `REPO@sha256:…` or the beginning of a digest")]
-pub struct NoReference {
+pub struct ReferenceError {
     reason: String,
 }
 
@@ -63,16 +63,16 @@ const DIGEST_LENGTH: usize = 64;
 const SHORTEST: usize = 4;
 
 impl FromStr for Reference {
-    type Err = NoReference;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, NoReference> {
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let (registry, text) = without_host(text)?;
         if let Some((repository, digest)) = text.split_once('@') {
-            let repository = repository.parse().map_err(no_reference)?;
+            let repository = repository.parse().map_err(reference_error)?;
             // `repo:tag@digest`: the digest says it all.
             let encoded = digest.split_once(':').map_or(digest, |(_, encoded)| encoded);
             return if encoded.len() == DIGEST_LENGTH && encoded.len() < digest.len() {
-                Ok(Self::Exact(Image { repository, digest: digest.parse().map_err(no_reference)? }))
+                Ok(Self::Exact(Image { repository, digest: digest.parse().map_err(reference_error)? }))
             } else {
                 Ok(Self::Short { repository: Some(repository), digest: short(digest)? })
             };
@@ -83,39 +83,41 @@ impl FromStr for Reference {
             None if text.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Ok(Self::Short { repository: None, digest: short(text)? })
             }
-            None => Err(NoReference { reason: format!("`{text}` names a repository, not an image") }),
+            None => Err(ReferenceError { reason: format!("`{text}` names a repository, not an image") }),
         }
     }
 }
 
 impl FromStr for TagReference {
-    type Err = NoReference;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, NoReference> {
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let (registry, text) = without_host(text)?;
         tagged(registry, text)
     }
 }
 
-fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, NoReference> {
+fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, ReferenceError> {
     let Some((repository, tag)) = text.rsplit_once(':') else {
-        return Err(NoReference { reason: format!("`{text}` has no tag") });
+        return Err(ReferenceError { reason: format!("`{text}` has no tag") });
     };
-    let name =
-        TagName { repository: repository.parse().map_err(no_reference)?, tag: tag.parse().map_err(no_reference)? };
+    let name = TagName {
+        repository: repository.parse().map_err(reference_error)?,
+        tag: tag.parse().map_err(reference_error)?,
+    };
     Ok(TagReference { name, registry })
 }
 
 /// The beginning of a digest: all but the whole of what [`domain::image::Digest`] accepts.
-fn short(text: &str) -> Result<String, NoReference> {
+fn short(text: &str) -> Result<String, ReferenceError> {
     let encoded = text.split_once(':').map_or(text, |(_, encoded)| encoded);
     if encoded.len() < SHORTEST {
-        return Err(NoReference {
+        return Err(ReferenceError {
             reason: format!("`{text}` is too short: give at least {SHORTEST} characters of the digest"),
         });
     }
     if encoded.len() > DIGEST_LENGTH || !encoded.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(NoReference { reason: format!("`{text}` is not the beginning of a digest") });
+        return Err(ReferenceError { reason: format!("`{text}` is not the beginning of a digest") });
     }
     Ok(text.to_owned())
 }
@@ -123,7 +125,7 @@ fn short(text: &str) -> Result<String, NoReference> {
 /// Takes off the host name of an ECR registry, which says the account and the region:
 /// `111122223333.dkr.ecr.eu-west-1.amazonaws.com`, `111122223333.dkr-ecr.eu-west-1.on.aws`, and their FIPS forms.
 /// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>
-fn without_host(text: &str) -> Result<(Option<Registry>, &str), NoReference> {
+fn without_host(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {
     let Some((host, rest)) = text.split_once('/').filter(|(host, _)| host.contains(".dkr")) else {
         return Ok((None, text));
     };
@@ -132,11 +134,11 @@ fn without_host(text: &str) -> Result<(Option<Registry>, &str), NoReference> {
     let region = parts.find(|part| Registry::new("000000000000", part).is_ok()).unwrap_or_default();
     Registry::new(account, region)
         .map(|registry| (Some(registry), rest))
-        .map_err(|_| NoReference { reason: format!("`{host}` is not the host of an ECR registry") })
+        .map_err(|_| ReferenceError { reason: format!("`{host}` is not the host of an ECR registry") })
 }
 
-fn no_reference(error: impl ToString) -> NoReference {
-    NoReference { reason: error.to_string() }
+fn reference_error(error: impl ToString) -> ReferenceError {
+    ReferenceError { reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use aws::registry::Registries;
 use domain::{
-    deletion::Look,
     image::{Image, Registry, Tag},
     lineage::Lineage,
+    observation::Observation,
 };
-use retry::Failure;
+use retry::CallError;
 use serde::Serialize;
 use store::Table;
 
@@ -24,13 +24,13 @@ pub struct Restored {
     pub registry: Registry,
     /// What became of it.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: RestoreOutcome,
 }
 
 /// What became of it.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// It is there, and pullable.
     There,
     /// ECR brings it back from the archive: "within 20 minutes".
@@ -64,7 +64,7 @@ pub enum Error {
         registry: Registry,
         /// Why.
         #[source]
-        source: Failure,
+        source: CallError,
     },
 }
 
@@ -101,32 +101,32 @@ pub async fn restore(
     };
     let lineage = table.placements(&image).await?;
     let unreadable = |source| Error::Registry { what: "look", registry: registry.clone(), source };
-    let outcome = match registries.look(registry, &image).await.map_err(unreadable)? {
-        Look::There(seen) if seen.archived => {
+    let outcome = match registries.observe(registry, &image).await.map_err(unreadable)? {
+        Observation::Present(seen) if seen.archived => {
             let refused = |source| Error::Registry { what: "restore it", registry: registry.clone(), source };
             registries.restore(registry, &image).await.map_err(refused)?;
-            Outcome::UnderWay
+            RestoreOutcome::UnderWay
         }
-        Look::There(_) => Outcome::There,
+        Observation::Present(_) => RestoreOutcome::There,
         _ => gone(registries, &lineage, registry).await,
     };
     Ok(Restored { image, registry: registry.clone(), outcome })
 }
 
 /// Where it still is, and how it comes back from there.
-async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -> Outcome {
+async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -> RestoreOutcome {
     let (mut held_by, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for other in lineage.placements.keys().filter(|other| *other != registry) {
-        match registries.look(other, &lineage.image).await {
-            Ok(Look::There(seen)) if !seen.archived => _ = held_by.insert(other.clone()),
+        match registries.observe(other, &lineage.image).await {
+            Ok(Observation::Present(seen)) if !seen.archived => _ = held_by.insert(other.clone()),
             // Archived it cannot be pulled; it is restored there first.
-            Ok(Look::There(_)) | Err(_) => _ = unknown.insert(other.clone()),
+            Ok(Observation::Present(_)) | Err(_) => _ = unknown.insert(other.clone()),
             Ok(_) => {}
         }
     }
     let tags = lineage.placements.get(registry).map(|here| here.tags.keys().cloned().collect()).unwrap_or_default();
     let commands = held_by.first().map(|from| copies(&lineage.image, from, registry, &tags)).unwrap_or_default();
-    Outcome::Gone { held_by, unknown, tags, commands }
+    RestoreOutcome::Gone { held_by, unknown, tags, commands }
 }
 
 /// The commands that copy an image with everything that belongs to it. `crane copy` keeps digests, indexes and their

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use domain::image::{Image, Registry, RepositoryName};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use store::{Part, Table};
+use store::{PageBounds, Table};
 use utoipa::ToSchema;
 
 use crate::{READS_AT_A_TIME, cursor::Cursor, reference::Reference};
 
 /// What was found.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Found {
+pub struct SearchResult {
     /// Repositories whose names begin like this.
     pub repositories: Vec<RepositoryName>,
     /// The tag, if it was ever seen, as `REPO:TAG`.
@@ -22,7 +22,7 @@ pub struct Found {
     /// Where to look on for a digest. A part may be empty, and yet not the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<Image>>,
+    pub next_cursor: Option<Cursor<Image>>,
 }
 
 /// How many repositories are listed.
@@ -35,9 +35,9 @@ const MOST_IMAGES: usize = 5_000;
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Found, store::Error> {
+pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<SearchResult, store::Error> {
     let text = text.trim();
-    let mut found = Found::default();
+    let mut found = SearchResult::default();
     let digest = match text.parse::<Reference>() {
         Ok(Reference::Tagged(tag)) => {
             if !table.tag_history(&tag.name).await?.is_empty() {
@@ -50,9 +50,9 @@ pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Fo
         Err(_) => None,
     };
     if let Some((repository, digest)) = digest {
-        let part = Part { repository: repository.as_ref(), after: from.as_ref(), most: MOST_IMAGES };
-        let (images, walked) = table.find(&digest, part).await?;
-        (found.images, found.next) = (images, walked.next.map(Cursor));
+        let bounds = PageBounds { repository: repository.as_ref(), after: from.as_ref(), most: MOST_IMAGES };
+        let (images, page_end) = table.find(&digest, bounds).await?;
+        (found.images, found.next_cursor) = (images, page_end.next.map(Cursor));
     }
     let may_be_a_name = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/".contains(&b));
     if from.is_none() && may_be_a_name {
@@ -70,7 +70,7 @@ pub struct Repositories {
     /// Where the list goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next: Option<Cursor<RepositoryName>>,
+    pub next_cursor: Option<Cursor<RepositoryName>>,
 }
 
 /// A repository that any event told of.

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
-use domain::alert::{Alert, Plain};
+use domain::alert::{Alert, ChannelText};
 use serde::Serialize;
 
-use retry::{Disposition, Failure};
+use retry::{CallError, Disposition};
 
 /// What our events have as their source.
 pub const SOURCE: &str = "ecr-lineage";
@@ -33,11 +33,11 @@ pub struct Bus {
 pub struct Detail<'a> {
     #[serde(flatten)]
     alert: &'a Alert,
-    plain: Plain,
+    channel_text: ChannelText,
 }
 
 /// Whether an alert was published. What refused a whole call is shared by its alerts.
-pub type Answer = Result<(), Arc<Failure>>;
+pub type PublishResult = Result<(), Arc<CallError>>;
 
 impl Bus {
     /// The bus of this name.
@@ -48,7 +48,7 @@ impl Bus {
 
     /// Publishes alerts, in their order as far as calls go. Each answer stands for the alert in the same place. An alert
     /// whose answer was lost may be on the bus: who publishes it again publishes the same id.
-    pub async fn publish(&self, alerts: &[Alert]) -> Vec<Answer> {
+    pub async fn publish(&self, alerts: &[Alert]) -> Vec<PublishResult> {
         let mut answers = Vec::with_capacity(alerts.len());
         for few in alerts.chunks(ENTRIES_PER_CALL) {
             for (alert, answer) in few.iter().zip(self.publish_together(few).await) {
@@ -65,7 +65,7 @@ impl Bus {
     }
 
     /// Publishes no more alerts than one call takes, and those again that are refused while others are not.
-    async fn publish_together(&self, alerts: &[Alert]) -> Vec<Answer> {
+    async fn publish_together(&self, alerts: &[Alert]) -> Vec<PublishResult> {
         let mut waiting: BTreeMap<usize, _> = alerts.iter().map(|alert| self.entry(alert)).enumerate().collect();
         let mut refused = BTreeMap::new();
         for round in 0..ROUNDS {
@@ -93,18 +93,18 @@ impl Bus {
     async fn put(
         &self,
         entries: &BTreeMap<usize, PutEventsRequestEntry>,
-    ) -> Result<BTreeMap<usize, Arc<Failure>>, Failure> {
+    ) -> Result<BTreeMap<usize, Arc<CallError>>, CallError> {
         let call = self.client.put_events().set_entries(Some(entries.values().cloned().collect()));
         let answer = call.send().await?;
         // Answers are told apart by their places alone.
         if answer.entries().len() != entries.len() {
-            let (asked, told) = (entries.len(), answer.entries().len());
-            return Err(Failure::unclear(format!("the bus answered {told} entries, asked about {asked}")));
+            let (asked, answered) = (entries.len(), answer.entries().len());
+            return Err(CallError::unclear(format!("the bus answered {answered} entries, asked about {asked}")));
         }
         let answers = entries.keys().zip(answer.entries()).filter(|(_, answer)| answer.event_id().is_none());
         let failure = |code: Option<&str>, message: Option<&str>| {
             let (code, message) = (code.unwrap_or("unnamed error"), message.unwrap_or("without a message"));
-            Arc::new(Failure::refused(code, message))
+            Arc::new(CallError::refused(code, message))
         };
         Ok(answers.map(|(place, answer)| (*place, failure(answer.error_code(), answer.error_message()))).collect())
     }
@@ -126,6 +126,6 @@ impl<'a> Detail<'a> {
     /// What the event of an alert says.
     #[must_use]
     pub fn of(alert: &'a Alert) -> Self {
-        Self { alert, plain: Plain::of(alert) }
+        Self { alert, channel_text: ChannelText::of(alert) }
     }
 }

@@ -12,7 +12,7 @@ use aws_sdk_cloudwatch::{
 use aws_sdk_eventbridge::types::{ArchiveState, RuleState};
 use jiff::{SignedDuration, Timestamp};
 
-use retry::Failure;
+use retry::CallError;
 
 use crate::capture::Capture;
 
@@ -47,7 +47,7 @@ pub struct Runs {
 
 /// A rule of EventBridge.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct EventRule {
     /// Its name.
     pub name: String,
     /// Whether it matches anything.
@@ -64,9 +64,9 @@ pub struct Rule {
 ///
 /// # Errors
 /// When CloudFormation does not say.
-pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, Failure> {
+pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, CallError> {
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
-    let answer = match asked.map_err(Failure::from) {
+    let answer = match asked.map_err(CallError::from) {
         Ok(answer) => answer,
         // That is how it says that there is none.
         Err(failure) if failure.code.as_deref() == Some("ValidationError") => return Ok(None),
@@ -85,16 +85,16 @@ pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, Failure
 ///
 /// # Errors
 /// When STS does not say.
-pub async fn account(sdk: &SdkConfig) -> Result<String, Failure> {
+pub async fn account(sdk: &SdkConfig) -> Result<String, CallError> {
     let answer = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await?;
-    answer.account.ok_or_else(|| Failure::unclear("STS names no account".to_owned()))
+    answer.account.ok_or_else(|| CallError::unclear("STS names no account".to_owned()))
 }
 
 /// The policy of the caller's bus of this name, as JSON; nothing if it has none: then only its own account sends there.
 ///
 /// # Errors
 /// When EventBridge does not say.
-pub async fn bus_policy(sdk: &SdkConfig, bus: &str) -> Result<Option<String>, Failure> {
+pub async fn bus_policy(sdk: &SdkConfig, bus: &str) -> Result<Option<String>, CallError> {
     let answer = aws_sdk_eventbridge::Client::new(sdk).describe_event_bus().name(bus).send().await?;
     Ok(answer.policy)
 }
@@ -103,7 +103,7 @@ pub async fn bus_policy(sdk: &SdkConfig, bus: &str) -> Result<Option<String>, Fa
 ///
 /// # Errors
 /// When EventBridge does not say, or there is none.
-pub async fn archives(sdk: &SdkConfig, archive: &str) -> Result<bool, Failure> {
+pub async fn archives(sdk: &SdkConfig, archive: &str) -> Result<bool, CallError> {
     let answer = aws_sdk_eventbridge::Client::new(sdk).describe_archive().archive_name(archive).send().await?;
     Ok(answer.state() == Some(&ArchiveState::Enabled))
 }
@@ -116,7 +116,7 @@ pub async fn runs<'a>(
     sdk: &SdkConfig,
     functions: &[&'a str],
     now: Timestamp,
-) -> Result<BTreeMap<&'a str, Runs>, Failure> {
+) -> Result<BTreeMap<&'a str, Runs>, CallError> {
     let queries = functions.iter().enumerate().flat_map(|(place, function)| {
         ["Invocations", "Errors"].map(|name| {
             let dimension = Dimension::builder().name("FunctionName").value(*function).build();
@@ -157,7 +157,7 @@ pub async fn runs<'a>(
 ///
 /// # Errors
 /// When EventBridge does not say.
-pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<Rule>, Failure> {
+pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<EventRule>, CallError> {
     let events = aws_sdk_eventbridge::Client::new(sdk);
     let (mut rules, mut next) = (Vec::new(), None);
     loop {
@@ -166,7 +166,7 @@ pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<Rule>, Failure> 
             let rule = events.describe_rule().name(name).send().await?;
             let targets = events.list_targets_by_rule().rule(name).send().await?;
             let mut ours = targets.targets().iter().filter(|target| target.arn() == bus);
-            rules.push(Rule {
+            rules.push(EventRule {
                 name: name.clone(),
                 enabled: rule.state().is_some_and(|state| *state != RuleState::Disabled),
                 all_of_cloudtrail: rule.state() == Some(&RuleState::EnabledWithAllCloudtrailManagementEvents),
@@ -185,7 +185,7 @@ pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<Rule>, Failure> 
 ///
 /// # Errors
 /// When EventBridge does not say.
-pub async fn matches(sdk: &SdkConfig, pattern: &str, event: &str) -> Result<bool, Failure> {
+pub async fn matches(sdk: &SdkConfig, pattern: &str, event: &str) -> Result<bool, CallError> {
     let asked = aws_sdk_eventbridge::Client::new(sdk).test_event_pattern().event_pattern(pattern).event(event);
     Ok(asked.send().await?.result())
 }
@@ -195,12 +195,12 @@ pub async fn matches(sdk: &SdkConfig, pattern: &str, event: &str) -> Result<bool
 ///
 /// # Errors
 /// When CloudTrail does not say.
-pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, Failure> {
+pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, CallError> {
     let trails = aws_sdk_cloudtrail::Client::new(sdk);
     for trail in trails.describe_trails().send().await?.trail_list() {
         let Some(arn) = trail.trail_arn() else { continue };
         // A trail of the organization tells its members only that it is there.
-        let logs = trails.get_trail_status().name(arn).send().await.map_err(Failure::from);
+        let logs = trails.get_trail_status().name(arn).send().await.map_err(CallError::from);
         match logs {
             Ok(status) if status.is_logging() == Some(true) => return Ok(true),
             Err(_) if trail.is_organization_trail() == Some(true) => return Ok(true),
@@ -215,13 +215,13 @@ pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, Failure> {
 ///
 /// # Errors
 /// When STS does not answer, or not when.
-pub async fn clock_skew(sdk: &SdkConfig) -> Result<SignedDuration, Failure> {
+pub async fn clock_skew(sdk: &SdkConfig) -> Result<SignedDuration, CallError> {
     let date = Capture::new(|answer| answer.headers().get("date").map(str::to_owned));
     let client = aws_sdk_sts::Client::new(sdk);
     client.get_caller_identity().customize().interceptor(date.clone()).send().await?;
     let here = Timestamp::now();
     let said = date.take().unwrap_or_default();
     let there =
-        jiff::fmt::rfc2822::parse(&said).map_err(|_| Failure::unclear(format!("STS says the time as `{said}`")))?;
+        jiff::fmt::rfc2822::parse(&said).map_err(|_| CallError::unclear(format!("STS says the time as `{said}`")))?;
     Ok(SignedDuration::from_secs(here.duration_since(there.timestamp()).as_secs()))
 }

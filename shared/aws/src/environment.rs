@@ -9,14 +9,14 @@ use crate::registry::Roles;
 /// The environment, and what is wrong with it so far.
 pub struct Environment<F> {
     variable: F,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 /// Everything that is wrong with the environment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
+pub struct ConfigErrors(Vec<String>);
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("; "))
     }
@@ -25,7 +25,7 @@ impl fmt::Display for Mistakes {
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     /// An environment that knows its variables by this function.
     pub fn new(variable: F) -> Self {
-        Self { variable, mistakes: Vec::new() }
+        Self { variable, errors: Vec::new() }
     }
 
     /// A variable, unless it is missing or empty.
@@ -37,7 +37,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     pub fn required(&mut self, name: &str, meaning: &str) -> String {
         let text = self.text(name);
         text.unwrap_or_else(|| {
-            self.mistakes.push(format!("environment variable `{name}` is not set: {meaning}"));
+            self.errors.push(format!("environment variable `{name}` is not set: {meaning}"));
             String::new()
         })
     }
@@ -58,7 +58,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         let Some(text) = self.text(name) else { return default };
         text.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
             let (least, most) = (range.start(), range.end());
-            self.mistake(name, format!("is `{text}`: expected a number from {least} to {most}"));
+            self.invalid(name, format!("is `{text}`: expected a number from {least} to {most}"));
             default
         })
     }
@@ -70,22 +70,22 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.parse() {
                 Ok(value) => list.push(value),
-                Err(error) => self.mistake(name, format!("has a wrong part: {}", chain(&error))),
+                Err(error) => self.invalid(name, format!("has a wrong part: {}", chain(&error))),
             }
         }
         list
     }
 
     /// Something else that is wrong with a variable.
-    pub fn mistake(&mut self, name: &str, what: String) {
-        self.mistakes.push(format!("environment variable `{name}` {what}"));
+    pub fn invalid(&mut self, name: &str, what: String) {
+        self.errors.push(format!("environment variable `{name}` {what}"));
     }
 
     /// What was read, if nothing is wrong.
     ///
     /// # Errors
     /// All that is wrong.
-    pub fn finish<T>(self, config: T) -> Result<T, Mistakes> {
-        if self.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(self.mistakes)) }
+    pub fn finish<T>(self, config: T) -> Result<T, ConfigErrors> {
+        if self.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(self.errors)) }
     }
 }

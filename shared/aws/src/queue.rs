@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
 
-use retry::Failure;
+use retry::CallError;
 
 /// The dead letters of `record`, through an SQS client.
 #[derive(Debug)]
@@ -23,11 +23,11 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When SQS does not say.
-    pub async fn count(&self) -> Result<u64, Failure> {
+    pub async fn count(&self) -> Result<u64, CallError> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let call = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
         let answer = call.send().await?;
         let count = answer.attributes().and_then(|attributes| attributes.get(&name)).and_then(|text| text.parse().ok());
-        count.ok_or_else(|| Failure::unclear("SQS does not say how many messages there are".to_owned()))
+        count.ok_or_else(|| CallError::unclear("SQS does not say how many messages there are".to_owned()))
     }
 }

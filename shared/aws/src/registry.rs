@@ -37,10 +37,10 @@ use aws_sdk_ecr::{
     },
 };
 use domain::{
-    deletion::{Look, Seen},
-    image::{Digest, Image, Malformed, Registry, RepositoryName, Tag},
-    policy::Kind,
-    replication::{CopyStatus, Rules},
+    image::{Digest, Image, MalformedError, Registry, RepositoryName, Tag},
+    observation::{Observation, ObservedImage},
+    policy::ManifestKind,
+    replication::{CopyStatus, ReplicationRules},
 };
 use jiff::Timestamp;
 use tokio::{
@@ -48,7 +48,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use retry::Failure;
+use retry::CallError;
 
 use crate::capture::Capture;
 
@@ -94,12 +94,12 @@ pub struct Registries {
     roles: Roles,
     clients: Arc<Mutex<BTreeMap<(Registry, Purpose), Client>>>,
     calls: Arc<AtomicU64>,
-    pace: Option<Arc<Pace>>,
+    rate_limiter: Option<Arc<RateLimiter>>,
 }
 
 /// How fast registries are read.
 #[derive(Debug)]
-struct Pace {
+struct RateLimiter {
     /// Calls a second to each registry, and to some of them another number.
     per_second: u32,
     exceptions: BTreeMap<Registry, u32>,
@@ -115,18 +115,18 @@ impl fmt::Debug for Registries {
 
 /// What a repository holds of some images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedImages {
     /// Whether the repository is there.
     pub repository: bool,
     /// Those that are there.
-    pub images: BTreeMap<Digest, Seen>,
+    pub images: BTreeMap<Digest, ObservedImage>,
     /// The repository has at least so many images; all of them, if it was listed to its end. Nothing if it was not listed.
     pub listed: Option<u32>,
 }
 
 /// What somebody may have set for a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guard {
+pub enum RepositorySetting {
     /// A policy that says who may use it.
     Policy,
     /// A lifecycle policy.
@@ -135,7 +135,7 @@ pub enum Guard {
     Scanning,
 }
 
-impl fmt::Display for Guard {
+impl fmt::Display for RepositorySetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Policy => "repository policy",
@@ -147,7 +147,7 @@ impl fmt::Display for Guard {
 
 /// What is expected of the images in question: it saves calls, and decides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
+pub enum ExpectedPresence {
     /// Most are there.
     Present,
     /// Most are gone.
@@ -156,7 +156,7 @@ pub enum Expect {
 
 /// What is to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Id {
+pub enum ImageOrTag {
     /// An image with all its tags.
     Image(Digest),
     /// A tag, wherever it points.
@@ -165,7 +165,7 @@ pub enum Id {
 
 /// What became of one id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deleted {
+pub enum DeleteResult {
     /// It is gone. A tag was on this image.
     Gone(Option<Digest>),
     /// ECR refused.
@@ -183,14 +183,14 @@ impl Registries {
     /// Registries that are entered with these roles, from the credentials and the endpoint of a configuration.
     #[must_use]
     pub fn new(sdk: SdkConfig, roles: Roles) -> Self {
-        Self { sdk, roles, clients: Arc::default(), calls: Arc::default(), pace: None }
+        Self { sdk, roles, clients: Arc::default(), calls: Arc::default(), rate_limiter: None }
     }
 
     /// The same registries, read with so many calls a second at most, each for itself; some with another number. ECR publishes
     /// no rates for what is read.
     #[must_use]
-    pub fn gently(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {
-        Self { pace: Some(Arc::new(Pace { per_second, exceptions, next: Mutex::default() })), ..self }
+    pub fn with_rate_limit(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {
+        Self { rate_limiter: Some(Arc::new(RateLimiter { per_second, exceptions, next: Mutex::default() })), ..self }
     }
 
     /// Calls to ECR so far, without those that the SDK repeated.
@@ -208,17 +208,17 @@ impl Registries {
             Purpose::Read => &self.roles.read,
             Purpose::Change => &self.roles.delete,
         };
-        let client = Client::new(&self.enter(registry, role.as_deref()).await);
+        let client = Client::new(&self.sdk_config_for(registry, role.as_deref()).await);
         clients.insert((registry.clone(), purpose), client.clone());
         client
     }
 
     /// The configuration for whatever else is read in the account and region of a registry.
     pub async fn config(&self, registry: &Registry) -> SdkConfig {
-        self.enter(registry, self.roles.read.as_deref()).await
+        self.sdk_config_for(registry, self.roles.read.as_deref()).await
     }
 
-    async fn enter(&self, registry: &Registry, role: Option<&str>) -> SdkConfig {
+    async fn sdk_config_for(&self, registry: &Registry, role: Option<&str>) -> SdkConfig {
         let config = self.sdk.to_builder().region(Region::new(registry.region().to_owned()));
         let Some(role) = role else { return config.build() };
         let arn = format!("arn:{}:iam::{}:role/{role}", partition(registry), registry.account());
@@ -229,15 +229,15 @@ impl Registries {
         config.credentials_provider(SharedCredentialsProvider::new(provider.build().await)).build()
     }
 
-    async fn to_read(&self, registry: &Registry) -> Client {
+    async fn read_client(&self, registry: &Registry) -> Client {
         self.calls.fetch_add(1, Relaxed);
-        if let Some(pace) = &self.pace {
-            pace.wait(registry).await;
+        if let Some(rate_limiter) = &self.rate_limiter {
+            rate_limiter.wait(registry).await;
         }
         self.client(registry, Purpose::Read).await
     }
 
-    async fn to_change(&self, registry: &Registry) -> Client {
+    async fn write_client(&self, registry: &Registry) -> Client {
         self.calls.fetch_add(1, Relaxed);
         self.client(registry, Purpose::Change).await
     }
@@ -249,16 +249,16 @@ impl Registries {
     ///
     /// # Errors
     /// When they cannot be read, or not be understood.
-    pub async fn rules(&self, registry: &Registry) -> Result<Rules, Failure> {
+    pub async fn rules(&self, registry: &Registry) -> Result<ReplicationRules, CallError> {
         let body = Capture::new(|answer| answer.body().bytes().map(<[u8]>::to_vec));
-        let call = self.to_read(registry).await.describe_registry().customize().interceptor(body.clone());
+        let call = self.read_client(registry).await.describe_registry().customize().interceptor(body.clone());
         let answer = call.send().await?;
         if answer.registry_id().is_some_and(|account| account != registry.account()) {
             let message = format!("the credentials belong to another account than {registry}");
-            return Err(Failure::unclear(message));
+            return Err(CallError::unclear(message));
         }
         let body = body.take().unwrap_or_default();
-        Rules::read(&body).map_err(|error| Failure::unclear(retry::chain(&error)))
+        ReplicationRules::read(&body).map_err(|error| CallError::unclear(retry::chain(&error)))
     }
 
     /// What ECR knows of the copies of an image, by destination; nothing if the source does not have the image.
@@ -269,9 +269,9 @@ impl Registries {
         &self,
         source: &Registry,
         image: &Image,
-    ) -> Result<Option<BTreeMap<Registry, CopyStatus>>, Failure> {
+    ) -> Result<Option<BTreeMap<Registry, CopyStatus>>, CallError> {
         let id = ImageIdentifier::builder().image_digest(image.digest.as_str()).build();
-        let call = self.to_read(source).await.describe_image_replication_status();
+        let call = self.read_client(source).await.describe_image_replication_status();
         let call = call.registry_id(source.account()).repository_name(image.repository.as_str()).image_id(id);
         let answer = match call.send().await {
             Ok(answer) => answer,
@@ -289,7 +289,7 @@ impl Registries {
                 Some(ReplicationStatus::InProgress) => CopyStatus::InProgress,
                 Some(ReplicationStatus::Complete) => CopyStatus::Complete,
                 Some(ReplicationStatus::Failed) => CopyStatus::Failed(copy.failure_code().map(str::to_owned)),
-                other => return Err(Failure::unclear(format!("unknown replication status {other:?}"))),
+                other => return Err(CallError::unclear(format!("unknown replication status {other:?}"))),
             };
             Ok((destination, status))
         };
@@ -306,18 +306,18 @@ impl Registries {
         registry: &Registry,
         repository: &RepositoryName,
         digests: &BTreeSet<Digest>,
-        expect: Expect,
+        expect: ExpectedPresence,
         at_least: Option<u32>,
-    ) -> Result<Described, Failure> {
-        let mut described = Described { repository: true, ..Described::default() };
+    ) -> Result<DescribedImages, CallError> {
+        let mut described = DescribedImages { repository: true, ..DescribedImages::default() };
         let mut open: Vec<&Digest> = digests.iter().collect();
-        if expect == Expect::Present && at_least.is_none() && open.len() > 1 {
+        if expect == ExpectedPresence::Present && at_least.is_none() && open.len() > 1 {
             let mut left = Vec::new();
             for some in open.chunks(IDS_PER_CALL) {
                 match self.by_digest(registry, repository, some).await? {
-                    Found::All(found) => described.images.extend(found),
-                    Found::SomeMissing => left.extend(some),
-                    Found::NoRepository => return Ok(Described::default()),
+                    FoundImages::All(found) => described.images.extend(found),
+                    FoundImages::SomeMissing => left.extend(some),
+                    FoundImages::NoRepository => return Ok(DescribedImages::default()),
                 }
             }
             open = left;
@@ -325,16 +325,16 @@ impl Registries {
         if open.len() > FEW || at_least.is_some() {
             let pages = open.len().max(at_least.unwrap_or(0) as usize / IMAGES_PER_PAGE as usize + 1);
             let listed = self.list(registry, repository, pages).await?;
-            let Some((images, complete)) = listed else { return Ok(Described::default()) };
+            let Some((images, complete)) = listed else { return Ok(DescribedImages::default()) };
             described.listed = u32::try_from(images.len()).ok();
             described.images.extend(images.into_iter().filter(|(digest, _)| digests.contains(digest)));
             open.retain(|digest| !complete && !described.images.contains_key(digest));
         }
         for digest in open {
             match self.by_digest(registry, repository, &[digest]).await? {
-                Found::All(found) => described.images.extend(found),
-                Found::SomeMissing => {}
-                Found::NoRepository => return Ok(Described::default()),
+                FoundImages::All(found) => described.images.extend(found),
+                FoundImages::SomeMissing => {}
+                FoundImages::NoRepository => return Ok(DescribedImages::default()),
             }
         }
         Ok(described)
@@ -344,13 +344,13 @@ impl Registries {
     ///
     /// # Errors
     /// When it was neither shown nor denied.
-    pub async fn look(&self, registry: &Registry, image: &Image) -> Result<Look, Failure> {
+    pub async fn observe(&self, registry: &Registry, image: &Image) -> Result<Observation, CallError> {
         let digests = [image.digest.clone()].into();
-        let mut found = self.describe(registry, &image.repository, &digests, Expect::Present, None).await?;
+        let mut found = self.describe(registry, &image.repository, &digests, ExpectedPresence::Present, None).await?;
         Ok(match found.images.remove(&image.digest) {
-            Some(seen) => Look::There(seen),
-            None if found.repository => Look::Missing,
-            None => Look::NoRepository,
+            Some(seen) => Observation::Present(seen),
+            None if found.repository => Observation::Missing,
+            None => Observation::NoRepository,
         })
     }
 
@@ -360,18 +360,18 @@ impl Registries {
         registry: &Registry,
         repository: &RepositoryName,
         digests: &[&Digest],
-    ) -> Result<Found, Failure> {
+    ) -> Result<FoundImages, CallError> {
         let ids = digests.iter().map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
-        let call = describe_images(&self.to_read(registry).await, registry, repository);
+        let call = describe_images(&self.read_client(registry).await, registry, repository);
         match call.set_image_ids(Some(ids.collect())).send().await {
             Ok(answer) => {
                 let found: BTreeMap<_, _> = answer.image_details().iter().map(seen).collect::<Result<_, _>>()?;
                 match digests.iter().find(|digest| !found.contains_key(**digest)) {
-                    None => Ok(Found::All(found)),
-                    Some(digest) => Err(Failure::unclear(format!("ECR's answer does not mention {digest}"))),
+                    None => Ok(FoundImages::All(found)),
+                    Some(digest) => Err(CallError::unclear(format!("ECR's answer does not mention {digest}"))),
                 }
             }
-            Err(error) => Found::of(error),
+            Err(error) => FoundImages::of(error),
         }
     }
 
@@ -381,17 +381,17 @@ impl Registries {
         registry: &Registry,
         repository: &RepositoryName,
         pages: usize,
-    ) -> Result<Option<(BTreeMap<Digest, Seen>, bool)>, Failure> {
+    ) -> Result<Option<(BTreeMap<Digest, ObservedImage>, bool)>, CallError> {
         let mut images = BTreeMap::new();
         let mut next = None;
         for _ in 0..pages.max(1) {
-            let call = describe_images(&self.to_read(registry).await, registry, repository);
+            let call = describe_images(&self.read_client(registry).await, registry, repository);
             let answer = match call.max_results(IMAGES_PER_PAGE).set_next_token(next).send().await {
                 Ok(answer) => answer,
-                Err(error) => match Found::of(error)? {
-                    Found::NoRepository => return Ok(None),
-                    Found::All(_) | Found::SomeMissing => {
-                        return Err(Failure::unclear("ECR misses an image in a list of all".to_owned()));
+                Err(error) => match FoundImages::of(error)? {
+                    FoundImages::NoRepository => return Ok(None),
+                    FoundImages::All(_) | FoundImages::SomeMissing => {
+                        return Err(CallError::unclear("ECR misses an image in a list of all".to_owned()));
                     }
                 },
             };
@@ -414,7 +414,7 @@ impl Registries {
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-    ) -> Result<Option<BTreeMap<Digest, Seen>>, Failure> {
+    ) -> Result<Option<BTreeMap<Digest, ObservedImage>>, CallError> {
         Ok(self.list(registry, repository, usize::MAX).await?.map(|(images, _)| images))
     }
 
@@ -422,10 +422,10 @@ impl Registries {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, Failure> {
+    pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, CallError> {
         let (mut names, mut next) = (BTreeSet::new(), None);
         loop {
-            let call = self.to_read(registry).await.describe_repositories().registry_id(registry.account());
+            let call = self.read_client(registry).await.describe_repositories().registry_id(registry.account());
             let page = call.max_results(REPOSITORIES_PER_PAGE).set_next_token(next).send().await?;
             for repository in page.repositories() {
                 names.insert(repository.repository_name().unwrap_or_default().parse().map_err(parsed)?);
@@ -441,32 +441,34 @@ impl Registries {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn guards(
+    pub async fn repository_settings(
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-    ) -> Result<Option<BTreeSet<Guard>>, Failure> {
+    ) -> Result<Option<BTreeSet<RepositorySetting>>, CallError> {
         let (account, name) = (registry.account(), repository.as_str());
-        let mut guards = BTreeSet::new();
-        let call = self.to_read(registry).await.describe_repositories().registry_id(account).repository_names(name);
+        let mut repository_settings = BTreeSet::new();
+        let call = self.read_client(registry).await.describe_repositories().registry_id(account).repository_names(name);
         match call.send().await {
             Ok(answer) => {
                 let scans = |one: &Repository| one.image_scanning_configuration().is_some_and(Scanning::scan_on_push);
-                guards.extend(answer.repositories().iter().any(scans).then_some(Guard::Scanning));
+                repository_settings
+                    .extend(answer.repositories().iter().any(scans).then_some(RepositorySetting::Scanning));
             }
             Err(error) if error.as_service_error().is_some_and(NoRepository::is_repository_not_found_exception) => {
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         }
-        let call = self.to_read(registry).await.get_repository_policy().registry_id(account).repository_name(name);
+        let call = self.read_client(registry).await.get_repository_policy().registry_id(account).repository_name(name);
         match call.send().await {
-            Ok(_) => _ = guards.insert(Guard::Policy),
+            Ok(_) => _ = repository_settings.insert(RepositorySetting::Policy),
             Err(error) if error.as_service_error().is_some_and(NoPolicy::is_repository_policy_not_found_exception) => {}
             Err(error) => return Err(error.into()),
         }
-        guards.extend(self.has_lifecycle_policy(registry, repository).await?.then_some(Guard::Lifecycle));
-        Ok(Some(guards))
+        repository_settings
+            .extend(self.has_lifecycle_policy(registry, repository).await?.then_some(RepositorySetting::Lifecycle));
+        Ok(Some(repository_settings))
     }
 
     /// Whether a repository, which is there, has a lifecycle policy.
@@ -477,8 +479,8 @@ impl Registries {
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-    ) -> Result<bool, Failure> {
-        let call = self.to_read(registry).await.get_lifecycle_policy();
+    ) -> Result<bool, CallError> {
+        let call = self.read_client(registry).await.get_lifecycle_policy();
         match call.registry_id(registry.account()).repository_name(repository.as_str()).send().await {
             Ok(_) => Ok(true),
             Err(error)
@@ -500,25 +502,25 @@ impl Registries {
         &self,
         registry: &Registry,
         repository: &RepositoryName,
-        ids: &[Id],
-    ) -> Result<Vec<Deleted>, Failure> {
-        let client = self.to_change(registry).await;
+        ids: &[ImageOrTag],
+    ) -> Result<Vec<DeleteResult>, CallError> {
+        let client = self.write_client(registry).await;
         let call = client.batch_delete_image().registry_id(registry.account()).repository_name(repository.as_str());
         let answer = call.set_image_ids(Some(ids.iter().map(identifier).collect())).customize();
         let answer = answer.config_override(once()).send().await?;
-        let outcome = |id: &Id| {
+        let outcome = |id: &ImageOrTag| {
             let about = |other: &ImageIdentifier| match id {
-                Id::Image(digest) => other.image_digest() == Some(digest.as_str()),
-                Id::Tag(tag) => other.image_tag() == Some(tag.as_str()),
+                ImageOrTag::Image(digest) => other.image_digest() == Some(digest.as_str()),
+                ImageOrTag::Tag(tag) => other.image_tag() == Some(tag.as_str()),
             };
             let failure = answer.failures().iter().find(|failure| failure.image_id().is_some_and(about));
             if let Some(failure) = failure {
                 let code = failure.failure_code().map_or("unnamed", |code| code.as_str()).to_owned();
-                return Deleted::Refused { code, reason: failure.failure_reason().unwrap_or_default().to_owned() };
+                return DeleteResult::Refused { code, reason: failure.failure_reason().unwrap_or_default().to_owned() };
             }
             match answer.image_ids().iter().find(|id| about(id)) {
-                Some(gone) => Deleted::Gone(gone.image_digest().and_then(|digest| digest.parse().ok())),
-                None => Deleted::Unmentioned,
+                Some(gone) => DeleteResult::Gone(gone.image_digest().and_then(|digest| digest.parse().ok())),
+                None => DeleteResult::Unmentioned,
             }
         };
         Ok(ids.iter().map(outcome).collect())
@@ -528,8 +530,8 @@ impl Registries {
     ///
     /// # Errors
     /// When ECR refused or did not answer: it may be moved all the same.
-    pub async fn archive(&self, registry: &Registry, image: &Image) -> Result<(), Failure> {
-        let client = self.to_change(registry).await;
+    pub async fn archive(&self, registry: &Registry, image: &Image) -> Result<(), CallError> {
+        let client = self.write_client(registry).await;
         self.update(client, registry, image, TargetStorageClass::Archive).await
     }
 
@@ -538,8 +540,8 @@ impl Registries {
     ///
     /// # Errors
     /// When ECR refused or did not answer: it may be under way all the same.
-    pub async fn restore(&self, registry: &Registry, image: &Image) -> Result<(), Failure> {
-        let client = self.to_change(registry).await;
+    pub async fn restore(&self, registry: &Registry, image: &Image) -> Result<(), CallError> {
+        let client = self.write_client(registry).await;
         self.update(client, registry, image, TargetStorageClass::Standard).await
     }
 
@@ -549,7 +551,7 @@ impl Registries {
         registry: &Registry,
         image: &Image,
         to: TargetStorageClass,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CallError> {
         let id = ImageIdentifier::builder().image_digest(image.digest.as_str()).build();
         let call = client.update_image_storage_class().registry_id(registry.account());
         let call = call.repository_name(image.repository.as_str()).image_id(id).target_storage_class(to);
@@ -558,7 +560,7 @@ impl Registries {
     }
 }
 
-impl Pace {
+impl RateLimiter {
     /// Waits for the turn of a call.
     async fn wait(&self, registry: &Registry) {
         let per_second = self.exceptions.get(registry).copied().unwrap_or(self.per_second).max(1);
@@ -587,10 +589,10 @@ pub fn partition(registry: &Registry) -> &'static str {
     }
 }
 
-fn identifier(id: &Id) -> ImageIdentifier {
+fn identifier(id: &ImageOrTag) -> ImageIdentifier {
     match id {
-        Id::Image(digest) => ImageIdentifier::builder().image_digest(digest.as_str()).build(),
-        Id::Tag(tag) => ImageIdentifier::builder().image_tag(tag.as_str()).build(),
+        ImageOrTag::Image(digest) => ImageIdentifier::builder().image_digest(digest.as_str()).build(),
+        ImageOrTag::Tag(tag) => ImageIdentifier::builder().image_tag(tag.as_str()).build(),
     }
 }
 
@@ -600,14 +602,14 @@ fn describe_images(client: &Client, registry: &Registry, repository: &Repository
 }
 
 /// What ECR knows of images that were asked for by name.
-enum Found {
-    All(BTreeMap<Digest, Seen>),
+enum FoundImages {
+    All(BTreeMap<Digest, ObservedImage>),
     SomeMissing,
     NoRepository,
 }
 
-impl Found {
-    fn of<R>(error: SdkError<DescribeImagesError, R>) -> Result<Self, Failure>
+impl FoundImages {
+    fn of<R>(error: SdkError<DescribeImagesError, R>) -> Result<Self, CallError>
     where
         R: fmt::Debug + Send + Sync + 'static,
     {
@@ -624,22 +626,22 @@ const INDEXES: [&str; 2] =
 
 /// A name in an answer that is none.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
-fn parsed(error: Malformed) -> Failure {
-    Failure::unclear(retry::chain(&error))
+fn parsed(error: MalformedError) -> CallError {
+    CallError::unclear(retry::chain(&error))
 }
 
 /// An image as ECR describes it. What is in any storage class but the standard one counts as archived.
-fn seen(detail: &ImageDetail) -> Result<(Digest, Seen), Failure> {
+fn seen(detail: &ImageDetail) -> Result<(Digest, ObservedImage), CallError> {
     let digest: Digest = detail.image_digest().unwrap_or_default().parse().map_err(parsed)?;
     let subject = detail.subject_manifest_digest().map(str::parse).transpose().map_err(parsed)?;
     let index = detail.image_manifest_media_type().is_some_and(|media_type| INDEXES.contains(&media_type));
     let kind = match (&subject, index) {
-        (Some(_), _) => Kind::Referrer,
-        (None, true) => Kind::Index,
-        (None, false) => Kind::Image,
+        (Some(_), _) => ManifestKind::Referrer,
+        (None, true) => ManifestKind::Index,
+        (None, false) => ManifestKind::Image,
     };
     let time = |time: Option<&DateTime>| time.and_then(|time| Timestamp::from_second(time.secs()).ok());
-    let seen = Seen {
+    let seen = ObservedImage {
         tags: detail.image_tags().iter().map(|tag| tag.parse()).collect::<Result<_, _>>().map_err(parsed)?,
         archived: detail.image_status().is_some_and(|status| *status != ImageStatus::Active),
         pushed_at: time(detail.image_pushed_at()),

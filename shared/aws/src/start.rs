@@ -39,7 +39,7 @@ pub fn loader() -> ConfigLoader {
 
 /// Logs as JSON lines on standard output, from a level up, such as Lambda's `AWS_LAMBDA_LOG_LEVEL` says it; `INFO` if
 /// that is not a level.
-pub fn logs(level: Option<&str>) {
+pub fn init_tracing(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
     lines.with_max_level(level).init();
@@ -53,7 +53,7 @@ pub fn process_name() -> String {
 
 /// Until when something new may be begun in an invocation that ends at its deadline.
 #[must_use]
-pub fn until(deadline: SystemTime) -> Timestamp {
+pub fn accept_work_until(deadline: SystemTime) -> Timestamp {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let until = deadline - RESERVE.min(left / 2);
     let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

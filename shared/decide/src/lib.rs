@@ -7,18 +7,22 @@ use std::{
     path::Path,
 };
 
-use aws::registry::{Described, Expect, Registries};
+use aws::registry::{DescribedImages, ExpectedPresence, Registries};
 use domain::{
-    breaker::{Breaker, Class, Limits, Opened, Place, Planned},
-    deletion::{Case, Check, CheckName, Decision, Deletion, Look, Other, Stays, Verdict, judge, to_look_at},
+    breaker::{Breaker, BreakerClass, BreakerLimits, CountKey, Opened, Planned},
+    deletion::{
+        Check, CheckName, Decision, Deletion, DeletionContext, PeerRegistry, SubjectState, Verdict, judge,
+        registries_to_observe,
+    },
     image::{Digest, Registry, RepositoryName},
-    lineage::{Lineage, Status},
-    policy::Kind,
-    replication::Rules,
+    lineage::{Lineage, PlacementStatus},
+    observation::Observation,
+    policy::ManifestKind,
+    replication::ReplicationRules,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use policy::{Invalid, Policy, Problem};
+use policy::{InvalidPolicyError, Policy, PolicyProblem};
 use retry::chain;
 use store::Table;
 
@@ -36,9 +40,9 @@ pub struct Decider<'a> {
     /// The registries, entered by role.
     pub registries: &'a Registries,
     /// The policy, or why it cannot be used: then everything is kept.
-    pub policy: Result<&'a Policy, &'a Invalid>,
+    pub policy: Result<&'a Policy, &'a InvalidPolicyError>,
     /// How much may go at once.
-    pub limits: Limits,
+    pub limits: BreakerLimits,
     /// Registries that may replicate although no event ever came from them.
     pub known: &'a BTreeSet<Registry>,
 }
@@ -60,13 +64,13 @@ pub struct Decided {
     /// What to do about it, and why.
     pub decision: Decision,
     /// What the replica looked like.
-    pub replica: Look,
+    pub replica: Observation,
     /// What the source looked like.
-    pub source: Look,
+    pub source: Observation,
     /// Whether the table knows that the source has it.
     pub known_at_source: bool,
     /// For the breaker.
-    pub class: Class,
+    pub class: BreakerClass,
 }
 
 /// What is to become of all of them.
@@ -81,23 +85,24 @@ pub struct Decisions {
 }
 
 /// Where something was looked for.
-type Room = (Registry, RepositoryName);
+type RepositoryKey = (Registry, RepositoryName);
 
 /// What was looked for, and what was found or why not.
-type Looks = BTreeMap<Room, (BTreeSet<Digest>, Result<Described, String>)>;
+type Observations = BTreeMap<RepositoryKey, (BTreeSet<Digest>, Result<DescribedImages, String>)>;
 
 /// Loads the policy of a file; without one the policy that keeps everything.
 ///
 /// # Errors
 /// When the file cannot be read, or its policy cannot be used.
-pub fn load_policy(file: Option<&Path>) -> Result<Policy, Invalid> {
+pub fn load_policy(file: Option<&Path>) -> Result<Policy, InvalidPolicyError> {
     let Some(file) = file else { return Policy::load("keep-everything.cedar", policy::KEEP_EVERYTHING) };
     let name = file.display().to_string();
     match std::fs::read_to_string(file) {
         Ok(text) => Policy::load(&name, &text),
         Err(error) => {
-            let problem = Problem { line: 1, column: 1, message: format!("cannot be read: {error}"), suggestion: None };
-            Err(Invalid { name, problems: vec![problem] })
+            let problem =
+                PolicyProblem { line: 1, column: 1, message: format!("cannot be read: {error}"), suggestion: None };
+            Err(InvalidPolicyError { name, problems: vec![problem] })
         }
     }
 }
@@ -106,7 +111,7 @@ impl<'a> Decider<'a> {
     /// What would be decided by a policy, within the usual limits.
     #[must_use]
     pub fn new(table: &'a Table, registries: &'a Registries, policy: &'a Policy) -> Self {
-        Self { table, registries, policy: Ok(policy), limits: Limits::default(), known: &NONE }
+        Self { table, registries, policy: Ok(policy), limits: BreakerLimits::default(), known: &NONE }
     }
 
     /// Decides, from fresh reads of every registry that matters.
@@ -114,8 +119,9 @@ impl<'a> Decider<'a> {
     /// # Errors
     /// When the table cannot be read. A registry that cannot be read keeps what depends on it.
     pub async fn decide(&self, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<Decisions, store::Error> {
-        candidates
-            .sort_by(|a, b| (&a.deletion.image, a.deletion.place()).cmp(&(&b.deletion.image, b.deletion.place())));
+        candidates.sort_by(|a, b| {
+            (&a.deletion.image, a.deletion.replica_key()).cmp(&(&b.deletion.image, b.deletion.replica_key()))
+        });
         let sources: BTreeSet<_> = candidates.iter().map(|candidate| candidate.deletion.source.clone()).collect();
         let breakers = stream::iter(sources)
             .map(|source| async move { self.table.breaker(&source).await.map(|breaker| (source, breaker)) })
@@ -123,15 +129,18 @@ impl<'a> Decider<'a> {
             .try_collect()
             .await?;
         let rules = self.rules(&candidates).await?;
-        let looks = self.look(&candidates, &rules, &breakers, now).await;
+        let observations = self.observe_all(&candidates, &rules, &breakers, now).await;
         let mut decisions = Decisions { all: Vec::new(), breakers, opened: BTreeMap::new() };
-        self.judge_all(candidates, &rules, &looks, &mut decisions, now);
-        count(&mut decisions, &looks, &self.limits, now);
+        self.judge_all(candidates, &rules, &observations, &mut decisions, now);
+        count(&mut decisions, &observations, &self.limits, now);
         Ok(decisions)
     }
 
     /// The replication rules of every registry that is known.
-    async fn rules(&self, candidates: &[Candidate]) -> Result<BTreeMap<Registry, Result<Rules, String>>, store::Error> {
+    async fn rules(
+        &self,
+        candidates: &[Candidate],
+    ) -> Result<BTreeMap<Registry, Result<ReplicationRules, String>>, store::Error> {
         let mut registries = self.table.registries().await?;
         registries.extend(self.known.iter().cloned());
         for Candidate { deletion, lineage } in candidates {
@@ -148,28 +157,31 @@ impl<'a> Decider<'a> {
 
     /// Looks for every image wherever it matters: replicas first, sources last, so that nothing is older than what says
     /// that the source lacks it.
-    async fn look(
+    async fn observe_all(
         &self,
         candidates: &[Candidate],
-        rules: &BTreeMap<Registry, Result<Rules, String>>,
+        rules: &BTreeMap<Registry, Result<ReplicationRules, String>>,
         breakers: &BTreeMap<Registry, Breaker>,
         now: Timestamp,
-    ) -> Looks {
+    ) -> Observations {
         let sources: BTreeSet<_> = candidates.iter().map(|candidate| candidate.deletion.source.clone()).collect();
         let (mut first, mut last) =
-            (BTreeMap::<Room, BTreeSet<Digest>>::new(), BTreeMap::<Room, BTreeSet<Digest>>::new());
-        let mut going: BTreeMap<(&Registry, Place), u32> = BTreeMap::new();
+            (BTreeMap::<RepositoryKey, BTreeSet<Digest>>::new(), BTreeMap::<RepositoryKey, BTreeSet<Digest>>::new());
+        let mut going: BTreeMap<(&Registry, CountKey), u32> = BTreeMap::new();
         for Candidate { deletion, lineage } in candidates {
             let image = &deletion.image;
-            for registry in to_look_at(deletion, lineage, rules) {
-                let rooms = if sources.contains(registry) { &mut last } else { &mut first };
-                rooms.entry((registry.clone(), image.repository.clone())).or_default().insert(image.digest.clone());
+            for registry in registries_to_observe(deletion, lineage, rules) {
+                let repositories = if sources.contains(registry) { &mut last } else { &mut first };
+                repositories
+                    .entry((registry.clone(), image.repository.clone()))
+                    .or_default()
+                    .insert(image.digest.clone());
             }
-            let place = place(deletion, Class::of(&cause(deletion, lineage)));
+            let place = place(deletion, BreakerClass::of(&cause(deletion, lineage)));
             *going.entry((&deletion.source, place)).or_default() += 1;
         }
         // How large a repository is matters only as far as the share of what goes depends on it.
-        let mut at_least: BTreeMap<Room, u32> = BTreeMap::new();
+        let mut at_least: BTreeMap<RepositoryKey, u32> = BTreeMap::new();
         for ((source, place), more) in going {
             let breaker = breakers.get(source).cloned().unwrap_or_default();
             if let Some(needed) = breaker.needed_left(&place, more, &self.limits, now) {
@@ -177,77 +189,81 @@ impl<'a> Decider<'a> {
                 *known = needed.max(*known);
             }
         }
-        let mut looks = self.look_into(first, Expect::Present, &BTreeMap::new()).await;
-        looks.extend(self.look_into(last, Expect::Absent, &at_least).await);
-        let more = self.look_into(subjects(candidates, &looks), Expect::Absent, &BTreeMap::new()).await;
-        for (room, (digests, found)) in more {
-            join(&mut looks, room, digests, found);
+        let mut observations = self.observe(first, ExpectedPresence::Present, &BTreeMap::new()).await;
+        observations.extend(self.observe(last, ExpectedPresence::Absent, &at_least).await);
+        let more = self.observe(subjects(candidates, &observations), ExpectedPresence::Absent, &BTreeMap::new()).await;
+        for (repository_key, (digests, found)) in more {
+            merge(&mut observations, repository_key, digests, found);
         }
-        looks
+        observations
     }
 
-    async fn look_into(
+    async fn observe(
         &self,
-        rooms: BTreeMap<Room, BTreeSet<Digest>>,
-        expect: Expect,
-        at_least: &BTreeMap<Room, u32>,
-    ) -> Looks {
-        let look = stream::iter(rooms).map(|(room, digests)| async move {
-            let at_least = at_least.get(&room).copied();
-            let found = self.registries.describe(&room.0, &room.1, &digests, expect, at_least).await;
-            (room, (digests, found.map_err(|failure| chain(&failure))))
+        repositories: BTreeMap<RepositoryKey, BTreeSet<Digest>>,
+        expect: ExpectedPresence,
+        at_least: &BTreeMap<RepositoryKey, u32>,
+    ) -> Observations {
+        let observation = stream::iter(repositories).map(|(repository_key, digests)| async move {
+            let at_least = at_least.get(&repository_key).copied();
+            let found =
+                self.registries.describe(&repository_key.0, &repository_key.1, &digests, expect, at_least).await;
+            (repository_key, (digests, found.map_err(|failure| chain(&failure))))
         });
-        look.buffer_unordered(AT_A_TIME).collect().await
+        observation.buffer_unordered(AT_A_TIME).collect().await
     }
 
     /// Judges each; referrers last, because they follow their subjects.
     fn judge_all(
         &self,
         candidates: Vec<Candidate>,
-        rules: &BTreeMap<Registry, Result<Rules, String>>,
-        looks: &Looks,
+        rules: &BTreeMap<Registry, Result<ReplicationRules, String>>,
+        observations: &Observations,
         decisions: &mut Decisions,
         now: Timestamp,
     ) {
         let kind = |deletion: &Deletion| match at(
-            looks,
+            observations,
             &deletion.registry,
             &deletion.image.repository,
             &deletion.image.digest,
         ) {
-            Look::There(seen) => seen.kind,
-            _ => Kind::Image,
+            Observation::Present(seen) => seen.kind,
+            _ => ManifestKind::Image,
         };
         let (referrers, others): (Vec<_>, Vec<_>) =
-            candidates.into_iter().partition(|candidate| kind(&candidate.deletion) == Kind::Referrer);
+            candidates.into_iter().partition(|candidate| kind(&candidate.deletion) == ManifestKind::Referrer);
         // Whole images that go, by registry: copies that do not count, subjects that do not stay.
         let mut going: BTreeMap<Digest, BTreeSet<Registry>> = BTreeMap::new();
         for Candidate { deletion, lineage } in others.into_iter().chain(referrers) {
             let image = &deletion.image;
-            let look = |registry: &Registry| at(looks, registry, &image.repository, &image.digest);
-            let replica = look(&deletion.registry);
-            let subject = if let Look::There(seen) = &replica { seen.subject.as_ref() } else { None };
+            let observation = |registry: &Registry| at(observations, registry, &image.repository, &image.digest);
+            let replica = observation(&deletion.registry);
+            let subject = if let Observation::Present(seen) = &replica { seen.subject.as_ref() } else { None };
             let subject = match subject {
-                None => Stays::No,
+                None => SubjectState::NotThere,
                 Some(subject) => {
                     let goes = going.get(subject).is_some_and(|registries| registries.contains(&deletion.registry));
-                    match at(looks, &deletion.registry, &image.repository, subject) {
+                    match at(observations, &deletion.registry, &image.repository, subject) {
                         // A referrer of a referrer waits for the next run: this one deletes all referrers at once.
-                        Look::There(subject) if goes && subject.kind != Kind::Referrer => Stays::Goes,
-                        Look::There(_) => Stays::Yes,
-                        Look::Missing | Look::NoRepository => Stays::No,
-                        Look::Unreadable(why) => Stays::Unknown(why),
-                        Look::NotAsked => Stays::Unknown("nobody asked".to_owned()),
+                        Observation::Present(subject) if goes && subject.kind != ManifestKind::Referrer => {
+                            SubjectState::DeletedFirst
+                        }
+                        Observation::Present(_) => SubjectState::Stays,
+                        Observation::Missing | Observation::NoRepository => SubjectState::NotThere,
+                        Observation::Unreadable(why) => SubjectState::Unknown(why),
+                        Observation::NotAsked => SubjectState::Unknown("nobody asked".to_owned()),
                     }
                 }
             };
             let other = |(registry, rules)| {
-                (registry != &deletion.registry).then(|| (registry, Other { rules, look: look(registry) }))
+                (registry != &deletion.registry)
+                    .then(|| (registry, PeerRegistry { rules, observation: observation(registry) }))
             };
             let unknown = Err("nobody asked".to_owned());
             let closed = Breaker::default();
             let nowhere = BTreeSet::new();
-            let case = Case {
+            let context = DeletionContext {
                 lineage: &lineage,
                 now,
                 replica: replica.clone(),
@@ -259,16 +275,17 @@ impl<'a> Decider<'a> {
                 deletion: &deletion,
             };
             let decision = match &self.policy {
-                Ok(policy) => judge(&case, |action, question| policy.ask(action, question)),
+                Ok(policy) => judge(&context, |action, question| policy.ask(action, question)),
                 Err(invalid) => refuse(invalid),
             };
-            let source = case.others.get(&deletion.source).map(|other| other.look.clone()).unwrap_or_default();
-            let class = Class::of(&cause(&deletion, &lineage));
+            let source =
+                context.others.get(&deletion.source).map(|other| other.observation.clone()).unwrap_or_default();
+            let class = BreakerClass::of(&cause(&deletion, &lineage));
             let known_at_source = lineage
                 .placements
                 .get(&deletion.source)
-                .is_some_and(|source| matches!(source.status(), Status::Present | Status::Archived));
-            if matches!(decision.verdict, Verdict::Go(_)) && deletion.tag.is_none() {
+                .is_some_and(|source| matches!(source.status(), PlacementStatus::Present | PlacementStatus::Archived));
+            if matches!(decision.verdict, Verdict::Execute(_)) && deletion.tag.is_none() {
                 going.entry(image.digest.clone()).or_default().insert(deletion.registry.clone());
             }
             decisions.all.push(Decided { decision, replica, source, known_at_source, class, deletion });
@@ -277,20 +294,20 @@ impl<'a> Decider<'a> {
 }
 
 /// The subjects of referrers that were not looked for yet.
-fn subjects(candidates: &[Candidate], looks: &Looks) -> BTreeMap<Room, BTreeSet<Digest>> {
-    let mut rooms: BTreeMap<Room, BTreeSet<Digest>> = BTreeMap::new();
+fn subjects(candidates: &[Candidate], observations: &Observations) -> BTreeMap<RepositoryKey, BTreeSet<Digest>> {
+    let mut repositories: BTreeMap<RepositoryKey, BTreeSet<Digest>> = BTreeMap::new();
     for Candidate { deletion, .. } in candidates {
-        let room = (deletion.registry.clone(), deletion.image.repository.clone());
-        let Some((asked, Ok(found))) = looks.get(&room) else { continue };
+        let repository_key = (deletion.registry.clone(), deletion.image.repository.clone());
+        let Some((asked, Ok(found))) = observations.get(&repository_key) else { continue };
         let subject = found.images.get(&deletion.image.digest).and_then(|seen| seen.subject.as_ref());
         if let Some(subject) = subject.filter(|subject| !asked.contains(*subject)) {
-            rooms.entry(room).or_default().insert(subject.clone());
+            repositories.entry(repository_key).or_default().insert(subject.clone());
         }
     }
-    rooms
+    repositories
 }
 
-fn refuse(invalid: &Invalid) -> Decision {
+fn refuse(invalid: &InvalidPolicyError) -> Decision {
     Decision {
         verdict: Verdict::Keep,
         checks: vec![Check::stopped(CheckName::Policy, invalid.to_string())],
@@ -309,24 +326,31 @@ fn cause(deletion: &Deletion, lineage: &Lineage) -> domain::fact::Cause {
 
 /// Where a breaker counts a deletion.
 #[must_use]
-pub fn place(deletion: &Deletion, class: Class) -> Place {
-    Place { class, registry: deletion.registry.clone(), repository: deletion.image.repository.clone() }
+pub fn place(deletion: &Deletion, class: BreakerClass) -> CountKey {
+    CountKey { class, registry: deletion.registry.clone(), repository: deletion.image.repository.clone() }
 }
 
 /// What a look into a repository showed of an image.
-fn at(looks: &Looks, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Look {
-    match looks.get(&(registry.clone(), repository.clone())) {
-        Some((asked, _)) if !asked.contains(digest) => Look::NotAsked,
-        Some((_, Err(why))) => Look::Unreadable(why.clone()),
-        Some((_, Ok(found))) if !found.repository => Look::NoRepository,
-        Some((_, Ok(found))) => found.images.get(digest).map_or(Look::Missing, |seen| Look::There(seen.clone())),
-        None => Look::NotAsked,
+fn at(observations: &Observations, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Observation {
+    match observations.get(&(registry.clone(), repository.clone())) {
+        Some((asked, _)) if !asked.contains(digest) => Observation::NotAsked,
+        Some((_, Err(why))) => Observation::Unreadable(why.clone()),
+        Some((_, Ok(found))) if !found.repository => Observation::NoRepository,
+        Some((_, Ok(found))) => {
+            found.images.get(digest).map_or(Observation::Missing, |seen| Observation::Present(seen.clone()))
+        }
+        None => Observation::NotAsked,
     }
 }
 
 /// Adds a second look to a first one into the same repository.
-fn join(looks: &mut Looks, room: Room, digests: BTreeSet<Digest>, found: Result<Described, String>) {
-    match (looks.get_mut(&room), found) {
+fn merge(
+    observations: &mut Observations,
+    repository_key: RepositoryKey,
+    digests: BTreeSet<Digest>,
+    found: Result<DescribedImages, String>,
+) {
+    match (observations.get_mut(&repository_key), found) {
         (Some((asked, Ok(known))), Ok(found)) => {
             asked.extend(digests);
             known.images.extend(found.images);
@@ -334,17 +358,17 @@ fn join(looks: &mut Looks, room: Room, digests: BTreeSet<Digest>, found: Result<
         }
         // What could not be read the second time stays what nobody asked.
         (Some(_), _) => {}
-        (None, found) => _ = looks.insert(room, (digests, found)),
+        (None, found) => _ = observations.insert(repository_key, (digests, found)),
     }
 }
 
 /// Counts what is about to go, source by source. A breaker that opens stops all of it.
-fn count(decisions: &mut Decisions, looks: &Looks, limits: &Limits, now: Timestamp) {
-    let mut planned: BTreeMap<Registry, BTreeMap<Place, Planned>> = BTreeMap::new();
-    for decided in decisions.all.iter().filter(|decided| matches!(decided.decision.verdict, Verdict::Go(_))) {
+fn count(decisions: &mut Decisions, observations: &Observations, limits: &BreakerLimits, now: Timestamp) {
+    let mut planned: BTreeMap<Registry, BTreeMap<CountKey, Planned>> = BTreeMap::new();
+    for decided in decisions.all.iter().filter(|decided| matches!(decided.decision.verdict, Verdict::Execute(_))) {
         let Decided { deletion, class, .. } = decided;
-        let room = (deletion.source.clone(), deletion.image.repository.clone());
-        let left = looks.get(&room).and_then(|(_, found)| found.as_ref().ok()?.listed);
+        let repository_key = (deletion.source.clone(), deletion.image.repository.clone());
+        let left = observations.get(&repository_key).and_then(|(_, found)| found.as_ref().ok()?.listed);
         let places = planned.entry(deletion.source.clone()).or_default();
         let planned = places.entry(place(deletion, *class)).or_insert(Planned { images: 0, left });
         planned.images += u32::from(!deletion.counted);
@@ -357,7 +381,7 @@ fn count(decisions: &mut Decisions, looks: &Looks, limits: &Limits, now: Timesta
     }
     for decided in &mut decisions.all {
         let Some(opened) = decisions.opened.get(&decided.deletion.source) else { continue };
-        if matches!(decided.decision.verdict, Verdict::Go(_)) {
+        if matches!(decided.decision.verdict, Verdict::Execute(_)) {
             let why = format!("the breaker of {} opened: {}", decided.deletion.source, opened.why);
             decided.decision.checks.push(Check::stopped(CheckName::Breaker, why));
             decided.decision.verdict = Verdict::Hold;

@@ -4,14 +4,14 @@
 //! lasts, and once when it is over. What only happens, and does not last, is counted for [`WINDOW`] and told once. Each of
 //! these is an [`Alert`], which never changes and has an id of its own.
 
-mod plain;
+mod channel_text;
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use plain::Plain;
+pub use channel_text::ChannelText;
 
 use crate::{
     image::{Image, Registry},
@@ -39,9 +39,9 @@ pub struct Alert {
     /// When.
     pub time: Timestamp,
     /// What happened.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// Whether it begins, lasts or is over.
-    pub state: State,
+    pub state: AlertState,
     /// How soon a person should look.
     pub severity: Severity,
     /// To what: a registry, a registry and a repository, or a source and a destination.
@@ -62,14 +62,14 @@ pub struct Alert {
     /// What happened, in one line.
     pub message: String,
     /// What to do next.
-    pub next: String,
+    pub remediation: String,
 }
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Kind {
+pub enum AlertKind {
     /// A copy is under way for longer than it should be.
     ReplicationLate,
     /// ECR gave up on a copy.
@@ -114,9 +114,9 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum State {
+pub enum AlertState {
     /// It happened: nothing more is told of it.
-    Told,
+    Notice,
     /// It began.
     Opened,
     /// It lasts.
@@ -138,7 +138,7 @@ pub enum Severity {
     Critical,
 }
 
-impl Kind {
+impl AlertKind {
     /// Every kind.
     pub const ALL: [Self; 19] = [
         Self::ReplicationLate,
@@ -164,7 +164,7 @@ impl Kind {
 
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::ReplicationLate => "replication_late",
             Self::ReplicationFailed => "replication_failed",
@@ -190,15 +190,15 @@ impl Kind {
 
     /// Whether it only happens to images, and does not last: it is counted.
     #[must_use]
-    pub fn only_happens(self) -> bool {
-        use Kind::{ApprovalWanted, DeletionDone, DeletionHeld, DeletionPlanned, ReplicaDeleted};
+    pub fn is_one_shot(self) -> bool {
+        use AlertKind::{ApprovalWanted, DeletionDone, DeletionHeld, DeletionPlanned, ReplicaDeleted};
         matches!(self, ApprovalWanted | DeletionDone | DeletionHeld | DeletionPlanned | ReplicaDeleted)
     }
 
     /// Whether it lasts: copies that something is wrong with until they arrive or are given up.
     #[must_use]
-    pub fn lasts(self) -> bool {
-        use Kind::{ReplicaUntagged, ReplicationFailed, ReplicationLate, ReplicationMissing};
+    pub fn is_ongoing(self) -> bool {
+        use AlertKind::{ReplicaUntagged, ReplicationFailed, ReplicationLate, ReplicationMissing};
         matches!(self, ReplicationLate | ReplicationFailed | ReplicationMissing | ReplicaUntagged)
     }
 
@@ -207,7 +207,7 @@ impl Kind {
     pub fn detail_type(self) -> String {
         let capital =
             |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
-        let words: Vec<String> = self.word().split('_').map(capital).collect();
+        let words: Vec<String> = self.as_str().split('_').map(capital).collect();
         format!("ECR Lineage {}", words.join(" "))
     }
 
@@ -238,7 +238,7 @@ impl Kind {
     }
 
     /// What to do next about a subject.
-    fn next(self, subject: &str) -> String {
+    fn remediation(self, subject: &str) -> String {
         match self {
             Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
             Self::ReplicationFailed => {
@@ -287,12 +287,12 @@ impl Kind {
     }
 }
 
-impl State {
+impl AlertState {
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Told => "told",
+            Self::Notice => "notice",
             Self::Opened => "opened",
             Self::Open => "open",
             Self::Resolved => "resolved",
@@ -303,7 +303,7 @@ impl State {
 impl Severity {
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
             Self::Warning => "warning",
@@ -315,14 +315,14 @@ impl Severity {
 impl Alert {
     /// Something that happened, told once a day for each subject.
     #[must_use]
-    pub fn told(kind: Kind, subject: &str, message: String, now: Timestamp) -> Self {
-        let id = format!("{}/{}/{subject}", day(now), kind.word());
+    pub fn notice(kind: AlertKind, subject: &str, message: String, now: Timestamp) -> Self {
+        let id = format!("{}/{}/{subject}", day(now), kind.as_str());
         Self {
             incident: id.clone(),
             id,
             time: whole_seconds(now),
             kind,
-            state: State::Told,
+            state: AlertState::Notice,
             severity: kind.severity(),
             subject: subject.to_owned(),
             source: None,
@@ -330,7 +330,7 @@ impl Alert {
             image: None,
             count: None,
             message,
-            next: kind.next(subject),
+            remediation: kind.remediation(subject),
         }
     }
 }
@@ -343,9 +343,9 @@ pub fn day(time: Timestamp) -> String {
 
 /// Something happened to an image of one registry in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
+pub struct Occurrence {
     /// What.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// The registry that is copied from.
     pub source: Registry,
     /// The registry that is copied to, where it happened.
@@ -358,21 +358,21 @@ pub struct Happening {
 
 /// Happenings, of each kind between two registries one, and how many there were. The one that is named is not left to chance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Happenings(BTreeMap<(Kind, Registry, Registry), (Happening, u64)>);
+pub struct Occurrences(BTreeMap<(AlertKind, Registry, Registry), (Occurrence, u64)>);
 
-impl Happenings {
+impl Occurrences {
     /// Notes one.
-    pub fn note(&mut self, happening: Happening) {
-        let key = (happening.kind, happening.source.clone(), happening.destination.clone());
-        let (named, count) = self.0.entry(key).or_insert_with(|| (happening.clone(), 0));
-        if happening.image < named.image {
-            *named = happening;
+    pub fn note(&mut self, occurrence: Occurrence) {
+        let key = (occurrence.kind, occurrence.source.clone(), occurrence.destination.clone());
+        let (named, count) = self.0.entry(key).or_insert_with(|| (occurrence.clone(), 0));
+        if occurrence.image < named.image {
+            *named = occurrence;
         }
         *count += 1;
     }
 
     /// Takes all of them.
-    pub fn take(&mut self) -> Vec<(Happening, u64)> {
+    pub fn take(&mut self) -> Vec<(Occurrence, u64)> {
         std::mem::take(&mut self.0).into_values().collect()
     }
 }
@@ -382,7 +382,7 @@ impl Happenings {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Incident {
     /// What is wrong.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// The registry that is copied from.
     pub source: Registry,
     /// The registry that is copied to.
@@ -403,10 +403,10 @@ pub struct Incident {
     pub why: String,
     /// How many alerts there were.
     #[serde(default)]
-    pub told: u32,
+    pub notified: u32,
     /// When the last one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_at: Option<Timestamp>,
+    pub notified_at: Option<Timestamp>,
 }
 
 impl Incident {
@@ -414,12 +414,12 @@ impl Incident {
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Alert> {
         let age = now.duration_since(self.opened_at);
-        let state = match self.told_at {
-            _ if self.kind.only_happens() && age < WINDOW => return None,
-            _ if self.kind.only_happens() => State::Told,
-            None => State::Opened,
-            Some(_) if self.open == 0 && age >= WINDOW => State::Resolved,
-            Some(at) if self.open > 0 && now.duration_since(at) >= self.pause() => State::Open,
+        let state = match self.notified_at {
+            _ if self.kind.is_one_shot() && age < WINDOW => return None,
+            _ if self.kind.is_one_shot() => AlertState::Notice,
+            None => AlertState::Opened,
+            Some(_) if self.open == 0 && age >= WINDOW => AlertState::Resolved,
+            Some(at) if self.open > 0 && now.duration_since(at) >= self.pause() => AlertState::Open,
             Some(_) => return None,
         };
         Some(self.alert(state, now))
@@ -431,46 +431,46 @@ impl Incident {
 
     /// What to do next about it.
     #[must_use]
-    pub fn next(&self) -> String {
-        self.kind.next(&self.subject())
+    pub fn remediation(&self) -> String {
+        self.kind.remediation(&self.subject())
     }
 
     /// How long after the last alert the next one comes.
     fn pause(&self) -> SignedDuration {
-        let doubled = 1_i32.checked_shl(self.told.saturating_sub(1)).and_then(|times| REMIND.checked_mul(times));
+        let doubled = 1_i32.checked_shl(self.notified.saturating_sub(1)).and_then(|times| REMIND.checked_mul(times));
         doubled.filter(SignedDuration::is_positive).map_or(REMIND_AT_MOST, |pause| pause.min(REMIND_AT_MOST))
     }
 
-    fn alert(&self, state: State, now: Timestamp) -> Alert {
+    fn alert(&self, state: AlertState, now: Timestamp) -> Alert {
         let Self { kind, source, destination, .. } = self;
         let subject = self.subject();
         let opened = self.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ");
-        let incident = format!("{opened}/{}/{source}/{destination}", kind.word());
-        let (message, next) = match state {
-            State::Resolved => (self.summary(), "nothing".to_owned()),
-            State::Told | State::Opened | State::Open => (self.news(), self.next()),
+        let incident = format!("{opened}/{}/{source}/{destination}", kind.as_str());
+        let (message, remediation) = match state {
+            AlertState::Resolved => (self.summary(), "nothing".to_owned()),
+            AlertState::Notice | AlertState::Opened | AlertState::Open => (self.message(), self.remediation()),
         };
         Alert {
-            id: format!("{incident}/{}", self.told.saturating_add(1)),
+            id: format!("{incident}/{}", self.notified.saturating_add(1)),
             incident,
             time: whole_seconds(now),
             kind: *kind,
             state,
-            severity: if state == State::Resolved { Severity::Info } else { kind.severity() },
+            severity: if state == AlertState::Resolved { Severity::Info } else { kind.severity() },
             subject,
             source: Some(source.clone()),
             destination: Some(destination.clone()),
             image: Some(self.image.clone()),
             count: Some(self.count),
             message,
-            next,
+            remediation,
         }
     }
 
-    fn news(&self) -> String {
+    fn message(&self) -> String {
         let (all, one, many) = match self.kind {
-            Kind::ReplicaDeleted | Kind::DeletionDone => (self.count, "so was", "so were"),
-            kind if kind.only_happens() => (self.count, "so is", "so are"),
+            AlertKind::ReplicaDeleted | AlertKind::DeletionDone => (self.count, "so was", "so were"),
+            kind if kind.is_one_shot() => (self.count, "so is", "so are"),
             _ => (self.open, "so is", "so are"),
         };
         match all.saturating_sub(1) {
@@ -482,9 +482,9 @@ impl Incident {
 
     fn summary(&self) -> String {
         let what = match self.kind {
-            Kind::ReplicationLate => "late",
-            Kind::ReplicationFailed => "not copied: the copy failed",
-            Kind::ReplicationMissing => "not copied: no copy was begun",
+            AlertKind::ReplicationLate => "late",
+            AlertKind::ReplicationFailed => "not copied: the copy failed",
+            AlertKind::ReplicationMissing => "not copied: no copy was begun",
             _ => "without a tag",
         };
         let (count, arrived) = (self.count, self.arrived);

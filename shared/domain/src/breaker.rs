@@ -17,33 +17,33 @@ pub const SHARE_JUDGED_FROM: u32 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Class {
+pub enum BreakerClass {
     /// Expired by a lifecycle policy, as CloudTrail tells.
     Lifecycle,
     /// Everything else: people, programs, unknown causes.
-    People,
+    Principals,
 }
 
-impl Class {
+impl BreakerClass {
     /// The class of a cause.
     #[must_use]
     pub fn of(cause: &Cause) -> Self {
-        if matches!(cause, Cause::Lifecycle { .. }) { Self::Lifecycle } else { Self::People }
+        if matches!(cause, Cause::Lifecycle { .. }) { Self::Lifecycle } else { Self::Principals }
     }
 
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Lifecycle => "lifecycle",
-            Self::People => "people",
+            Self::Principals => "principals",
         }
     }
 }
 
 /// How much may go in one window: both limits hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct BreakerLimit {
     /// Images in one replica's registry.
     pub images: u32,
     /// Percent of one repository, judged from [`SHARE_JUDGED_FROM`] images on.
@@ -52,33 +52,33 @@ pub struct Limit {
 
 /// The limits of every breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct BreakerLimits {
     /// For people and unknown causes.
-    pub people: Limit,
+    pub principals: BreakerLimit,
     /// For lifecycle policies.
-    pub lifecycle: Limit,
+    pub lifecycle: BreakerLimit,
     /// The time in which is counted, in whole hours.
     pub window: SignedDuration,
 }
 
-impl Default for Limits {
+impl Default for BreakerLimits {
     /// People: 100 images and 10 %; lifecycle policies: 10,000 images and 50 %; in 24 hours.
     fn default() -> Self {
         Self {
-            people: Limit { images: 100, percent: 10 },
-            lifecycle: Limit { images: 10_000, percent: 50 },
+            principals: BreakerLimit { images: 100, percent: 10 },
+            lifecycle: BreakerLimit { images: 10_000, percent: 50 },
             window: SignedDuration::from_hours(24),
         }
     }
 }
 
-impl Limits {
+impl BreakerLimits {
     /// The limit of a class.
     #[must_use]
-    pub fn of(&self, class: Class) -> Limit {
+    pub fn of(&self, class: BreakerClass) -> BreakerLimit {
         match class {
-            Class::Lifecycle => self.lifecycle,
-            Class::People => self.people,
+            BreakerClass::Lifecycle => self.lifecycle,
+            BreakerClass::Principals => self.principals,
         }
     }
 }
@@ -95,7 +95,7 @@ pub struct Breaker {
     pub reset: Option<Reset>,
     /// What was counted, by whom it went, where and in which repository.
     #[serde(skip)]
-    pub counts: BTreeMap<Place, Count>,
+    pub counts: BTreeMap<CountKey, Count>,
     /// How often it was stored.
     #[serde(default)]
     pub version: u64,
@@ -126,9 +126,9 @@ pub struct Reset {
 
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct CountKey {
     /// By whom it went at the source.
-    pub class: Class,
+    pub class: BreakerClass,
     /// The registry of the replicas.
     pub registry: Registry,
     /// The repository.
@@ -156,21 +156,21 @@ const HOUR: i64 = 3600;
 impl Breaker {
     /// The images counted in the window that ends now.
     #[must_use]
-    pub fn counted(&self, place: &Place, limits: &Limits, now: Timestamp) -> u32 {
+    pub fn counted(&self, place: &CountKey, limits: &BreakerLimits, now: Timestamp) -> u32 {
         let since = self.counts_since(limits, now);
         let hours = self.counts.get(place).map(|count| &count.hours);
         hours.map_or(0, |hours| hours.range(since..).map(|(_, images)| images).sum())
     }
 
     /// The first hour that counts: the whole hour in which the window begins, none before the last reset.
-    fn counts_since(&self, limits: &Limits, now: Timestamp) -> i64 {
+    fn counts_since(&self, limits: &BreakerLimits, now: Timestamp) -> i64 {
         let window = now.as_second().saturating_sub(limits.window.as_secs()).div_euclid(HOUR);
         // What was counted in the hour of the reset is gone: a reset clears the counts.
         self.reset.as_ref().map_or(window, |reset| window.max(reset.at.as_second().div_euclid(HOUR)))
     }
 
     /// The images that a class may lose in a registry.
-    fn images(&self, limit: Limit, limits: &Limits, now: Timestamp) -> (u32, bool) {
+    fn images(&self, limit: BreakerLimit, limits: &BreakerLimits, now: Timestamp) -> (u32, bool) {
         let allowed = self.reset.as_ref().and_then(|reset| {
             let ends = reset.at.saturating_add(limits.window).unwrap_or(Timestamp::MAX);
             reset.allow.filter(|_| now < ends)
@@ -182,7 +182,12 @@ impl Breaker {
     ///
     /// # Errors
     /// Why it is open now.
-    pub fn count(&mut self, planned: &BTreeMap<Place, Planned>, limits: &Limits, now: Timestamp) -> Result<(), Opened> {
+    pub fn count(
+        &mut self,
+        planned: &BTreeMap<CountKey, Planned>,
+        limits: &BreakerLimits,
+        now: Timestamp,
+    ) -> Result<(), Opened> {
         if let Some(opened) = &self.opened {
             return Err(opened.clone());
         }
@@ -201,9 +206,14 @@ impl Breaker {
         Ok(())
     }
 
-    fn too_much(&self, planned: &BTreeMap<Place, Planned>, limits: &Limits, now: Timestamp) -> Option<String> {
+    fn too_much(
+        &self,
+        planned: &BTreeMap<CountKey, Planned>,
+        limits: &BreakerLimits,
+        now: Timestamp,
+    ) -> Option<String> {
         let hours = limits.window.as_hours();
-        let mut by_registry: BTreeMap<(Class, &Registry), u32> = BTreeMap::new();
+        let mut by_registry: BTreeMap<(BreakerClass, &Registry), u32> = BTreeMap::new();
         for place in self.counts.keys().filter(|place| !planned.contains_key(*place)) {
             *by_registry.entry((place.class, &place.registry)).or_default() += self.counted(place, limits, now);
         }
@@ -226,7 +236,7 @@ impl Breaker {
                     "{images} images of {} in {hours} h are {share} % of it, {} % may go ({})",
                     place.repository,
                     limit.percent,
-                    place.class.word()
+                    place.class.as_str()
                 ));
             }
         }
@@ -236,7 +246,8 @@ impl Breaker {
         })
         .find_map(|((class, registry), sum)| {
             let (limit, _) = self.images(limits.of(class), limits, now);
-            (sum > limit).then(|| format!("{sum} images in {registry} in {hours} h, {limit} may go ({})", class.word()))
+            (sum > limit)
+                .then(|| format!("{sum} images in {registry} in {hours} h, {limit} may go ({})", class.as_str()))
         })
     }
 
@@ -249,7 +260,7 @@ impl Breaker {
 
     /// How many images the source must have left for so many to be within the share, if the share is judged.
     #[must_use]
-    pub fn needed_left(&self, place: &Place, more: u32, limits: &Limits, now: Timestamp) -> Option<u32> {
+    pub fn needed_left(&self, place: &CountKey, more: u32, limits: &BreakerLimits, now: Timestamp) -> Option<u32> {
         let images = self.counted(place, limits, now).saturating_add(more);
         let percent = limits.of(place.class).percent.clamp(1, 100);
         (images >= SHARE_JUDGED_FROM).then(|| images.saturating_mul(100) / percent)

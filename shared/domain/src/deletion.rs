@@ -1,6 +1,6 @@
 //! Deletions: our intent to mirror one deletion to one replica, and whether it may be carried out.
 //!
-//! A source that loses an image, or a tag of one, asks for the same at its replicas ([`wanted`]). Each is one
+//! A source that loses an image, or a tag of one, asks for the same at its replicas ([`deletion_intents`]). Each is one
 //! [`Deletion`], carried through its life by [`judge`], which decides from what was just read, and by people. Any doubt
 //! keeps the replica and says why.
 
@@ -13,13 +13,15 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use described::{Described, described};
-pub use judge::{Case, Decision, Look, Other, Seen, Stays, Verdict, estimate, judge, to_look_at};
-pub use life::{Act, Did, Impossible};
+pub use described::{DescribedDeletion, described};
+pub use judge::{
+    Decision, DeletionContext, PeerRegistry, SubjectState, Verdict, estimate, judge, registries_to_observe,
+};
+pub use life::{ActionRecord, InvalidTransition, OperatorAction};
 
 use crate::{
     image::{Image, Registry, Tag},
-    lineage::{Lineage, Status as Standing},
+    lineage::{Lineage, PlacementStatus},
     policy::Action,
     time::whole_seconds,
 };
@@ -30,7 +32,7 @@ use crate::{
 pub const MAXIMUM_AGE: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// How long a replica waits for an index or a subject that stays to go, before it is kept for good.
-pub const PATIENCE: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub const MAX_REFERENCE_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// One deletion to be mirrored to one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ pub struct Deletion {
     /// Since when the replica is without its source: when the source lost it, or when it arrived after that.
     pub since: Timestamp,
     /// Where it stands.
-    pub status: Status,
+    pub status: DeletionStatus,
     /// When it is looked at next, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -69,7 +71,7 @@ pub struct Deletion {
     pub size_bytes: Option<u64>,
     /// What people did about it, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub acts: Vec<Act>,
+    pub actions: Vec<ActionRecord>,
     /// How often in a row it had to be put off.
     #[serde(default)]
     pub attempts: u32,
@@ -86,7 +88,7 @@ pub struct Deletion {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DeletionStatus))]
-pub enum Status {
+pub enum DeletionStatus {
     /// It waits until it is due.
     Pending,
     /// A person, or the breaker, stopped it until a person releases it.
@@ -103,14 +105,14 @@ pub enum Status {
     Failed,
 }
 
-impl Status {
+impl DeletionStatus {
     /// Every status.
     pub const ALL: [Self; 7] =
         [Self::Pending, Self::Held, Self::AwaitingApproval, Self::Executing, Self::Done, Self::Kept, Self::Failed];
 
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Held => "held",
@@ -167,7 +169,7 @@ pub enum CheckName {
     /// A person approved it, where the policy wants that.
     Approval,
     /// A person did not stop it.
-    Person,
+    Operator,
     /// Whether anything is touched at all.
     Mode,
     /// What ECR answered.
@@ -177,7 +179,7 @@ pub enum CheckName {
 impl CheckName {
     /// The word for it, as in its JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Age => "age",
             Self::Origin => "origin",
@@ -189,7 +191,7 @@ impl CheckName {
             Self::Grace => "grace",
             Self::Breaker => "breaker",
             Self::Approval => "approval",
-            Self::Person => "person",
+            Self::Operator => "operator",
             Self::Mode => "mode",
             Self::Call => "call",
         }
@@ -212,7 +214,7 @@ impl Check {
 
 /// What the loss of an image, or of a tag of it, asks for at one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DeletionIntent {
     /// The registry of the replica.
     pub registry: Registry,
     /// Only this tag.
@@ -226,7 +228,7 @@ pub struct Wanted {
 /// Where the source may have lost the whole image, all of the replica; else the tags that it lost and the replica has.
 /// Only replicas that came from this very source: replication goes one hop.
 #[must_use]
-pub fn wanted(lineage: &Lineage, source: &Registry) -> Vec<Wanted> {
+pub fn deletion_intents(lineage: &Lineage, source: &Registry) -> Vec<DeletionIntent> {
     let Some(at_source) = lineage.placements.get(source) else { return Vec::new() };
     let mut all = Vec::new();
     for (registry, replica) in &lineage.placements {
@@ -235,10 +237,10 @@ pub fn wanted(lineage: &Lineage, source: &Registry) -> Vec<Wanted> {
             continue;
         }
         let mut want = |tag: Option<&Tag>, lost: Timestamp| {
-            all.push(Wanted { registry: registry.clone(), tag: tag.cloned(), since: lost.max(arrived) });
+            all.push(DeletionIntent { registry: registry.clone(), tag: tag.cloned(), since: lost.max(arrived) });
         };
         match (at_source.status(), at_source.gone_at()) {
-            (Standing::Absent | Standing::ProbablyAbsent, Some(lost)) => want(None, lost),
+            (PlacementStatus::Absent | PlacementStatus::ProbablyAbsent, Some(lost)) => want(None, lost),
             _ => {
                 let here = replica.current_tags();
                 for (tag, lost) in at_source.removed_tags() {
@@ -261,29 +263,29 @@ impl Deletion {
         known: Option<&Self>,
         image: &Image,
         source: &Registry,
-        wanted: Wanted,
+        intent: DeletionIntent,
         now: Timestamp,
     ) -> Option<Self> {
         let version = match known {
             None => 0,
-            Some(known) if known.status.is_final() && wanted.since >= whole_seconds(known.changed_at) => known.version,
+            Some(known) if known.status.is_final() && intent.since >= whole_seconds(known.changed_at) => known.version,
             Some(_) => return None,
         };
-        let Wanted { registry, tag, since } = wanted;
+        let DeletionIntent { registry, tag, since } = intent;
         let mut opened = Self {
             image: image.clone(),
             registry,
             tag,
             source: source.clone(),
             since,
-            status: Status::Pending,
+            status: DeletionStatus::Pending,
             due: Some(now),
             changed_at: now,
             action: None,
             policies: BTreeSet::new(),
             checks: Vec::new(),
             size_bytes: None,
-            acts: Vec::new(),
+            actions: Vec::new(),
             attempts: 0,
             counted: false,
             version,
@@ -293,21 +295,21 @@ impl Deletion {
             let days = age.as_hours() / 24;
             let why =
                 format!("it was reported {days} days after it happened; only what is at most 14 days old is mirrored");
-            opened.settle(Status::Kept, Check::stopped(CheckName::Age, why), now);
+            opened.settle(DeletionStatus::Kept, Check::stopped(CheckName::Age, why), now);
         }
         Some(opened)
     }
 
     /// The name of it within the image: registry and tag.
     #[must_use]
-    pub fn place(&self) -> (&Registry, Option<&Tag>) {
+    pub fn replica_key(&self) -> (&Registry, Option<&Tag>) {
         (&self.registry, self.tag.as_ref())
     }
 }
 
 /// What a failure code of ECR's means for a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DeletionRefusal {
     /// There is nothing to delete: as good as done.
     Gone,
     /// An index that is still there refers to it: the index goes first, perhaps only later.
@@ -321,11 +323,11 @@ pub enum Refusal {
 /// What a `failureCode` means.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html>
 #[must_use]
-pub fn refusal(code: &str) -> Refusal {
+pub fn refusal(code: &str) -> DeletionRefusal {
     match code {
-        "ImageNotFound" => Refusal::Gone,
-        "ImageReferencedByManifestList" => Refusal::IndexFirst,
-        "KmsError" | "UpstreamTooManyRequests" | "UpstreamUnavailable" => Refusal::ForNow,
-        _ => Refusal::ForGood,
+        "ImageNotFound" => DeletionRefusal::Gone,
+        "ImageReferencedByManifestList" => DeletionRefusal::IndexFirst,
+        "KmsError" | "UpstreamTooManyRequests" | "UpstreamUnavailable" => DeletionRefusal::ForNow,
+        _ => DeletionRefusal::ForGood,
     }
 }

@@ -1,8 +1,8 @@
 //! What registries hold, beside what is known of them, and beside each other.
 //!
-//! ECR's events are best effort. Whoever lists a repository sees what none of them told: [`news`] turns a look at one image
+//! ECR's events are best effort. Whoever lists a repository sees what none of them told: [`delta_from_observation`] turns a look at one image
 //! into what it proves, and a [`Comparison`] finds the images of a repository at which to look, from an index that may be
-//! behind and does not know which tags moved. When registries and table agree, [`between`] says where a replica is missing
+//! behind and does not know which tags moved. When registries and table agree, [`compare`] says where a replica is missing
 //! or has other tags than its source.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    deletion::Seen,
     evidence::Evidence,
     fact::{Cause, StorageClass, What},
     image::{Digest, Image, Registry, Tag},
-    lineage::{Lineage, Placement, Status},
+    lineage::{Lineage, Placement, PlacementStatus},
+    observation::ObservedImage,
     time::whole_seconds,
 };
 
@@ -25,7 +25,11 @@ use crate::{
 /// An image was there at some moment of the look, so a deletion during it may be the newer truth: it counts as seen a second
 /// before. One that was not there was not there when the look began, or a push since is the newer truth: present wins.
 #[must_use]
-pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) -> Option<(Timestamp, What)> {
+pub fn delta_from_observation(
+    known: Option<&Placement>,
+    seen: Option<&ObservedImage>,
+    began: Timestamp,
+) -> Option<(Timestamp, What)> {
     let began = whole_seconds(began);
     let nothing = Placement::default();
     let unknown = known.is_none();
@@ -33,7 +37,7 @@ pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) ->
     let Some(seen) = seen else {
         let newer = known.tags.values().chain([&known.image]).any(|name| name.set() >= Some(began));
         let gone = unknown || !known.status().may_be_there() || newer;
-        return (!gone).then_some((began, What::SEEN_TO_BE_GONE));
+        return (!gone).then_some((began, What::FOUND_MISSING));
     };
     let at = a_second_before(began);
     if known.image.removed > Some(at) {
@@ -46,20 +50,20 @@ pub fn news(known: Option<&Placement>, seen: Option<&Seen>, began: Timestamp) ->
     let since = |tag: &&Tag| of(tag).is_none_or(|name| name.set() < Some(at));
     let lost = current.iter().copied().filter(|tag| !seen.tags.contains(*tag)).filter(since);
     let without: BTreeSet<Tag> = lost.cloned().collect();
-    let same = !unknown && known.status() == as_seen(seen) && tags.is_empty() && without.is_empty();
+    let same = !unknown && known.status() == observed_status(seen) && tags.is_empty() && without.is_empty();
     (!same).then_some((at, What::Observed { storage: Some(storage(seen)), tags, without, source: None }))
 }
 
 /// What a look at a copy proves that is not known, if ECR says from where it came.
 #[must_use]
-pub fn news_of_copy(
+pub fn delta_from_copy(
     known: Option<&Placement>,
-    seen: &Seen,
+    seen: &ObservedImage,
     source: &Registry,
     began: Timestamp,
 ) -> Option<(Timestamp, What)> {
     let from = Some(source.clone());
-    match news(known, Some(seen), began) {
+    match delta_from_observation(known, Some(seen), began) {
         Some((at, What::Observed { storage, tags, without, .. })) => {
             Some((at, What::Observed { storage, tags, without, source: from }))
         }
@@ -76,14 +80,14 @@ fn a_second_before(began: Timestamp) -> Timestamp {
     Timestamp::from_second(began.as_second().saturating_sub(1)).unwrap_or(began)
 }
 
-fn storage(seen: &Seen) -> StorageClass {
+fn storage(seen: &ObservedImage) -> StorageClass {
     if seen.archived { StorageClass::Archive } else { StorageClass::Standard }
 }
 
 /// What a repository holds, beside what an index says of it.
 #[derive(Debug)]
 pub struct Comparison<'a> {
-    listed: &'a BTreeMap<Digest, Seen>,
+    listed: &'a BTreeMap<Digest, ObservedImage>,
     /// The images that the index did not name yet.
     unnamed: BTreeSet<&'a Digest>,
     /// Who got each tag last, and whether it was not removed since: the index does not know of moves, so nobody else has it.
@@ -102,7 +106,7 @@ struct Newest {
 impl<'a> Comparison<'a> {
     /// Of what was listed, before anything is known of the index.
     #[must_use]
-    pub fn of(listed: &'a BTreeMap<Digest, Seen>) -> Self {
+    pub fn of(listed: &'a BTreeMap<Digest, ObservedImage>) -> Self {
         let (newest, different) = (BTreeMap::new(), BTreeSet::new());
         Self { listed, unnamed: listed.keys().collect(), newest, different }
     }
@@ -125,9 +129,9 @@ impl<'a> Comparison<'a> {
             None => !status.may_be_there(),
             // Its last tag may have been removed before the others moved: only the partition can tell.
             Some(seen) if seen.tags.is_empty() && placement.tags.values().any(|tag| tag.removed.is_some()) => {
-                current.is_empty() && status == as_seen(seen)
+                current.is_empty() && status == observed_status(seen)
             }
-            Some(seen) => status == as_seen(seen),
+            Some(seen) => status == observed_status(seen),
         };
         if !expected {
             self.different.insert(digest.clone());
@@ -154,18 +158,19 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn as_seen(seen: &Seen) -> Status {
-    if seen.archived { Status::Archived } else { Status::Present }
+fn observed_status(seen: &ObservedImage) -> PlacementStatus {
+    if seen.archived { PlacementStatus::Archived } else { PlacementStatus::Present }
 }
 
 /// When a replica was deleted, and its sources that have the image as far as is known; nothing if somebody wants that: we, who
 /// follow a source, or the lifecycle policy of its repository.
 #[must_use]
-pub fn missed(lineage: &Lineage, registry: &Registry) -> Option<(Timestamp, BTreeSet<Registry>)> {
+pub fn unexpected_deletion(lineage: &Lineage, registry: &Registry) -> Option<(Timestamp, BTreeSet<Registry>)> {
     let replica = lineage.placements.get(registry)?;
     let gone_at = replica.gone_at()?;
-    let has_it =
-        |source: &&Registry| lineage.placements.get(*source).is_some_and(|source| source.status() == Status::Present);
+    let has_it = |source: &&Registry| {
+        lineage.placements.get(*source).is_some_and(|source| source.status() == PlacementStatus::Present)
+    };
     let sources: BTreeSet<_> = replica.replicated().into_keys().filter(has_it).cloned().collect();
     let wanted = matches!(lineage.cause_of_loss(registry), Cause::Mirror { .. } | Cause::Lifecycle { .. });
     (!wanted && !sources.is_empty()).then_some((gone_at, sources))
@@ -213,13 +218,13 @@ pub enum Drift {
 
 /// In what a replica is not as its source, which copies to it since a time; what may still be on its way counts as there.
 #[must_use]
-pub fn between(
+pub fn compare(
     source: &Placement,
     replica: Option<&Placement>,
     copied_since: Timestamp,
     still_on_its_way: Timestamp,
 ) -> Option<Drift> {
-    if source.status() != Status::Present {
+    if source.status() != PlacementStatus::Present {
         return None;
     }
     let Some(replica) = replica.filter(|replica| replica.status().may_be_there()) else {
@@ -289,36 +294,39 @@ mod tests {
         Placement::of([(None, evidence(seconds))].into_iter().chain(tags))
     }
 
-    fn seen(tags: &[&str]) -> Seen {
-        Seen { tags: tags.iter().map(|name| tag(name)).collect(), ..Seen::default() }
+    fn seen(tags: &[&str]) -> ObservedImage {
+        ObservedImage { tags: tags.iter().map(|name| tag(name)).collect(), ..ObservedImage::default() }
     }
 
     #[test]
     fn a_look_that_shows_what_is_known_is_no_news() {
-        assert_eq!(news(Some(&pushed(0, &[("v1", 0)])), Some(&seen(&["v1"])), at(100)), None);
+        assert_eq!(delta_from_observation(Some(&pushed(0, &[("v1", 0)])), Some(&seen(&["v1"])), at(100)), None);
         let gone = Placement { image: Evidence { removed: Some(at(5)), ..Evidence::default() }, ..pushed(0, &[]) };
-        assert_eq!(news(Some(&gone), None, at(100)), None);
-        assert_eq!(news(None, None, at(100)), None);
+        assert_eq!(delta_from_observation(Some(&gone), None, at(100)), None);
+        assert_eq!(delta_from_observation(None, None, at(100)), None);
     }
 
     #[test]
     fn what_happened_during_a_look_is_newer() {
         // Pushed after the listing began, and not in it.
-        assert_eq!(news(Some(&pushed(100, &[])), None, at(100)), None);
-        assert_eq!(news(Some(&pushed(0, &[("v1", 100)])), Some(&seen(&[])), at(100)), None);
+        assert_eq!(delta_from_observation(Some(&pushed(100, &[])), None, at(100)), None);
+        assert_eq!(delta_from_observation(Some(&pushed(0, &[("v1", 100)])), Some(&seen(&[])), at(100)), None);
         // Deleted after it was listed.
         let mut gone = pushed(0, &[]);
         gone.image.removed = Some(at(100));
-        assert_eq!(news(Some(&gone), Some(&seen(&[])), at(100)), None);
+        assert_eq!(delta_from_observation(Some(&gone), Some(&seen(&[])), at(100)), None);
         gone.image.removed = Some(at(98));
-        assert_eq!(news(Some(&gone), Some(&seen(&[])), at(100)).unwrap().0, at(99));
-        assert_eq!(news(Some(&pushed(99, &[])), None, at(100)).unwrap(), (at(100), What::SEEN_TO_BE_GONE));
+        assert_eq!(delta_from_observation(Some(&gone), Some(&seen(&[])), at(100)).unwrap().0, at(99));
+        assert_eq!(
+            delta_from_observation(Some(&pushed(99, &[])), None, at(100)).unwrap(),
+            (at(100), What::FOUND_MISSING)
+        );
     }
 
     #[test]
     fn where_a_copy_came_from_is_news_once() {
         let source: Registry = "111122223333/eu-west-1".parse().unwrap();
-        let look = |known: &Placement| news_of_copy(Some(known), &seen(&["v1"]), &source, at(100));
+        let look = |known: &Placement| delta_from_copy(Some(known), &seen(&["v1"]), &source, at(100));
         let mut known = pushed(0, &[("v1", 0)]);
         let (time, what) = look(&known).unwrap();
         let (storage, none) = (Some(StorageClass::Standard), BTreeSet::new());
@@ -328,7 +336,7 @@ mod tests {
         assert_eq!(look(&known), None);
         known.tags.clear();
         assert_eq!(look(&known), Some((at(99), observed([tag("v1")].into()))));
-        assert_eq!(news_of_copy(None, &seen(&["v1"]), &source, at(100)), look(&known));
+        assert_eq!(delta_from_copy(None, &seen(&["v1"]), &source, at(100)), look(&known));
     }
 
     #[test]
@@ -355,13 +363,13 @@ mod tests {
     #[test]
     fn a_replica_that_may_still_come_is_not_missing() {
         let source = pushed(100, &[("v1", 100)]);
-        assert_eq!(between(&source, None, at(0), at(100)), None);
+        assert_eq!(compare(&source, None, at(0), at(100)), None);
         let missing = |expected| Some(Drift::Missing { pushed_at: Some(at(100)), expected });
-        assert_eq!(between(&source, None, at(0), at(101)), missing(true));
-        assert_eq!(between(&source, None, at(101), at(200)), missing(false));
+        assert_eq!(compare(&source, None, at(0), at(101)), missing(true));
+        assert_eq!(compare(&source, None, at(101), at(200)), missing(false));
         let replica = pushed(110, &[("old", 50)]);
         let tags = Drift::Tags { only_at_source: [tag("v1")].into(), only_at_replica: [tag("old")].into() };
-        assert_eq!(between(&source, Some(&replica), at(0), at(200)), Some(tags));
-        assert_eq!(between(&source, Some(&source), at(0), at(200)), None);
+        assert_eq!(compare(&source, Some(&replica), at(0), at(200)), Some(tags));
+        assert_eq!(compare(&source, Some(&source), at(0), at(200)), None);
     }
 }

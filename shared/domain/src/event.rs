@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     fact::{Cause, Fact, Subject, What},
-    image::{Digest, Image, Malformed, Registry, RepositoryName, Tag},
+    image::{Digest, Image, MalformedError, Registry, RepositoryName, Tag},
 };
 
 pub use cloudtrail::read_record;
@@ -29,7 +29,7 @@ pub struct Event {
 
 /// Why a text is not an ECR event.
 #[derive(Debug, thiserror::Error)]
-pub enum Reject {
+pub enum EventError {
     /// Not JSON at all.
     #[error("not a JSON document")]
     NotJson(#[source] serde_json::Error),
@@ -46,7 +46,7 @@ pub enum Reject {
         field: &'static str,
         /// What is wrong with it.
         #[source]
-        source: Malformed,
+        source: MalformedError,
     },
 }
 
@@ -54,8 +54,8 @@ pub enum Reject {
 ///
 /// # Errors
 /// When it is not JSON, not from ECR, or a field that is needed is missing or malformed.
-pub fn read(json: &[u8]) -> Result<Event, Reject> {
-    let event: Value = serde_json::from_slice(json).map_err(Reject::NotJson)?;
+pub fn read(json: &[u8]) -> Result<Event, EventError> {
+    let event: Value = serde_json::from_slice(json).map_err(EventError::NotJson)?;
     read_value(&event)
 }
 
@@ -63,13 +63,13 @@ pub fn read(json: &[u8]) -> Result<Event, Reject> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_value(event: &Value) -> Result<Event, Reject> {
+pub fn read_value(event: &Value) -> Result<Event, EventError> {
     let source = text(event, "source")?;
     if source != "aws.ecr" {
         return Err(malformed("source", source, "an ECR event", "expected `aws.ecr`"));
     }
     let detail_type = text(event, "detail-type")?;
-    let detail = event.get("detail").ok_or(Reject::Missing { field: "detail" })?;
+    let detail = event.get("detail").ok_or(EventError::Missing { field: "detail" })?;
     if detail_type.ends_with(" via CloudTrail") {
         return read_record(detail);
     }
@@ -87,7 +87,7 @@ pub fn read_value(event: &Value) -> Result<Event, Reject> {
 }
 
 /// `ECR Image Action` and `ECR Referrer Action`: the same fields. Nothing if it is not an action that succeeded.
-fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>, Reject> {
+fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
     let what = match (action, text(detail, "detail.result")?) {
         ("PUSH", "SUCCESS") => What::Pushed {
             tag: tag(detail)?,
@@ -108,7 +108,7 @@ fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>,
 }
 
 /// `ECR Replication Action`, emitted in the destination. Anything but `SUCCESS` is a failure.
-fn replication(detail: &Value) -> Result<Option<(Subject, What)>, Reject> {
+fn replication(detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
     let source = registry(detail, "detail.source-account", "detail.source-region")?;
     let tag = tag(detail)?;
     let what = match text(detail, "detail.result")? {
@@ -131,7 +131,7 @@ fn other(detail_type: &str, detail: &Value) -> (Subject, What) {
     (subject, What::Other { detail_type: detail_type.to_owned(), detail })
 }
 
-fn image(detail: &Value) -> Result<Image, Reject> {
+fn image(detail: &Value) -> Result<Image, EventError> {
     Ok(Image {
         repository: parse::<RepositoryName>(detail, "detail.repository-name")?,
         digest: parse::<Digest>(detail, "detail.image-digest")?,
@@ -139,7 +139,7 @@ fn image(detail: &Value) -> Result<Image, Reject> {
 }
 
 /// The tag: absent, `null` and `""` all mean that there is none.
-fn tag(detail: &Value) -> Result<Option<Tag>, Reject> {
+fn tag(detail: &Value) -> Result<Option<Tag>, EventError> {
     parse_optional(detail, "detail.image-tag")
 }
 
@@ -149,7 +149,7 @@ fn value<'a>(object: &'a Value, field: &'static str) -> Option<&'a Value> {
 }
 
 /// A text field; absent, `null` and `""` are the same.
-fn optional<'a>(object: &'a Value, field: &'static str) -> Result<Option<&'a str>, Reject> {
+fn optional<'a>(object: &'a Value, field: &'static str) -> Result<Option<&'a str>, EventError> {
     match value(object, field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),
@@ -158,31 +158,31 @@ fn optional<'a>(object: &'a Value, field: &'static str) -> Result<Option<&'a str
     }
 }
 
-fn text<'a>(object: &'a Value, field: &'static str) -> Result<&'a str, Reject> {
-    optional(object, field)?.ok_or(Reject::Missing { field })
+fn text<'a>(object: &'a Value, field: &'static str) -> Result<&'a str, EventError> {
+    optional(object, field)?.ok_or(EventError::Missing { field })
 }
 
-fn parse<T: std::str::FromStr<Err = Malformed>>(object: &Value, field: &'static str) -> Result<T, Reject> {
-    text(object, field)?.parse().map_err(|source| Reject::Field { field, source })
+fn parse<T: std::str::FromStr<Err = MalformedError>>(object: &Value, field: &'static str) -> Result<T, EventError> {
+    text(object, field)?.parse().map_err(|source| EventError::Field { field, source })
 }
 
-fn parse_optional<T>(object: &Value, field: &'static str) -> Result<Option<T>, Reject>
+fn parse_optional<T>(object: &Value, field: &'static str) -> Result<Option<T>, EventError>
 where
-    T: std::str::FromStr<Err = Malformed>,
+    T: std::str::FromStr<Err = MalformedError>,
 {
-    optional(object, field)?.map(str::parse).transpose().map_err(|source| Reject::Field { field, source })
+    optional(object, field)?.map(str::parse).transpose().map_err(|source| EventError::Field { field, source })
 }
 
-fn registry(object: &Value, account: &'static str, region: &'static str) -> Result<Registry, Reject> {
+fn registry(object: &Value, account: &'static str, region: &'static str) -> Result<Registry, EventError> {
     let account_text = text(object, account)?;
     let region_text = text(object, region)?;
     // A wrong account is the account's fault, whatever the region is.
     let field = if Registry::new(account_text, "eu-west-1").is_err() { account } else { region };
-    Registry::new(account_text, region_text).map_err(|source| Reject::Field { field, source })
+    Registry::new(account_text, region_text).map_err(|source| EventError::Field { field, source })
 }
 
 /// An event id is opaque (AWS's samples are not UUIDs), but it becomes part of a key.
-fn id(object: &Value, field: &'static str) -> Result<String, Reject> {
+fn id(object: &Value, field: &'static str) -> Result<String, EventError> {
     let id = text(object, field)?;
     if id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(id.to_owned())
@@ -192,7 +192,7 @@ fn id(object: &Value, field: &'static str) -> Result<String, Reject> {
 }
 
 /// A time in whole seconds, between 1970 and 9999, so that its text sorts as it does.
-fn time(object: &Value, field: &'static str) -> Result<Timestamp, Reject> {
+fn time(object: &Value, field: &'static str) -> Result<Timestamp, EventError> {
     let time = text(object, field)?;
     let seconds = time.parse::<Timestamp>().map(Timestamp::as_second).unwrap_or(-1);
     match Timestamp::from_second(seconds) {
@@ -206,6 +206,6 @@ fn time(object: &Value, field: &'static str) -> Result<Timestamp, Reject> {
     }
 }
 
-fn malformed(field: &'static str, value: &str, what: &'static str, rule: &'static str) -> Reject {
-    Reject::Field { field, source: Malformed::new(value, what, rule) }
+fn malformed(field: &'static str, value: &str, what: &'static str, rule: &'static str) -> EventError {
+    EventError::Field { field, source: MalformedError::new(value, what, rule) }
 }

@@ -5,7 +5,7 @@
 //! associative and idempotent, so any order, any repetition and any batching of the same events give the same table.
 //! A later time wins; on the same second **present wins**.
 //!
-//! Evidence is kept per [`Name`]: the image itself in one registry, or one tag on it. A registry allows 1,000 tags on an
+//! Evidence is kept per [`PlacementKey`]: the image itself in one registry, or one tag on it. A registry allows 1,000 tags on an
 //! image, and a pipeline that never changes its output collects more over time; one item per tag keeps every write
 //! small whatever the history.
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// One name under which an image can be found in a registry: its digest, or a tag on it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
+pub struct PlacementKey {
     /// The image.
     pub image: Image,
     /// Where.
@@ -30,7 +30,7 @@ pub struct Name {
     pub tag: Option<Tag>,
 }
 
-/// The newest time of everything known about one [`Name`].
+/// The newest time of everything known about one [`PlacementKey`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Evidence {
     /// Pushed here by somebody.
@@ -66,7 +66,7 @@ pub struct Move {
 
 impl Evidence {
     /// Takes in other evidence about the same name.
-    pub fn join(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.pushed = self.pushed.max(other.pushed);
         for (source, time) in &other.replicated {
             let known = self.replicated.entry(source.clone()).or_insert(*time);
@@ -107,11 +107,12 @@ impl Evidence {
 /// What one fact proves, name by name. A deletion of a repository is about images that the event does not name; it is
 /// kept with the repository and joined when an image is read (see [`crate::lineage`]).
 #[must_use]
-pub fn of(fact: &Fact) -> Vec<(Name, Evidence)> {
+pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
     let Subject::Image(image) = &fact.subject else { return Vec::new() };
     let at = Some(fact.time);
     let none = Evidence::default();
-    let name = |tag: Option<&Tag>| Name { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
+    let name =
+        |tag: Option<&Tag>| PlacementKey { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
     let (tags, evidence): (Vec<Option<&Tag>>, _) = match &fact.what {
         What::Observed { storage: Some(class), tags, without, source } => {
             let seen = match class {

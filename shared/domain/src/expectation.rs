@@ -1,8 +1,8 @@
 //! Copies that a push should cause, and what is wrong when they do not come.
 //!
-//! A push, a restored image or a new tag is one [`Expectation`], whatever the number of destinations. When it is due, what
+//! A push, a restored image or a new tag is one [`ReplicationExpectation`], whatever the number of destinations. When it is due, what
 //! is known of the destinations is enough if every copy arrived. Otherwise ECR is asked, once for all destinations of an
-//! image, and each copy that did not arrive is a [`Trouble`] until it does, or until nobody expects it any more.
+//! image, and each copy that did not arrive is a [`ReplicationProblem`] until it does, or until nobody expects it any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,29 +10,29 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    alert::Kind,
-    deletion::Look,
+    alert::AlertKind,
     evidence::Evidence,
     fact::{Fact, StorageClass, Subject, What},
     image::{Image, Registry, Tag},
-    lineage::{Lineage, Placement, Status},
-    replication::{CopyStatus, Route, Settings},
+    lineage::{Lineage, Placement, PlacementStatus},
+    observation::Observation,
+    replication::{CopyStatus, ReplicationSettings, Route},
     time::whole_seconds,
 };
 
 /// How long a copy may take: "the majority of images replicate in less than 30 minutes".
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
-pub const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
+pub const EXPECTED_REPLICATION_TIME: SignedDuration = SignedDuration::from_mins(30);
 
 /// How long a copy is waited for, in days.
 pub const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What is wrong is looked at again after an eighth of its age: no sooner and no later than this.
-const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(5), SignedDuration::from_hours(3));
+const RECHECK_PAUSE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(5), SignedDuration::from_hours(3));
 
 /// The copies that one push, restored image or new tag should cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
+pub struct ReplicationExpectation {
     /// The image.
     pub image: Image,
     /// Where it was pushed.
@@ -44,25 +44,25 @@ pub struct Expectation {
     /// When it is to be looked at; nothing when it is settled.
     pub due: Option<Timestamp>,
     /// What became of it.
-    pub state: State,
+    pub state: ExpectationState,
 }
 
 /// What became of an expectation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct ExpectationState {
     /// How often it was stored.
     #[serde(default)]
     pub version: u64,
     /// What is or was wrong, by destination.
     #[serde(default)]
-    pub troubles: BTreeMap<Registry, Trouble>,
+    pub problems: BTreeMap<Registry, ReplicationProblem>,
 }
 
 /// A copy that did not come in time, or not as it should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct ReplicationProblem {
     /// What is wrong.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// When it was noticed.
     pub since: Timestamp,
     /// What is wrong, in one line.
@@ -85,20 +85,20 @@ pub enum Asked {
 
 /// A change to what is wrong between two registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ProblemChange {
     /// What is wrong, or no longer.
-    pub kind: Kind,
+    pub kind: AlertKind,
     /// With copies to where.
     pub destination: Registry,
     /// Whether it begins, or how it ended.
-    pub end: Option<End>,
+    pub end: Option<ProblemEnd>,
     /// What is wrong, in one line.
     pub why: String,
 }
 
 /// How trouble ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum ProblemEnd {
     /// The copy is there.
     Arrived,
     /// It is not expected any more, or something else is wrong with it now.
@@ -107,31 +107,31 @@ pub enum End {
 
 /// What comes of looking at an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ExpectationOutcome {
     /// What became of it.
-    pub expectation: Expectation,
+    pub expectation: ReplicationExpectation,
     /// What was seen and no event told.
     pub facts: Vec<Fact>,
     /// What people should know.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ProblemChange>,
     /// Replicas that are gone although ECR says that they were copied.
     pub deleted: Vec<Registry>,
 }
 
-impl Expectation {
+impl ReplicationExpectation {
     /// Whether copies are still to be expected at all: the source has the image since the push, as far as is known; and not
     /// for ever.
-    fn stands(&self, lineage: &Lineage, now: Timestamp) -> bool {
+    fn is_active(&self, lineage: &Lineage, now: Timestamp) -> bool {
         let source = lineage.placements.get(&self.source);
         let gone = |source: &Placement| {
             source.image.removed > Some(self.since)
-                || matches!(source.status(), Status::Absent | Status::ProbablyAbsent)
+                || matches!(source.status(), PlacementStatus::Absent | PlacementStatus::ProbablyAbsent)
         };
         !source.is_some_and(gone) && now.duration_since(self.since) < GIVE_UP
     }
 
     /// The tag that copies should have: that of the push, unless the image lost it since. Then the image itself should come.
-    fn wanted_tag(&self, lineage: &Lineage) -> Option<&Tag> {
+    fn expected_tag(&self, lineage: &Lineage) -> Option<&Tag> {
         let source = lineage.placements.get(&self.source);
         // Who knows of no push of a tag knows nothing against it.
         let lost = |tag: &Tag| {
@@ -148,8 +148,8 @@ impl Expectation {
 
     /// Whether something is wrong with it now.
     #[must_use]
-    pub fn is_troubled(&self) -> bool {
-        self.state.troubles.values().any(|trouble| trouble.over.is_none())
+    pub fn has_problem(&self) -> bool {
+        self.state.problems.values().any(|problem| problem.over.is_none())
     }
 
     /// The destinations that have no copy yet, as far as is known, with the time since when they are known.
@@ -157,10 +157,10 @@ impl Expectation {
     pub fn missing<'a>(
         &self,
         lineage: &Lineage,
-        settings: &'a Settings,
+        settings: &'a ReplicationSettings,
         now: Timestamp,
     ) -> BTreeMap<&'a Registry, Timestamp> {
-        if !self.stands(lineage, now) {
+        if !self.is_active(lineage, now) {
             return BTreeMap::new();
         }
         let mut destinations = settings.destinations(&self.image.repository);
@@ -172,8 +172,10 @@ impl Expectation {
     fn arrived(&self, lineage: &Lineage, destination: &Registry) -> bool {
         let Some(placement) = lineage.placements.get(destination) else { return false };
         let proof = |name: &Evidence| name.replicated.get(&self.source).copied().max(name.set());
-        let wanted = self.wanted_tag(lineage);
-        if wanted != self.tag.as_ref() && matches!(placement.status(), Status::Present | Status::Archived) {
+        let wanted = self.expected_tag(lineage);
+        if wanted != self.tag.as_ref()
+            && matches!(placement.status(), PlacementStatus::Present | PlacementStatus::Archived)
+        {
             return true;
         }
         let newest = match wanted {
@@ -185,21 +187,25 @@ impl Expectation {
 
     /// Looks at it.
     ///
-    /// `asked` is what ECR said of the copies, `looks` what was seen in the destinations whose copy is complete and no
+    /// `asked` is what ECR said of the copies, `observations` what was seen in the destinations whose copy is complete and no
     /// event told, and at the source where one of them lacks a tag; neither is needed when every copy arrived.
     #[must_use]
-    pub fn look(
+    pub fn evaluate(
         &self,
         lineage: &Lineage,
-        settings: &Settings,
+        settings: &ReplicationSettings,
         asked: Option<&Asked>,
-        looks: &BTreeMap<Registry, Look>,
+        observations: &BTreeMap<Registry, Observation>,
         now: Timestamp,
-    ) -> Outcome {
-        let mut next =
-            Outcome { expectation: self.clone(), facts: Vec::new(), changes: Vec::new(), deleted: Vec::new() };
+    ) -> ExpectationOutcome {
+        let mut next = ExpectationOutcome {
+            expectation: self.clone(),
+            facts: Vec::new(),
+            changes: Vec::new(),
+            deleted: Vec::new(),
+        };
         let missing = self.missing(lineage, settings, now);
-        let mut open: BTreeMap<Registry, (Kind, String)> = BTreeMap::new();
+        let mut open: BTreeMap<Registry, (AlertKind, String)> = BTreeMap::new();
         let (mut waiting, mut there) = (false, BTreeSet::new());
         match asked {
             Some(Asked::Unreadable(_)) => {
@@ -209,46 +215,54 @@ impl Expectation {
             Some(Asked::Copies(copies)) => {
                 for (destination, known_since) in &missing {
                     let copy = copies.get(*destination);
-                    let look = (looks.get(*destination), looks.get(&self.source));
+                    let observation = (observations.get(*destination), observations.get(&self.source));
                     let route = settings.route(&self.image.repository, destination);
-                    match self.copy(lineage, (destination, *known_since), route, copy, look, now, &mut next) {
-                        Copy::There => _ = there.insert((*destination).clone()),
-                        Copy::NotExpected => {}
-                        Copy::Wait => waiting = true,
-                        Copy::Wrong(kind, why) => _ = open.insert((*destination).clone(), (kind, why)),
+                    match self.evaluate_copy(
+                        lineage,
+                        (destination, *known_since),
+                        route,
+                        copy,
+                        observation,
+                        now,
+                        &mut next,
+                    ) {
+                        CopyVerdict::There => _ = there.insert((*destination).clone()),
+                        CopyVerdict::NotExpected => {}
+                        CopyVerdict::Wait => waiting = true,
+                        CopyVerdict::Wrong(kind, why) => _ = open.insert((*destination).clone(), (kind, why)),
                     }
                 }
             }
-            Some(Asked::Gone) => next.facts.push(self.fact(&self.source, now, What::SEEN_TO_BE_GONE)),
+            Some(Asked::Gone) => next.facts.push(self.fact(&self.source, now, What::FOUND_MISSING)),
             None => {}
         }
         next.settle(open, |to| there.contains(to) || self.arrived(lineage, to), now);
-        next.expectation.due = (next.expectation.is_troubled() || waiting).then(|| self.again(now));
+        next.expectation.due = (next.expectation.has_problem() || waiting).then(|| self.again(now));
         next
     }
 
     /// When it is to be looked at again.
     fn again(&self, now: Timestamp) -> Timestamp {
-        let patience = self.since.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
-        let (soonest, latest) = LOOK_AGAIN;
+        let patience = self.since.saturating_add(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX);
+        let (soonest, latest) = RECHECK_PAUSE;
         let pause = (now.duration_since(self.since) / 8).clamp(soonest, latest);
         if now < patience { patience } else { now.saturating_add(pause).unwrap_or(Timestamp::MAX) }
     }
 
     /// Judges one copy that no event told.
     #[expect(clippy::too_many_arguments, reason = "all that is known of one copy")]
-    fn copy(
+    fn evaluate_copy(
         &self,
         lineage: &Lineage,
         (destination, known_since): (&Registry, Timestamp),
         route: Option<&Route>,
         copy: Option<&CopyStatus>,
-        (look, at_source): (Option<&Look>, Option<&Look>),
+        (observation, at_source): (Option<&Observation>, Option<&Observation>),
         now: Timestamp,
-        next: &mut Outcome,
-    ) -> Copy {
+        next: &mut ExpectationOutcome,
+    ) -> CopyVerdict {
         let pushed = self.since;
-        let impatient = now.duration_since(pushed) >= PATIENCE;
+        let impatient = now.duration_since(pushed) >= EXPECTED_REPLICATION_TIME;
         let name = match &self.tag {
             Some(tag) => format!("{}:{tag}", self.image.repository),
             None => format!("{}@{}", self.image.repository, self.image.digest.short()),
@@ -257,12 +271,14 @@ impl Expectation {
         match copy {
             Some(CopyStatus::Failed(code)) => {
                 let why = format!("{name} was not copied from {} to {destination}", self.source);
-                Copy::Wrong(Kind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
+                CopyVerdict::Wrong(AlertKind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
             }
             // ECR has one status for all pushes of an image: that of the newest.
-            Some(CopyStatus::InProgress) if impatient && now.duration_since(self.newest_push(lineage)) >= PATIENCE => {
+            Some(CopyStatus::InProgress)
+                if impatient && now.duration_since(self.newest_push(lineage)) >= EXPECTED_REPLICATION_TIME =>
+            {
                 let why = format!("{name} is on its way from {} to {destination} since {minutes} min", self.source);
-                Copy::Wrong(Kind::ReplicationLate, why)
+                CopyVerdict::Wrong(AlertKind::ReplicationLate, why)
             }
             None if impatient && pushed >= known_since => {
                 let which = match route.map(|route| route.prefix.as_str()) {
@@ -273,13 +289,13 @@ impl Expectation {
                     "{name} was pushed to {} {minutes} min ago, the rule for {which} copies it to {destination}, and ECR knows of no copy",
                     self.source
                 );
-                Copy::Wrong(Kind::ReplicationMissing, why)
+                CopyVerdict::Wrong(AlertKind::ReplicationMissing, why)
             }
-            Some(CopyStatus::InProgress) => Copy::Wait,
-            None if pushed >= known_since => Copy::Wait,
-            None => Copy::NotExpected,
-            Some(CopyStatus::Complete) => match look {
-                Some(Look::There(seen)) => {
+            Some(CopyStatus::InProgress) => CopyVerdict::Wait,
+            None if pushed >= known_since => CopyVerdict::Wait,
+            None => CopyVerdict::NotExpected,
+            Some(CopyStatus::Complete) => match observation {
+                Some(Observation::Present(seen)) => {
                     let known = lineage.placements.get(destination);
                     let arrived = seen.pushed_at.filter(|at| pushed <= *at && *at <= now).unwrap_or(now);
                     let unknown = |tag: &&Tag| known.is_none_or(|here| !here.current_tags().contains(*tag));
@@ -287,33 +303,34 @@ impl Expectation {
                     let tags = seen.tags.iter().filter(unknown).cloned().collect();
                     let source = (!seen.archived).then(|| self.source.clone());
                     let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
-                    let lost = |tag: &Tag| matches!(at_source, Some(Look::There(there)) if !there.tags.contains(tag));
-                    let has_tag = self.wanted_tag(lineage).is_none_or(|tag| seen.tags.contains(tag) || lost(tag));
-                    let news = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
-                    if news {
+                    let lost =
+                        |tag: &Tag| matches!(at_source, Some(Observation::Present(there)) if !there.tags.contains(tag));
+                    let has_tag = self.expected_tag(lineage).is_none_or(|tag| seen.tags.contains(tag) || lost(tag));
+                    let has_new_facts = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
+                    if has_new_facts {
                         next.facts.push(self.fact(destination, arrived, what));
                     }
                     if has_tag {
-                        return Copy::There;
+                        return CopyVerdict::There;
                     }
                     let why = format!("{name} was copied from {} to {destination}, but without its tag", self.source);
-                    if impatient { Copy::Wrong(Kind::ReplicaUntagged, why) } else { Copy::Wait }
+                    if impatient { CopyVerdict::Wrong(AlertKind::ReplicaUntagged, why) } else { CopyVerdict::Wait }
                 }
-                Some(Look::Missing | Look::NoRepository) => {
+                Some(Observation::Missing | Observation::NoRepository) => {
                     next.deleted.push(destination.clone());
                     if lineage.placements.get(destination).is_some_and(|here| here.status().may_be_there()) {
-                        next.facts.push(self.fact(destination, now, What::SEEN_TO_BE_GONE));
+                        next.facts.push(self.fact(destination, now, What::FOUND_MISSING));
                     }
-                    Copy::There
+                    CopyVerdict::There
                 }
                 // ECR says so, and nobody can look.
-                Some(Look::Unreadable(_) | Look::NotAsked) | None => {
+                Some(Observation::Unreadable(_) | Observation::NotAsked) | None => {
                     if lineage.placements.get(destination).is_none_or(|here| here.image.set() < Some(pushed)) {
                         let (storage, source) = (Some(StorageClass::Standard), Some(self.source.clone()));
                         let what = What::Observed { storage, tags: [].into(), without: [].into(), source };
                         next.facts.push(self.fact(destination, now, what));
                     }
-                    Copy::There
+                    CopyVerdict::There
                 }
             },
         }
@@ -331,37 +348,37 @@ impl Expectation {
     }
 }
 
-impl Outcome {
+impl ExpectationOutcome {
     /// Opens what is wrong now and was not before, and ends what is over.
     fn settle(
         &mut self,
-        open: BTreeMap<Registry, (Kind, String)>,
+        open: BTreeMap<Registry, (AlertKind, String)>,
         arrived: impl Fn(&Registry) -> bool,
         now: Timestamp,
     ) {
-        let troubles = &mut self.expectation.state.troubles;
-        for (destination, trouble) in troubles.iter_mut().filter(|(_, trouble)| trouble.over.is_none()) {
-            if open.get(destination).is_some_and(|(kind, _)| *kind == trouble.kind) {
+        let problems = &mut self.expectation.state.problems;
+        for (destination, problem) in problems.iter_mut().filter(|(_, problem)| problem.over.is_none()) {
+            if open.get(destination).is_some_and(|(kind, _)| *kind == problem.kind) {
                 continue;
             }
-            trouble.over = Some(now);
+            problem.over = Some(now);
             let there = !open.contains_key(destination) && arrived(destination);
-            let end = Some(if there { End::Arrived } else { End::Otherwise });
-            let (kind, destination, why) = (trouble.kind, destination.clone(), trouble.why.clone());
-            self.changes.push(Change { kind, destination, end, why });
+            let end = Some(if there { ProblemEnd::Arrived } else { ProblemEnd::Otherwise });
+            let (kind, destination, why) = (problem.kind, destination.clone(), problem.why.clone());
+            self.changes.push(ProblemChange { kind, destination, end, why });
         }
         for (destination, (kind, why)) in open {
-            if troubles.get(&destination).is_some_and(|known| known.over.is_none()) {
+            if problems.get(&destination).is_some_and(|known| known.over.is_none()) {
                 continue;
             }
-            troubles.insert(destination.clone(), Trouble { kind, since: now, why: why.clone(), over: None });
-            self.changes.push(Change { kind, destination, end: None, why });
+            problems.insert(destination.clone(), ReplicationProblem { kind, since: now, why: why.clone(), over: None });
+            self.changes.push(ProblemChange { kind, destination, end: None, why });
         }
     }
 }
 
 /// What is to be thought of one copy.
-enum Copy {
+enum CopyVerdict {
     /// It arrived, whatever became of it then.
     There,
     /// It was pushed before anybody knew that it is to be copied.
@@ -369,7 +386,7 @@ enum Copy {
     /// It may still come.
     Wait,
     /// Somebody should know.
-    Wrong(Kind, String),
+    Wrong(AlertKind, String),
 }
 
 /// The usual cause of a failure. AWS documents no codes; these are what it documents as causes.

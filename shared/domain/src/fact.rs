@@ -158,7 +158,7 @@ pub enum Cause {
     #[default]
     Unknown,
     /// A caller of the API: a person, a role, a pipeline.
-    Person {
+    Principal {
         /// The caller's ARN, or the nearest thing CloudTrail has.
         by: String,
     },
@@ -187,10 +187,10 @@ pub enum Cause {
 impl Cause {
     /// The word for this kind of cause, as in its JSON and in policies.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
-            Self::Person { .. } => "person",
+            Self::Principal { .. } => "principal",
             Self::Lifecycle { .. } => "lifecycle",
             Self::Repository { .. } => "repository",
             Self::Mirror { .. } => "mirror",
@@ -202,7 +202,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => write!(f, "unknown cause"),
-            Self::Person { by } => write!(f, "by {by}"),
+            Self::Principal { by } => write!(f, "by {by}"),
             Self::Lifecycle { rule, description: None } => write!(f, "by lifecycle rule {rule}"),
             Self::Lifecycle { rule, description: Some(text) } => write!(f, "by lifecycle rule {rule} ({text})"),
             Self::Repository { by } => write!(f, "with its repository, by {by}"),
@@ -216,7 +216,7 @@ impl fmt::Display for Cause {
 
 impl What {
     /// Somebody looked, and it was not there.
-    pub const SEEN_TO_BE_GONE: Self =
+    pub const FOUND_MISSING: Self =
         Self::Observed { storage: None, tags: BTreeSet::new(), without: BTreeSet::new(), source: None };
 
     /// The word for this kind of fact, as in its JSON and in metrics.

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 /// A value that does not follow the grammar of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {what}: {rule}")]
-pub struct Malformed {
+pub struct MalformedError {
     value: String,
     what: &'static str,
     rule: &'static str,
 }
 
-impl Malformed {
+impl MalformedError {
     /// The value is cut to 100 characters: it may come from anywhere and ends in logs and terminals.
     pub(crate) fn new(value: &str, what: &'static str, rule: &'static str) -> Self {
         let value = value.chars().filter(|c| !c.is_control()).take(100).collect();
@@ -44,18 +44,18 @@ macro_rules! text {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Malformed;
+            type Error = MalformedError;
 
-            fn try_from(text: String) -> Result<Self, Malformed> {
+            fn try_from(text: String) -> Result<Self, MalformedError> {
                 let follows: fn(&str) -> bool = $follows;
-                if follows(&text) { Ok(Self(text)) } else { Err(Malformed::new(&text, $what, $rule)) }
+                if follows(&text) { Ok(Self(text)) } else { Err(MalformedError::new(&text, $what, $rule)) }
             }
         }
 
         impl FromStr for $name {
-            type Err = Malformed;
+            type Err = MalformedError;
 
-            fn from_str(text: &str) -> Result<Self, Malformed> {
+            fn from_str(text: &str) -> Result<Self, MalformedError> {
                 text.to_owned().try_into()
             }
         }
@@ -97,7 +97,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the account is not 12 digits or the region is not like `eu-west-1`.
-    pub fn new(account: &str, region: &str) -> Result<Self, Malformed> {
+    pub fn new(account: &str, region: &str) -> Result<Self, MalformedError> {
         format!("{account}/{region}").try_into()
     }
 
@@ -201,11 +201,12 @@ impl fmt::Display for Image {
 }
 
 impl FromStr for Image {
-    type Err = Malformed;
+    type Err = MalformedError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let (repository, digest) =
-            text.split_once('@').ok_or_else(|| Malformed::new(text, "an image", "expected `repository@digest`"))?;
+    fn from_str(text: &str) -> Result<Self, MalformedError> {
+        let (repository, digest) = text
+            .split_once('@')
+            .ok_or_else(|| MalformedError::new(text, "an image", "expected `repository@digest`"))?;
         Ok(Self { repository: repository.parse()?, digest: digest.parse()? })
     }
 }

@@ -19,6 +19,7 @@ pub mod fact;
 pub mod image;
 pub mod lag;
 pub mod lineage;
+pub mod observation;
 pub mod policy;
 pub mod replication;
 pub mod tag;

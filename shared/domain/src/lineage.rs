@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    evidence::{Evidence, Name},
+    evidence::{Evidence, PlacementKey},
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, Tag},
 };
@@ -39,7 +39,7 @@ pub struct Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Status {
+pub enum PlacementStatus {
     /// There, and pullable.
     Present,
     /// There, in the archive storage class.
@@ -51,7 +51,7 @@ pub enum Status {
     Absent,
 }
 
-impl Status {
+impl PlacementStatus {
     /// It in words.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -77,8 +77,8 @@ impl Placement {
         let mut placement = Self::default();
         for (tag, evidence) in evidence {
             match tag {
-                None => placement.image.join(&evidence),
-                Some(tag) => placement.tags.entry(tag).or_default().join(&evidence),
+                None => placement.image.merge(&evidence),
+                Some(tag) => placement.tags.entry(tag).or_default().merge(&evidence),
             }
         }
         placement
@@ -91,18 +91,18 @@ impl Placement {
 
     /// Whether the image is here.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> PlacementStatus {
         let pullable = self.names().filter_map(Evidence::pullable).max();
         let there = pullable.max(self.image.archived);
         if self.image.removed > there {
-            return Status::Absent;
+            return PlacementStatus::Absent;
         }
         if self.last_tag_removed().is_some() {
-            Status::ProbablyAbsent
+            PlacementStatus::ProbablyAbsent
         } else if self.image.archived > pullable {
-            Status::Archived
+            PlacementStatus::Archived
         } else {
-            Status::Present
+            PlacementStatus::Present
         }
     }
 
@@ -139,10 +139,10 @@ impl Placement {
     #[must_use]
     pub fn current_tags(&self) -> BTreeSet<&Tag> {
         match self.status() {
-            Status::Present | Status::Archived => {
+            PlacementStatus::Present | PlacementStatus::Archived => {
                 self.tags.iter().filter(|(_, evidence)| self.is_set(evidence)).map(|(tag, _)| tag).collect()
             }
-            Status::ProbablyAbsent | Status::Absent => BTreeSet::new(),
+            PlacementStatus::ProbablyAbsent | PlacementStatus::Absent => BTreeSet::new(),
         }
     }
 
@@ -170,9 +170,9 @@ impl Placement {
     #[must_use]
     pub fn gone_at(&self) -> Option<Timestamp> {
         match self.status() {
-            Status::Absent => self.image.removed,
-            Status::ProbablyAbsent => self.last_tag_removed(),
-            Status::Present | Status::Archived => None,
+            PlacementStatus::Absent => self.image.removed,
+            PlacementStatus::ProbablyAbsent => self.last_tag_removed(),
+            PlacementStatus::Present | PlacementStatus::Archived => None,
         }
     }
 
@@ -203,7 +203,7 @@ pub fn is_orphan(replica: &Placement, sources: &BTreeMap<Registry, Placement>) -
         && !replicated.is_empty()
         // A source that is only probably without it is doubt, and doubt makes no orphan.
         && replicated.keys().all(|source| {
-            sources.get(*source).is_some_and(|source| source.status() == Status::Absent)
+            sources.get(*source).is_some_and(|source| source.status() == PlacementStatus::Absent)
         })
 }
 
@@ -214,7 +214,7 @@ pub struct Whereabouts {
     /// Where.
     pub registry: Registry,
     /// Whether it is there.
-    pub status: Status,
+    pub status: PlacementStatus,
     /// Whether its source no longer has it.
     pub orphan: bool,
     /// The newest push by somebody into this registry.
@@ -232,7 +232,7 @@ pub struct Whereabouts {
     pub since: Option<Timestamp>,
     /// When and why it went.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted: Option<Deleted>,
+    pub deleted: Option<Loss>,
 }
 
 /// One source of a replica.
@@ -263,7 +263,7 @@ pub struct MovedTag {
 /// When and why an image went from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Deleted {
+pub struct Loss {
     /// When.
     pub at: Timestamp,
     /// Who or what.
@@ -276,7 +276,7 @@ impl Lineage {
     #[must_use]
     pub fn new(
         image: Image,
-        evidence: impl IntoIterator<Item = (Name, Evidence)>,
+        evidence: impl IntoIterator<Item = (PlacementKey, Evidence)>,
         mut facts: Vec<Fact>,
         repository_deletions: Vec<Fact>,
     ) -> Self {
@@ -364,9 +364,9 @@ impl Lineage {
 
     /// When and why it went, if it is not there. Whoever sees that it is gone does not know why; whoever removed the last
     /// tag before that may.
-    fn loss(&self, registry: &Registry) -> Option<Deleted> {
+    fn loss(&self, registry: &Registry) -> Option<Loss> {
         let placement = self.placements.get(registry)?;
-        let deleted = |at| Deleted { at, cause: self.cause(registry, at) };
+        let deleted = |at| Loss { at, cause: self.cause(registry, at) };
         let gone = deleted(placement.gone_at()?);
         if gone.cause != Cause::Unknown {
             return Some(gone);

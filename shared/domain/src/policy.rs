@@ -26,7 +26,7 @@ pub enum Action {
 impl Action {
     /// The word for it, in policies and everywhere else.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Delete => "delete",
             Self::Archive => "archive",
@@ -37,14 +37,14 @@ impl Action {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }
 
 /// What a manifest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ManifestKind {
     /// An image of one platform, or anything else that is a plain manifest.
     #[default]
     Image,
@@ -54,10 +54,10 @@ pub enum Kind {
     Referrer,
 }
 
-impl Kind {
+impl ManifestKind {
     /// The word for it, in policies and everywhere else.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
             Self::Index => "index",
@@ -68,7 +68,7 @@ impl Kind {
 
 /// Everything that a policy may know about a replica and the loss of its source.
 #[derive(Debug, Clone)]
-pub struct Question<'a> {
+pub struct PolicyQuestion<'a> {
     /// The registry that lost the image, or the tag.
     pub source: &'a Registry,
     /// The image.
@@ -88,7 +88,7 @@ pub struct Question<'a> {
     /// The size of the replica.
     pub size_bytes: u64,
     /// What the manifest is.
-    pub kind: Kind,
+    pub kind: ManifestKind,
     /// Whether the replica is in the archive storage class.
     pub archived: bool,
     /// Now.
@@ -105,7 +105,7 @@ pub struct Question<'a> {
 
 /// What a policy answers about one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct PolicyAnswer {
     /// Whether the action is permitted. Never, if anything failed to evaluate.
     pub permitted: bool,
     /// The policies that decided: those that permit, or those that forbid; none if nothing permits.

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Malformed, Registry, RepositoryName};
+use crate::image::{MalformedError, Registry, RepositoryName};
 
 /// The replication rules of one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules {
+pub struct ReplicationRules {
     /// In the order in which they are configured; people count them from 1.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ReplicationRule>,
 }
 
 /// One rule: what is copied where, and whether ECR deletes it there as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct ReplicationRule {
     /// Where copies go.
     pub destinations: BTreeSet<Registry>,
     /// Which repositories are copied: names that start with one of these; without any, all.
@@ -27,29 +27,29 @@ pub struct Rule {
 
 /// An answer that is not one of `DescribeRegistry`.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ReplicationRulesError {
     /// Broken JSON, or a field that is missing or of another type.
     #[error("not an answer of DescribeRegistry")]
     Json(#[from] serde_json::Error),
     /// A destination that is no registry.
     #[error("a destination is malformed")]
-    Destination(#[from] Malformed),
+    Destination(#[from] MalformedError),
     /// A filter of a kind that did not exist when this was written.
     #[error("unknown filter type `{0}`")]
     FilterType(String),
 }
 
-impl Rules {
+impl ReplicationRules {
     /// Reads the body of an answer of
     /// [`DescribeRegistry`](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRegistry.html), as it
     /// came over the wire: an SDK that is older than a field leaves it out.
     ///
     /// # Errors
     /// When anything in it is not understood: who does not know the rules must not act on them.
-    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
+    pub fn read(body: &[u8]) -> Result<Self, ReplicationRulesError> {
         let answer: wire::Registry = serde_json::from_slice(body)?;
         let rules = answer.replication_configuration.map(|configuration| configuration.rules).unwrap_or_default();
-        Ok(Self { rules: rules.into_iter().map(wire::Rule::read).collect::<Result<_, _>>()? })
+        Ok(Self { rules: rules.into_iter().map(wire::ReplicationRule::read).collect::<Result<_, _>>()? })
     }
 
     /// The rules that copy a repository to a destination, with their numbers counted from 1.
@@ -57,7 +57,7 @@ impl Rules {
         &'a self,
         repository: &'a RepositoryName,
         destination: &'a Registry,
-    ) -> impl Iterator<Item = (usize, &'a Rule)> {
+    ) -> impl Iterator<Item = (usize, &'a ReplicationRule)> {
         let numbered = self.rules.iter().enumerate().map(|(index, rule)| (index + 1, rule));
         numbered.filter(|(_, rule)| rule.destinations.contains(destination) && rule.covers(repository))
     }
@@ -71,12 +71,13 @@ impl Rules {
     /// The first rule by which ECR would replicate a deletion in a repository to anywhere.
     #[must_use]
     pub fn carries_deletions_on(&self, repository: &RepositoryName) -> Option<usize> {
-        let carries = |rule: &Rule| rule.deletes_natively && rule.covers(repository) && !rule.destinations.is_empty();
+        let carries =
+            |rule: &ReplicationRule| rule.deletes_natively && rule.covers(repository) && !rule.destinations.is_empty();
         self.rules.iter().position(carries).map(|index| index + 1)
     }
 }
 
-impl Rule {
+impl ReplicationRule {
     /// Whether a repository is copied. A filter is a plain prefix of the name: `prod` covers `production` as well.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-settings-examples.html>
     #[must_use]
@@ -87,7 +88,7 @@ impl Rule {
 
 /// What a registry is told to replicate, as last read, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct ReplicationSettings {
     /// Where copies go.
     pub routes: BTreeSet<Route>,
     /// When they were read.
@@ -107,10 +108,10 @@ pub struct Route {
     pub since: Timestamp,
 }
 
-impl Settings {
+impl ReplicationSettings {
     /// The settings as they were read at a time, after others.
     #[must_use]
-    pub fn after(previous: Option<&Self>, rules: &Rules, read_at: Timestamp) -> Self {
+    pub fn after(previous: Option<&Self>, rules: &ReplicationRules, read_at: Timestamp) -> Self {
         let known_since = |destination: &Registry, prefix: &str| {
             let routes = previous.iter().flat_map(|settings| &settings.routes);
             let same = routes.filter(|route| route.destination == *destination && prefix.starts_with(&route.prefix));
@@ -170,7 +171,7 @@ pub enum CopyStatus {
 
 /// The answer as ECR writes it.
 mod wire {
-    use super::{Deserialize, Registry as Name, Unreadable};
+    use super::{Deserialize, Registry as Name, ReplicationRulesError};
 
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -181,12 +182,12 @@ mod wire {
     #[derive(Deserialize)]
     pub(super) struct Configuration {
         #[serde(default)]
-        pub(super) rules: Vec<Rule>,
+        pub(super) rules: Vec<ReplicationRule>,
     }
 
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    pub(super) struct Rule {
+    pub(super) struct ReplicationRule {
         destinations: Vec<Destination>,
         repository_filters: Option<Vec<Filter>>,
         delete_replication: Option<Switch>,
@@ -211,14 +212,14 @@ mod wire {
         enabled: bool,
     }
 
-    impl Rule {
-        pub(super) fn read(self) -> Result<super::Rule, Unreadable> {
+    impl ReplicationRule {
+        pub(super) fn read(self) -> Result<super::ReplicationRule, ReplicationRulesError> {
             let destinations = self.destinations.iter().map(|to| Name::new(&to.registry_id, &to.region));
             let filters = self.repository_filters.unwrap_or_default();
             if let Some(unknown) = filters.iter().find(|filter| filter.filter_type != "PREFIX_MATCH") {
-                return Err(Unreadable::FilterType(unknown.filter_type.clone()));
+                return Err(ReplicationRulesError::FilterType(unknown.filter_type.clone()));
             }
-            Ok(super::Rule {
+            Ok(super::ReplicationRule {
                 destinations: destinations.collect::<Result<_, _>>()?,
                 prefixes: filters.into_iter().map(|filter| filter.filter).collect(),
                 deletes_natively: self.delete_replication.is_some_and(|switch| switch.enabled),
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_native_switch_is_read_for_its_rule_and_no_other() {
-        let rules = Rules::read(ANSWER.as_bytes()).unwrap();
+        let rules = ReplicationRules::read(ANSWER.as_bytes()).unwrap();
         let virginia: Registry = "111122223333/us-east-1".parse().unwrap();
         let tokyo: Registry = "444455556666/ap-northeast-1".parse().unwrap();
         let native = |repository: &str, to| rules.native_deletes(&repository.parse().unwrap(), to);
@@ -263,8 +264,8 @@ mod tests {
             r#"{"replicationConfiguration": {"rules": [{"destinations": [], "deleteReplication": {}}]}}"#,
             r#"{"replicationConfiguration": {"rules": [{"destinations": [], "repositoryFilters": [{"filter": "a", "filterType": "REGEX"}]}]}}"#,
         ] {
-            assert!(Rules::read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(ReplicationRules::read(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert_eq!(Rules::read(br#"{"registryId": "111122223333"}"#).unwrap(), Rules::default());
+        assert_eq!(ReplicationRules::read(br#"{"registryId": "111122223333"}"#).unwrap(), ReplicationRules::default());
     }
 }

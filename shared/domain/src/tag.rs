@@ -1,6 +1,6 @@
 //! What a tag meant, and when.
 //!
-//! Every time a tag is set on an image, and every time it is removed from one, a [`Mark`] is kept in the tag's own
+//! Every time a tag is set on an image, and every time it is removed from one, a [`TagAssignment`] is kept in the tag's own
 //! history. The history answers "which image was `v1.4.2` last week?", and it is the only place that knows which image
 //! lost a tag when another one got it, because ECR sends no event for that.
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    evidence::{Evidence, Move, Name},
+    evidence::{Evidence, Move, PlacementKey},
     fact::{Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName, Tag},
 };
@@ -26,7 +26,7 @@ pub struct TagName {
 
 /// A tag was set on an image or removed from it, at one time in one registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark {
+pub struct TagAssignment {
     /// Where.
     pub registry: Registry,
     /// When.
@@ -39,18 +39,20 @@ pub struct Mark {
 
 /// The marks that one fact leaves.
 #[must_use]
-pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
+pub fn assignments_of(fact: &Fact) -> Vec<(TagName, TagAssignment)> {
     let Subject::Image(image) = &fact.subject else { return Vec::new() };
-    let mark = |tag: &Tag, set| {
+    let assignment = |tag: &Tag, set| {
         let name = TagName { repository: image.repository.clone(), tag: tag.clone() };
-        (name, Mark { registry: fact.registry.clone(), time: fact.time, digest: image.digest.clone(), set })
+        (name, TagAssignment { registry: fact.registry.clone(), time: fact.time, digest: image.digest.clone(), set })
     };
     match &fact.what {
-        What::Pushed { tag, .. } | What::Replicated { tag, .. } => tag.iter().map(|tag| mark(tag, true)).collect(),
-        What::TagsDeleted { tags, .. } => tags.iter().map(|tag| mark(tag, false)).collect(),
+        What::Pushed { tag, .. } | What::Replicated { tag, .. } => {
+            tag.iter().map(|tag| assignment(tag, true)).collect()
+        }
+        What::TagsDeleted { tags, .. } => tags.iter().map(|tag| assignment(tag, false)).collect(),
         What::Observed { storage: Some(_), tags, without, .. } => {
-            let seen = tags.iter().map(|tag| mark(tag, true));
-            seen.chain(without.iter().map(|tag| mark(tag, false))).collect()
+            let seen = tags.iter().map(|tag| assignment(tag, true));
+            seen.chain(without.iter().map(|tag| assignment(tag, false))).collect()
         }
         _ => Vec::new(),
     }
@@ -65,27 +67,36 @@ pub fn marks(fact: &Fact) -> Vec<(TagName, Mark)> {
 /// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of
 /// arrival.
 #[must_use]
-pub fn moves(name: &TagName, mark: &Mark, before: &[Mark], after: &[Mark]) -> Vec<(Name, Evidence)> {
-    let earlier = before.iter().map(|earlier| (earlier, mark));
-    let later = after.iter().map(|later| (mark, later));
+pub fn displacements(
+    name: &TagName,
+    assignment: &TagAssignment,
+    before: &[TagAssignment],
+    after: &[TagAssignment],
+) -> Vec<(PlacementKey, Evidence)> {
+    let earlier = before.iter().map(|earlier| (earlier, assignment));
+    let later = after.iter().map(|later| (assignment, later));
     earlier
         .chain(later)
         .filter(|(loser, winner)| loser.digest != winner.digest)
         .map(|(loser, winner)| {
             let moved = Move { since: loser.time, at: winner.time, to: winner.digest.clone() };
             let image = Image { repository: name.repository.clone(), digest: loser.digest.clone() };
-            let loser = Name { image, registry: mark.registry.clone(), tag: Some(name.tag.clone()) };
+            let loser = PlacementKey { image, registry: assignment.registry.clone(), tag: Some(name.tag.clone()) };
             (loser, Evidence { moved: Some(moved), ..Evidence::default() })
         })
         .collect()
 }
 
-/// The settings at the nearest second before a setting and at the nearest second after it, as [`moves`] needs them,
+/// The settings at the nearest second before a setting and at the nearest second after it, as [`displacements`] needs them,
 /// from the newest settings of its tag in its registry, newest first, which are all settings or not. Nothing, if those
 /// do not reach back far enough.
 #[must_use]
-pub fn neighbours(mark: &Mark, newest: &[Mark], all: bool) -> Option<(Vec<Mark>, Vec<Mark>)> {
-    let mut earlier = newest.iter().filter(|other| other.time < mark.time).peekable();
+pub fn adjacent_assignments(
+    assignment: &TagAssignment,
+    newest: &[TagAssignment],
+    all: bool,
+) -> Option<(Vec<TagAssignment>, Vec<TagAssignment>)> {
+    let mut earlier = newest.iter().filter(|other| other.time < assignment.time).peekable();
     let nearest = earlier.peek().map(|nearest| nearest.time);
     let mut before = Vec::new();
     while let Some(other) = earlier.next_if(|other| Some(other.time) == nearest) {
@@ -95,7 +106,7 @@ pub fn neighbours(mark: &Mark, newest: &[Mark], all: bool) -> Option<(Vec<Mark>,
     if earlier.next().is_none() && !all {
         return None;
     }
-    let later = || newest.iter().filter(|other| other.time > mark.time);
+    let later = || newest.iter().filter(|other| other.time > assignment.time);
     let nearest = later().next_back().map(|nearest| nearest.time);
     let after = later().filter(|other| Some(other.time) == nearest).cloned().collect();
     Some((before, after))
@@ -104,7 +115,7 @@ pub fn neighbours(mark: &Mark, newest: &[Mark], all: bool) -> Option<(Vec<Mark>,
 /// A tag meant one image, for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Band {
+pub struct TagInterval {
     /// Where.
     pub registry: Registry,
     /// Which image.
@@ -116,7 +127,7 @@ pub struct Band {
     pub ended: Option<Ended>,
 }
 
-/// The end of a [`Band`].
+/// The end of a [`TagInterval`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ended {
@@ -124,14 +135,14 @@ pub struct Ended {
     pub at: Timestamp,
     /// Why.
     #[serde(flatten)]
-    pub why: End,
+    pub why: AssignmentEnd,
 }
 
 /// Why a tag stopped to mean an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum End {
+pub enum AssignmentEnd {
     /// The tag was set on another image.
     Moved {
         /// That other image.
@@ -148,14 +159,17 @@ pub enum End {
 /// `gone` tells the newest time an image as a whole was deleted from a registry. Two images given the same tag within
 /// one second overlap: ECR's events do not tell which came last.
 #[must_use]
-pub fn bands(mut marks: Vec<Mark>, gone: impl Fn(&Registry, &Digest) -> Option<Timestamp>) -> Vec<Band> {
+pub fn intervals(
+    mut assignments: Vec<TagAssignment>,
+    gone: impl Fn(&Registry, &Digest) -> Option<Timestamp>,
+) -> Vec<TagInterval> {
     // On the same second a removal comes before a setting: present wins.
-    marks.sort_by(|a, b| (&a.registry, a.time, a.set, &a.digest).cmp(&(&b.registry, b.time, b.set, &b.digest)));
-    let mut bands: Vec<Band> = Vec::new();
-    // The open band of each registry and digest: an index into `bands`, and the newest time the tag was set.
+    assignments.sort_by(|a, b| (&a.registry, a.time, a.set, &a.digest).cmp(&(&b.registry, b.time, b.set, &b.digest)));
+    let mut intervals: Vec<TagInterval> = Vec::new();
+    // The open band of each registry and digest: an index into `intervals`, and the newest time the tag was set.
     let mut open: BTreeMap<(Registry, Digest), (usize, Timestamp)> = BTreeMap::new();
-    for mark in marks {
-        let Mark { registry, time, digest, set } = mark;
+    for assignment in assignments {
+        let TagAssignment { registry, time, digest, set } = assignment;
         let key = (registry, digest);
         let ended: Vec<_> = open
             .iter()
@@ -166,42 +180,42 @@ pub fn bands(mut marks: Vec<Mark>, gone: impl Fn(&Registry, &Digest) -> Option<T
             .collect();
         for (ended, index, since) in ended {
             open.remove(&ended);
-            let why = if set { End::Moved { to: key.1.clone() } } else { End::TagDeleted };
-            end(&mut bands, index, since, Ended { at: time, why }, gone(&ended.0, &ended.1));
+            let why = if set { AssignmentEnd::Moved { to: key.1.clone() } } else { AssignmentEnd::TagDeleted };
+            end(&mut intervals, index, since, Ended { at: time, why }, gone(&ended.0, &ended.1));
         }
         if set {
-            let next = bands.len();
+            let next = intervals.len();
             let (index, since) = open.entry(key.clone()).or_insert((next, time));
             *since = time;
             if *index == next {
-                bands.push(Band { registry: key.0, digest: key.1, from: time, ended: None });
+                intervals.push(TagInterval { registry: key.0, digest: key.1, from: time, ended: None });
             }
         }
     }
     for ((registry, digest), (index, since)) in open {
         if let Some(at) = gone(&registry, &digest).filter(|at| *at > since) {
-            end(&mut bands, index, since, Ended { at, why: End::ImageDeleted }, None);
+            end(&mut intervals, index, since, Ended { at, why: AssignmentEnd::ImageDeleted }, None);
         }
     }
-    bands.sort_by(|a, b| (&a.registry, a.from, &a.digest).cmp(&(&b.registry, b.from, &b.digest)));
-    bands
+    intervals.sort_by(|a, b| (&a.registry, a.from, &a.digest).cmp(&(&b.registry, b.from, &b.digest)));
+    intervals
 }
 
 /// Ends a band, at the deletion of its image if that came first.
-fn end(bands: &mut [Band], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
-    let Some(band) = bands.get_mut(index) else { return };
+fn end(intervals: &mut [TagInterval], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
+    let Some(interval) = intervals.get_mut(index) else { return };
     let gone = gone.filter(|gone| since < *gone && *gone < ended.at);
-    band.ended = Some(gone.map_or(ended, |at| Ended { at, why: End::ImageDeleted }));
+    interval.ended = Some(gone.map_or(ended, |at| Ended { at, why: AssignmentEnd::ImageDeleted }));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn setting(second: i64, digest: char) -> Mark {
+    fn setting(second: i64, digest: char) -> TagAssignment {
         let digest = format!("sha256:{}", String::from(digest).repeat(64)).parse().unwrap();
         let registry = "111122223333/eu-west-1".parse().unwrap();
-        Mark { registry, time: Timestamp::from_second(second).unwrap(), digest, set: true }
+        TagAssignment { registry, time: Timestamp::from_second(second).unwrap(), digest, set: true }
     }
 
     #[test]
@@ -213,22 +227,22 @@ mod tests {
             let same = history.iter().filter(|other| Some(other.time) == time);
             same.cloned().collect::<Vec<_>>()
         };
-        for mark in (0..=10).map(|second| setting(second, 'x')) {
-            let before = at(history.iter().map(|other| other.time).filter(|time| *time < mark.time).max());
-            let after = at(history.iter().map(|other| other.time).filter(|time| *time > mark.time).min());
+        for assignment in (0..=10).map(|second| setting(second, 'x')) {
+            let before = at(history.iter().map(|other| other.time).filter(|time| *time < assignment.time).max());
+            let after = at(history.iter().map(|other| other.time).filter(|time| *time > assignment.time).min());
             let mut said = 0;
             for read in 0..=history.len() {
                 let newest = history.split_at(read).0;
-                if let Some(neighbours) = neighbours(&mark, newest, read == history.len()) {
-                    assert_eq!(neighbours, (before.clone(), after.clone()), "{mark:?} from {read}");
+                if let Some(adjacent_assignments) = adjacent_assignments(&assignment, newest, read == history.len()) {
+                    assert_eq!(adjacent_assignments, (before.clone(), after.clone()), "{assignment:?} from {read}");
                     said += 1;
                 }
             }
-            assert!(said > 0, "all settings say it of {mark:?}");
+            assert!(said > 0, "all settings say it of {assignment:?}");
         }
         // The newest setting, as nearly every one is when it is recorded, needs itself and two before it.
         let newest = history.split_at(3).0;
-        assert_eq!(neighbours(&setting(9, 'a'), newest, false), None, "another may be in that second");
-        assert!(neighbours(&setting(9, 'a'), history.split_at(4).0, false).is_some());
+        assert_eq!(adjacent_assignments(&setting(9, 'a'), newest, false), None, "another may be in that second");
+        assert!(adjacent_assignments(&setting(9, 'a'), history.split_at(4).0, false).is_some());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use cedar_policy::Effect;
 use jiff::{SignedDuration, Span, SpanRelativeTo, fmt::friendly::SpanParser};
 
-use crate::{DEFAULT_GRACE, problem::Problem};
+use crate::{DEFAULT_GRACE, problem::PolicyProblem};
 
 /// The conditions under which a permit applies. Cedar carries annotations, and gives them no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ enum Annotation {
 impl Annotation {
     const ALL: [Self; 4] = [Self::Id, Self::Grace, Self::Approval, Self::ReplicaOnlyTags];
 
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Id => "id",
             Self::Grace => "grace",
@@ -52,7 +52,7 @@ impl Annotation {
     }
 
     fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|annotation| annotation.word() == word)
+        Self::ALL.into_iter().find(|annotation| annotation.as_str() == word)
     }
 
     /// What may be written, for somebody who wrote something else.
@@ -68,7 +68,7 @@ impl Annotation {
 
 impl fmt::Display for Annotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`@{}`", self.word())
+        write!(f, "`@{}`", self.as_str())
     }
 }
 
@@ -87,13 +87,13 @@ pub(crate) fn read<'a>(
     start: usize,
     effect: Effect,
     annotations: impl Iterator<Item = (&'a str, &'a str, usize)>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<PolicyProblem>,
 ) -> Annotations {
     let mut read = Annotations::default();
     let mut named = false;
     for (word, value, offset) in annotations {
         let mut wrong = |message: String, suggestion: String| {
-            problems.push(Problem::at(text, offset, message).suggest(suggestion));
+            problems.push(PolicyProblem::at(text, offset, message).suggest(suggestion));
         };
         let Some(annotation) = Annotation::of_word(word) else {
             wrong(format!("unknown annotation `@{word}`"), suggest(word));
@@ -127,7 +127,7 @@ pub(crate) fn read<'a>(
     }
     if !named {
         let message = format!("the policy has no {}", Annotation::Id);
-        problems.push(Problem::at(text, start, message).suggest(Annotation::Id.rule()));
+        problems.push(PolicyProblem::at(text, start, message).suggest(Annotation::Id.rule()));
     }
     read
 }
@@ -146,11 +146,11 @@ fn parse_grace(text: &str) -> Option<SignedDuration> {
 
 /// The nearest annotation, or all of them if none is near.
 fn suggest(word: &str) -> String {
-    let distance = |annotation: &Annotation| strsim::osa_distance(word, annotation.word());
+    let distance = |annotation: &Annotation| strsim::osa_distance(word, annotation.as_str());
     let nearest = Annotation::ALL.into_iter().min_by_key(distance);
     match nearest {
         // More than half of the letters wrong is another word.
-        Some(nearest) if distance(&nearest) <= nearest.word().len() / 2 => format!("did you mean {nearest}?"),
+        Some(nearest) if distance(&nearest) <= nearest.as_str().len() / 2 => format!("did you mean {nearest}?"),
         _ => format!("write one of {}", Annotation::ALL.map(|annotation| annotation.to_string()).join(", ")),
     }
 }

@@ -14,10 +14,10 @@ use cedar_policy::{
     Authorizer, Decision, Effect, PolicyId, PolicySet, ValidationError, ValidationMode, ValidationResult,
     ValidationWarning, Validator,
 };
-use domain::policy::{Action, Answer, Question};
+use domain::policy::{Action, PolicyAnswer, PolicyQuestion};
 use jiff::SignedDuration;
 
-pub use crate::problem::{Invalid, Problem};
+pub use crate::problem::{InvalidPolicyError, PolicyProblem};
 use crate::{annotation::Terms, vocabulary::Vocabulary};
 
 /// The policy that permits nothing: what to load where no other was chosen.
@@ -44,17 +44,21 @@ impl Policy {
     /// # Errors
     /// All mistakes of the text: those of syntax if there are any, else those against the schema, conditions that can
     /// never be true, and annotations that are missing, unknown or misplaced.
-    pub fn load(name: &str, text: &str) -> Result<Self, Invalid> {
-        let invalid = |mut problems: Vec<Problem>| {
+    pub fn load(name: &str, text: &str) -> Result<Self, InvalidPolicyError> {
+        let invalid = |mut problems: Vec<PolicyProblem>| {
             problems.sort();
             problems.dedup();
-            Invalid { name: name.to_owned(), problems }
+            InvalidPolicyError { name: name.to_owned(), problems }
         };
         let parsed: PolicySet = text.parse().map_err(|errors: cedar_policy::ParseErrors| {
-            invalid(errors.iter().map(|error| Problem::of(text, error)).collect())
+            invalid(errors.iter().map(|error| PolicyProblem::of(text, error)).collect())
         })?;
         let vocabulary = Vocabulary::load().map_err(|error| {
-            invalid(vec![Problem::at(text, 0, format!("no policy can be checked, for the schema is wrong: {error}"))])
+            invalid(vec![PolicyProblem::at(
+                text,
+                0,
+                format!("no policy can be checked, for the schema is wrong: {error}"),
+            )])
         })?;
         let mut problems = find_mistakes(text, &parsed, &vocabulary);
         let named = name_policies(text, &parsed, &mut problems);
@@ -67,7 +71,7 @@ impl Policy {
             .map(|(policy, terms)| (policy.id().to_string(), *terms))
             .collect();
         let policies = PolicySet::from_policies(named.into_iter().map(|(policy, _)| policy))
-            .map_err(|error| invalid(vec![Problem::at(text, 0, error.to_string())]))?;
+            .map_err(|error| invalid(vec![PolicyProblem::at(text, 0, error.to_string())]))?;
         Ok(Self { name: name.to_owned(), vocabulary, policies, permits, authorizer: Authorizer::new() })
     }
 
@@ -79,7 +83,7 @@ impl Policy {
 
     /// Answers whether an action on a replica is permitted, by which policies and on what terms.
     #[must_use]
-    pub fn ask(&self, action: Action, question: &Question<'_>) -> Answer {
+    pub fn ask(&self, action: Action, question: &PolicyQuestion<'_>) -> PolicyAnswer {
         let (request, entities) = match self.vocabulary.put(action, question) {
             Ok(put) => put,
             Err(error) => return refuse(BTreeSet::new(), vec![error.to_string()]),
@@ -98,25 +102,25 @@ impl Policy {
                 let grace = terms().map(|terms| terms.grace).max().unwrap_or(DEFAULT_GRACE);
                 let approval = terms().any(|terms| terms.approval);
                 let replica_only_tags = !policies.is_empty() && terms().all(|terms| terms.replica_only_tags);
-                Answer { permitted: true, errors, grace, approval, replica_only_tags, policies }
+                PolicyAnswer { permitted: true, errors, grace, approval, replica_only_tags, policies }
             }
         }
     }
 }
 
-fn refuse(policies: BTreeSet<String>, errors: Vec<String>) -> Answer {
-    Answer { permitted: false, policies, errors, grace: DEFAULT_GRACE, approval: false, replica_only_tags: false }
+fn refuse(policies: BTreeSet<String>, errors: Vec<String>) -> PolicyAnswer {
+    PolicyAnswer { permitted: false, policies, errors, grace: DEFAULT_GRACE, approval: false, replica_only_tags: false }
 }
 
 /// What Cedar finds wrong, and what Cedar allows and we do not.
-fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec<Problem> {
+fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec<PolicyProblem> {
     if parsed.is_empty() {
         let message = "the file has no policy; keep-everything.cedar is one that permits nothing";
-        return vec![Problem::at(text, 0, message)];
+        return vec![PolicyProblem::at(text, 0, message)];
     }
     let checked = Validator::new(vocabulary.schema.clone()).validate(parsed, ValidationMode::Strict);
     let errors = checked.validation_errors().map(|error| {
-        let problem = Problem::of(text, error);
+        let problem = PolicyProblem::of(text, error);
         match error {
             // Cedar guesses by letters alone: `archive` for `remove`.
             ValidationError::UnrecognizedActionId(_) => {
@@ -129,7 +133,7 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
         let slots: Vec<_> = template.slots().map(|slot| format!("`{slot}`")).collect();
         let message = format!("{} makes the policy a template, and nothing fills it", slots.join(" and "));
         let start = template.as_ref().loc().map_or(0, |place| place.span.offset());
-        Problem::at(text, start, message).suggest("write the registry or the replica that is meant")
+        PolicyProblem::at(text, start, message).suggest("write the registry or the replica that is meant")
     });
     errors.chain(find_impossible(text, &checked)).chain(templates).collect()
 }
@@ -137,14 +141,14 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
 /// Warnings of Cedar: a policy that can never apply is a mistake of whoever wrote it, and believes that it does.
 ///
 /// Only the first reason is told: what cannot be checked, or applies to no action, is impossible as well.
-fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item = Problem> {
+fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item = PolicyProblem> {
     let wrong: HashSet<_> = checked.validation_errors().map(ValidationError::policy_id).collect();
     let is_scope = |warning: &&ValidationWarning| matches!(warning, ValidationWarning::InvalidActionApplication(_));
     let out_of_scope: HashSet<_> =
         checked.validation_warnings().filter(is_scope).map(ValidationWarning::policy_id).collect();
     checked.validation_warnings().filter_map(move |warning| {
         let id = warning.policy_id();
-        let problem = Problem::of(text, warning);
+        let problem = PolicyProblem::of(text, warning);
         match warning {
             ValidationWarning::ImpossiblePolicy(_) => (!wrong.contains(id) && !out_of_scope.contains(id)).then(|| {
                 problem
@@ -158,7 +162,11 @@ fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item
 }
 
 /// Reads the annotations and gives each policy the id that they name.
-fn name_policies(text: &str, parsed: &PolicySet, problems: &mut Vec<Problem>) -> Vec<(cedar_policy::Policy, Terms)> {
+fn name_policies(
+    text: &str,
+    parsed: &PolicySet,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<(cedar_policy::Policy, Terms)> {
     // Only Cedar's own form of a policy, not part of its stable interface, knows places.
     let start = |policy: &cedar_policy::Policy| policy.as_ref().loc().map_or(0, |place| place.span.offset());
     let mut policies: Vec<_> = parsed.policies().collect();
@@ -176,7 +184,7 @@ fn name_policies(text: &str, parsed: &PolicySet, problems: &mut Vec<Problem>) ->
         if let Some(first) = taken.insert(id.clone(), offset) {
             let first = problem::position(text, first).0;
             let message = format!("the id `{id}` is taken by the policy in line {first}");
-            problems.push(Problem::at(text, offset, message).suggest("give each policy an id of its own"));
+            problems.push(PolicyProblem::at(text, offset, message).suggest("give each policy an id of its own"));
         }
         named.push((policy.new_id(PolicyId::new(id)), read.terms));
     }

@@ -8,7 +8,7 @@ use miette::Diagnostic;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = PolicyProblem))]
-pub struct Problem {
+pub struct PolicyProblem {
     /// The line, counted from 1.
     pub line: usize,
     /// The column in characters, counted from 1.
@@ -22,14 +22,14 @@ pub struct Problem {
 /// A text that is not a usable policy, with everything that is wrong with it, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a usable policy: {}", line(.problems))]
-pub struct Invalid {
+pub struct InvalidPolicyError {
     /// The name of the policy, usually of its file.
     pub name: String,
     /// What is wrong; at least one.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<PolicyProblem>,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for PolicyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)?;
         self.suggestion.as_ref().map_or(Ok(()), |suggestion| write!(f, " ({suggestion})"))
@@ -37,7 +37,7 @@ impl fmt::Display for Problem {
 }
 
 /// All problems in one line, for a log.
-fn line(problems: &[Problem]) -> String {
+fn line(problems: &[PolicyProblem]) -> String {
     let words = problems.iter().map(|problem| {
         let suggestion = problem.suggestion.as_ref().map(|suggestion| format!("; {suggestion}"));
         format!("{}:{}: {}{}", problem.line, problem.column, problem.message, suggestion.unwrap_or_default())
@@ -45,7 +45,7 @@ fn line(problems: &[Problem]) -> String {
     words.collect::<Vec<_>>().join("; and ")
 }
 
-impl Problem {
+impl PolicyProblem {
     /// A problem at a byte of the text.
     pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
         let (line, column) = position(text, offset);

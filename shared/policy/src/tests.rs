@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use domain::{
     fact::Cause,
     image::{Image, Registry, Tag},
-    policy::Kind,
+    policy::ManifestKind,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -54,21 +54,21 @@ fn case() -> Case {
         last_pulled_at: None,
         size_bytes: 1_000,
         now: "2026-06-30T12:00:00.123456789Z".parse().unwrap(),
-        cause: Cause::Person { by: "arn:aws:iam::111122223333:user/\"Ann\"".into() },
+        cause: Cause::Principal { by: "arn:aws:iam::111122223333:user/\"Ann\"".into() },
         other_copies: 2,
         tag: None,
     }
 }
 
 impl Case {
-    fn ask(&self, text: &str, action: Action) -> Answer {
+    fn ask(&self, text: &str, action: Action) -> PolicyAnswer {
         self.put(&Policy::load("test.cedar", text).unwrap(), action)
     }
 
-    fn put(&self, policy: &Policy, action: Action) -> Answer {
+    fn put(&self, policy: &Policy, action: Action) -> PolicyAnswer {
         policy.ask(
             action,
-            &Question {
+            &PolicyQuestion {
                 source: &self.source,
                 image: &self.image,
                 registry: &self.registry,
@@ -78,7 +78,7 @@ impl Case {
                 replicated_at: "2026-01-01T00:01:00Z".parse().unwrap(),
                 last_pulled_at: self.last_pulled_at,
                 size_bytes: self.size_bytes,
-                kind: Kind::Image,
+                kind: ManifestKind::Image,
                 archived: false,
                 now: self.now,
                 since: "2026-06-01T12:00:00Z".parse().unwrap(),
@@ -214,7 +214,7 @@ fn a_policy_knows_everything_the_schema_promises() {
         r#"context has deletedBy && context.deletedBy like "*user/\"Ann\"" && !(context has lifecycleRule)"#;
     let neither = "!(context has deletedBy) && !(context has lifecycleRule)";
     for (cause, rest) in [
-        (Cause::Person { by: by() }, deleted_by),
+        (Cause::Principal { by: by() }, deleted_by),
         (Cause::Repository { by: by() }, deleted_by),
         (
             Cause::Lifecycle { rule: -3, description: Some("old".into()) },
@@ -223,7 +223,7 @@ fn a_policy_knows_everything_the_schema_promises() {
         (Cause::Mirror { source: case().registry, policies: BTreeSet::new() }, neither),
         (Cause::Unknown, neither),
     ] {
-        let text = condition.replace("CAUSE", &format!("context.cause == \"{}\" && {rest}", cause.word()));
+        let text = condition.replace("CAUSE", &format!("context.cause == \"{}\" && {rest}", cause.as_str()));
         let answer = Case { cause, ..known.clone() }.ask(&text, Action::Untag);
         assert!(answer.permitted, "{text}: {answer:?}");
     }
@@ -262,7 +262,7 @@ fn what_no_policy_permits_is_refused_by_none() {
     let answer = Case::of("prod/app").ask(DEV, Action::Delete);
     assert_eq!(
         answer,
-        Answer {
+        PolicyAnswer {
             permitted: false,
             policies: BTreeSet::new(),
             errors: Vec::new(),

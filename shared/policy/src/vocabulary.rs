@@ -8,7 +8,7 @@ use cedar_policy::{
 use domain::{
     fact::Cause,
     image::{Registry, Tag},
-    policy::{Action, Question},
+    policy::{Action, PolicyQuestion},
 };
 use jiff::Timestamp;
 
@@ -29,7 +29,7 @@ type Unaskable = Box<dyn std::error::Error + Send + Sync>;
 /// A number that Cedar cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("`{number}` is more than a policy can count")]
-struct TooLarge {
+struct TooLargeError {
     number: u64,
     source: TryFromIntError,
 }
@@ -49,13 +49,13 @@ impl Vocabulary {
     ///
     /// # Errors
     /// When a value has no place in Cedar or does not follow the schema.
-    pub(crate) fn put(&self, action: Action, question: &Question<'_>) -> Result<(Request, Entities), Unaskable> {
+    pub(crate) fn put(&self, action: Action, question: &PolicyQuestion<'_>) -> Result<(Request, Entities), Unaskable> {
         let source = self.registry(question.source);
         let replica = EntityUid::from_type_name_and_id(
             self.replica.clone(),
             EntityId::new(format!("{}/{}", question.registry, question.image)),
         );
-        let action = EntityUid::from_type_name_and_id(self.action.clone(), EntityId::new(action.word()));
+        let action = EntityUid::from_type_name_and_id(self.action.clone(), EntityId::new(action.as_str()));
         let registries = BTreeSet::from([question.source, question.registry]);
         let entities = registries
             .into_iter()
@@ -75,7 +75,7 @@ impl Vocabulary {
     }
 
     /// The attributes of the replica.
-    fn replica(&self, question: &Question<'_>) -> Result<Vec<(&'static str, RestrictedExpression)>, Unaskable> {
+    fn replica(&self, question: &PolicyQuestion<'_>) -> Result<Vec<(&'static str, RestrictedExpression)>, Unaskable> {
         let mut attributes = vec![
             ("registry", RestrictedExpression::new_entity_uid(self.registry(question.registry))),
             ("source", RestrictedExpression::new_entity_uid(self.registry(question.source))),
@@ -86,7 +86,7 @@ impl Vocabulary {
             ("replicaOnlyTags", set(question.replica_only_tags)),
             ("replicatedAt", time(question.replicated_at)),
             ("sizeBytes", number(question.size_bytes)?),
-            ("kind", text(question.kind.word())),
+            ("kind", text(question.kind.as_str())),
             ("archived", RestrictedExpression::new_bool(question.archived)),
         ];
         attributes.extend(question.pushed_at.map(|at| ("pushedAt", time(at))));
@@ -96,15 +96,15 @@ impl Vocabulary {
 }
 
 /// The context: the loss that is to be followed.
-fn loss(question: &Question<'_>) -> Result<Vec<(&'static str, RestrictedExpression)>, Unaskable> {
+fn loss(question: &PolicyQuestion<'_>) -> Result<Vec<(&'static str, RestrictedExpression)>, Unaskable> {
     let mut loss = vec![
         ("now", time(question.now)),
         ("deletedAt", time(question.since)),
-        ("cause", text(question.cause.word())),
+        ("cause", text(question.cause.as_str())),
         ("otherCopies", number(question.other_copies)?),
     ];
     match question.cause {
-        Cause::Person { by } | Cause::Repository { by } => loss.push(("deletedBy", text(by))),
+        Cause::Principal { by } | Cause::Repository { by } => loss.push(("deletedBy", text(by))),
         Cause::Lifecycle { rule, .. } => loss.push(("lifecycleRule", RestrictedExpression::new_long(*rule))),
         Cause::Unknown | Cause::Mirror { .. } => {}
     }
@@ -139,7 +139,7 @@ fn time(at: Timestamp) -> RestrictedExpression {
 }
 
 fn number(number: u64) -> Result<RestrictedExpression, Unaskable> {
-    let number = i64::try_from(number).map_err(|source| TooLarge { number, source })?;
+    let number = i64::try_from(number).map_err(|source| TooLargeError { number, source })?;
     Ok(RestrictedExpression::new_long(number))
 }
 

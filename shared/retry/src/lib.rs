@@ -17,7 +17,7 @@ pub enum Disposition {
 
 /// A failed call to AWS.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CallError {
     /// What to do about it.
     pub disposition: Disposition,
     /// The service's error code, such as `ValidationException`, if the service answered; [`NO_CREDENTIALS`] if it was never
@@ -34,7 +34,7 @@ const NEVER: [&str; 3] = ["ValidationException", "SerializationException", "Item
 /// The code of a call that was never made, because nobody gave credentials for it: a role that cannot be assumed.
 pub const NO_CREDENTIALS: &str = "NoCredentials";
 
-impl<E, R> From<SdkError<E, R>> for Failure
+impl<E, R> From<SdkError<E, R>> for CallError
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
@@ -76,13 +76,13 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     None
 }
 
-impl From<BuildError> for Failure {
+impl From<BuildError> for CallError {
     fn from(error: BuildError) -> Self {
         Self { disposition: Disposition::Reject, code: None, message: error.to_string(), source: None }
     }
 }
 
-impl Failure {
+impl CallError {
     /// A batch of which the service did nothing, without calling it an error.
     pub fn throttled() -> Self {
         Self::unclear("the service left the whole batch unprocessed, repeatedly".to_owned())
@@ -100,13 +100,13 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl StdError for Failure {
+impl StdError for CallError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     /// What becomes of a service error with this code.
-    fn service_error(code: &str) -> Failure {
+    fn service_error(code: &str) -> CallError {
         let metadata = ErrorMetadata::builder().code(code).message("why").build();
         SdkError::service_error(PutItemError::generic(metadata), ()).into()
     }
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn a_call_that_got_no_answer_is_tried_again() {
         let unreachable: SdkError<PutItemError, ()> = SdkError::dispatch_failure(ConnectorError::io("gone".into()));
-        assert_eq!(Failure::from(unreachable).disposition, Disposition::Retry);
+        assert_eq!(CallError::from(unreachable).disposition, Disposition::Retry);
         let slow: SdkError<PutItemError, ()> = SdkError::timeout_error("late");
-        assert_eq!(Failure::from(slow).disposition, Disposition::Retry);
+        assert_eq!(CallError::from(slow).disposition, Disposition::Retry);
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         let refused = CredentialsError::provider_error("the role does not trust you");
         let unsigned: SdkError<PutItemError, ()> =
             SdkError::dispatch_failure(ConnectorError::other(Box::new(refused), None));
-        let failure = Failure::from(unsigned);
+        let failure = CallError::from(unsigned);
         assert_eq!((failure.disposition, failure.code.as_deref()), (Disposition::Retry, Some(NO_CREDENTIALS)));
         assert!(failure.to_string().ends_with("the role does not trust you"), "{failure}");
     }

@@ -5,9 +5,9 @@ use std::{error::Error as StdError, time::Duration};
 use answers::{
     alerts::{self, Alerts},
     answer::{self, History, Orphans, Shown},
-    deletions::{self, Breakers, Deletions, Wanted},
+    deletions::{self, Breakers, DeletionFilter, Deletions},
+    paging::PageRequest,
     reference::Reference,
-    walk::Stretch,
 };
 use aws_sdk_ecr::{
     Client,
@@ -18,9 +18,9 @@ use aws_sdk_ecr::{
     },
 };
 use domain::{
-    alert::State,
-    deletion::Status,
-    image::{Malformed, Registry},
+    alert::AlertState,
+    deletion::DeletionStatus,
+    image::{MalformedError, Registry},
 };
 use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub struct Demo {
     /// What was done, in order.
-    pub story: Vec<Act>,
+    pub story: Vec<StoryStep>,
     /// The image in the middle of it.
     pub shown: Shown,
     /// A tag that moved, late in one registry.
@@ -56,7 +56,7 @@ pub struct Demo {
 
 /// One thing that somebody did, or that happened.
 #[derive(Debug, Serialize)]
-pub struct Act {
+pub struct StoryStep {
     /// When.
     pub time: Timestamp,
     /// Where.
@@ -109,7 +109,7 @@ struct Site {
 /// The stage.
 struct Stage {
     local: Local,
-    story: Vec<Act>,
+    story: Vec<StoryStep>,
 }
 
 /// Plays the story, and answers what `show` and `orphans` answer.
@@ -165,8 +165,8 @@ pub async fn play() -> Result<Demo, Error> {
     stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
     stage.wait(SignedDuration::from_mins(3)).await;
 
-    let unheard = image("api 1.2.2", "amd64");
-    stage.push(&ireland, &unheard, Some("v1.2.2"), "and the events of its copies are lost").await?;
+    let request_lost = image("api 1.2.2", "amd64");
+    stage.push(&ireland, &request_lost, Some("v1.2.2"), "and the events of its copies are lost").await?;
     stage.local.simulator.set(|settings| settings.trouble.lost = 1.0);
     stage.wait(SignedDuration::from_mins(3)).await;
     stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
@@ -219,13 +219,13 @@ pub async fn play() -> Result<Demo, Error> {
     let now = stage.local.simulator.clock().now();
     let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
     // What was told of deletions is shown by them, and what lasts is not shown every day.
-    alerts.told.retain(|alert| matches!(alert.state, State::Opened | State::Resolved));
-    let api = "shop/api".parse().map_err(|error: Malformed| Error::Demo(Box::new(error)))?;
-    let over = [Status::Done, Status::Kept].into();
-    let wanted = Wanted { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
-    let deletions = deletions::list(table, &wanted).await?;
+    alerts.alerts.retain(|alert| matches!(alert.state, AlertState::Opened | AlertState::Resolved));
+    let api = "shop/api".parse().map_err(|error: MalformedError| Error::Demo(Box::new(error)))?;
+    let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
+    let filter = DeletionFilter { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
+    let deletions = deletions::list(table, &filter).await?;
     let breakers = deletions::breakers(table, None, now).await?;
-    let orphans = answer::orphans(table, &Stretch::all_of(None, Some(&api))).await?;
+    let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&api))).await?;
     let Stage { local, story } = stage;
     local.close().await;
     Ok(Demo { story, shown, history, alerts, deletions, breakers, orphans })
@@ -233,14 +233,14 @@ pub async fn play() -> Result<Demo, Error> {
 
 impl Stage {
     /// A registry, and who works in it.
-    async fn site(&self, registry: &str, role: &str, somebody: &str) -> Result<Site, Error> {
+    async fn site(&self, registry: &str, role: &str, session_name: &str) -> Result<Site, Error> {
         let registry: Registry = registry.parse().map_err(|error| Error::Demo(Box::new(error)))?;
-        Ok(Site { ecr: self.local.registry(&registry, role, somebody).await?, registry })
+        Ok(Site { ecr: self.local.registry(&registry, role, session_name).await?, registry })
     }
 
     fn act(&mut self, site: &Site, what: impl Into<String>) {
         let time = self.local.simulator.clock().now();
-        self.story.push(Act { time, registry: site.registry.clone(), what: what.into() });
+        self.story.push(StoryStep { time, registry: site.registry.clone(), what: what.into() });
     }
 
     /// Lets time pass, with everything that happens in it, to the end of the last event.

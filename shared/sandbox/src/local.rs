@@ -9,10 +9,10 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
-use domain::{alert::Alert, breaker::Limits, image::Registry};
+use domain::{alert::Alert, breaker::BreakerLimits, image::Registry};
 use jiff::{SignedDuration, Timestamp};
 pub use mirror::Mode;
-use mirror::{Mirror, Summary};
+use mirror::{Mirror, MirrorSummary};
 use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
 use simulator::{Simulator, queue::Message, server, settings::Settings};
@@ -63,12 +63,12 @@ pub struct LocalSettings {
     /// Whether `mirror` touches anything.
     pub mode: Mode,
     /// How much may go at once.
-    pub limits: Limits,
+    pub limits: BreakerLimits,
 }
 
 /// What happens while everything runs.
 #[derive(Debug)]
-pub enum News<'a> {
+pub enum LocalEvent<'a> {
     /// An event was recorded.
     Recorded(&'a Message),
     /// Somebody should know.
@@ -76,7 +76,7 @@ pub enum News<'a> {
 }
 
 /// The alerts of the last days that were told.
-struct Told {
+struct SeenAlerts {
     until: Timestamp,
     ids: BTreeSet<String>,
 }
@@ -164,18 +164,18 @@ impl Local {
     ///
     /// # Errors
     /// When the registries cannot be saved any more.
-    pub async fn run(&self, end: impl Future<Output = ()>, tell: impl Fn(News<'_>)) -> Result<(), Error> {
+    pub async fn run(&self, end: impl Future<Output = ()>, on_event: impl Fn(LocalEvent<'_>)) -> Result<(), Error> {
         let delivering = async {
             loop {
                 let messages = self.simulator.receive(BATCH).await;
-                self.deliver(messages).await.iter().for_each(|message| tell(News::Recorded(message)));
+                self.deliver(messages).await.iter().for_each(|message| on_event(LocalEvent::Recorded(message)));
             }
         };
         let scheduled = async {
             let clock = self.simulator.clock();
-            let mut told = Told { until: clock.now(), ids: BTreeSet::new() };
+            let mut seen_alerts = SeenAlerts { until: clock.now(), ids: BTreeSet::new() };
             // What was told before it was started is known.
-            if let Err(error) = self.alerts(&mut told).await {
+            if let Err(error) = self.alerts(&mut seen_alerts).await {
                 return error;
             }
             loop {
@@ -185,8 +185,8 @@ impl Local {
                 if let Err(error) = watched.map(drop).and(mirrored.map(drop)).and(listed.map(drop)) {
                     return error;
                 }
-                match self.alerts(&mut told).await {
-                    Ok(alerts) => alerts.iter().for_each(|alert| tell(News::Alert(alert))),
+                match self.alerts(&mut seen_alerts).await {
+                    Ok(alerts) => alerts.iter().for_each(|alert| on_event(LocalEvent::Alert(alert))),
                     Err(error) => return error,
                 }
             }
@@ -200,18 +200,18 @@ impl Local {
     }
 
     /// The alerts that were not told yet, oldest first.
-    async fn alerts(&self, told: &mut Told) -> Result<Vec<Alert>, store::Error> {
+    async fn alerts(&self, seen_alerts: &mut SeenAlerts) -> Result<Vec<Alert>, store::Error> {
         let (now, day) = (self.simulator.clock().now(), SignedDuration::from_hours(24));
         let mut alerts = Vec::new();
-        let mut at = told.until.saturating_sub(day).unwrap_or(told.until);
+        let mut at = seen_alerts.until.saturating_sub(day).unwrap_or(seen_alerts.until);
         while at.duration_since(now) < day {
             alerts.extend(self.table.alerts(at).await?);
             at = at.saturating_add(day).unwrap_or(Timestamp::MAX);
         }
         let ids = alerts.iter().map(|alert| alert.id.clone()).collect();
-        alerts.retain(|alert| !told.ids.contains(&alert.id));
+        alerts.retain(|alert| !seen_alerts.ids.contains(&alert.id));
         alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-        *told = Told { until: now, ids };
+        *seen_alerts = SeenAlerts { until: now, ids };
         Ok(alerts)
     }
 
@@ -219,7 +219,7 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn mirror_now(&self) -> Result<Summary, store::Error> {
+    pub async fn mirror_now(&self) -> Result<MirrorSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.mirror.run(|| clock.now(), until).await
@@ -234,10 +234,10 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot be asked what is due.
-    pub async fn watch_now(&self) -> Result<watch::Summary, store::Error> {
+    pub async fn watch_now(&self) -> Result<watch::WatchSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
-        self.watch.tell_dead_letters(self.simulator.queue_lengths().1 as u64, clock.now()).await?;
+        self.watch.alert_dead_letters(self.simulator.queue_lengths().1 as u64, clock.now()).await?;
         self.watch.run(|| clock.now(), until).await
     }
 
@@ -245,7 +245,7 @@ impl Local {
     ///
     /// # Errors
     /// When the table cannot say which registries are due.
-    pub async fn reconcile_now(&self) -> Result<reconcile::Summary, store::Error> {
+    pub async fn reconcile_now(&self) -> Result<reconcile::ReconcileSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.reconcile.run(|| clock.now(), until).await
@@ -285,11 +285,11 @@ impl Local {
         &self,
         registry: &Registry,
         role: &str,
-        somebody: &str,
+        session_name: &str,
     ) -> Result<aws_sdk_ecr::Client, Error> {
         let config = account(&self.endpoint, registry.account(), registry.region()).await;
         let arn = format!("arn:aws:iam::{}:role/{role}", registry.account());
-        let assume = aws_sdk_sts::Client::new(&config).assume_role().role_arn(arn).role_session_name(somebody);
+        let assume = aws_sdk_sts::Client::new(&config).assume_role().role_arn(arn).role_session_name(session_name);
         let assumed = assume.send().await.map_err(|error| Error::Role(error.into()))?;
         let mut config = aws_sdk_ecr::config::Builder::from(&config);
         if let Some(given) = assumed.credentials() {

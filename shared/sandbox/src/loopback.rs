@@ -39,14 +39,14 @@ fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost") {
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{host}` is not the name of this server"));
-        return Some(problem.next("open the address that was printed").into_response());
+        return Some(problem.remediation("open the address that was printed").into_response());
     }
     let path = request.uri().path();
     let guarded = path.starts_with("/v1/") && path != "/v1/openapi.json";
     let known = |key: &String| text(header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer ")) == Some(key);
     if guarded && !key.is_none_or(known) {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "the key is missing, or another");
-        let problem = problem.next("open the link that was printed");
+        let problem = problem.remediation("open the link that was printed");
         return Some(([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response());
     }
     None
@@ -54,7 +54,7 @@ fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
 
 /// The same as something that answers a whole request with a whole answer.
 #[must_use]
-pub fn whole(router: Router) -> simulator::server::Others {
+pub fn whole(router: Router) -> simulator::server::FallbackHandler {
     Arc::new(move |request| {
         let router = router.clone();
         Box::pin(async move {

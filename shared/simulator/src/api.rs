@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 
 use crate::{
     repository::{ImageId, Refusal, Repository},
-    world::{Place, World},
+    world::{RepositoryId, World},
 };
 
 /// Who calls, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub struct ApiCaller {
     /// The 12-digit account of the credentials.
     pub account: String,
     /// The region of the signature.
@@ -45,7 +45,7 @@ impl ApiError {
     }
 }
 
-type Answer = Result<Value, ApiError>;
+type ApiResult = Result<Value, ApiError>;
 
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", message)
@@ -53,7 +53,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 
 /// An operation: whether CloudTrail's record of it is emitted, and what it does. Reads are recorded as well, but not
 /// emitted: no rule of ours matches them.
-type Operation = (&'static str, bool, fn(&mut World, &Caller, &[u8]) -> Answer);
+type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
 const OPERATIONS: [Operation; 25] = [
     ("BatchDeleteImage", true, images::batch_delete_image),
@@ -84,7 +84,7 @@ const OPERATIONS: [Operation; 25] = [
 ];
 
 /// Performs one operation.
-pub(crate) fn call(world: &mut World, caller: &Caller, name: &str, body: &[u8]) -> Answer {
+pub(crate) fn call(world: &mut World, caller: &ApiCaller, name: &str, body: &[u8]) -> ApiResult {
     let Some((_, changes, perform)) = OPERATIONS.iter().find(|(operation, ..)| *operation == name) else {
         return Err(ApiError::new("UnknownOperationException", format!("the simulator has no operation {name}")));
     };
@@ -119,7 +119,7 @@ struct Where {
 
 impl World {
     /// The registry that a request means, if its caller may do that there (R5).
-    fn registry_of(&self, caller: &Caller, account: Option<&str>) -> Result<Registry, ApiError> {
+    fn registry_of(&self, caller: &ApiCaller, account: Option<&str>) -> Result<Registry, ApiError> {
         let account = account.unwrap_or(&caller.account);
         Registry::new(account, &caller.region).map_err(|_| {
             invalid(format!("Invalid parameter at 'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{{12}}'', got '{account}'"))
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// The registry that a request means, where nothing but its own account may act.
-    fn own_registry(&self, caller: &Caller, account: Option<&str>, action: &str) -> Result<Registry, ApiError> {
+    fn own_registry(&self, caller: &ApiCaller, account: Option<&str>, action: &str) -> Result<Registry, ApiError> {
         let registry = self.registry_of(caller, account)?;
         if registry.account() == caller.account {
             return Ok(registry);
@@ -136,16 +136,16 @@ impl World {
     }
 
     /// The place that a request means, which need not be there.
-    fn place(&self, caller: &Caller, at: &Where, action: &str) -> Result<Place, ApiError> {
+    fn place(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
         let registry = self.registry_of(caller, at.registry_id.as_deref())?;
-        let place = Place { registry, repository: name(&at.repository_name)? };
+        let place = RepositoryId { registry, repository: name(&at.repository_name)? };
         self.authorize(caller, &place.registry, &place.arn(), action)?;
         Ok(place)
     }
 
     /// Whether a caller may do something in a registry: everything in that of its own account, and what the registry's policy
     /// allows in another's (R5).
-    fn authorize(&self, caller: &Caller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
+    fn authorize(&self, caller: &ApiCaller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
         let allowed = || self.policy_allows(registry, &caller.arn, &caller.account, &format!("ecr:{action}"), arn);
         if registry.account() == caller.account || allowed() {
             return Ok(());
@@ -154,7 +154,7 @@ impl World {
     }
 
     /// The repository of a request.
-    fn existing(&self, place: &Place) -> Result<&Repository, ApiError> {
+    fn existing(&self, place: &RepositoryId) -> Result<&Repository, ApiError> {
         let (name, registry) = (&place.repository, place.registry.account());
         self.repository(place).ok_or_else(|| {
             let message =
@@ -164,14 +164,14 @@ impl World {
     }
 
     /// The place of a request whose repository must be there.
-    fn found(&self, caller: &Caller, at: &Where, action: &str) -> Result<Place, ApiError> {
+    fn found(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
         let place = self.place(caller, at, action)?;
         self.existing(&place)?;
         Ok(place)
     }
 }
 
-fn denied(caller: &Caller, action: &str, resource: &str) -> ApiError {
+fn denied(caller: &ApiCaller, action: &str, resource: &str) -> ApiError {
     let why = format!("because no resource-based policy allows the ecr:{action} action");
     let message = format!("User: {} is not authorized to perform: ecr:{action} on {resource} {why}", caller.arn);
     ApiError::new("AccessDeniedException", message)
@@ -193,7 +193,7 @@ fn name(text: &str) -> Result<RepositoryName, ApiError> {
 }
 
 /// The error of a call about one image that cannot be used.
-fn refused(place: &Place, id: &ImageId, (code, reason): Refusal) -> ApiError {
+fn refused(place: &RepositoryId, id: &ImageId, (code, reason): Refusal) -> ApiError {
     if code != "ImageNotFound" {
         return invalid(reason);
     }

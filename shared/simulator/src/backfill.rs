@@ -13,7 +13,7 @@ use crate::{
     replication::Destination,
     repository::{CopyState, CopyStatus, ImageStatus},
     trouble::CopyFate,
-    world::{Place, Task, World},
+    world::{PendingTask, RepositoryId, World},
 };
 
 /// One run.
@@ -77,7 +77,7 @@ impl World {
             left: VecDeque::new(),
         };
         self.registry_mut(registry).backfills.insert(id.clone(), run);
-        self.plan(later(self.now(), STEP_TIME), Task::Backfill { registry: registry.clone(), id: id.clone() });
+        self.plan(later(self.now(), STEP_TIME), PendingTask::Backfill { registry: registry.clone(), id: id.clone() });
         id
     }
 
@@ -98,7 +98,7 @@ impl World {
             let status = format!("{:?}", run.status).to_uppercase();
             self.emit_backfill(registry, id, &status);
         } else {
-            let again = Task::Backfill { registry: registry.clone(), id: id.to_owned() };
+            let again = PendingTask::Backfill { registry: registry.clone(), id: id.to_owned() };
             self.plan(later(self.now(), STEP_TIME), again);
         }
         self.registry_mut(registry).backfills.insert(id.to_owned(), run);
@@ -136,7 +136,7 @@ impl World {
         let Some(to) = run.destination.registry() else { return };
         for _ in 0..STEP {
             let Some((repository, digest, tag)) = run.left.pop_front() else { break };
-            let from = Place { registry: registry.clone(), repository };
+            let from = RepositoryId { registry: registry.clone(), repository };
             if self.repository(&from).is_none_or(|repository| repository.image(&digest).is_none()) {
                 continue;
             }

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::Caller,
+    api::ApiCaller,
     manifest::Manifest,
-    world::{Place, World},
+    world::{RepositoryId, World},
 };
 
 /// What happened to an image, in the words of `ECR Image Action`.
@@ -25,7 +25,13 @@ pub(crate) enum Action {
 
 impl World {
     /// Emits `ECR Image Action`, or `ECR Referrer Action` for an artifact about another image (E1, E2, U11).
-    pub(crate) fn emit_image_action(&mut self, place: &Place, manifest: &Manifest, tag: Option<&Tag>, action: Action) {
+    pub(crate) fn emit_image_action(
+        &mut self,
+        place: &RepositoryId,
+        manifest: &Manifest,
+        tag: Option<&Tag>,
+        action: Action,
+    ) {
         let storage = matches!(action, Action::Archive | Action::Restore(_));
         let mut detail = Map::new();
         let mut put = |name: &str, value: Value| _ = detail.insert(name.to_owned(), value);
@@ -63,7 +69,7 @@ impl World {
     /// Emits `ECR Replication Action` where the copy goes (E3, U12, U23).
     pub(crate) fn emit_replication(
         &mut self,
-        place: &Place,
+        place: &RepositoryId,
         source: &Registry,
         digest: &Digest,
         tag: Option<&Tag>,
@@ -102,7 +108,7 @@ impl World {
     /// Emits CloudTrail's record of a call (E5).
     pub(crate) fn emit_call(
         &mut self,
-        caller: &Caller,
+        caller: &ApiCaller,
         registry: &Registry,
         name: &str,
         request: Value,
@@ -138,7 +144,7 @@ impl World {
     /// Emits CloudTrail's record of what a lifecycle policy did (E5).
     pub(crate) fn emit_policy_execution(
         &mut self,
-        place: &Place,
+        place: &RepositoryId,
         policy: Value,
         actions: &[Value],
         failures: &[Value],

@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use api::{ApiError, Caller};
+pub use api::{ApiCaller, ApiError};
 pub use repository::ImageStatus;
 pub use world::Emitted;
 
@@ -120,14 +120,14 @@ impl Simulator {
     /// Performs one operation, as a call over the wire would: with the body of a request in JSON. Nothing is answered if
     /// trouble has it so.
     #[must_use]
-    pub fn call(&self, caller: &Caller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
+    pub fn call(&self, caller: &ApiCaller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
         let answer = self.with(|world| {
             let mut chance = world.chance_of_call();
             match world.settings.trouble.of_call(&mut chance) {
                 CallFate::Answered => Some(api::call(world, caller, operation, body)),
                 CallFate::Throttled => Some(Err(ApiError::new("ThrottlingException", "Rate exceeded"))),
-                CallFate::Unheard => None,
-                CallFate::Unanswered => {
+                CallFate::RequestLost => None,
+                CallFate::ResponseLost => {
                     _ = api::call(world, caller, operation, body);
                     None
                 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::later,
     repository::{ImageStatus, Repository, StoredImage, wildcard},
-    world::{Place, Task, World},
+    world::{PendingTask, RepositoryId, World},
 };
 
 /// How often a policy is evaluated: images go "within 24 hours" (L1).
@@ -206,17 +206,17 @@ fn since(image: &StoredImage) -> Timestamp {
 
 impl World {
     /// Plans the first evaluation of a policy that was put.
-    pub(crate) fn plan_lifecycle(&mut self, place: &Place) {
+    pub(crate) fn plan_lifecycle(&mut self, place: &RepositoryId) {
         if !self.plans_lifecycle(place) {
-            self.plan(later(self.now(), PERIOD), Task::Lifecycle(place.clone()));
+            self.plan(later(self.now(), PERIOD), PendingTask::Lifecycle(place.clone()));
         }
     }
 
     /// Does what the lifecycle policy of a repository says, and plans the next evaluation.
-    pub(crate) fn evaluate_lifecycle_policy(&mut self, place: &Place) {
+    pub(crate) fn evaluate_lifecycle_policy(&mut self, place: &RepositoryId) {
         let moment = self.moment();
         let Some(kept) = self.repository(place).and_then(|repository| repository.lifecycle.clone()) else { return };
-        self.plan(later(self.now(), PERIOD), Task::Lifecycle(place.clone()));
+        self.plan(later(self.now(), PERIOD), PendingTask::Lifecycle(place.clone()));
         if let Some(lifecycle) = self.repository_mut(place).and_then(|repository| repository.lifecycle.as_mut()) {
             lifecycle.last_evaluated_at = moment;
         }
@@ -254,19 +254,19 @@ impl World {
         }
         self.clean_up_referrers(place);
         self.archive_referrers(place);
-        let told = self.told(&policy, &kept.id, moment);
+        let description = self.description(&policy, &kept.id, moment);
         let entries: Vec<_> = actions.into_iter().chain(failures).collect();
         // Runs that did nothing are told, too (E5).
         let records = entries.len().div_ceil(IMAGES_PER_RECORD).max(1);
         for record in 0..records {
             let part: Vec<_> =
                 entries.iter().skip(record * IMAGES_PER_RECORD).take(IMAGES_PER_RECORD).cloned().collect();
-            self.emit_policy_execution(place, told.clone(), &part, &[]);
+            self.emit_policy_execution(place, description.clone(), &part, &[]);
         }
     }
 
     /// "automatically expire … those artifacts within 24 hours of the deletion … of the subject image" (L5).
-    fn clean_up_referrers(&mut self, place: &Place) {
+    fn clean_up_referrers(&mut self, place: &RepositoryId) {
         let emits = self.settings.unconfirmed.referrer_cleanup_emits_delete;
         while let Some(repository) = self.repository(place) {
             // An artifact may have artifacts of its own.
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// "… or archive those artifacts within 24 hours of the … archival of the subject image" (L5).
-    fn archive_referrers(&mut self, place: &Place) {
+    fn archive_referrers(&mut self, place: &RepositoryId) {
         let Some(repository) = self.repository(place) else { return };
         let archived = repository.images().iter().filter(|(_, image)| image.state.status == ImageStatus::Archived);
         let artifacts = archived.flat_map(|(digest, _)| repository.referrers(digest));
@@ -293,7 +293,7 @@ impl World {
     }
 
     /// The policy as its record tells it.
-    fn told(&self, policy: &Policy, id: &str, moment: Timestamp) -> Value {
+    fn description(&self, policy: &Policy, id: &str, moment: Timestamp) -> Value {
         let rules: Vec<_> = policy.rules.iter().map(|rule| {
             let action = match rule.action.kind {
                 ActionKind::Expire => "expire",

@@ -18,7 +18,7 @@ use crate::{
     repository::{CopyState, CopyStatus, ImageState, ImageStatus, Repository, StoredImage},
     settings::Lag,
     trouble::CopyFate,
-    world::{Place, Task, World, partition},
+    world::{PendingTask, RepositoryId, World, partition},
 };
 
 /// The replication configuration of a registry, as it is put and told.
@@ -88,7 +88,7 @@ impl ReplicationConfiguration {
 /// A copy under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CopyTask {
-    pub(crate) from: Place,
+    pub(crate) from: RepositoryId,
     pub(crate) to: Registry,
     pub(crate) digest: Digest,
     pub(crate) tag: Option<Tag>,
@@ -99,7 +99,7 @@ pub(crate) struct CopyTask {
 /// A deletion that ECR replicates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeletionTask {
-    place: Place,
+    place: RepositoryId,
     digest: Digest,
     /// Only this tag; nothing if the image is gone at the source.
     tag: Option<Tag>,
@@ -107,7 +107,7 @@ pub(crate) struct DeletionTask {
 
 impl World {
     /// Starts the copies of an image that was pushed or restored, with the tag it was pushed with (R2, R3).
-    pub(crate) fn replicate(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+    pub(crate) fn replicate(&mut self, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, false) {
             let fate = self.copy_fate();
             if fate == CopyFate::NeverBegins {
@@ -123,12 +123,12 @@ impl World {
             };
             let at = later(later(self.now(), self.lag(&to)), extra);
             let copy = CopyTask { from: place.clone(), to, digest: digest.clone(), tag: tag.cloned(), failure };
-            self.plan(at, Task::Copy(copy));
+            self.plan(at, PendingTask::Copy(copy));
         }
     }
 
     /// Where the rules send a repository; only those that also send deletions, if asked.
-    pub(crate) fn destinations(&self, place: &Place, only_deletions: bool) -> BTreeSet<Registry> {
+    pub(crate) fn destinations(&self, place: &RepositoryId, only_deletions: bool) -> BTreeSet<Registry> {
         let as_text = self.settings.unconfirmed.filters_are_text_prefixes;
         let configured = self.registry(&place.registry).map(|registry| &registry.replication);
         let name = place.repository.as_str();
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Why a destination of another account does not take a copy, if it does not (R5).
-    pub(crate) fn refusal(&self, from: &Place, to: &Registry) -> Option<&'static str> {
+    pub(crate) fn refusal(&self, from: &RepositoryId, to: &Registry) -> Option<&'static str> {
         let place = from.in_registry(to);
         let account = from.registry.account();
         if to.account() == account {
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Whether a registry lets another account's ECR do something.
-    fn allowed(&self, place: &Place, account: &str, action: &str) -> bool {
+    fn allowed(&self, place: &RepositoryId, account: &str, action: &str) -> bool {
         let caller = format!("arn:{}:iam::{account}:root", partition(place.registry.region()));
         self.policy_allows(&place.registry, &caller, account, action, &place.arn())
     }
@@ -169,7 +169,7 @@ impl World {
 
     fn set_copy(
         &mut self,
-        from: &Place,
+        from: &RepositoryId,
         digest: &Digest,
         to: &Registry,
         status: CopyStatus,
@@ -205,7 +205,7 @@ impl World {
     }
 
     /// Puts a copy where it belongs.
-    pub(crate) fn copy(&mut self, source: &Registry, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+    pub(crate) fn copy(&mut self, source: &Registry, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         let Some(manifest) = self.manifest(digest) else { return };
         if self.repository(place).is_none() {
             // R4: with default settings, whatever those of the source are.
@@ -222,15 +222,15 @@ impl World {
         if let Some(tag) = tag.filter(|_| !taken) {
             self.set_tag(place, tag, digest);
         }
-        let told = tag.filter(|_| !taken || self.settings.unconfirmed.untagged_replica_event_has_tag);
-        self.emit_replication(place, source, digest, told, Ok(()));
+        let description = tag.filter(|_| !taken || self.settings.unconfirmed.untagged_replica_event_has_tag);
+        self.emit_replication(place, source, digest, description, Ok(()));
         if self.settings.unconfirmed.replica_emits_push {
-            self.emit_image_action(place, &manifest, told, Action::Push);
+            self.emit_image_action(place, &manifest, description, Action::Push);
         }
     }
 
     /// An index arrives with its children (R7).
-    fn copy_children(&mut self, source: &Registry, place: &Place, index: &Manifest) {
+    fn copy_children(&mut self, source: &Registry, place: &RepositoryId, index: &Manifest) {
         for child in &index.children {
             let there = self.repository(place).is_some_and(|repository| repository.image(child).is_some());
             let Some(manifest) = self.manifest(child).filter(|_| !there) else { continue };
@@ -242,7 +242,7 @@ impl World {
         }
     }
 
-    fn store_replica(&mut self, place: &Place, manifest: &Arc<Manifest>) {
+    fn store_replica(&mut self, place: &RepositoryId, manifest: &Arc<Manifest>) {
         let moment = self.moment();
         match self.image_mut(place, &manifest.digest) {
             None => {
@@ -258,11 +258,11 @@ impl World {
     }
 
     /// Sends a deletion on to where ECR's own switch says so (R8): of a tag, or of an image that is gone here.
-    pub(crate) fn replicate_deletion(&mut self, place: &Place, digest: &Digest, tag: Option<&Tag>) {
+    pub(crate) fn replicate_deletion(&mut self, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, true) {
             let at = later(self.now(), self.lag(&to));
             let deletion = DeletionTask { place: place.in_registry(&to), digest: digest.clone(), tag: tag.cloned() };
-            self.plan(at, Task::Deletion(deletion));
+            self.plan(at, PendingTask::Deletion(deletion));
         }
     }
 
@@ -279,7 +279,7 @@ impl World {
     }
 
     /// Deletes an image with all its tags, and emits what ECR emits of that (U2).
-    pub(crate) fn delete_image(&mut self, place: &Place, digest: &Digest, emits: bool) {
+    pub(crate) fn delete_image(&mut self, place: &RepositoryId, digest: &Digest, emits: bool) {
         let Some(image) = self.remove_image(place, digest) else { return };
         if !emits {
             return;
@@ -294,7 +294,7 @@ impl World {
     }
 
     /// Removes a tag, and the image with its last tag (D1).
-    pub(crate) fn untag(&mut self, place: &Place, tag: &Tag, emits: bool) {
+    pub(crate) fn untag(&mut self, place: &RepositoryId, tag: &Tag, emits: bool) {
         let digest = self.repository(place).and_then(|repository| repository.tagged(tag)).cloned();
         let Some(manifest) = digest.and_then(|digest| self.manifest(&digest)) else { return };
         let last = self.remove_tag(place, tag);
@@ -307,7 +307,7 @@ impl World {
     }
 
     /// Where the copies of an image are, by destination.
-    pub(crate) fn copies(&self, place: &Place, digest: &Digest) -> BTreeMap<Registry, CopyState> {
+    pub(crate) fn copies(&self, place: &RepositoryId, digest: &Digest) -> BTreeMap<Registry, CopyState> {
         let image = self.repository(place).and_then(|repository| repository.image(digest));
         image.map(|image| image.state.copies.clone()).unwrap_or_default()
     }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Simulator,
-    api::{ApiError, Caller},
+    api::{ApiCaller, ApiError},
     sts,
 };
 
@@ -35,12 +35,13 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Nobody answers: the connection ends without a word, as a client sees it that waited too long.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer")]
-struct NoAnswer;
+struct NoAnswerError;
 
-type Answer = Response<Full<Bytes>>;
+type HttpResponse = Response<Full<Bytes>>;
 
 /// Who answers what is neither ECR, STS nor DynamoDB.
-pub type Others = Arc<dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> + Send + Sync>;
+pub type FallbackHandler =
+    Arc<dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> + Send + Sync>;
 
 /// Serves until the future ends, then lets requests under way finish. DynamoDB's requests are passed on to an endpoint, if
 /// there is one; what belongs to nobody here, to others.
@@ -51,7 +52,7 @@ pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
     dynamodb: Option<String>,
-    others: Option<Others>,
+    others: Option<FallbackHandler>,
     end: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let passing = Client::builder(TokioExecutor::new()).build_http();
@@ -66,15 +67,15 @@ pub async fn serve(
         };
         // Small answers, each waited for.
         _ = stream.set_nodelay(true);
-        let room = Room {
+        let handler = RequestHandler {
             simulator: simulator.clone(),
             dynamodb: dynamodb.clone(),
             passing: passing.clone(),
             others: others.clone(),
         };
         let answering = service_fn(move |request| {
-            let room = room.clone();
-            async move { room.answer(request).await }
+            let handler = handler.clone();
+            async move { handler.answer(request).await }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answering));
         // A connection that breaks is its client's to notice.
@@ -86,17 +87,17 @@ pub async fn serve(
 
 /// Everything that answers on the port.
 #[derive(Clone)]
-struct Room {
+struct RequestHandler {
     simulator: Simulator,
     dynamodb: Option<String>,
     passing: Client<HttpConnector, Full<Bytes>>,
-    others: Option<Others>,
+    others: Option<FallbackHandler>,
 }
 
-impl Room {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, NoAnswer> {
+impl RequestHandler {
+    async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, NoAnswerError> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
+        let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswerError)?.to_bytes();
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let target = text("x-amz-target");
         let path = head.uri.path();
@@ -105,14 +106,14 @@ impl Room {
         }
         if let (true, Some(endpoint)) = (target.starts_with("DynamoDB"), &self.dynamodb) {
             let url = format!("{endpoint}{path}");
-            let mut passed = Request::post(url).body(Full::new(body.clone())).map_err(|_| NoAnswer)?;
+            let mut passed = Request::post(url).body(Full::new(body.clone())).map_err(|_| NoAnswerError)?;
             for name in ["x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token"] {
                 if let Some(value) = head.headers.get(name) {
                     passed.headers_mut().insert(name, value.clone());
                 }
             }
-            let (head, body) = self.passing.request(passed).await.map_err(|_| NoAnswer)?.into_parts();
-            let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+            let (head, body) = self.passing.request(passed).await.map_err(|_| NoAnswerError)?.into_parts();
+            let body = body.collect().await.map_err(|_| NoAnswerError)?.to_bytes();
             return Ok(Response::from_parts(head, Full::new(body)));
         }
         // The controls first: whoever uses `curl -d` says that its body is a form.
@@ -134,25 +135,30 @@ impl Room {
 }
 
 /// Answers ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
-fn call(simulator: &Simulator, headers: &HeaderMap, operation: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
+fn call(
+    simulator: &Simulator,
+    headers: &HeaderMap,
+    operation: &str,
+    body: &[u8],
+) -> Result<HttpResponse, NoAnswerError> {
     let caller = match caller(headers) {
         Ok(caller) => caller,
         Err(error) => return Ok(refused(&error)),
     };
     match simulator.call(&caller, operation, body) {
-        None => Err(NoAnswer),
+        None => Err(NoAnswerError),
         Some(Ok(answer)) => Ok(json_answer(StatusCode::OK, &answer)),
         Some(Err(error)) => Ok(refused(&error)),
     }
 }
 
-fn refused(error: &ApiError) -> Answer {
+fn refused(error: &ApiError) -> HttpResponse {
     let status =
         if error.code == "ServerException" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
     json_answer(status, &json!({"__type": error.code, "message": error.message}))
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Answer {
+fn json_answer(status: StatusCode, body: &Value) -> HttpResponse {
     let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"));
@@ -160,7 +166,7 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
 }
 
 /// Answers STS's protocol: forms and XML.
-fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> Answer {
+fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpResponse {
     let id = simulator.new_id();
     let answered = caller(headers).and_then(|caller| sts::call(&caller, form, simulator.clock().now(), &id));
     let (status, xml) = match answered {
@@ -183,7 +189,7 @@ fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> Answer {
 
 /// Who signed a request. The signature itself is not checked: nobody here has a secret.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
-fn caller(headers: &HeaderMap) -> Result<Caller, ApiError> {
+fn caller(headers: &HeaderMap) -> Result<ApiCaller, ApiError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credential = text("authorization").and_then(|header| header.split("Credential=").nth(1)?.split(',').next());
     let Some(credential) = credential else {
@@ -198,7 +204,7 @@ fn caller(headers: &HeaderMap) -> Result<Caller, ApiError> {
 }
 
 /// `POST /_simulator/step {"seconds": 60}`: moves the clock on, and answers when all that is due has happened.
-fn step(simulator: &Simulator, body: &[u8]) -> Answer {
+fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
     let seconds = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("seconds")?.as_f64());
     let Some(Ok(by)) = seconds.map(Duration::try_from_secs_f64) else {
         let message = "expected a body such as {\"seconds\": 60}";
@@ -209,7 +215,7 @@ fn step(simulator: &Simulator, body: &[u8]) -> Answer {
 }
 
 /// `GET /_simulator/events?after=7`: the events that were emitted after the 7th, lost ones included.
-fn events(simulator: &Simulator, query: Option<&str>) -> Answer {
+fn events(simulator: &Simulator, query: Option<&str>) -> HttpResponse {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let after = pairs.filter(|(name, _)| name == "after").find_map(|(_, value)| value.parse().ok()).unwrap_or(0);
     let emitted = simulator.emitted(after);

@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{ApiError, Caller},
+    api::{ApiCaller, ApiError},
     clock::later,
 };
 
@@ -20,12 +20,12 @@ pub(crate) const TEMPORARY: &str = "ASIA";
 const SESSION: i64 = 3_600;
 
 /// Answers a form, as the query protocol sends it.
-pub(crate) fn call(caller: &Caller, form: &[u8], now: Timestamp, request_id: &str) -> Result<String, ApiError> {
+pub(crate) fn call(caller: &ApiCaller, form: &[u8], now: Timestamp, request_id: &str) -> Result<String, ApiError> {
     let form: BTreeMap<_, _> = form_urlencoded::parse(form).into_owned().collect();
     let field = |name: &str| form.get(name).map(String::as_str);
     let (name, result) = match field("Action") {
         Some("GetCallerIdentity") => {
-            let Caller { account, arn, .. } = caller;
+            let ApiCaller { account, arn, .. } = caller;
             let user = arn
                 .rsplit('/')
                 .next()
@@ -79,7 +79,7 @@ fn assume_role<'a>(field: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> R
 
 /// The caller that credentials stand for: the account is a 12-digit access key, or follows [`TEMPORARY`]; a session token
 /// says which role.
-pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Option<Caller> {
+pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Option<ApiCaller> {
     let account = access_key.strip_prefix(TEMPORARY).unwrap_or(access_key);
     if !is_account(account) {
         return None;
@@ -87,7 +87,7 @@ pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Opt
     let role = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
     let role = role.and_then(|role| String::from_utf8(role).ok()).filter(|role| role.starts_with("arn:"));
     let arn = role.unwrap_or_else(|| format!("arn:{}:iam::{account}:root", crate::world::partition(region)));
-    Some(Caller { account: account.to_owned(), region: region.to_owned(), arn })
+    Some(ApiCaller { account: account.to_owned(), region: region.to_owned(), arn })
 }
 
 fn is_account(text: &str) -> bool {

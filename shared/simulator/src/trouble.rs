@@ -27,15 +27,15 @@ pub struct Trouble {
     /// Calls that are refused with `ThrottlingException`, and have no effect.
     pub throttled: f64,
     /// Calls that get no answer, and have no effect.
-    pub unheard: f64,
+    pub request_lost: f64,
     /// Calls that take effect, and get no answer.
-    pub unanswered: f64,
+    pub response_lost: f64,
 }
 
 /// A kind of trouble, in the words of the command line.
-type Kind = (&'static str, fn(&mut Trouble) -> &mut f64);
+type FaultKind = (&'static str, fn(&mut Trouble) -> &mut f64);
 
-const KINDS: [Kind; 11] = [
+const KINDS: [FaultKind; 11] = [
     ("lost", |trouble| &mut trouble.lost),
     ("repeated", |trouble| &mut trouble.repeated),
     ("delayed", |trouble| &mut trouble.delayed),
@@ -45,8 +45,8 @@ const KINDS: [Kind; 11] = [
     ("failed", |trouble| &mut trouble.failed),
     ("missing", |trouble| &mut trouble.missing),
     ("throttled", |trouble| &mut trouble.throttled),
-    ("unheard", |trouble| &mut trouble.unheard),
-    ("unanswered", |trouble| &mut trouble.unanswered),
+    ("request-lost", |trouble| &mut trouble.request_lost),
+    ("response-lost", |trouble| &mut trouble.response_lost),
 ];
 
 /// What a kind without a number means, in percent.
@@ -55,26 +55,26 @@ const SOME: f64 = 5.0;
 /// Why a text is no trouble.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{part}` is not trouble: write KIND or KIND=PERCENT, with KIND one of {}", KINDS.map(|(name, _)| name).join(", "))]
-pub struct NoTrouble {
+pub struct TroubleError {
     part: String,
 }
 
 impl FromStr for Trouble {
-    type Err = NoTrouble;
+    type Err = TroubleError;
 
     /// `lost=2,delayed=10,stuck`: percent; without a number 5.
-    fn from_str(text: &str) -> Result<Self, NoTrouble> {
+    fn from_str(text: &str) -> Result<Self, TroubleError> {
         let mut trouble = Self::default();
         for part in text.split(',').map(str::trim) {
-            let no_trouble = || NoTrouble { part: part.to_owned() };
+            let trouble_error = || TroubleError { part: part.to_owned() };
             let (name, percent) = match part.split_once('=') {
-                Some((name, number)) => (name, number.trim_end_matches('%').parse().map_err(|_| no_trouble())?),
+                Some((name, number)) => (name, number.trim_end_matches('%').parse().map_err(|_| trouble_error())?),
                 None => (part, SOME),
             };
             if !(0.0..=100.0).contains(&percent) {
-                return Err(no_trouble());
+                return Err(trouble_error());
             }
-            let (_, share) = KINDS.iter().find(|(kind, _)| *kind == name).ok_or_else(no_trouble)?;
+            let (_, share) = KINDS.iter().find(|(kind, _)| *kind == name).ok_or_else(trouble_error)?;
             *share(&mut trouble) = percent / 100.0;
         }
         Ok(trouble)
@@ -101,8 +101,8 @@ impl fmt::Display for Trouble {
 pub(crate) enum CallFate {
     Answered,
     Throttled,
-    Unheard,
-    Unanswered,
+    RequestLost,
+    ResponseLost,
 }
 
 /// What becomes of one copy.
@@ -155,10 +155,10 @@ impl Trouble {
     pub(crate) fn of_call(&self, chance: &mut Chance) -> CallFate {
         if chance.happens(self.throttled) {
             CallFate::Throttled
-        } else if chance.happens(self.unheard) {
-            CallFate::Unheard
-        } else if chance.happens(self.unanswered) {
-            CallFate::Unanswered
+        } else if chance.happens(self.request_lost) {
+            CallFate::RequestLost
+        } else if chance.happens(self.response_lost) {
+            CallFate::ResponseLost
         } else {
             CallFate::Answered
         }

@@ -25,12 +25,12 @@ use crate::{
 
 /// A repository in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct RepositoryId {
     pub(crate) registry: Registry,
     pub(crate) repository: RepositoryName,
 }
 
-impl Place {
+impl RepositoryId {
     /// The repository of the same name in another registry.
     pub(crate) fn in_registry(&self, registry: &Registry) -> Self {
         Self { registry: registry.clone(), repository: self.repository.clone() }
@@ -57,8 +57,8 @@ pub(crate) enum Key {
     Counters,
     Manifest(Digest),
     Registry(Registry),
-    Repository(Place),
-    Image(Place, Digest),
+    Repository(RepositoryId),
+    Image(RepositoryId, Digest),
     Task(u64),
     Message(u64),
 }
@@ -73,15 +73,15 @@ pub(crate) struct RegistryState {
 
 /// Something that is still to happen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Task {
+pub(crate) enum PendingTask {
     /// A copy arrives, or fails.
     Copy(CopyTask),
     /// A deletion that ECR itself replicates arrives.
     Deletion(DeletionTask),
     /// An image is back from the archive.
-    Activation { place: Place, digest: Digest },
+    Activation { place: RepositoryId, digest: Digest },
     /// The lifecycle policy of a repository is evaluated.
-    Lifecycle(Place),
+    Lifecycle(RepositoryId),
     /// A backfill goes on.
     Backfill { registry: Registry, id: String },
 }
@@ -129,9 +129,9 @@ pub(crate) struct World {
     /// The time up to which everything has happened.
     now: Timestamp,
     registries: BTreeMap<Registry, RegistryState>,
-    repositories: BTreeMap<Place, Repository>,
+    repositories: BTreeMap<RepositoryId, Repository>,
     manifests: BTreeMap<Digest, Arc<Manifest>>,
-    tasks: BTreeMap<u64, (Timestamp, Task)>,
+    tasks: BTreeMap<u64, (Timestamp, PendingTask)>,
     due: BTreeSet<(Timestamp, u64)>,
     queue: Queue,
     counters: Counters,
@@ -189,25 +189,25 @@ impl World {
         self.now = self.now.max(to);
     }
 
-    fn perform(&mut self, task: Task) {
+    fn perform(&mut self, task: PendingTask) {
         match task {
-            Task::Copy(copy) => self.arrive(&copy),
-            Task::Deletion(deletion) => self.delete_replica(&deletion),
-            Task::Activation { place, digest } => self.activate(&place, &digest),
-            Task::Lifecycle(place) => self.evaluate_lifecycle_policy(&place),
-            Task::Backfill { registry, id } => self.go_on_with_backfill(&registry, &id),
+            PendingTask::Copy(copy) => self.arrive(&copy),
+            PendingTask::Deletion(deletion) => self.delete_replica(&deletion),
+            PendingTask::Activation { place, digest } => self.activate(&place, &digest),
+            PendingTask::Lifecycle(place) => self.evaluate_lifecycle_policy(&place),
+            PendingTask::Backfill { registry, id } => self.go_on_with_backfill(&registry, &id),
         }
     }
 
     /// Plans something.
-    pub(crate) fn plan(&mut self, at: Timestamp, task: Task) {
+    pub(crate) fn plan(&mut self, at: Timestamp, task: PendingTask) {
         self.counters.tasks += 1;
         let id = self.counters.tasks;
         self.put_task(id, at, task);
         self.changed.insert(Key::Task(id));
     }
 
-    fn put_task(&mut self, id: u64, at: Timestamp, task: Task) {
+    fn put_task(&mut self, id: u64, at: Timestamp, task: PendingTask) {
         self.due.insert((at, id));
         self.tasks.insert(id, (at, task));
     }
@@ -222,8 +222,8 @@ impl World {
     }
 
     /// Whether a lifecycle policy of a repository is to be evaluated some time.
-    pub(crate) fn plans_lifecycle(&self, place: &Place) -> bool {
-        self.tasks.values().any(|(_, task)| matches!(task, Task::Lifecycle(of) if of == place))
+    pub(crate) fn plans_lifecycle(&self, place: &RepositoryId) -> bool {
+        self.tasks.values().any(|(_, task)| matches!(task, PendingTask::Lifecycle(of) if of == place))
     }
 
     // Chance.
@@ -257,26 +257,26 @@ impl World {
         self.registries.entry(registry.clone()).or_default()
     }
 
-    pub(crate) fn repositories(&self) -> &BTreeMap<Place, Repository> {
+    pub(crate) fn repositories(&self) -> &BTreeMap<RepositoryId, Repository> {
         &self.repositories
     }
 
-    pub(crate) fn repository(&self, place: &Place) -> Option<&Repository> {
+    pub(crate) fn repository(&self, place: &RepositoryId) -> Option<&Repository> {
         self.repositories.get(place)
     }
 
     /// A repository whose settings are about to change; its images change by the functions below.
-    pub(crate) fn repository_mut(&mut self, place: &Place) -> Option<&mut Repository> {
+    pub(crate) fn repository_mut(&mut self, place: &RepositoryId) -> Option<&mut Repository> {
         self.changed.insert(Key::Repository(place.clone()));
         self.repositories.get_mut(place)
     }
 
-    pub(crate) fn put_repository(&mut self, place: &Place, repository: Repository) {
+    pub(crate) fn put_repository(&mut self, place: &RepositoryId, repository: Repository) {
         self.changed.insert(Key::Repository(place.clone()));
         self.repositories.insert(place.clone(), repository);
     }
 
-    pub(crate) fn remove_repository(&mut self, place: &Place) -> Option<Repository> {
+    pub(crate) fn remove_repository(&mut self, place: &RepositoryId) -> Option<Repository> {
         let repository = self.repositories.remove(place)?;
         self.changed.insert(Key::Repository(place.clone()));
         self.changed.extend(repository.images().keys().map(|digest| Key::Image(place.clone(), digest.clone())));
@@ -287,7 +287,7 @@ impl World {
         self.manifests.get(digest).cloned()
     }
 
-    pub(crate) fn put_image(&mut self, place: &Place, image: StoredImage) {
+    pub(crate) fn put_image(&mut self, place: &RepositoryId, image: StoredImage) {
         let digest = image.manifest.digest.clone();
         if self.manifests.insert(digest.clone(), image.manifest.clone()).is_none() {
             self.changed.insert(Key::Manifest(digest.clone()));
@@ -298,13 +298,13 @@ impl World {
         }
     }
 
-    pub(crate) fn image_mut(&mut self, place: &Place, digest: &Digest) -> Option<&mut ImageState> {
+    pub(crate) fn image_mut(&mut self, place: &RepositoryId, digest: &Digest) -> Option<&mut ImageState> {
         let image = self.repositories.get_mut(place)?.state_mut(digest)?;
         self.changed.insert(Key::Image(place.clone(), digest.clone()));
         Some(image)
     }
 
-    pub(crate) fn set_tag(&mut self, place: &Place, tag: &Tag, digest: &Digest) {
+    pub(crate) fn set_tag(&mut self, place: &RepositoryId, tag: &Tag, digest: &Digest) {
         let Some(repository) = self.repositories.get_mut(place) else { return };
         let loser = repository.set_tag(tag, digest);
         for digest in loser.into_iter().chain([digest.clone()]) {
@@ -313,14 +313,14 @@ impl World {
     }
 
     /// Takes a tag off its image, and says which image is without any tag now.
-    pub(crate) fn remove_tag(&mut self, place: &Place, tag: &Tag) -> Option<Digest> {
+    pub(crate) fn remove_tag(&mut self, place: &RepositoryId, tag: &Tag) -> Option<Digest> {
         let repository = self.repositories.get_mut(place)?;
         let digest = repository.tagged(tag)?.clone();
         self.changed.insert(Key::Image(place.clone(), digest));
         repository.remove_tag(tag)
     }
 
-    pub(crate) fn remove_image(&mut self, place: &Place, digest: &Digest) -> Option<StoredImage> {
+    pub(crate) fn remove_image(&mut self, place: &RepositoryId, digest: &Digest) -> Option<StoredImage> {
         self.changed.insert(Key::Image(place.clone(), digest.clone()));
         self.repositories.get_mut(place)?.remove(digest)
     }
@@ -451,7 +451,7 @@ impl World {
     pub(crate) fn forget_manifests(&mut self) {
         let stored = self.repositories.values().flat_map(|repository| repository.images().keys());
         let under_way = self.tasks.values().filter_map(|(_, task)| match task {
-            Task::Copy(copy) => Some(&copy.digest),
+            PendingTask::Copy(copy) => Some(&copy.digest),
             _ => None,
         });
         let needed: BTreeSet<Digest> = stored.chain(under_way).cloned().collect();

@@ -7,20 +7,20 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, CancellationReason, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update},
 };
 use domain::{
-    alert::{Alert, Happening, Incident, State},
-    expectation::{Change, End, Expectation},
+    alert::{Alert, AlertState, Incident, Occurrence},
+    expectation::{ProblemChange, ProblemEnd, ReplicationExpectation},
 };
 use jiff::Timestamp;
 
 use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
-use retry::Failure;
+use retry::CallError;
 
 /// The alert that a record of the table's stream tells of: its key, and the item as it became. None if it is not of an
 /// alert.
 ///
 /// # Errors
 /// When it should be one, and cannot be read.
-pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, item::Unreadable> {
+pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, item::ItemError> {
     if !item::is_alert(&key.into()) {
         return Ok(None);
     }
@@ -33,7 +33,7 @@ impl Table {
     /// # Errors
     /// When it cannot be written.
     pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
-        let item = item::alert(alert).map_err(|source| self.unreadable(&alert.id, source))?;
+        let item = item::alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
         self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
     }
 
@@ -64,15 +64,15 @@ impl Table {
     /// When it cannot be written.
     pub async fn put_expectation(
         &self,
-        expectation: &Expectation,
-        changes: &[Change],
+        expectation: &ReplicationExpectation,
+        changes: &[ProblemChange],
         now: Timestamp,
     ) -> Result<Stored, Error> {
         let read = expectation.state.version;
         let mut next = expectation.clone();
         next.state.version = read.saturating_add(1);
         let (_, key) = item::key_of_expectation(&next.image, &next.source, next.tag.as_ref());
-        let item = item::expectation(&next).map_err(|source| self.unreadable(&key, source))?;
+        let item = item::expectation(&next).map_err(|source| self.decode_error(&key, source))?;
         let mut condition = "#since = :since AND #version = :version".to_owned();
         if read == 0 {
             // Of a push that no event told there is nothing yet.
@@ -89,7 +89,7 @@ impl Table {
         }
         let put = Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
         let put = put.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
-        let put = put.build().map_err(|error| self.unwritten(&key, error))?;
+        let put = put.build().map_err(|error| self.write_error(&key, error))?;
         let mut steps = vec![TransactWriteItem::builder().put(put).build()];
         for change in changes {
             steps.push(self.count(&next, change, now)?);
@@ -98,7 +98,12 @@ impl Table {
     }
 
     /// Counts an image in or out of an incident.
-    fn count(&self, of: &Expectation, change: &Change, now: Timestamp) -> Result<TransactWriteItem, Error> {
+    fn count(
+        &self,
+        of: &ReplicationExpectation,
+        change: &ProblemChange,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, Error> {
         let key = item::sort_key_of_incident(change.kind, &of.source, &change.destination);
         let update = Update::builder().table_name(&self.name);
         let update =
@@ -106,14 +111,14 @@ impl Table {
         let number = |number: i32| AttributeValue::N(number.to_string());
         let update = match change.end {
             None => {
-                let happening = Happening {
+                let occurrence = Occurrence {
                     kind: change.kind,
                     source: of.source.clone(),
                     destination: change.destination.clone(),
                     image: of.image.clone(),
                     why: change.why.clone(),
                 };
-                let (sets, names, mut values) = self.opening(&happening, now)?;
+                let (sets, names, mut values) = self.opening(&occurrence, now)?;
                 values.insert(":one".to_owned(), number(1));
                 let names = names.into_iter().chain([("#count", "count"), ("#open", "open")].map(owned)).collect();
                 update
@@ -127,9 +132,9 @@ impl Table {
                 .expression_attribute_names("#open", "open")
                 .expression_attribute_names("#arrived", "arrived")
                 .expression_attribute_values(":less", number(-1))
-                .expression_attribute_values(":arrived", number(i32::from(end == End::Arrived))),
+                .expression_attribute_values(":arrived", number(i32::from(end == ProblemEnd::Arrived))),
         };
-        let update = update.build().map_err(|error| self.unwritten(&key, error))?;
+        let update = update.build().map_err(|error| self.write_error(&key, error))?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
@@ -137,9 +142,9 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn happened(&self, happening: &Happening, count: u64, now: Timestamp) -> Result<(), Error> {
-        let key = item::sort_key_of_incident(happening.kind, &happening.source, &happening.destination);
-        let (sets, names, mut values) = self.opening(happening, now)?;
+    pub async fn count_occurrence(&self, occurrence: &Occurrence, count: u64, now: Timestamp) -> Result<(), Error> {
+        let key = item::sort_key_of_incident(occurrence.kind, &occurrence.source, &occurrence.destination);
+        let (sets, names, mut values) = self.opening(occurrence, now)?;
         values.insert(":more".to_owned(), AttributeValue::N(count.to_string()));
         let update = self.client.update_item().table_name(&self.name);
         let update =
@@ -149,13 +154,13 @@ impl Table {
             .set_expression_attribute_names(Some(names.into_iter().chain([owned(("#count", "count"))]).collect()))
             .set_expression_attribute_values(Some(values))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let output = update.send().await.map_err(|error| self.unwritten(&key, error))?;
+        let output = update.send().await.map_err(|error| self.write_error(&key, error))?;
         self.wrote(output.consumed_capacity());
         Ok(())
     }
 
     /// What an incident begins with, unless it is there: an expression that sets it, with its names and values.
-    fn opening(&self, first: &Happening, now: Timestamp) -> Result<Opening, Error> {
+    fn opening(&self, first: &Occurrence, now: Timestamp) -> Result<Opening, Error> {
         let incident = Incident {
             kind: first.kind,
             source: first.source.clone(),
@@ -166,12 +171,12 @@ impl Table {
             arrived: 0,
             image: first.image.clone(),
             why: first.why.clone(),
-            told: 0,
-            told_at: None,
+            notified: 0,
+            notified_at: None,
         };
         let mut item: item::Item =
-            serde_dynamo::to_item(&incident).map_err(|error| self.unreadable(first.kind.word(), error.into()))?;
-        item.retain(|name, _| !["count", "open", "arrived", "told"].contains(&name.as_str()));
+            serde_dynamo::to_item(&incident).map_err(|error| self.decode_error(first.kind.as_str(), error.into()))?;
+        item.retain(|name, _| !["count", "open", "arrived", "notified"].contains(&name.as_str()));
         let mut sets: Vec<_> = item.keys().map(|name| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
         sets.sort();
         let names = item.keys().map(|name| (format!("#{name}"), name.clone())).collect();
@@ -184,38 +189,42 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn tell(&self, incident: &Incident, alert: &Alert) -> Result<Stored, Error> {
+    pub async fn put_incident_alert(&self, incident: &Incident, alert: &Alert) -> Result<Stored, Error> {
         let key = item::sort_key_of_incident(incident.kind, &incident.source, &incident.destination);
-        let item = item::alert(alert).map_err(|source| self.unreadable(&alert.id, source))?;
+        let item = item::alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
         let put =
             Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression("attribute_not_exists(pk)");
-        let put = put.build().map_err(|error| self.unwritten(&key, error))?;
-        let (condition, mut values) = match incident.told {
-            0 => ("attribute_not_exists(#told)", HashMap::new()),
-            told => ("#told = :told", HashMap::from([(":told".to_owned(), AttributeValue::N(told.to_string()))])),
+        let put = put.build().map_err(|error| self.write_error(&key, error))?;
+        let (condition, mut values) = match incident.notified {
+            0 => ("attribute_not_exists(#notified)", HashMap::new()),
+            notified => (
+                "#notified = :notified",
+                HashMap::from([(":notified".to_owned(), AttributeValue::N(notified.to_string()))]),
+            ),
         };
-        let names = HashMap::from([owned(("#told", "told"))]);
+        let names = HashMap::from([owned(("#notified", "notified"))]);
         let (pk, sk) = (AttributeValue::S(item::INCIDENTS.into()), AttributeValue::S(key.clone()));
-        let step = if matches!(alert.state, State::Resolved | State::Told) {
+        let step = if matches!(alert.state, AlertState::Resolved | AlertState::Notice) {
             // Nothing may be open, or nothing more may have happened.
             let (changing, number) =
-                if alert.state == State::Resolved { ("open", 0) } else { ("count", incident.count) };
+                if alert.state == AlertState::Resolved { ("open", 0) } else { ("count", incident.count) };
             let names = names.into_iter().chain([owned(("#changing", changing))]).collect();
             values.insert(":number".to_owned(), AttributeValue::N(number.to_string()));
             let delete = Delete::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
             let delete = delete.condition_expression(format!("{condition} AND #changing = :number"));
             let delete =
                 delete.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
-            TransactWriteItem::builder().delete(delete.build().map_err(|error| self.unwritten(&key, error))?)
+            TransactWriteItem::builder().delete(delete.build().map_err(|error| self.write_error(&key, error))?)
         } else {
-            let names = names.into_iter().chain([owned(("#told_at", "told_at"))]).collect();
-            values.insert(":next".to_owned(), AttributeValue::N(incident.told.saturating_add(1).to_string()));
+            let names = names.into_iter().chain([owned(("#notified_at", "notified_at"))]).collect();
+            values.insert(":next".to_owned(), AttributeValue::N(incident.notified.saturating_add(1).to_string()));
             values.insert(":now".to_owned(), AttributeValue::S(alert.time.to_string()));
             let update = Update::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
-            let update = update.update_expression("SET #told = :next, #told_at = :now").condition_expression(condition);
+            let update =
+                update.update_expression("SET #notified = :next, #notified_at = :now").condition_expression(condition);
             let update =
                 update.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
-            TransactWriteItem::builder().update(update.build().map_err(|error| self.unwritten(&key, error))?)
+            TransactWriteItem::builder().update(update.build().map_err(|error| self.write_error(&key, error))?)
         };
         self.transact(&key, vec![TransactWriteItem::builder().put(put).build(), step.build()]).await
     }
@@ -237,13 +246,13 @@ impl Table {
                         tokio::time::sleep(pause).await;
                         pause *= 2;
                     }
-                    _ => return Err(self.unwritten(key, error)),
+                    _ => return Err(self.write_error(key, error)),
                 },
             }
         }
     }
 
-    pub(super) fn unwritten(&self, key: &str, error: impl Into<Failure>) -> Error {
+    pub(super) fn write_error(&self, key: &str, error: impl Into<CallError>) -> Error {
         Error::Write { table: self.name.clone(), key: key.to_owned(), source: error.into() }
     }
 }

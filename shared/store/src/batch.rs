@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 use futures::{StreamExt, future::join_all, stream};
 
 use crate::{Error, Stored, Table, item, item::Item};
-use retry::{Disposition, Failure};
+use retry::{CallError, Disposition};
 
 /// Puts in one BatchWriteItem, and statements in one BatchExecuteStatement.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>,
@@ -85,7 +85,7 @@ impl Table {
                 left.filter_map(|request| item::key_of(&request.put_request?.item)).collect()
             }
             Err(error) => {
-                let failure = Failure::from(error);
+                let failure = CallError::from(error);
                 if failure.disposition == Disposition::Retry {
                     return self.all_failed(&items, failure);
                 }
@@ -130,7 +130,7 @@ impl Table {
                 output.responses.unwrap_or_default()
             }
             Err(error) => {
-                let failure = Failure::from(error);
+                let failure = CallError::from(error);
                 if failure.disposition == Disposition::Retry {
                     return self.all_failed(&items, failure);
                 }
@@ -151,7 +151,7 @@ impl Table {
 
     /// An item as a statement that inserts it.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.insert.html>
-    fn insertion(&self, item: &Item) -> Result<BatchStatementRequest, Failure> {
+    fn insertion(&self, item: &Item) -> Result<BatchStatementRequest, CallError> {
         let mut statement = format!("INSERT INTO \"{}\" VALUE {{", self.name);
         let mut values = Vec::with_capacity(item.len());
         // The same attributes make the same text.
@@ -164,7 +164,7 @@ impl Table {
         }
         statement.push('}');
         let request = BatchStatementRequest::builder().statement(statement).set_parameters(Some(values));
-        request.build().map_err(Failure::from)
+        request.build().map_err(CallError::from)
     }
 
     async fn put_alone(&self, item: Item, condition: Option<&str>) -> Result<Stored, Shared> {
@@ -173,7 +173,7 @@ impl Table {
     }
 
     /// One error for every item of a call.
-    fn all_failed<T>(&self, items: &[Item], source: Failure) -> Vec<Result<T, Shared>> {
+    fn all_failed<T>(&self, items: &[Item], source: CallError) -> Vec<Result<T, Shared>> {
         let key = items.first().map(item::display_key).unwrap_or_default();
         let error = Arc::new(Error::Write { table: self.name.clone(), key, source });
         items.iter().map(|_| Err(error.clone())).collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    breaker::{Breaker, Place},
+    breaker::{Breaker, CountKey},
     image::Registry,
 };
 
@@ -39,7 +39,7 @@ impl Table {
     pub async fn put_breaker(&self, source: &Registry, breaker: &mut Breaker) -> Result<Stored, Error> {
         let read = breaker.version;
         breaker.version = read.saturating_add(1);
-        let item = item::breaker(source, breaker).map_err(|error| self.unreadable("state", error))?;
+        let item = item::breaker(source, breaker).map_err(|error| self.decode_error("state", error))?;
         let stored = self.put_version(item, read).await;
         if !matches!(stored, Ok(Stored::New)) {
             breaker.version = read;
@@ -55,12 +55,12 @@ impl Table {
         &self,
         source: &Registry,
         breaker: &Breaker,
-        places: impl Iterator<Item = &'a Place>,
+        places: impl Iterator<Item = &'a CountKey>,
     ) -> Result<(), Error> {
         for place in places {
             let Some(count) = breaker.counts.get(place) else { continue };
             let key = item::sort_key_of_count(place);
-            let item = item::count(source, place, count).map_err(|error| self.unreadable(&key, error))?;
+            let item = item::count(source, place, count).map_err(|error| self.decode_error(&key, error))?;
             self.put(item, None, HashMap::new(), HashMap::new()).await?;
         }
         Ok(())

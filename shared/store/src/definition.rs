@@ -24,7 +24,7 @@ pub const REGISTRY_INDEX: Index = Index {
 pub const DUE_INDEX: Index = Index { name: "due-index", key: ("queue", "due"), projected: &[] };
 
 /// The index of deletions by status and source, newest last.
-pub const DELETION_INDEX: Index = Index { name: "deletion-index", key: ("standing", "changed_at"), projected: &[] };
+pub const DELETION_INDEX: Index = Index { name: "deletion-index", key: ("status_key", "changed_at"), projected: &[] };
 
 /// Every index.
 pub const INDEXES: [&Index; 3] = [&REGISTRY_INDEX, &DUE_INDEX, &DELETION_INDEX];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::{
-    deletion::{Deletion, Status},
-    expectation::Expectation,
+    deletion::{Deletion, DeletionStatus},
+    expectation::ReplicationExpectation,
     image::{Image, Registry, Tag},
     lineage::Lineage,
 };
@@ -15,20 +15,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error, Stored, Table,
     definition::{DELETION_INDEX, DUE_INDEX},
-    item::{self, DueItem, Errand, Item, Part, Work},
+    item::{self, DueItem, ImageItemKind, Item, Queue, WorkItem},
 };
 
 /// Everything in the partition of one image.
 #[derive(Debug, Clone)]
-pub struct Dossier {
+pub struct ImageRecord {
     /// What is known of it.
     pub lineage: Lineage,
     /// The deletions to be mirrored, done and not done.
     pub deletions: Vec<Deletion>,
     /// What somebody was to look into, at any time.
-    pub errands: BTreeSet<Errand>,
+    pub work_items: BTreeSet<WorkItem>,
     /// The copies that its pushes should cause.
-    pub expectations: Vec<Expectation>,
+    pub expectations: Vec<ReplicationExpectation>,
 }
 
 /// A deletion in the list of its status and source.
@@ -58,40 +58,40 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn dossier(&self, image: &Image) -> Result<Dossier, Error> {
-        self.dossier_from(image, item::EVERYTHING).await
+    pub async fn image_record(&self, image: &Image) -> Result<ImageRecord, Error> {
+        self.image_record_from(image, item::EVERYTHING).await
     }
 
     /// What is expected of one image, and where it is: without its facts, whose number is not bounded.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn expectations(&self, image: &Image) -> Result<Dossier, Error> {
+    pub async fn expectations(&self, image: &Image) -> Result<ImageRecord, Error> {
         let (expected, placed) = futures::try_join!(
-            self.dossier_from(image, item::EXPECTATIONS),
-            self.dossier_from(image, item::PLACEMENTS)
+            self.image_record_from(image, item::EXPECTATIONS),
+            self.image_record_from(image, item::PLACEMENTS)
         )?;
-        Ok(Dossier { expectations: expected.expectations, ..placed })
+        Ok(ImageRecord { expectations: expected.expectations, ..placed })
     }
 
-    pub(super) async fn dossier_from(&self, image: &Image, range: (&str, &str)) -> Result<Dossier, Error> {
+    pub(super) async fn image_record_from(&self, image: &Image, range: (&str, &str)) -> Result<ImageRecord, Error> {
         let pk = item::pk_of_image(image);
         let query = self.between(&pk, &(range.0.to_owned(), range.1.to_owned()));
         let (mut evidence, mut facts, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut errands, mut expectations) = (BTreeSet::new(), Vec::new());
+        let (mut work_items, mut expectations) = (BTreeSet::new(), Vec::new());
         for item in self.all(&pk, query).await? {
-            match item::part(&item) {
-                Some(Part::Fact) => facts.push(self.decode(item, item::read_fact)?),
-                Some(Part::Deletion) => deletions.push(self.decode(item, item::read_deletion)?),
-                Some(Part::Errand) => _ = errands.insert(self.decode(item, item::read_errand)?),
-                Some(Part::Expectation) => expectations.push(self.decode(item, item::read_expectation)?),
-                Some(Part::Evidence) | None => evidence.push(self.decode(item, item::read_evidence)?),
+            match item::image_item_kind(&item) {
+                Some(ImageItemKind::Fact) => facts.push(self.decode(item, item::read_fact)?),
+                Some(ImageItemKind::Deletion) => deletions.push(self.decode(item, item::read_deletion)?),
+                Some(ImageItemKind::WorkItem) => _ = work_items.insert(self.decode(item, item::read_work_item)?),
+                Some(ImageItemKind::Expectation) => expectations.push(self.decode(item, item::read_expectation)?),
+                Some(ImageItemKind::Evidence) | None => evidence.push(self.decode(item, item::read_evidence)?),
             }
         }
         let registries: BTreeSet<_> = evidence.iter().map(|(name, _)| name.registry.clone()).collect();
         let gone = self.repository_deletions(&image.repository, &registries).await?;
         let lineage = Lineage::new(image.clone(), evidence, facts, gone);
-        Ok(Dossier { lineage, deletions, errands, expectations })
+        Ok(ImageRecord { lineage, deletions, work_items, expectations })
     }
 
     // Errands
@@ -100,26 +100,26 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_errand(&self, image: &Image, errand: &Errand) -> Result<(), Error> {
-        self.put(item::errand(image, errand), None, HashMap::new(), HashMap::new()).await.map(drop)
+    pub async fn enqueue(&self, image: &Image, work_item: &WorkItem) -> Result<(), Error> {
+        self.put(item::work_item(image, work_item), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
     /// Takes an errand until a time: it is due again then, unless it is settled before.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn take_errand(&self, image: &Image, errand: &Errand, until: Timestamp) -> Result<(), Error> {
-        self.put(item::errand_taken(image, errand, until), None, HashMap::new(), HashMap::new()).await.map(drop)
+    pub async fn claim(&self, image: &Image, work_item: &WorkItem, until: Timestamp) -> Result<(), Error> {
+        self.put(item::work_item_claimed(image, work_item, until), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
     /// Settles an errand that was taken until a time, unless it came again meanwhile.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn settle_errand(&self, image: &Image, errand: &Errand, until: Timestamp) -> Result<(), Error> {
-        let taken = [(":due".to_owned(), AttributeValue::S(item::due_text(until)))].into();
+    pub async fn complete(&self, image: &Image, work_item: &WorkItem, until: Timestamp) -> Result<(), Error> {
+        let taken = [(":due".to_owned(), AttributeValue::S(item::sort_key_of_time(until)))].into();
         let names = [("#due".to_owned(), "due".to_owned())].into();
-        let settled = item::errand_settled(image, errand);
+        let settled = item::work_item_completed(image, work_item);
         self.put(settled, Some("#due = :due".into()), names, taken).await.map(drop)
     }
 
@@ -133,7 +133,7 @@ impl Table {
         let (_, key) = item::key_of_deletion(deletion);
         let read = deletion.version;
         deletion.version = read.saturating_add(1);
-        let item = item::deletion(deletion).map_err(|source| self.unreadable(&key, source))?;
+        let item = item::deletion(deletion).map_err(|source| self.decode_error(&key, source))?;
         let stored = self.put_version(item, read).await;
         if !matches!(stored, Ok(Stored::New)) {
             deletion.version = read;
@@ -157,13 +157,13 @@ impl Table {
     /// When it cannot be read.
     pub async fn due(&self, now: Timestamp, most: usize) -> Result<BTreeMap<Image, Due>, Error> {
         let mut all: BTreeMap<Image, Due> = BTreeMap::new();
-        let note = |item, room| {
+        let note = |item, has_capacity| {
             let (image, loss) = match item {
-                DueItem::Errand(image, Errand::Loss(source)) => (image, Some(source)),
+                DueItem::WorkItem(image, WorkItem::SourceLost(source)) => (image, Some(source)),
                 DueItem::Deletion(image) => (image, None),
-                DueItem::Errand(..) | DueItem::Expectation(_) | DueItem::Settings(_) => return all.len(),
+                DueItem::WorkItem(..) | DueItem::Expectation(_) | DueItem::Settings(_) => return all.len(),
             };
-            if room || all.contains_key(&image) {
+            if has_capacity || all.contains_key(&image) {
                 let due = all.entry(image).or_default();
                 match loss {
                     Some(source) => _ = due.losses.insert(source),
@@ -172,7 +172,7 @@ impl Table {
             }
             all.len()
         };
-        self.each_due(Work::Mirror, now, most, note).await?;
+        self.each_due(Queue::Mirror, now, most, note).await?;
         Ok(all)
     }
 
@@ -180,7 +180,7 @@ impl Table {
     /// answers how many there are; so many at most are asked for.
     pub(super) async fn each_due(
         &self,
-        work: Work,
+        queue: Queue,
         now: Timestamp,
         most: usize,
         mut note: impl FnMut(DueItem, bool) -> usize,
@@ -190,9 +190,11 @@ impl Table {
             let limit = noted + most.saturating_sub(noted).div_ceil((item::SHARDS - shard) as usize);
             let mut start = None;
             while noted < limit {
-                let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", &item::due_text(now)).limit(500);
+                let query = self
+                    .index(&DUE_INDEX, &item::queue_shard(queue, shard), " ", &item::sort_key_of_time(now))
+                    .limit(500);
                 let output = query.set_exclusive_start_key(start).send().await;
-                let output = output.map_err(|error| self.unread(DUE_INDEX.name, error))?;
+                let output = output.map_err(|error| self.read_error(DUE_INDEX.name, error))?;
                 self.read(output.consumed_capacity());
                 for item in output.items.unwrap_or_default() {
                     noted = note(self.decode(item, item::read_due)?, noted < limit);
@@ -213,7 +215,7 @@ impl Table {
     /// When they cannot be read.
     pub async fn deletions(
         &self,
-        status: Status,
+        status: DeletionStatus,
         source: &Registry,
         since: Timestamp,
         after: Option<&Listed>,
@@ -223,15 +225,15 @@ impl Table {
         if after.is_some_and(|listed| listed.changed_at < since) {
             return Ok((Vec::new(), None));
         }
-        let standing = item::standing(status, source);
+        let status_key = item::status_key(status, source);
         let mut keys = Vec::new();
-        let mut start = after.map(|listed| item::start_of_deletions(listed, &standing));
+        let mut start = after.map(|listed| item::start_of_deletions(listed, &status_key));
         let mut last = None;
         while keys.len() < most {
-            let query = self.index(&DELETION_INDEX, &standing, &since.to_string(), "~").scan_index_forward(false);
+            let query = self.index(&DELETION_INDEX, &status_key, &since.to_string(), "~").scan_index_forward(false);
             let left = i32::try_from(most - keys.len()).ok();
             let output = query.set_limit(left).set_exclusive_start_key(start).send().await;
-            let output = output.map_err(|error| self.unread(DELETION_INDEX.name, error))?;
+            let output = output.map_err(|error| self.read_error(DELETION_INDEX.name, error))?;
             self.read(output.consumed_capacity());
             let items = output.items.unwrap_or_default();
             if let Some(item) = items.last().cloned() {
@@ -257,11 +259,16 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn count_deletions(&self, status: Status, source: &Registry, most: usize) -> Result<usize, Error> {
-        let standing = item::standing(status, source);
-        let query = self.index(&DELETION_INDEX, &standing, " ", "~").select(Select::Count);
+    pub async fn count_deletions(
+        &self,
+        status: DeletionStatus,
+        source: &Registry,
+        most: usize,
+    ) -> Result<usize, Error> {
+        let status_key = item::status_key(status, source);
+        let query = self.index(&DELETION_INDEX, &status_key, " ", "~").select(Select::Count);
         let output = query.set_limit(i32::try_from(most).ok()).send().await;
-        let output = output.map_err(|error| self.unread(DELETION_INDEX.name, error))?;
+        let output = output.map_err(|error| self.read_error(DELETION_INDEX.name, error))?;
         self.read(output.consumed_capacity());
         Ok(usize::try_from(output.count).unwrap_or_default())
     }
@@ -270,11 +277,11 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn next_due(&self, work: Work) -> Result<Option<Timestamp>, Error> {
+    pub async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, Error> {
         let mut next = None;
         for shard in 0..item::SHARDS {
-            let query = self.index(&DUE_INDEX, &item::queue(work, shard), " ", "~").limit(1);
-            let output = query.send().await.map_err(|error| self.unread(DUE_INDEX.name, error))?;
+            let query = self.index(&DUE_INDEX, &item::queue_shard(queue, shard), " ", "~").limit(1);
+            let output = query.send().await.map_err(|error| self.read_error(DUE_INDEX.name, error))?;
             self.read(output.consumed_capacity());
             for item in output.items.unwrap_or_default() {
                 let due = self.decode(item, item::read_due_time)?;
@@ -290,14 +297,14 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn take_lease(&self, work: Work, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
+    pub async fn take_lease(&self, queue: Queue, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
         let values = [
-            (":now".to_owned(), AttributeValue::S(item::due_text(now))),
+            (":now".to_owned(), AttributeValue::S(item::sort_key_of_time(now))),
             (":owner".to_owned(), AttributeValue::S(owner.to_owned())),
         ];
         let names = [("#until".to_owned(), "until".to_owned()), ("#owner".to_owned(), "owner".to_owned())];
         let condition = "attribute_not_exists(pk) OR #until <= :now OR #owner = :owner";
-        let put = self.put(item::lease(work, owner, until), Some(condition.into()), names.into(), values.into());
+        let put = self.put(item::lease(queue, owner, until), Some(condition.into()), names.into(), values.into());
         Ok(put.await? == Stored::New)
     }
 }

@@ -11,16 +11,16 @@ use aws_sdk_dynamodb::{
 };
 use domain::{
     alert::Incident,
-    expectation::Expectation,
+    expectation::ReplicationExpectation,
     image::{Image, Registry},
-    replication::Settings,
+    replication::ReplicationSettings,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Error, Stored, Table,
     batch::{CALLS_AT_A_TIME, Shared},
-    item::{self, DueItem, Errand, Item, Known, Work},
+    item::{self, DueItem, Item, KnownRegistry, Queue, WorkItem},
     record::Expected,
 };
 use futures::{StreamExt, join, stream};
@@ -33,13 +33,13 @@ const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 const OUTDATED: SignedDuration = SignedDuration::from_hours(3);
 
 /// Settings as they were when a push was recorded.
-pub(super) type Remembered = Option<(Timestamp, Arc<BTreeMap<Registry, Settings>>)>;
+pub(super) type Remembered = Option<(Timestamp, Arc<BTreeMap<Registry, ReplicationSettings>>)>;
 
 /// What `watch` is to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToWatch {
     /// Images with copies that should be there by now, and what somebody is to look into besides.
-    pub images: BTreeMap<Image, BTreeSet<Errand>>,
+    pub images: BTreeMap<Image, BTreeSet<WorkItem>>,
     /// Registries whose settings are to be read.
     pub registries: BTreeSet<Registry>,
 }
@@ -51,9 +51,9 @@ impl Table {
     /// When it cannot be read.
     pub async fn to_watch(&self, now: Timestamp, most: usize) -> Result<ToWatch, Error> {
         let mut due = ToWatch::default();
-        let note = |item, room| {
-            let (image, errand) = match item {
-                DueItem::Errand(image, errand) => (image, Some(errand)),
+        let note = |item, has_capacity| {
+            let (image, work_item) = match item {
+                DueItem::WorkItem(image, work_item) => (image, Some(work_item)),
                 DueItem::Expectation(image) => (image, None),
                 DueItem::Settings(registry) => {
                     due.registries.insert(registry);
@@ -61,12 +61,12 @@ impl Table {
                 }
                 DueItem::Deletion(_) => return due.images.len(),
             };
-            if room || due.images.contains_key(&image) {
-                due.images.entry(image).or_default().extend(errand);
+            if has_capacity || due.images.contains_key(&image) {
+                due.images.entry(image).or_default().extend(work_item);
             }
             due.images.len()
         };
-        self.each_due(Work::Watch, now, most, note).await?;
+        self.each_due(Queue::Watch, now, most, note).await?;
         Ok(due)
     }
 
@@ -74,19 +74,19 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn troubled(&self, most: usize) -> Result<Vec<Expectation>, Error> {
+    pub async fn expectations_with_problems(&self, most: usize) -> Result<Vec<ReplicationExpectation>, Error> {
         let lasting = |incident: &Incident| incident.open > 0;
         if !self.incidents().await?.iter().any(lasting) {
             return Ok(Vec::new());
         }
         // Whatever is wrong is looked at again within hours.
         let due = self.to_watch(Timestamp::MAX, most).await?;
-        let mut troubled = Vec::new();
+        let mut with_problems = Vec::new();
         for image in due.images.into_keys() {
             let expectations = self.expectations(&image).await?.expectations;
-            troubled.extend(expectations.into_iter().filter(Expectation::is_troubled));
+            with_problems.extend(expectations.into_iter().filter(ReplicationExpectation::has_problem));
         }
-        Ok(troubled)
+        Ok(with_problems)
     }
 
     // Settings
@@ -95,7 +95,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn known_registries(&self) -> Result<Vec<Known>, Error> {
+    pub async fn known_registries(&self) -> Result<Vec<KnownRegistry>, Error> {
         let query = self.between(item::REGISTRIES, &item::everything());
         let items = self.all(item::REGISTRIES, query).await?;
         items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
@@ -106,10 +106,15 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_settings(&self, known: &Known, read: Option<&Settings>, due: Timestamp) -> Result<Stored, Error> {
+    pub async fn put_settings(
+        &self,
+        known: &KnownRegistry,
+        read: Option<&ReplicationSettings>,
+        due: Timestamp,
+    ) -> Result<Stored, Error> {
         let settings = read.or(known.settings.as_ref());
         let key = known.registry.to_string();
-        let item = item::settings(&known.registry, settings, due).map_err(|error| self.unreadable(&key, error))?;
+        let item = item::settings(&known.registry, settings, due).map_err(|error| self.decode_error(&key, error))?;
         let names = [("#due".to_owned(), "due".to_owned())].into();
         let values = [(":due".to_owned(), AttributeValue::S(known.due.clone()))].into();
         self.put(item, Some("#due = :due".into()), names, values).await
@@ -119,15 +124,20 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn ask_for_settings(&self, registry: &Registry) -> Result<(), Error> {
-        self.update(item::REGISTRIES.to_owned(), registry.to_string(), item::wanted(), None).await.map(drop)
+    pub async fn request_settings(&self, registry: &Registry) -> Result<(), Error> {
+        self.update(item::REGISTRIES.to_owned(), registry.to_string(), item::settings_requested(), None).await.map(drop)
     }
 
     // Copies
 
     /// Whether copies of what was pushed are to be expected: unless nothing is copied from there, or to there, as far
     /// as is known.
-    pub(super) async fn expects(&self, image: &Image, source: &Registry, since: Timestamp) -> Result<bool, Error> {
+    pub(super) async fn expects_replication(
+        &self,
+        image: &Image,
+        source: &Registry,
+        since: Timestamp,
+    ) -> Result<bool, Error> {
         let settings = self.remembered(since).await?;
         let own = settings.get(source).filter(|settings| since.duration_since(settings.read_at) < OUTDATED);
         let copied_there = || settings.values().any(|other| other.destinations(&image.repository).contains_key(source));
@@ -135,7 +145,7 @@ impl Table {
     }
 
     /// Expects the copies of what was pushed, unless a later push of it is known. One answer for each.
-    pub(super) async fn expect(&self, pushes: Vec<Expected>) -> Vec<(BTreeSet<usize>, Result<(), Shared>)> {
+    pub(super) async fn expect_replication(&self, pushes: Vec<Expected>) -> Vec<(BTreeSet<usize>, Result<(), Shared>)> {
         let (again, first): (Vec<_>, Vec<_>) = pushes.into_iter().partition(|push| push.stored.is_some());
         let again: Vec<_> = again
             .into_iter()
@@ -167,7 +177,7 @@ impl Table {
     }
 
     /// The settings of all registries, not much older than a time.
-    async fn remembered(&self, time: Timestamp) -> Result<Arc<BTreeMap<Registry, Settings>>, Error> {
+    async fn remembered(&self, time: Timestamp) -> Result<Arc<BTreeMap<Registry, ReplicationSettings>>, Error> {
         {
             let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((at, settings)) = &*remembered
@@ -206,7 +216,7 @@ impl Table {
                 self.wrote_nothing();
                 Ok(Stored::Known)
             }
-            Err(error) => Err(self.unwritten(&pk, error)),
+            Err(error) => Err(self.write_error(&pk, error)),
         }
     }
 }

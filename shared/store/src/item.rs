@@ -9,7 +9,7 @@
 //! | registry, and what it replicates as last read | `registries` | `<registry>` |
 //! | loss: the source lost it or a tag of it, or a replica came after that | `image#…` | `loss#<source>` |
 //! | failure: a copy from the source failed | `image#…` | `failure#<source>#<tag, or nothing>` |
-//! | deletion of a replica whose source has the image | `image#…` | `gone#<registry>` |
+//! | deletion of a replica whose source has the image | `image#…` | `replica-deleted#<registry>` |
 //! | expectation: the copies that a push should cause | `image#…` | `expect#<source>#<tag, or nothing>` |
 //! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
 //! | breaker | `breaker#<source>` | `state` |
@@ -26,21 +26,21 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    alert::{self, Alert, Incident, Kind},
-    breaker::{Breaker, Class, Count, Place},
-    deletion::{Deletion, Status},
-    evidence::{Evidence, Name},
-    expectation::{self, Expectation},
+    alert::{self, Alert, AlertKind, Incident},
+    breaker::{Breaker, BreakerClass, Count, CountKey},
+    deletion::{Deletion, DeletionStatus},
+    evidence::{Evidence, PlacementKey},
+    expectation::{self, ReplicationExpectation},
     fact::{Fact, Subject},
-    image::{Image, Malformed, Registry, RepositoryName, Tag},
-    replication::Settings,
-    tag::{Mark, TagName},
+    image::{Image, MalformedError, Registry, RepositoryName, Tag},
+    replication::ReplicationSettings,
+    tag::{TagAssignment, TagName},
 };
 use jiff::Timestamp;
 
 use super::{
     deletion::Listed,
-    reconcile::{Run, Task},
+    reconcile::{ReconcileRun, RepositoryTask},
 };
 
 /// An item as the SDK has it.
@@ -62,13 +62,13 @@ pub(super) const EXPECTATIONS: (&str, &str) = ("expect#", "expect#~");
 
 /// Why an item does not hold what its key says.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ItemError {
     /// A key that this version does not write.
     #[error("the key has another form")]
     Key,
     /// A name in a key that breaks its grammar.
     #[error("a name in the key is malformed")]
-    Name(#[from] Malformed),
+    Name(#[from] MalformedError),
     /// An attribute of another type, or one too few.
     #[error("an attribute is missing or of another type")]
     Attribute(#[from] serde_dynamo::Error),
@@ -82,11 +82,11 @@ pub(super) fn pk_of_tag(name: &TagName) -> String {
     format!("tag#{}:{}", name.repository, name.tag)
 }
 
-pub(super) fn key_of_name(name: &Name) -> (String, String) {
-    (pk_of_image(&name.image), sort_key_of_name(name))
+pub(super) fn key_of_placement(name: &PlacementKey) -> (String, String) {
+    (pk_of_image(&name.image), sort_key_of_placement(name))
 }
 
-pub(super) fn sort_key_of_name(name: &Name) -> String {
+pub(super) fn sort_key_of_placement(name: &PlacementKey) -> String {
     format!("placement#{}#{}", name.registry, name.tag.as_ref().map_or("", |tag| tag.as_str()))
 }
 
@@ -108,7 +108,7 @@ fn with_key(mut item: Item, pk: String, sk: String) -> Item {
 
 // Facts
 
-pub(super) fn fact(fact: &Fact) -> Result<Item, Unreadable> {
+pub(super) fn fact(fact: &Fact) -> Result<Item, ItemError> {
     let pk = match &fact.subject {
         Subject::Image(image) => pk_of_image(image),
         Subject::Repository(repository) => format!("repository#{repository}"),
@@ -119,17 +119,17 @@ pub(super) fn fact(fact: &Fact) -> Result<Item, Unreadable> {
 }
 
 /// The newest deletion of a repository in a registry: the fact itself, where reading an image finds it.
-pub(super) fn repository_deletion(repository: &RepositoryName, fact: &Fact) -> Result<Item, Unreadable> {
+pub(super) fn repository_deletion(repository: &RepositoryName, fact: &Fact) -> Result<Item, ItemError> {
     let (pk, sk) = key_of_repository_deletion(repository, &fact.registry);
     Ok(with_key(serde_dynamo::to_item(fact)?, pk, sk))
 }
 
-pub(super) fn read_fact(mut item: Item) -> Result<Fact, Unreadable> {
+pub(super) fn read_fact(mut item: Item) -> Result<Fact, ItemError> {
     let subject = match take(&mut item, "pk")?.split_once('#') {
         Some(("image", image)) => Subject::Image(image.parse()?),
         Some(("repository", repository)) => Subject::Repository(repository.parse()?),
         Some(("registry", _)) => Subject::Registry,
-        _ => return Err(Unreadable::Key),
+        _ => return Err(ItemError::Key),
     };
     item.remove("sk");
     let fact: Fact = serde_dynamo::from_item(item)?;
@@ -138,15 +138,15 @@ pub(super) fn read_fact(mut item: Item) -> Result<Fact, Unreadable> {
 
 // Evidence
 
-pub(super) fn evidence(name: &Name, evidence: &Evidence) -> Result<Item, Unreadable> {
-    let (pk, sk) = key_of_name(name);
+pub(super) fn evidence(name: &PlacementKey, evidence: &Evidence) -> Result<Item, ItemError> {
+    let (pk, sk) = key_of_placement(name);
     let mut item = with_key(serde_dynamo::to_item(evidence)?, pk, sk);
     item.insert("registry".into(), AttributeValue::S(name.registry.to_string()));
     item.insert("name".into(), AttributeValue::S(index_name(name)));
     Ok(item)
 }
 
-fn index_name(name: &Name) -> String {
+fn index_name(name: &PlacementKey) -> String {
     format!("{}{}", index_prefix(&name.image), name.tag.as_ref().map_or("", |tag| tag.as_str()))
 }
 
@@ -156,12 +156,12 @@ pub(super) fn index_prefix(image: &Image) -> String {
 }
 
 /// Reads evidence from the table or from the registry index, which has the same attributes but one.
-pub(super) fn read_evidence(mut item: Item) -> Result<(Name, Evidence), Unreadable> {
+pub(super) fn read_evidence(mut item: Item) -> Result<(PlacementKey, Evidence), ItemError> {
     let registry = take(&mut item, "registry")?.parse()?;
     let name = take(&mut item, "name")?;
-    let (image, tag) = name.split_once('#').ok_or(Unreadable::Key)?;
+    let (image, tag) = name.split_once('#').ok_or(ItemError::Key)?;
     let tag = if tag.is_empty() { None } else { Some(tag.parse()?) };
-    let name = Name { image: image.parse()?, registry, tag };
+    let name = PlacementKey { image: image.parse()?, registry, tag };
     item.remove("pk");
     item.remove("sk");
     Ok((name, serde_dynamo::from_item(item)?))
@@ -175,7 +175,7 @@ pub(super) struct Condition {
 }
 
 /// The condition that stored evidence has not changed. The evidence is its own version: equal evidence is as good.
-pub(super) fn unchanged(stored: &Evidence) -> Result<Condition, Unreadable> {
+pub(super) fn unchanged(stored: &Evidence) -> Result<Condition, ItemError> {
     if *stored == Evidence::default() {
         let expression = "attribute_not_exists(pk)".to_owned();
         return Ok(Condition { expression, names: HashMap::new(), values: Item::new() });
@@ -202,30 +202,30 @@ pub(super) fn unchanged(stored: &Evidence) -> Result<Condition, Unreadable> {
 
 // Marks
 
-pub(super) fn mark(name: &TagName, mark: &Mark) -> Item {
-    let what = if mark.set { "set" } else { "removed" };
-    let sk = format!("{}#{what}#{}#{}", mark.registry, mark.time, mark.digest);
+pub(super) fn assignment(name: &TagName, assignment: &TagAssignment) -> Item {
+    let what = if assignment.set { "set" } else { "removed" };
+    let sk = format!("{}#{what}#{}#{}", assignment.registry, assignment.time, assignment.digest);
     with_key(Item::new(), pk_of_tag(name), sk)
 }
 
-pub(super) fn read_mark(mut item: Item) -> Result<Mark, Unreadable> {
+pub(super) fn read_assignment(mut item: Item) -> Result<TagAssignment, ItemError> {
     let sk = take(&mut item, "sk")?;
     let mut parts = sk.splitn(4, '#');
     let (Some(registry), Some(what), Some(time), Some(digest)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Unreadable::Key);
+        return Err(ItemError::Key);
     };
-    let time = time.parse().map_err(|_| Unreadable::Key)?;
-    Ok(Mark { registry: registry.parse()?, time, digest: digest.parse()?, set: what == "set" })
+    let time = time.parse().map_err(|_| ItemError::Key)?;
+    Ok(TagAssignment { registry: registry.parse()?, time, digest: digest.parse()?, set: what == "set" })
 }
 
 /// The settings of a tag before and after the second of a mark, as two ranges of sort keys. `#` sorts before, `~` after
 /// everything in a name.
-pub(super) fn around(mark: &Mark) -> ((String, String), (String, String)) {
-    let (set, end) = settings_of_tag(&mark.registry);
-    let before = (set.clone(), format!("{set}{}", mark.time));
-    let after = (format!("{set}{}~", mark.time), end);
+pub(super) fn adjacent_ranges(assignment: &TagAssignment) -> ((String, String), (String, String)) {
+    let (set, end) = settings_of_tag(&assignment.registry);
+    let before = (set.clone(), format!("{set}{}", assignment.time));
+    let after = (format!("{set}{}~", assignment.time), end);
     (before, after)
 }
 
@@ -238,7 +238,7 @@ pub(super) fn settings_of_tag(registry: &Registry) -> (String, String) {
 
 /// Who works on what is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum Queue {
     /// Deletions, and the losses they come of.
     Mirror,
     /// Copies that should come, those that failed, and the settings that ask for them.
@@ -247,8 +247,8 @@ pub enum Work {
     Reconcile,
 }
 
-impl Work {
-    pub(super) fn word(self) -> &'static str {
+impl Queue {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Mirror => "mirror",
             Self::Watch => "watch",
@@ -261,47 +261,47 @@ impl Work {
 pub(super) const SHARDS: u32 = 8;
 
 /// When an errand is due: at once. Always the same, so that the order in which events come does not show.
-const AT_ONCE: &str = "1970-01-01T00:00:00Z";
+const DUE_IMMEDIATELY: &str = "1970-01-01T00:00:00Z";
 
-pub(super) fn queue(work: Work, shard: u32) -> String {
-    format!("{}#{shard}", work.word())
+pub(super) fn queue_shard(queue: Queue, shard: u32) -> String {
+    format!("{}#{shard}", queue.as_str())
 }
 
-fn queue_of(work: Work, image: &Image) -> String {
+fn queue_of(queue: Queue, image: &Image) -> String {
     let sum: u32 = image.digest.as_str().bytes().map(u32::from).sum();
-    queue(work, sum % SHARDS)
+    queue_shard(queue, sum % SHARDS)
 }
 
 /// A time as a sort key: whole seconds, none too early.
-pub(super) fn due_text(time: Timestamp) -> String {
+pub(super) fn sort_key_of_time(time: Timestamp) -> String {
     let seconds = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
     Timestamp::from_second(seconds).unwrap_or(time).to_string()
 }
 
 /// Something about an image that somebody should look into at once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Errand {
+pub enum WorkItem {
     /// A source lost it or a tag of it, or a replica came after that.
-    Loss(Registry),
+    SourceLost(Registry),
     /// A copy from a source failed.
-    Failure(Registry, Option<Tag>),
+    ReplicationFailed(Registry, Option<Tag>),
     /// A replica was deleted, although its source has the image as far as is known.
-    Deleted(Registry),
+    ReplicaDeleted(Registry),
 }
 
-impl Errand {
-    fn work(&self) -> Work {
+impl WorkItem {
+    fn queue(&self) -> Queue {
         match self {
-            Self::Loss(_) => Work::Mirror,
-            Self::Failure(..) | Self::Deleted(_) => Work::Watch,
+            Self::SourceLost(_) => Queue::Mirror,
+            Self::ReplicationFailed(..) | Self::ReplicaDeleted(_) => Queue::Watch,
         }
     }
 
     pub(super) fn sort_key(&self) -> String {
         match self {
-            Self::Loss(source) => format!("loss#{source}"),
-            Self::Failure(source, tag) => format!("failure#{source}#{}", tag_text(tag.as_ref())),
-            Self::Deleted(registry) => format!("gone#{registry}"),
+            Self::SourceLost(source) => format!("loss#{source}"),
+            Self::ReplicationFailed(source, tag) => format!("failure#{source}#{}", tag_text(tag.as_ref())),
+            Self::ReplicaDeleted(registry) => format!("replica-deleted#{registry}"),
         }
     }
 }
@@ -310,7 +310,7 @@ fn tag_text(tag: Option<&Tag>) -> &str {
     tag.map_or("", Tag::as_str)
 }
 
-fn read_tag(text: &str) -> Result<Option<Tag>, Unreadable> {
+fn read_tag(text: &str) -> Result<Option<Tag>, ItemError> {
     Ok(if text.is_empty() { None } else { Some(text.parse()?) })
 }
 
@@ -321,24 +321,24 @@ fn queued(mut item: Item, queue: String, due: String) -> Item {
     item
 }
 
-pub(super) fn errand(image: &Image, errand: &Errand) -> Item {
-    queued(errand_settled(image, errand), queue_of(errand.work(), image), AT_ONCE.into())
+pub(super) fn work_item(image: &Image, work_item: &WorkItem) -> Item {
+    queued(work_item_completed(image, work_item), queue_of(work_item.queue(), image), DUE_IMMEDIATELY.into())
 }
 
 /// An errand that somebody is on: due again when they should be done.
-pub(super) fn errand_taken(image: &Image, errand: &Errand, until: Timestamp) -> Item {
-    queued(errand_settled(image, errand), queue_of(errand.work(), image), due_text(until))
+pub(super) fn work_item_claimed(image: &Image, work_item: &WorkItem, until: Timestamp) -> Item {
+    queued(work_item_completed(image, work_item), queue_of(work_item.queue(), image), sort_key_of_time(until))
 }
 
 /// An errand that was done.
-pub(super) fn errand_settled(image: &Image, errand: &Errand) -> Item {
-    with_key(Item::new(), pk_of_image(image), errand.sort_key())
+pub(super) fn work_item_completed(image: &Image, work_item: &WorkItem) -> Item {
+    with_key(Item::new(), pk_of_image(image), work_item.sort_key())
 }
 
-pub(super) fn lease(work: Work, owner: &str, until: Timestamp) -> Item {
-    let mut item = with_key(Item::new(), work.word().into(), "lease".into());
+pub(super) fn lease(queue: Queue, owner: &str, until: Timestamp) -> Item {
+    let mut item = with_key(Item::new(), queue.as_str().into(), "lease".into());
     item.insert("owner".into(), AttributeValue::S(owner.to_owned()));
-    item.insert("until".into(), AttributeValue::S(due_text(until)));
+    item.insert("until".into(), AttributeValue::S(sort_key_of_time(until)));
     item
 }
 
@@ -364,9 +364,9 @@ fn sort_key_of_deletion(registry: &Registry, tag: Option<&Tag>) -> String {
 }
 
 /// Where the list of deletions goes on after one of them.
-pub(super) fn start_of_deletions(listed: &Listed, standing: &str) -> Item {
+pub(super) fn start_of_deletions(listed: &Listed, status_key: &str) -> Item {
     let key = Item::from([
-        ("standing".into(), AttributeValue::S(standing.to_owned())),
+        ("status_key".into(), AttributeValue::S(status_key.to_owned())),
         ("changed_at".into(), AttributeValue::S(listed.changed_at.to_string())),
     ]);
     let sk = sort_key_of_deletion(&listed.registry, listed.tag.as_ref());
@@ -374,94 +374,94 @@ pub(super) fn start_of_deletions(listed: &Listed, standing: &str) -> Item {
 }
 
 /// Reads what the index knows of a deletion.
-pub(super) fn read_listed(mut item: Item) -> Result<Listed, Unreadable> {
+pub(super) fn read_listed(mut item: Item) -> Result<Listed, ItemError> {
     let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
-    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    let image = pk.strip_prefix("image#").ok_or(ItemError::Key)?.parse()?;
     let mut parts = sk.split('#').skip(1);
-    let registry = parts.next().ok_or(Unreadable::Key)?.parse()?;
+    let registry = parts.next().ok_or(ItemError::Key)?.parse()?;
     let tag = read_tag(parts.next().unwrap_or_default())?;
-    let changed_at = take(&mut item, "changed_at")?.parse().map_err(|_| Unreadable::Key)?;
+    let changed_at = take(&mut item, "changed_at")?.parse().map_err(|_| ItemError::Key)?;
     Ok(Listed { image, registry, tag, changed_at })
 }
 
-pub(super) fn standing(status: Status, source: &Registry) -> String {
-    format!("{}#{source}", status.word())
+pub(super) fn status_key(status: DeletionStatus, source: &Registry) -> String {
+    format!("{}#{source}", status.as_str())
 }
 
-pub(super) fn deletion(deletion: &Deletion) -> Result<Item, Unreadable> {
+pub(super) fn deletion(deletion: &Deletion) -> Result<Item, ItemError> {
     let (pk, sk) = key_of_deletion(deletion);
     let mut item = with_key(serde_dynamo::to_item(deletion)?, pk, sk);
-    item.insert("standing".into(), AttributeValue::S(standing(deletion.status, &deletion.source)));
+    item.insert("status_key".into(), AttributeValue::S(status_key(deletion.status, &deletion.source)));
     Ok(match deletion.due {
-        Some(due) => queued(item, queue_of(Work::Mirror, &deletion.image), due_text(due)),
+        Some(due) => queued(item, queue_of(Queue::Mirror, &deletion.image), sort_key_of_time(due)),
         None => item,
     })
 }
 
-pub(super) fn read_deletion(item: Item) -> Result<Deletion, Unreadable> {
+pub(super) fn read_deletion(item: Item) -> Result<Deletion, ItemError> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
 /// What an item in the partition of an image is.
-pub(super) enum Part {
+pub(super) enum ImageItemKind {
     Evidence,
     Fact,
-    Errand,
+    WorkItem,
     Deletion,
     Expectation,
 }
 
-pub(super) fn part(item: &Item) -> Option<Part> {
+pub(super) fn image_item_kind(item: &Item) -> Option<ImageItemKind> {
     let (kind, _) = item.get("sk")?.as_s().ok()?.split_once('#')?;
     match kind {
-        "placement" => Some(Part::Evidence),
-        "fact" => Some(Part::Fact),
-        "loss" | "failure" | "gone" => Some(Part::Errand),
-        "deletion" => Some(Part::Deletion),
-        "expect" => Some(Part::Expectation),
+        "placement" => Some(ImageItemKind::Evidence),
+        "fact" => Some(ImageItemKind::Fact),
+        "loss" | "failure" | "replica-deleted" => Some(ImageItemKind::WorkItem),
+        "deletion" => Some(ImageItemKind::Deletion),
+        "expect" => Some(ImageItemKind::Expectation),
         _ => None,
     }
 }
 
 /// When something in a queue is due.
-pub(super) fn read_due_time(mut item: Item) -> Result<Timestamp, Unreadable> {
-    take(&mut item, "due")?.parse().map_err(|_| Unreadable::Key)
+pub(super) fn read_due_time(mut item: Item) -> Result<Timestamp, ItemError> {
+    take(&mut item, "due")?.parse().map_err(|_| ItemError::Key)
 }
 
 /// What is due in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DueItem {
-    Errand(Image, Errand),
+    WorkItem(Image, WorkItem),
     Deletion(Image),
     Expectation(Image),
     Settings(Registry),
 }
 
-pub(super) fn read_due(mut item: Item) -> Result<DueItem, Unreadable> {
+pub(super) fn read_due(mut item: Item) -> Result<DueItem, ItemError> {
     let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
     if pk == REGISTRIES {
         return Ok(DueItem::Settings(sk.parse()?));
     }
-    let image: Image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
+    let image: Image = pk.strip_prefix("image#").ok_or(ItemError::Key)?.parse()?;
     match sk.split_once('#') {
-        Some(("loss" | "failure" | "gone", _)) => Ok(DueItem::Errand(image, errand_of(&sk)?)),
+        Some(("loss" | "failure" | "replica-deleted", _)) => Ok(DueItem::WorkItem(image, work_item_of(&sk)?)),
         Some(("deletion", _)) => Ok(DueItem::Deletion(image)),
         Some(("expect", _)) => Ok(DueItem::Expectation(image)),
-        _ => Err(Unreadable::Key),
+        _ => Err(ItemError::Key),
     }
 }
 
-pub(super) fn read_errand(mut item: Item) -> Result<Errand, Unreadable> {
-    errand_of(&take(&mut item, "sk")?)
+pub(super) fn read_work_item(mut item: Item) -> Result<WorkItem, ItemError> {
+    work_item_of(&take(&mut item, "sk")?)
 }
 
-fn errand_of(sort_key: &str) -> Result<Errand, Unreadable> {
+fn work_item_of(sort_key: &str) -> Result<WorkItem, ItemError> {
     let mut parts = sort_key.splitn(3, '#');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("loss"), Some(source), None) => Ok(Errand::Loss(source.parse()?)),
-        (Some("gone"), Some(registry), None) => Ok(Errand::Deleted(registry.parse()?)),
-        (Some("failure"), Some(source), Some(tag)) => Ok(Errand::Failure(source.parse()?, read_tag(tag)?)),
-        _ => Err(Unreadable::Key),
+        (Some("loss"), Some(source), None) => Ok(WorkItem::SourceLost(source.parse()?)),
+        (Some("replica-deleted"), Some(registry), None) => Ok(WorkItem::ReplicaDeleted(registry.parse()?)),
+        (Some("failure"), Some(source), Some(tag)) => Ok(WorkItem::ReplicationFailed(source.parse()?, read_tag(tag)?)),
+        _ => Err(ItemError::Key),
     }
 }
 
@@ -484,31 +484,31 @@ pub(super) fn is_newer(expectation: &Item, since: Timestamp) -> bool {
 
 /// The attributes that a push changes, and no other.
 pub(super) fn pushed(image: &Image, since: Timestamp) -> Item {
-    let due = since.saturating_add(expectation::PATIENCE).unwrap_or(Timestamp::MAX);
+    let due = since.saturating_add(expectation::EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX);
     let item = Item::from([("since".to_owned(), AttributeValue::S(since.to_string()))]);
-    queued(item, queue_of(Work::Watch, image), due_text(due))
+    queued(item, queue_of(Queue::Watch, image), sort_key_of_time(due))
 }
 
-pub(super) fn expectation(expectation: &Expectation) -> Result<Item, Unreadable> {
-    let Expectation { image, source, tag, since, due, state } = expectation;
+pub(super) fn expectation(expectation: &ReplicationExpectation) -> Result<Item, ItemError> {
+    let ReplicationExpectation { image, source, tag, since, due, state } = expectation;
     let (pk, sk) = key_of_expectation(image, source, tag.as_ref());
     let mut item = with_key(serde_dynamo::to_item(state)?, pk, sk);
     item.insert("since".into(), AttributeValue::S(since.to_string()));
     Ok(match due {
-        Some(due) => queued(item, queue_of(Work::Watch, image), due_text(*due)),
+        Some(due) => queued(item, queue_of(Queue::Watch, image), sort_key_of_time(*due)),
         None => item,
     })
 }
 
-pub(super) fn read_expectation(mut item: Item) -> Result<Expectation, Unreadable> {
+pub(super) fn read_expectation(mut item: Item) -> Result<ReplicationExpectation, ItemError> {
     let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
-    let image = pk.strip_prefix("image#").ok_or(Unreadable::Key)?.parse()?;
-    let (source, tag) = sk.strip_prefix("expect#").and_then(|names| names.split_once('#')).ok_or(Unreadable::Key)?;
-    let time = |text: String| text.parse().map_err(|_| Unreadable::Key);
+    let image = pk.strip_prefix("image#").ok_or(ItemError::Key)?.parse()?;
+    let (source, tag) = sk.strip_prefix("expect#").and_then(|names| names.split_once('#')).ok_or(ItemError::Key)?;
+    let time = |text: String| text.parse().map_err(|_| ItemError::Key);
     let since = time(take(&mut item, "since")?)?;
     let due = take(&mut item, "due").ok().map(time).transpose()?;
     item.remove("queue");
-    Ok(Expectation {
+    Ok(ReplicationExpectation {
         image,
         source: source.parse()?,
         tag: read_tag(tag)?,
@@ -524,25 +524,25 @@ pub(super) fn pk_of_breaker(source: &Registry) -> String {
     format!("breaker#{source}")
 }
 
-pub(super) fn breaker(source: &Registry, breaker: &Breaker) -> Result<Item, Unreadable> {
+pub(super) fn breaker(source: &Registry, breaker: &Breaker) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(breaker)?, pk_of_breaker(source), "state".into()))
 }
 
-pub(super) fn sort_key_of_count(place: &Place) -> String {
-    format!("count#{}#{}#{}", place.class.word(), place.registry, place.repository)
+pub(super) fn sort_key_of_count(place: &CountKey) -> String {
+    format!("count#{}#{}#{}", place.class.as_str(), place.registry, place.repository)
 }
 
-pub(super) fn count(source: &Registry, place: &Place, count: &Count) -> Result<Item, Unreadable> {
+pub(super) fn count(source: &Registry, place: &CountKey, count: &Count) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(count)?, pk_of_breaker(source), sort_key_of_count(place)))
 }
 
 /// The state of a breaker, or one of its counts.
 pub(super) enum BreakerPart {
     State(Breaker),
-    Count(Place, Count),
+    Count(CountKey, Count),
 }
 
-pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, Unreadable> {
+pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, ItemError> {
     let sk = take(&mut item, "sk")?;
     if sk == "state" {
         return Ok(BreakerPart::State(serde_dynamo::from_item(item)?));
@@ -551,11 +551,11 @@ pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, Unreadable> {
     let (Some("count"), Some(class), Some(registry), Some(repository)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Unreadable::Key);
+        return Err(ItemError::Key);
     };
-    let class = [Class::Lifecycle, Class::People].into_iter().find(|known| known.word() == class);
+    let class = [BreakerClass::Lifecycle, BreakerClass::Principals].into_iter().find(|known| known.as_str() == class);
     let place =
-        Place { class: class.ok_or(Unreadable::Key)?, registry: registry.parse()?, repository: repository.parse()? };
+        CountKey { class: class.ok_or(ItemError::Key)?, registry: registry.parse()?, repository: repository.parse()? };
     Ok(BreakerPart::Count(place, serde_dynamo::from_item(item)?))
 }
 
@@ -571,22 +571,22 @@ pub(super) fn is_alert(item: &Item) -> bool {
     item.get("pk").and_then(|pk| pk.as_s().ok()).is_some_and(|pk| pk.starts_with(ALERTS))
 }
 
-pub(super) fn alert(alert: &Alert) -> Result<Item, Unreadable> {
+pub(super) fn alert(alert: &Alert) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(alert)?, pk_of_alerts(alert.time), alert.id.clone()))
 }
 
-pub(super) fn read_alert(item: Item) -> Result<Alert, Unreadable> {
+pub(super) fn read_alert(item: Item) -> Result<Alert, ItemError> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
 /// The partition of all incidents.
 pub(super) const INCIDENTS: &str = "incidents";
 
-pub(super) fn sort_key_of_incident(kind: Kind, source: &Registry, destination: &Registry) -> String {
-    format!("{}#{source}#{destination}", kind.word())
+pub(super) fn sort_key_of_incident(kind: AlertKind, source: &Registry, destination: &Registry) -> String {
+    format!("{}#{source}#{destination}", kind.as_str())
 }
 
-pub(super) fn read_incident(item: Item) -> Result<Incident, Unreadable> {
+pub(super) fn read_incident(item: Item) -> Result<Incident, ItemError> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
@@ -597,45 +597,49 @@ pub(super) const REGISTRIES: &str = "registries";
 
 /// A registry that was never read: its settings are to be read at once.
 pub(super) fn registry(registry: &Registry) -> Item {
-    with_key(wanted(), REGISTRIES.into(), registry.to_string())
+    with_key(settings_requested(), REGISTRIES.into(), registry.to_string())
 }
 
 /// The attributes of a registry whose settings are to be read at once.
-pub(super) fn wanted() -> Item {
-    queued(Item::new(), queue(Work::Watch, 0), AT_ONCE.into())
+pub(super) fn settings_requested() -> Item {
+    queued(Item::new(), queue_shard(Queue::Watch, 0), DUE_IMMEDIATELY.into())
 }
 
 /// A registry whose settings were read, and when they are to be read again.
-pub(super) fn settings(registry: &Registry, settings: Option<&Settings>, due: Timestamp) -> Result<Item, Unreadable> {
+pub(super) fn settings(
+    registry: &Registry,
+    settings: Option<&ReplicationSettings>,
+    due: Timestamp,
+) -> Result<Item, ItemError> {
     let item = settings.map(serde_dynamo::to_item).transpose()?.unwrap_or_default();
     let item = with_key(item, REGISTRIES.into(), registry.to_string());
-    Ok(queued(item, queue(Work::Watch, 0), due_text(due)))
+    Ok(queued(item, queue_shard(Queue::Watch, 0), sort_key_of_time(due)))
 }
 
 /// A registry, its settings if they were ever read, and when they are due.
-pub(super) fn read_registry(mut item: Item) -> Result<Known, Unreadable> {
+pub(super) fn read_registry(mut item: Item) -> Result<KnownRegistry, ItemError> {
     let registry = take(&mut item, "sk")?.parse()?;
     let due = take(&mut item, "due").unwrap_or_default();
     let settings = item.contains_key("routes").then(|| serde_dynamo::from_item(item)).transpose()?;
-    Ok(Known { registry, settings, due })
+    Ok(KnownRegistry { registry, settings, due })
 }
 
 /// A registry that any event told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownRegistry {
     /// Which.
     pub registry: Registry,
     /// What it replicates, if that was ever read.
-    pub settings: Option<Settings>,
+    pub settings: Option<ReplicationSettings>,
     /// When that is to be read again, as it is stored.
     pub(super) due: String,
 }
 
-impl Known {
+impl KnownRegistry {
     /// Whether nobody tried to read its settings since they were asked for.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.due == AT_ONCE
+        self.due == DUE_IMMEDIATELY
     }
 }
 
@@ -644,11 +648,11 @@ impl Known {
 /// The partition of all runs.
 pub(super) const RUNS: &str = "runs";
 
-pub(super) fn run(registry: &Registry, run: &Run) -> Result<Item, Unreadable> {
+pub(super) fn run(registry: &Registry, run: &ReconcileRun) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(run)?, RUNS.into(), registry.to_string()))
 }
 
-pub(super) fn read_run(mut item: Item) -> Result<(Registry, Run), Unreadable> {
+pub(super) fn read_run(mut item: Item) -> Result<(Registry, ReconcileRun), ItemError> {
     let registry = take(&mut item, "sk")?.parse()?;
     Ok((registry, serde_dynamo::from_item(item)?))
 }
@@ -657,18 +661,18 @@ pub(super) fn pk_of_tasks(registry: &Registry) -> String {
     format!("tasks#{registry}")
 }
 
-pub(super) fn task(registry: &Registry, repository: &RepositoryName, task: &Task) -> Result<Item, Unreadable> {
+pub(super) fn task(registry: &Registry, repository: &RepositoryName, task: &RepositoryTask) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(task)?, pk_of_tasks(registry), repository.to_string()))
 }
 
-pub(super) fn read_task(mut item: Item) -> Result<(RepositoryName, Task), Unreadable> {
+pub(super) fn read_task(mut item: Item) -> Result<(RepositoryName, RepositoryTask), ItemError> {
     let repository = take(&mut item, "sk")?.parse()?;
     Ok((repository, serde_dynamo::from_item(item)?))
 }
 
-fn take(item: &mut Item, attribute: &str) -> Result<String, Unreadable> {
+fn take(item: &mut Item, attribute: &str) -> Result<String, ItemError> {
     match item.remove(attribute) {
         Some(AttributeValue::S(text)) => Ok(text),
-        _ => Err(Unreadable::Key),
+        _ => Err(ItemError::Key),
     }
 }

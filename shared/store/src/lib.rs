@@ -16,11 +16,11 @@ mod reconcile;
 mod record;
 
 pub use alert::alert_of;
-pub use deletion::{Dossier, Due, Listed};
+pub use deletion::{Due, ImageRecord, Listed};
 pub use expectation::ToWatch;
-pub use item::{Errand, Known, Unreadable, Work};
-pub use list::{Arrival, Part, Walked};
-pub use reconcile::{Found, Run, Task};
+pub use item::{ItemError, KnownRegistry, Queue, WorkItem};
+pub use list::{Arrival, PageBounds, PageEnd};
+pub use reconcile::{ReconcileCounts, ReconcileRun, RepositoryTask};
 pub use record::{Recorded, RecordedAll};
 
 use std::{
@@ -40,15 +40,15 @@ use aws_sdk_dynamodb::{
 use batch::Shared;
 use definition::Index;
 use domain::{
-    evidence::{Evidence, Name},
+    evidence::{Evidence, PlacementKey},
     fact::Fact,
     image::{Image, Registry, RepositoryName},
     lineage::Lineage,
-    tag::{self, Band, Mark, TagName},
+    tag::{self, TagAssignment, TagInterval, TagName},
 };
 use futures::future::join_all;
 use item::Item;
-use retry::{Disposition, Failure};
+use retry::{CallError, Disposition};
 
 /// How often evidence is read, joined and written again when somebody else wrote it in between. Each round lost is a
 /// round won by another writer, so this is the number of writers that can meet on one tag in one registry.
@@ -71,7 +71,7 @@ pub struct Table {
 }
 
 /// The settings of a tag at the nearest second before one, and at the nearest second after it.
-type Neighbours = (Vec<Mark>, Vec<Mark>);
+type Neighbours = (Vec<TagAssignment>, Vec<TagAssignment>);
 
 /// Request units consumed so far, indexes included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -92,7 +92,7 @@ pub enum Error {
         table: String,
         /// Why.
         #[source]
-        source: Failure,
+        source: CallError,
     },
     /// Items could not be read.
     #[error("cannot read `{key}` from table `{table}`")]
@@ -103,7 +103,7 @@ pub enum Error {
         key: String,
         /// Why.
         #[source]
-        source: Failure,
+        source: CallError,
     },
     /// An item could not be written.
     #[error("cannot write `{key}` to table `{table}`")]
@@ -114,7 +114,7 @@ pub enum Error {
         key: String,
         /// Why.
         #[source]
-        source: Failure,
+        source: CallError,
     },
     /// An item could not be turned into the type it should hold, or the other way round.
     #[error("item `{key}` of table `{table}` does not hold what its key says")]
@@ -125,7 +125,7 @@ pub enum Error {
         key: String,
         /// Why.
         #[source]
-        source: item::Unreadable,
+        source: item::ItemError,
     },
     /// Others kept changing the same item.
     #[error("item `{key}` of table `{table}` was changed by others {ROUNDS} times in a row")]
@@ -210,7 +210,7 @@ impl Table {
     /// When it cannot be written.
     pub async fn put_repository_deletion(&self, repository: &RepositoryName, fact: &Fact) -> Result<(), Error> {
         let item =
-            item::repository_deletion(repository, fact).map_err(|source| self.unreadable(&fact.event_id, source))?;
+            item::repository_deletion(repository, fact).map_err(|source| self.decode_error(&fact.event_id, source))?;
         let time = item.get("time").cloned().into_iter().map(|time| (":time".to_owned(), time)).collect();
         let names = [("#time".to_owned(), "time".to_owned())].into();
         self.put(item, Some("attribute_not_exists(pk) OR #time < :time".into()), names, time).await.map(drop)
@@ -221,25 +221,25 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read or written, or others kept writing the same name.
-    pub async fn join(&self, name: &Name, evidence: &Evidence) -> Result<Evidence, Error> {
+    pub async fn merge_evidence(&self, name: &PlacementKey, evidence: &Evidence) -> Result<Evidence, Error> {
         for _ in 0..ROUNDS {
             let stored = self.evidence(name).await?;
-            let mut joined = stored.clone();
-            joined.join(evidence);
-            if joined == stored {
-                return Ok(joined);
+            let mut merged = stored.clone();
+            merged.merge(evidence);
+            if merged == stored {
+                return Ok(merged);
             }
-            if self.replace(name, &stored, &joined).await? == Stored::New {
-                return Ok(joined);
+            if self.replace(name, &stored, &merged).await? == Stored::New {
+                return Ok(merged);
             }
         }
-        Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_name(name) })
+        Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_placement(name) })
     }
 
     /// Replaces evidence by other evidence, if it has not changed since it was read; `Known` if it has.
-    async fn replace(&self, name: &Name, stored: &Evidence, joined: &Evidence) -> Result<Stored, Error> {
-        let unreadable = |source| self.unreadable(&item::sort_key_of_name(name), source);
-        let item = item::evidence(name, joined).map_err(unreadable)?;
+    async fn replace(&self, name: &PlacementKey, stored: &Evidence, merged: &Evidence) -> Result<Stored, Error> {
+        let unreadable = |source| self.decode_error(&item::sort_key_of_placement(name), source);
+        let item = item::evidence(name, merged).map_err(unreadable)?;
         let condition = item::unchanged(stored).map_err(unreadable)?;
         self.put(item, Some(condition.expression), condition.names, condition.values).await
     }
@@ -248,7 +248,7 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn list_registry(&self, registry: &Registry) -> Result<(), Error> {
+    pub async fn register_registry(&self, registry: &Registry) -> Result<(), Error> {
         if self.listed.lock().unwrap_or_else(PoisonError::into_inner).contains(registry) {
             return Ok(());
         }
@@ -295,8 +295,8 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn evidence(&self, name: &Name) -> Result<Evidence, Error> {
-        let (pk, sk) = item::key_of_name(name);
+    pub async fn evidence(&self, name: &PlacementKey) -> Result<Evidence, Error> {
+        let (pk, sk) = item::key_of_placement(name);
         let output = self
             .client
             .get_item()
@@ -307,7 +307,7 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| self.unread(&pk, error))?;
+            .map_err(|error| self.read_error(&pk, error))?;
         self.read(output.consumed_capacity());
         match output.item {
             None => Ok(Evidence::default()),
@@ -318,24 +318,24 @@ impl Table {
     /// The settings of a tag nearest to each of some settings of it in one registry: those of the nearest earlier
     /// second and those of the nearest later one. Most settings are among the newest: one Query, which reads those,
     /// finds the neighbours of all of them.
-    async fn neighbours(
+    async fn adjacent_assignments(
         &self,
         name: &TagName,
         registry: &Registry,
-        marks: &[&Mark],
+        assignments: &[&TagAssignment],
     ) -> Vec<Result<Neighbours, Shared>> {
-        let (newest, all) = match self.newest(name, registry, marks.len()).await {
+        let (newest, all) = match self.newest(name, registry, assignments.len()).await {
             Ok(read) => read,
             Err(error) => {
                 let error = Arc::new(error);
-                return marks.iter().map(|_| Err(error.clone())).collect();
+                return assignments.iter().map(|_| Err(error.clone())).collect();
             }
         };
-        let each = marks.iter().map(async |mark| {
-            if let Some(neighbours) = tag::neighbours(mark, &newest, all) {
-                return Ok(neighbours);
+        let each = assignments.iter().map(async |assignment| {
+            if let Some(adjacent_assignments) = tag::adjacent_assignments(assignment, &newest, all) {
+                return Ok(adjacent_assignments);
             }
-            let (before, after) = item::around(mark);
+            let (before, after) = item::adjacent_ranges(assignment);
             let read = futures::try_join!(self.nearest(name, before, false), self.nearest(name, after, true));
             read.map_err(Arc::new)
         });
@@ -344,38 +344,48 @@ impl Table {
 
     /// The newest settings of a tag in a registry, newest first, and whether these are all: enough of them for the
     /// neighbours of so many.
-    async fn newest(&self, name: &TagName, registry: &Registry, marks: usize) -> Result<(Vec<Mark>, bool), Error> {
+    async fn newest(
+        &self,
+        name: &TagName,
+        registry: &Registry,
+        assignments: usize,
+    ) -> Result<(Vec<TagAssignment>, bool), Error> {
         let pk = item::pk_of_tag(name);
         let range = item::settings_of_tag(registry);
         // The setting before them, another one before that, which ends its second, and one that came later.
-        let limit = i32::try_from(marks).unwrap_or(i32::MAX).saturating_add(3);
+        let limit = i32::try_from(assignments).unwrap_or(i32::MAX).saturating_add(3);
         let query = self.between(&pk, &range).scan_index_forward(false).limit(limit);
-        let output = query.send().await.map_err(|error| self.unread(&pk, error))?;
+        let output = query.send().await.map_err(|error| self.read_error(&pk, error))?;
         self.read(output.consumed_capacity());
         let (items, more) = (output.items.unwrap_or_default(), output.last_evaluated_key.is_some());
         let read = items.len();
         // What cannot be read ends them: who is beside it reads it again, and fails.
-        let newest: Vec<_> = items.into_iter().map_while(|item| item::read_mark(item).ok()).collect();
+        let newest: Vec<_> = items.into_iter().map_while(|item| item::read_assignment(item).ok()).collect();
         let all = !more && newest.len() == read;
         Ok((newest, all))
     }
 
     /// The marks of the first second in a range of a tag's history, read forwards or backwards.
-    async fn nearest(&self, name: &TagName, range: (String, String), forward: bool) -> Result<Vec<Mark>, Error> {
+    async fn nearest(
+        &self,
+        name: &TagName,
+        range: (String, String),
+        forward: bool,
+    ) -> Result<Vec<TagAssignment>, Error> {
         let pk = item::pk_of_tag(name);
-        let mut nearest: Vec<Mark> = Vec::new();
+        let mut nearest: Vec<TagAssignment> = Vec::new();
         let mut start = None;
         loop {
             // Two images rarely get the same tag within a second: one page nearly always holds the whole second.
             let query = self.between(&pk, &range).scan_index_forward(forward).limit(4).set_exclusive_start_key(start);
-            let output = query.send().await.map_err(|error| self.unread(&pk, error))?;
+            let output = query.send().await.map_err(|error| self.read_error(&pk, error))?;
             self.read(output.consumed_capacity());
             for item in output.items.unwrap_or_default() {
-                let mark = self.decode(item, item::read_mark)?;
-                if nearest.first().is_some_and(|first| first.time != mark.time) {
+                let assignment = self.decode(item, item::read_assignment)?;
+                if nearest.first().is_some_and(|first| first.time != assignment.time) {
                     return Ok(nearest);
                 }
-                nearest.push(mark);
+                nearest.push(assignment);
             }
             start = output.last_evaluated_key;
             if start.is_none() {
@@ -402,7 +412,7 @@ impl Table {
     }
 
     async fn lineage_from(&self, image: &Image, range: (&str, &str)) -> Result<Lineage, Error> {
-        Ok(self.dossier_from(image, range).await?.lineage)
+        Ok(self.image_record_from(image, range).await?.lineage)
     }
 
     /// The newest deletion of a repository in each of some registries.
@@ -415,37 +425,38 @@ impl Table {
         self.get_all(keys).await?.into_iter().map(|item| self.decode(item, item::read_fact)).collect()
     }
 
-    async fn marks(&self, name: &TagName) -> Result<Vec<Mark>, Error> {
+    async fn assignments(&self, name: &TagName) -> Result<Vec<TagAssignment>, Error> {
         let pk = item::pk_of_tag(name);
         let query = self.between(&pk, &(String::from(" "), String::from("~")));
-        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_mark)).collect()
+        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_assignment)).collect()
     }
 
     /// The history of a tag in every registry, oldest first.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn tag_history(&self, name: &TagName) -> Result<Vec<Band>, Error> {
-        let marks = self.marks(name).await?;
+    pub async fn tag_history(&self, name: &TagName) -> Result<Vec<TagInterval>, Error> {
+        let assignments = self.assignments(name).await?;
         // A deletion by digest takes all tags and names none: it is with the images.
-        let images: BTreeSet<_> = marks.iter().map(|mark| (mark.registry.clone(), mark.digest.clone())).collect();
+        let images: BTreeSet<_> =
+            assignments.iter().map(|assignment| (assignment.registry.clone(), assignment.digest.clone())).collect();
         let names = images.into_iter().map(|(registry, digest)| {
             let image = Image { repository: name.repository.clone(), digest };
-            item::key_of_name(&Name { image, registry, tag: None })
+            item::key_of_placement(&PlacementKey { image, registry, tag: None })
         });
         let mut gone = BTreeMap::new();
         for item in self.get_all(names.collect()).await? {
             let (name, evidence) = self.decode(item, item::read_evidence)?;
             gone.insert((name.registry, name.image.digest), evidence.removed);
         }
-        let registries: BTreeSet<_> = marks.iter().map(|mark| mark.registry.clone()).collect();
+        let registries: BTreeSet<_> = assignments.iter().map(|assignment| assignment.registry.clone()).collect();
         let repository: BTreeMap<_, _> = self
             .repository_deletions(&name.repository, &registries)
             .await?
             .into_iter()
             .map(|fact| (fact.registry, fact.time))
             .collect();
-        Ok(tag::bands(marks, |registry, digest| {
+        Ok(tag::intervals(assignments, |registry, digest| {
             let image = gone.get(&(registry.clone(), digest.clone())).copied().flatten();
             image.max(repository.get(registry).copied())
         }))
@@ -486,7 +497,7 @@ impl Table {
         let mut pages = query.into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.unread(key, error))?;
+            let page = page.map_err(|error| self.read_error(key, error))?;
             self.read(page.consumed_capacity());
             items.extend(page.items.unwrap_or_default());
         }
@@ -508,11 +519,11 @@ impl Table {
             let output = self
                 .client
                 .batch_get_item()
-                .request_items(&self.name, keys.map_err(|error| self.unread(&first, error))?)
+                .request_items(&self.name, keys.map_err(|error| self.read_error(&first, error))?)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
-                .map_err(|error| self.unread(&first, error))?;
+                .map_err(|error| self.read_error(&first, error))?;
             output.consumed_capacity().iter().for_each(|capacity| self.read(Some(capacity)));
             found.extend(output.responses.unwrap_or_default().into_values().flatten());
             // What did not fit into an answer of 16 MB, or was throttled, is asked for again.
@@ -520,7 +531,7 @@ impl Table {
             wanted = left.collect();
             if wanted.len() == asked {
                 if pause > LAST_PAUSE {
-                    return Err(self.unread(&first, Failure::throttled()));
+                    return Err(self.read_error(&first, CallError::throttled()));
                 }
                 tokio::time::sleep(pause).await;
                 pause *= 2;
@@ -543,16 +554,16 @@ impl Table {
         self.units.written.fetch_add(whole(consumed, 1.0), Relaxed);
     }
 
-    fn decode<T>(&self, item: Item, read: fn(Item) -> Result<T, item::Unreadable>) -> Result<T, Error> {
+    fn decode<T>(&self, item: Item, read: fn(Item) -> Result<T, item::ItemError>) -> Result<T, Error> {
         let key = item::display_key(&item);
-        read(item).map_err(|source| self.unreadable(&key, source))
+        read(item).map_err(|source| self.decode_error(&key, source))
     }
 
-    fn unread(&self, key: &str, error: impl Into<Failure>) -> Error {
+    fn read_error(&self, key: &str, error: impl Into<CallError>) -> Error {
         Error::Read { table: self.name.clone(), key: key.to_owned(), source: error.into() }
     }
 
-    fn unreadable(&self, key: &str, source: item::Unreadable) -> Error {
+    fn decode_error(&self, key: &str, source: item::ItemError) -> Error {
         Error::Item { table: self.name.clone(), key: key.to_owned(), source }
     }
 }

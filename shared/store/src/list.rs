@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    evidence::{Evidence, Name},
+    evidence::{Evidence, PlacementKey},
     expectation::GIVE_UP,
     fact::Fact,
     image::{Image, Registry, RepositoryName},
@@ -30,7 +30,7 @@ const ENTRIES_AT_A_TIME: (usize, usize) = (100, 1_000);
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub struct PageBounds<'a> {
     /// Only this repository.
     pub repository: Option<&'a RepositoryName>,
     /// Only what comes after this image, in the order of the names.
@@ -39,7 +39,7 @@ pub struct Part<'a> {
     pub most: usize,
 }
 
-impl<'a> Part<'a> {
+impl<'a> PageBounds<'a> {
     /// The whole list.
     pub const ALL: Self = Self { repository: None, after: None, most: usize::MAX };
 
@@ -63,18 +63,18 @@ impl<'a> Part<'a> {
 
 /// How far a list was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Walked {
+pub struct PageEnd {
     /// How many images were looked at.
     pub images: usize,
     /// After which image the list goes on; nothing at its end.
     pub next: Option<Image>,
 }
 
-impl Walked {
+impl PageEnd {
     /// Counts an image. Whether that were enough of them.
-    pub(super) fn count(&mut self, image: &Image, part: Part<'_>) -> bool {
+    pub(super) fn count(&mut self, image: &Image, bounds: PageBounds<'_>) -> bool {
         self.images += 1;
-        let enough = self.images >= part.most;
+        let enough = self.images >= bounds.most;
         if enough {
             self.next = Some(image.clone());
         }
@@ -106,33 +106,38 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn images(&self, repository: &RepositoryName, part: Part<'_>) -> Result<(Vec<Lineage>, Walked), Error> {
+    pub async fn images(
+        &self,
+        repository: &RepositoryName,
+        bounds: PageBounds<'_>,
+    ) -> Result<(Vec<Lineage>, PageEnd), Error> {
         let mut images = Vec::new();
-        let walked = self.everywhere(Part { repository: Some(repository), ..part }, |image| images.push(image)).await?;
+        let page_end =
+            self.everywhere(PageBounds { repository: Some(repository), ..bounds }, |image| images.push(image)).await?;
         let read = stream::iter(images).map(|image| async move { self.placements(&image).await });
-        Ok((read.buffered(READS_AT_A_TIME).try_collect().await?, walked))
+        Ok((read.buffered(READS_AT_A_TIME).try_collect().await?, page_end))
     }
 
     /// The images whose digest starts with some text; and how far was looked.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn find(&self, digest: &str, part: Part<'_>) -> Result<(BTreeSet<Image>, Walked), Error> {
+    pub async fn find(&self, digest: &str, bounds: PageBounds<'_>) -> Result<(BTreeSet<Image>, PageEnd), Error> {
         let mut found = BTreeSet::new();
-        let walked = self.everywhere(part, |image| {
+        let page_end = self.everywhere(bounds, |image| {
             if image.digest.as_str().starts_with(digest) || image.digest.encoded().starts_with(digest) {
                 found.insert(image);
             }
         });
-        let walked = walked.await?;
-        Ok((found, walked))
+        let page_end = page_end.await?;
+        Ok((found, page_end))
     }
 
     /// Walks through the images of all registries, each image once, in the order of their names.
-    async fn everywhere(&self, part: Part<'_>, mut each: impl FnMut(Image)) -> Result<Walked, Error> {
+    async fn everywhere(&self, bounds: PageBounds<'_>, mut each: impl FnMut(Image)) -> Result<PageEnd, Error> {
         let registries = self.registries().await?;
-        let mut everywhere: Vec<_> = registries.iter().map(|registry| self.part_of(registry, part)).collect();
-        let mut walked = Walked::default();
+        let mut everywhere: Vec<_> = registries.iter().map(|registry| self.entries_from(registry, bounds)).collect();
+        let mut page_end = PageEnd::default();
         loop {
             let mut first: Option<Image> = None;
             for contents in &mut everywhere {
@@ -142,16 +147,16 @@ impl Table {
                     first = Some(image.clone());
                 }
             }
-            let Some(first) = first else { return Ok(walked) };
+            let Some(first) = first else { return Ok(page_end) };
             for contents in &mut everywhere {
                 if contents.peek().await? == Some(&first) {
                     contents.next().await?;
                 }
             }
-            let enough = walked.count(&first, part);
+            let enough = page_end.count(&first, bounds);
             each(first);
             if enough {
-                return Ok(walked);
+                return Ok(page_end);
             }
         }
     }
@@ -163,17 +168,17 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn orphans(&self, registry: &Registry, part: Part<'_>) -> Result<(Vec<Lineage>, Walked), Error> {
+    pub async fn orphans(&self, registry: &Registry, bounds: PageBounds<'_>) -> Result<(Vec<Lineage>, PageEnd), Error> {
         let registries = self.registries().await?;
-        let mut replicas = self.part_of(registry, part);
+        let mut replicas = self.entries_from(registry, bounds);
         let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
         let mut deletions: Option<(RepositoryName, Vec<Fact>)> = None;
-        let (mut orphans, mut walked) = (Vec::new(), Walked::default());
+        let (mut orphans, mut page_end) = (Vec::new(), PageEnd::default());
         while let Some((image, mut evidence)) = replicas.next().await? {
             let from: BTreeSet<_> =
                 evidence.iter().flat_map(|(_, evidence)| evidence.replicated.keys()).cloned().collect();
             for source in from {
-                let contents = sources.entry(source).or_insert_with_key(|source| self.part_of(source, part));
+                let contents = sources.entry(source).or_insert_with_key(|source| self.entries_from(source, bounds));
                 evidence.extend(contents.seek(&image).await?);
             }
             let known = match deletions.take() {
@@ -191,11 +196,11 @@ impl Table {
                     orphans.push(lineage);
                 }
             }
-            if walked.count(&image, part) {
+            if page_end.count(&image, bounds) {
                 break;
             }
         }
-        Ok((orphans, walked))
+        Ok((orphans, page_end))
     }
 
     /// How long replication to a registry took, of the copies that arrived since a time and whose push is known: of each
@@ -210,19 +215,19 @@ impl Table {
         &self,
         registry: &Registry,
         since: Timestamp,
-        part: Part<'_>,
+        bounds: PageBounds<'_>,
         mut each: impl FnMut(Arrival),
-    ) -> Result<Walked, Error> {
-        let mut replicas = self.part_of(registry, part);
+    ) -> Result<PageEnd, Error> {
+        let mut replicas = self.entries_from(registry, bounds);
         let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
-        let mut walked = Walked::default();
+        let mut page_end = PageEnd::default();
         while let Some((image, entries)) = replicas.next().await? {
             let mut at_source: BTreeMap<Registry, Entries> = BTreeMap::new();
             for (name, here) in &entries {
                 for (source, arrived) in here.replicated.iter().filter(|(_, arrived)| **arrived >= since) {
                     if !at_source.contains_key(source) {
                         let contents = sources.entry(source.clone());
-                        let contents = contents.or_insert_with_key(|source| self.part_of(source, part));
+                        let contents = contents.or_insert_with_key(|source| self.entries_from(source, bounds));
                         at_source.insert(source.clone(), contents.seek(&image).await?);
                     }
                     let there = at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
@@ -233,33 +238,33 @@ impl Table {
                     each(Arrival { lane, at: *arrived, lag_seconds: u32::try_from(lag).unwrap_or(u32::MAX) });
                 }
             }
-            if walked.count(&image, part) {
+            if page_end.count(&image, bounds) {
                 break;
             }
         }
-        Ok(walked)
+        Ok(page_end)
     }
 
     /// What a registry holds according to the index, image by image in the order of their names.
     pub(super) fn contents(&self, registry: &Registry, repository: &RepositoryName) -> Contents<'_> {
-        self.part_of(registry, Part::all_of(Some(repository)))
+        self.entries_from(registry, PageBounds::all_of(Some(repository)))
     }
 
     /// The same from somewhere on. Nobody counts here how many are looked at.
-    pub(super) fn part_of(&self, registry: &Registry, part: Part<'_>) -> Contents<'_> {
-        let prefix = part.prefix();
+    pub(super) fn entries_from(&self, registry: &Registry, bounds: PageBounds<'_>) -> Contents<'_> {
+        let prefix = bounds.prefix();
         Contents {
             table: self,
             registry: registry.clone(),
             // Whoever goes on after an image of another repository sees nothing of that one.
-            from: part
+            from: bounds
                 .after
                 .map(|image| format!("{}~", item::index_prefix(image)))
                 .max(Some(format!("{prefix} ")))
                 .unwrap_or_default(),
             to: format!("{prefix}~"),
-            at_a_time: part.at_a_time(),
-            page: Page::First,
+            at_a_time: bounds.at_a_time(),
+            page: IndexPage::First,
             items: Vec::new().into_iter(),
             next: None,
         }
@@ -275,21 +280,21 @@ pub(super) struct Contents<'a> {
     to: String,
     /// How many entries are read at a time; a page of the index if nobody says.
     at_a_time: Option<i32>,
-    page: Page,
+    page: IndexPage,
     items: std::vec::IntoIter<Item>,
     /// The first entry of the image after the last one returned.
-    next: Option<(Name, Evidence)>,
+    next: Option<(PlacementKey, Evidence)>,
 }
 
 /// Which page of the index comes next.
-enum Page {
+enum IndexPage {
     First,
     After(Item),
     None,
 }
 
 /// One image's entries of the index.
-pub(super) type Entries = Vec<(Name, Evidence)>;
+pub(super) type Entries = Vec<(PlacementKey, Evidence)>;
 
 impl Contents<'_> {
     /// The next image and all its entries.
@@ -327,9 +332,9 @@ impl Contents<'_> {
         let wanted = image.to_string();
         loop {
             // Who reads little at a time does not read all that is in between.
-            let read = self.next.is_some() || self.items.len() > 0 || matches!(self.page, Page::None);
+            let read = self.next.is_some() || self.items.len() > 0 || matches!(self.page, IndexPage::None);
             if !read && self.at_a_time.is_some() {
-                (self.from, self.page) = (item::index_prefix(image), Page::First);
+                (self.from, self.page) = (item::index_prefix(image), IndexPage::First);
             }
             self.peek().await?;
             match &self.next {
@@ -345,15 +350,15 @@ impl Contents<'_> {
         }
     }
 
-    async fn entry(&mut self) -> Result<Option<(Name, Evidence)>, Error> {
+    async fn entry(&mut self) -> Result<Option<(PlacementKey, Evidence)>, Error> {
         loop {
             if let Some(item) = self.items.next() {
                 return self.table.decode(item, item::read_evidence).map(Some);
             }
-            let start = match std::mem::replace(&mut self.page, Page::None) {
-                Page::First => None,
-                Page::After(key) => Some(key),
-                Page::None => return Ok(None),
+            let start = match std::mem::replace(&mut self.page, IndexPage::None) {
+                IndexPage::First => None,
+                IndexPage::After(key) => Some(key),
+                IndexPage::None => return Ok(None),
             };
             if self.from > self.to {
                 return Ok(None);
@@ -361,10 +366,10 @@ impl Contents<'_> {
             let query = self.table.index(&REGISTRY_INDEX, &self.registry.to_string(), &self.from, &self.to);
             let query = query.set_limit(self.at_a_time).set_exclusive_start_key(start);
             let key = format!("{} of {}", self.from, self.registry);
-            let output = query.send().await.map_err(|error| self.table.unread(&key, error))?;
+            let output = query.send().await.map_err(|error| self.table.read_error(&key, error))?;
             self.table.read(output.consumed_capacity());
             if let Some(key) = output.last_evaluated_key {
-                self.page = Page::After(key);
+                self.page = IndexPage::After(key);
             }
             self.items = output.items.unwrap_or_default().into_iter();
         }

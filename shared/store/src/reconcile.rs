@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use domain::{
     drift::{self, Difference},
-    expectation::PATIENCE,
+    expectation::EXPECTED_REPLICATION_TIME,
     image::{Digest, Image, Registry, RepositoryName},
     lineage::{Lineage, Placement},
-    replication::Settings,
+    replication::ReplicationSettings,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -17,12 +17,12 @@ use super::{
     Error, Table,
     definition::REGISTRY_INDEX,
     item,
-    list::{Contents, Part, READS_AT_A_TIME, Walked},
+    list::{Contents, PageBounds, PageEnd, READS_AT_A_TIME},
 };
 
 /// A run through a registry, the last or the present one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct ReconcileRun {
     /// When it began: the name of the run.
     pub began_at: Timestamp,
     /// When it was over.
@@ -30,7 +30,7 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// What it found in all repositories.
     #[serde(default)]
-    pub found: Found,
+    pub found: ReconcileCounts,
     /// How much was not as it should be in the end.
     #[serde(default)]
     pub drifts: drift::Drifts,
@@ -41,33 +41,33 @@ pub struct Run {
 
 /// What was found in a repository, or in several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct ReconcileCounts {
     /// Images that are there.
     pub images: u64,
     /// Of these, the ones that nobody knew.
-    pub unknown: u64,
+    pub added: u64,
     /// Images that were thought to be there.
-    pub vanished: u64,
+    pub removed: u64,
     /// Images with other tags, or in another storage class, than was known.
-    pub changed: u64,
+    pub updated: u64,
 }
 
-impl std::ops::AddAssign for Found {
+impl std::ops::AddAssign for ReconcileCounts {
     fn add_assign(&mut self, other: Self) {
         self.images += other.images;
-        self.unknown += other.unknown;
-        self.vanished += other.vanished;
-        self.changed += other.changed;
+        self.added += other.added;
+        self.removed += other.removed;
+        self.updated += other.updated;
     }
 }
 
 /// What `reconcile` last did with one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub struct RepositoryTask {
     /// In which run.
     pub run: Timestamp,
     /// What it found there.
-    pub found: Found,
+    pub found: ReconcileCounts,
     /// Whether its settings were compared with those of its source.
     #[serde(default)]
     pub compared: bool,
@@ -78,7 +78,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn runs(&self) -> Result<BTreeMap<Registry, Run>, Error> {
+    pub async fn runs(&self) -> Result<BTreeMap<Registry, ReconcileRun>, Error> {
         let query = self.between(item::RUNS, &item::everything());
         let items = self.all(item::RUNS, query).await?;
         items.into_iter().map(|item| self.decode(item, item::read_run)).collect()
@@ -88,8 +88,8 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_run(&self, registry: &Registry, run: &Run) -> Result<(), Error> {
-        let item = item::run(registry, run).map_err(|source| self.unreadable(&registry.to_string(), source))?;
+    pub async fn put_run(&self, registry: &Registry, run: &ReconcileRun) -> Result<(), Error> {
+        let item = item::run(registry, run).map_err(|source| self.decode_error(&registry.to_string(), source))?;
         self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
@@ -97,7 +97,7 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn tasks(&self, registry: &Registry) -> Result<BTreeMap<RepositoryName, Task>, Error> {
+    pub async fn tasks(&self, registry: &Registry) -> Result<BTreeMap<RepositoryName, RepositoryTask>, Error> {
         let pk = item::pk_of_tasks(registry);
         let items = self.all(&pk, self.between(&pk, &item::everything())).await?;
         items.into_iter().map(|item| self.decode(item, item::read_task)).collect()
@@ -107,9 +107,14 @@ impl Table {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_task(&self, registry: &Registry, repository: &RepositoryName, task: &Task) -> Result<(), Error> {
+    pub async fn put_task(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        task: &RepositoryTask,
+    ) -> Result<(), Error> {
         let item =
-            item::task(registry, repository, task).map_err(|source| self.unreadable(repository.as_str(), source))?;
+            item::task(registry, repository, task).map_err(|source| self.decode_error(repository.as_str(), source))?;
         self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
@@ -131,7 +136,7 @@ impl Table {
         let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
         while repositories.len() < most && from <= to {
             let query = self.index(&REGISTRY_INDEX, &registry.to_string(), &from, &to).limit(1);
-            let output = query.send().await.map_err(|error| self.unread(&registry.to_string(), error))?;
+            let output = query.send().await.map_err(|error| self.read_error(&registry.to_string(), error))?;
             self.read(output.consumed_capacity());
             let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
             let repository = self.decode(item, item::read_evidence)?.0.image.repository;
@@ -167,7 +172,7 @@ impl Table {
     }
 
     /// What is not at the destinations of a source as it is there, and how far the list was read; what is younger
-    /// than [`PATIENCE`] may still be on its way.
+    /// than [`EXPECTED_REPLICATION_TIME`] may still be on its way.
     ///
     /// The index of the source is read side by side with those of its destinations. A difference is believed only when the
     /// partition of the image says so.
@@ -177,29 +182,29 @@ impl Table {
     pub async fn drift(
         &self,
         source: &Registry,
-        settings: &Settings,
-        part: Part<'_>,
+        settings: &ReplicationSettings,
+        bounds: PageBounds<'_>,
         now: Timestamp,
         mut each: impl FnMut(Difference),
-    ) -> Result<Walked, Error> {
-        let on_its_way = now.checked_sub(PATIENCE).unwrap_or(Timestamp::UNIX_EPOCH);
-        let mut here = self.part_of(source, part);
+    ) -> Result<PageEnd, Error> {
+        let on_its_way = now.checked_sub(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::UNIX_EPOCH);
+        let mut here = self.entries_from(source, bounds);
         let mut there: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
         let mut gone: Option<(RepositoryName, Vec<domain::fact::Fact>)> = None;
         let mut candidates: Vec<Image> = Vec::new();
-        let (mut walked, mut ended) = (Walked::default(), false);
+        let (mut page_end, mut ended) = (PageEnd::default(), false);
         loop {
             let next = if ended { None } else { here.next().await? };
             ended = next.is_none();
             if let Some((image, mut entries)) = next {
-                ended = walked.count(&image, part);
+                ended = page_end.count(&image, bounds);
                 let destinations = settings.destinations(&image.repository);
                 if destinations.is_empty() {
                     continue;
                 }
                 for destination in destinations.keys() {
                     let contents = there.entry((*destination).clone());
-                    let contents = contents.or_insert_with_key(|registry| self.part_of(registry, part));
+                    let contents = contents.or_insert_with_key(|registry| self.entries_from(registry, bounds));
                     entries.extend(contents.seek(&image).await?);
                 }
                 let known = match gone.take() {
@@ -225,7 +230,7 @@ impl Table {
                 }
             }
             if ended {
-                return Ok(walked);
+                return Ok(page_end);
             }
         }
     }
@@ -235,11 +240,16 @@ impl Table {
 const CANDIDATES_AT_A_TIME: usize = 1_000;
 
 /// In what the replicas of one image are not as their source.
-fn differences(lineage: &Lineage, source: &Registry, settings: &Settings, on_its_way: Timestamp) -> Vec<Difference> {
+fn differences(
+    lineage: &Lineage,
+    source: &Registry,
+    settings: &ReplicationSettings,
+    on_its_way: Timestamp,
+) -> Vec<Difference> {
     let Some(here) = lineage.placements.get(source) else { return Vec::new() };
     let destinations = settings.destinations(&lineage.image.repository).into_iter();
     let difference = |(destination, since): (&Registry, Timestamp)| {
-        let drift = drift::between(here, lineage.placements.get(destination), since, on_its_way)?;
+        let drift = drift::compare(here, lineage.placements.get(destination), since, on_its_way)?;
         let (image, source, destination) = (lineage.image.clone(), source.clone(), destination.clone());
         Some(Difference { image, source, destination, drift })
     };

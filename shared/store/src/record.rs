@@ -9,16 +9,16 @@ use std::{
 };
 
 use domain::{
-    evidence::{self, Evidence, Name},
+    evidence::{self, Evidence, PlacementKey},
     fact::{Cause, Fact, Subject, What},
     image::{Image, Registry, Tag},
-    tag::{self, Mark, TagName},
+    tag::{self, TagAssignment, TagName},
 };
 use futures::{StreamExt, join, stream};
 use jiff::Timestamp;
 
 use super::{
-    Errand, Error, Stored, Table,
+    Error, Stored, Table, WorkItem,
     batch::{CALLS_AT_A_TIME, Key, Shared},
     item::{self, Item},
 };
@@ -29,7 +29,7 @@ pub struct Recorded {
     /// For each fact, whether it was new.
     pub stored: Vec<Stored>,
     /// What is known under the names that the facts are about.
-    pub known: BTreeMap<Name, Evidence>,
+    pub known: BTreeMap<PlacementKey, Evidence>,
 }
 
 /// How the facts about several subjects were stored.
@@ -38,14 +38,14 @@ pub struct RecordedAll {
     /// For each subject: for each of its facts, whether it was new; or why not all of them could be recorded.
     pub subjects: Vec<Result<Vec<Stored>, Arc<Error>>>,
     /// What is known under the names that the facts are about, and under those that they were replicated from.
-    pub known: BTreeMap<Name, Evidence>,
+    pub known: BTreeMap<PlacementKey, Evidence>,
 }
 
 /// The places of subjects.
 type Places = BTreeSet<usize>;
 
 /// What is wanted for some subjects: each thing once.
-type Wanted<K, V> = BTreeMap<K, (V, Places)>;
+type PerSubjects<K, V> = BTreeMap<K, (V, Places)>;
 
 /// The facts about some subjects, and what went wrong with which.
 struct Batch<'a> {
@@ -87,7 +87,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Adds a place to what is wanted.
-fn want<K: Ord, V>(wanted: &mut Wanted<K, V>, key: K, value: impl FnOnce() -> V, place: usize) -> &mut V {
+fn want<K: Ord, V>(wanted: &mut PerSubjects<K, V>, key: K, value: impl FnOnce() -> V, place: usize) -> &mut V {
     let (value, places) = wanted.entry(key).or_insert_with(|| (value(), Places::new()));
     places.insert(place);
     value
@@ -109,73 +109,81 @@ impl Table {
     /// Records the facts about several subjects, as [`Table::record`] does for one. Each subject fails alone.
     pub async fn record_all(&self, subjects: &[Vec<&Fact>]) -> RecordedAll {
         let mut batch = Batch { subjects, failures: subjects.iter().map(|_| None).collect() };
-        self.list_registries(&mut batch).await;
+        self.register_registries(&mut batch).await;
         let facts: Vec<_> = batch.facts().collect();
-        let (marks, (expected, undecided)) = join!(self.put_marks(&mut batch), self.expected(&facts));
+        let (assignments, (expected, undecided)) = join!(self.put_assignments(&mut batch), self.expected(&facts));
         batch.check_all(undecided);
-        // Only now: see the invariant of `tag::moves`.
-        let moves = self.moves(&mut batch, marks).await;
-        let (known, mut expected) = self.prove(&mut batch, moves, expected).await;
+        // Only now: see the invariant of `tag::displacements`.
+        let displacements = self.displacements(&mut batch, assignments).await;
+        let (known, mut expected) = self.prove(&mut batch, displacements, expected).await;
         self.put_repository_deletions(&mut batch).await;
         // Only now: who is woken reads what is proved.
         let facts: Vec<_> = batch.facts().collect();
         expected.retain(|expected| batch.sound(&expected.places));
-        let (woken, expecting, asked) = join!(self.wake(&facts), self.expect(expected), self.ask(&facts));
+        let (woken, expecting, asked) = join!(
+            self.enqueue_work_items(&facts),
+            self.expect_replication(expected),
+            self.request_all_settings(&facts)
+        );
         batch.check_all(woken.into_iter().chain(expecting).chain(asked));
         let subjects = self.put_facts(batch).await;
         RecordedAll { subjects, known }
     }
 
-    async fn list_registries(&self, batch: &mut Batch<'_>) {
-        let mut registries: Wanted<&Registry, ()> = BTreeMap::new();
+    async fn register_registries(&self, batch: &mut Batch<'_>) {
+        let mut registries: PerSubjects<&Registry, ()> = BTreeMap::new();
         for (place, fact) in batch.facts() {
             want(&mut registries, &fact.registry, || (), place);
         }
         let listed = stream::iter(registries)
-            .map(async |(registry, (_, places))| (places, self.list_registry(registry).await.map_err(Arc::new)));
+            .map(async |(registry, (_, places))| (places, self.register_registry(registry).await.map_err(Arc::new)));
         batch.check_all(listed.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
     }
 
     /// Stores the marks of the facts, and returns those that are stored.
-    async fn put_marks(&self, batch: &mut Batch<'_>) -> Vec<(TagName, Mark, Places)> {
-        let mut marks: Wanted<(TagName, Mark), ()> = BTreeMap::new();
+    async fn put_assignments(&self, batch: &mut Batch<'_>) -> Vec<(TagName, TagAssignment, Places)> {
+        let mut assignments: PerSubjects<(TagName, TagAssignment), ()> = BTreeMap::new();
         for (place, fact) in batch.facts() {
-            for mark in tag::marks(fact) {
-                want(&mut marks, mark, || (), place);
+            for assignment in tag::assignments_of(fact) {
+                want(&mut assignments, assignment, || (), place);
             }
         }
-        let items = marks.keys().map(|(name, mark)| item::mark(name, mark)).collect();
+        let items = assignments.keys().map(|(name, assignment)| item::assignment(name, assignment)).collect();
         let put = self.put_each(items).await;
-        let stored = marks.into_iter().zip(put).filter_map(|(((name, mark), (_, places)), result)| {
+        let stored = assignments.into_iter().zip(put).filter_map(|(((name, assignment), (_, places)), result)| {
             batch.check(&places, result)?;
-            Some((name, mark, places))
+            Some((name, assignment, places))
         });
         stored.collect()
     }
 
     /// What settings of tags prove about the images beside them in the history of the tag.
-    async fn moves(&self, batch: &mut Batch<'_>, marks: Vec<(TagName, Mark, Places)>) -> Vec<(Name, Evidence, Places)> {
+    async fn displacements(
+        &self,
+        batch: &mut Batch<'_>,
+        assignments: Vec<(TagName, TagAssignment, Places)>,
+    ) -> Vec<(PlacementKey, Evidence, Places)> {
         // One history for each tag in each registry.
-        let mut histories: BTreeMap<(TagName, Registry), Vec<(Mark, Places)>> = BTreeMap::new();
-        for (name, mark, places) in marks {
-            if mark.set && batch.sound(&places) {
-                histories.entry((name, mark.registry.clone())).or_default().push((mark, places));
+        let mut histories: BTreeMap<(TagName, Registry), Vec<(TagAssignment, Places)>> = BTreeMap::new();
+        for (name, assignment, places) in assignments {
+            if assignment.set && batch.sound(&places) {
+                histories.entry((name, assignment.registry.clone())).or_default().push((assignment, places));
             }
         }
-        let read = stream::iter(histories).map(async |((name, registry), marks)| {
-            let settings: Vec<_> = marks.iter().map(|(mark, _)| mark).collect();
-            let around = self.neighbours(&name, &registry, &settings).await;
-            (name, marks, around)
+        let read = stream::iter(histories).map(async |((name, registry), assignments)| {
+            let settings: Vec<_> = assignments.iter().map(|(assignment, _)| assignment).collect();
+            let adjacent_ranges = self.adjacent_assignments(&name, &registry, &settings).await;
+            (name, assignments, adjacent_ranges)
         });
-        let mut moves = Vec::new();
-        for (name, marks, around) in read.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await {
-            for ((mark, places), around) in marks.into_iter().zip(around) {
-                let Some((before, after)) = batch.check(&places, around) else { continue };
-                let moved = tag::moves(&name, &mark, &before, &after).into_iter();
-                moves.extend(moved.map(|(name, evidence)| (name, evidence, places.clone())));
+        let mut displacements = Vec::new();
+        for (name, assignments, adjacent_ranges) in read.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await {
+            for ((assignment, places), adjacent_ranges) in assignments.into_iter().zip(adjacent_ranges) {
+                let Some((before, after)) = batch.check(&places, adjacent_ranges) else { continue };
+                let moved = tag::displacements(&name, &assignment, &before, &after).into_iter();
+                displacements.extend(moved.map(|(name, evidence)| (name, evidence, places.clone())));
             }
         }
-        moves
+        displacements
     }
 
     /// Joins what the facts prove with what is stored. All that is read for the steps from here on is read together:
@@ -183,24 +191,24 @@ impl Table {
     async fn prove(
         &self,
         batch: &mut Batch<'_>,
-        moves: Vec<(Name, Evidence, Places)>,
+        displacements: Vec<(PlacementKey, Evidence, Places)>,
         mut expected: Vec<Expected>,
-    ) -> (BTreeMap<Name, Evidence>, Vec<Expected>) {
-        let mut proved: Wanted<Name, Evidence> = BTreeMap::new();
-        let mut sources: BTreeSet<Name> = BTreeSet::new();
+    ) -> (BTreeMap<PlacementKey, Evidence>, Vec<Expected>) {
+        let mut proved: PerSubjects<PlacementKey, Evidence> = BTreeMap::new();
+        let mut sources: BTreeSet<PlacementKey> = BTreeSet::new();
         for (place, fact) in batch.facts() {
             for (name, evidence) in evidence::of(fact) {
-                want(&mut proved, name, Evidence::default, place).join(&evidence);
+                want(&mut proved, name, Evidence::default, place).merge(&evidence);
             }
             sources.extend(replicated_from(fact));
         }
-        for (name, evidence, places) in moves {
+        for (name, evidence, places) in displacements {
             for place in places.into_iter().filter(|place| matches!(batch.failures.get(*place), Some(None))) {
-                want(&mut proved, name.clone(), Evidence::default, place).join(&evidence);
+                want(&mut proved, name.clone(), Evidence::default, place).merge(&evidence);
             }
         }
         expected.retain(|expected| batch.sound(&expected.places));
-        let names = proved.keys().chain(&sources).map(item::key_of_name);
+        let names = proved.keys().chain(&sources).map(item::key_of_placement);
         let mut read = self.get_each(names.chain(expected.iter().map(|expected| expected.key.clone())).collect()).await;
         expected.retain_mut(|expected| match read.remove(&expected.key).transpose() {
             Ok(stored) => {
@@ -212,10 +220,10 @@ impl Table {
                 false
             }
         });
-        let mut known: BTreeMap<Name, Evidence> = BTreeMap::new();
+        let mut known: BTreeMap<PlacementKey, Evidence> = BTreeMap::new();
         let (mut new, mut insertions, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for (name, (evidence, places)) in proved {
-            let stored = match read.remove(&item::key_of_name(&name)) {
+            let stored = match read.remove(&item::key_of_placement(&name)) {
                 None => Ok(None),
                 Some(Ok(item)) => self.decode(item, item::read_evidence).map(|(_, evidence)| Some(evidence)),
                 Some(Err(error)) => {
@@ -230,33 +238,34 @@ impl Table {
             }
             let Some(stored) = stored else {
                 let item = item::evidence(&name, &evidence);
-                let item = item.map_err(|source| Arc::new(self.unreadable(&item::sort_key_of_name(&name), source)));
+                let item =
+                    item.map_err(|source| Arc::new(self.decode_error(&item::sort_key_of_placement(&name), source)));
                 if let Some(item) = batch.check(&places, item) {
                     new.push((name, evidence, places));
                     insertions.push(item);
                 }
                 continue;
             };
-            let mut joined = stored.clone();
-            joined.join(&evidence);
-            if joined == stored {
-                known.insert(name, joined);
+            let mut merged = stored.clone();
+            merged.merge(&evidence);
+            if merged == stored {
+                known.insert(name, merged);
             } else {
-                changed.push((name, evidence, places, stored, joined));
+                changed.push((name, evidence, places, stored, merged));
             }
         }
         for name in sources {
             // Only a measurement needs these. It reads again what cannot be read, and says so.
-            match read.remove(&item::key_of_name(&name)).transpose().map(|item| item.map(item::read_evidence)) {
+            match read.remove(&item::key_of_placement(&name)).transpose().map(|item| item.map(item::read_evidence)) {
                 Ok(None) => _ = known.entry(name).or_default(),
                 Ok(Some(Ok((name, evidence)))) => _ = known.entry(name).or_insert(evidence),
                 Ok(Some(Err(_))) | Err(_) => {}
             }
         }
-        let changes = stream::iter(changed).map(async |(name, evidence, places, stored, joined)| {
-            let result = match self.replace(&name, &stored, &joined).await {
-                Ok(Stored::New) => Ok(joined),
-                Ok(Stored::Known) => self.join(&name, &evidence).await,
+        let changes = stream::iter(changed).map(async |(name, evidence, places, stored, merged)| {
+            let result = match self.replace(&name, &stored, &merged).await {
+                Ok(Stored::New) => Ok(merged),
+                Ok(Stored::Known) => self.merge_evidence(&name, &evidence).await,
                 Err(error) => Err(error),
             };
             (name, places, result.map_err(Arc::new))
@@ -266,7 +275,7 @@ impl Table {
         let inserted = stream::iter(new.into_iter().zip(inserted)).map(async |((name, evidence, places), result)| {
             let result = match result {
                 Ok(Stored::New) => Ok(evidence),
-                Ok(Stored::Known) => self.join(&name, &evidence).await.map_err(Arc::new),
+                Ok(Stored::Known) => self.merge_evidence(&name, &evidence).await.map_err(Arc::new),
                 Err(error) => Err(error),
             };
             (name, places, result)
@@ -293,34 +302,35 @@ impl Table {
     }
 
     /// Stores what somebody should look into because of some facts.
-    async fn wake(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
-        let (mut errands, late, failed) = (errands(facts, lost), errands(facts, arrived), errands(facts, failed));
-        let late: Vec<_> = late.into_iter().filter(|(errand, _)| !errands.contains_key(errand)).collect();
-        errands.extend(failed);
+    async fn enqueue_work_items(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
+        let (mut work_items, late, failed) =
+            (work_items(facts, lost), work_items(facts, arrived), work_items(facts, failed));
+        let late: Vec<_> = late.into_iter().filter(|(work_item, _)| !work_items.contains_key(work_item)).collect();
+        work_items.extend(failed);
         let mut results = Vec::new();
-        let key = |(image, errand): &(&Image, Errand)| (item::pk_of_image(image), errand.sort_key());
-        let mut known = self.get_each(late.iter().map(|(errand, _)| key(errand)).collect()).await;
-        for (errand, wanted) in late {
-            match known.remove(&key(&errand)) {
+        let key = |(image, work_item): &(&Image, WorkItem)| (item::pk_of_image(image), work_item.sort_key());
+        let mut known = self.get_each(late.iter().map(|(work_item, _)| key(work_item)).collect()).await;
+        for (work_item, wanted) in late {
+            match known.remove(&key(&work_item)) {
                 None => {}
-                Some(Ok(_)) => _ = errands.insert(errand, wanted),
+                Some(Ok(_)) => _ = work_items.insert(work_item, wanted),
                 Some(Err(error)) => results.push((wanted.1, Err(error))),
             }
         }
-        let items = errands.keys().map(|(image, errand)| item::errand(image, errand)).collect();
+        let items = work_items.keys().map(|(image, work_item)| item::work_item(image, work_item)).collect();
         let put = self.put_each(items).await;
-        results.extend(errands.into_values().map(|(_, places)| places).zip(put));
+        results.extend(work_items.into_values().map(|(_, places)| places).zip(put));
         results
     }
 
     /// Asks for the settings of registries that were configured.
-    async fn ask(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
-        let mut configured: Wanted<&Registry, ()> = BTreeMap::new();
+    async fn request_all_settings(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
+        let mut configured: PerSubjects<&Registry, ()> = BTreeMap::new();
         for (place, fact) in facts.iter().filter(|(_, fact)| matches!(fact.what, What::ReplicationConfigured { .. })) {
             want(&mut configured, &fact.registry, || (), *place);
         }
         let asked = stream::iter(configured)
-            .map(async |(registry, (_, places))| (places, self.ask_for_settings(registry).await.map_err(Arc::new)));
+            .map(async |(registry, (_, places))| (places, self.request_settings(registry).await.map_err(Arc::new)));
         asked.buffer_unordered(CALLS_AT_A_TIME).collect().await
     }
 
@@ -331,7 +341,7 @@ impl Table {
         let mut keys: BTreeMap<Key, usize> = BTreeMap::new();
         let (mut items, mut stored_at) = (Vec::new(), Vec::new());
         for (place, fact) in facts {
-            let item = item::fact(fact).map_err(|source| Arc::new(self.unreadable(&fact.event_id, source)));
+            let item = item::fact(fact).map_err(|source| Arc::new(self.decode_error(&fact.event_id, source)));
             let Some(item) = batch.check(&Places::from([place]), item) else { continue };
             let at = item::key_of(&item).map_or(items.len(), |key| *keys.entry(key).or_insert(items.len()));
             stored_at.push((place, at));
@@ -373,7 +383,7 @@ impl Table {
         let (mut wanted, mut undecided) = (BTreeMap::new(), Vec::new());
         for (place, fact) in facts {
             let Some((image, tag)) = pushed(fact) else { continue };
-            match self.expects(image, &fact.registry, fact.time).await {
+            match self.expects_replication(image, &fact.registry, fact.time).await {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => {
@@ -397,50 +407,53 @@ impl Table {
 }
 
 /// What somebody should look into because of some facts about images.
-fn errands<'a>(facts: &[(usize, &'a Fact)], of: fn(&Fact) -> Option<Errand>) -> Wanted<(&'a Image, Errand), ()> {
-    let mut errands = BTreeMap::new();
+fn work_items<'a>(
+    facts: &[(usize, &'a Fact)],
+    of: fn(&Fact) -> Option<WorkItem>,
+) -> PerSubjects<(&'a Image, WorkItem), ()> {
+    let mut work_items = BTreeMap::new();
     for (place, fact) in facts {
-        if let (Subject::Image(image), Some(errand)) = (&fact.subject, of(fact)) {
-            want(&mut errands, (image, errand), || (), *place);
+        if let (Subject::Image(image), Some(work_item)) = (&fact.subject, of(fact)) {
+            want(&mut work_items, (image, work_item), || (), *place);
         }
     }
-    errands
+    work_items
 }
 
 /// The name that a replica was copied from.
-fn replicated_from(fact: &Fact) -> Option<Name> {
+fn replicated_from(fact: &Fact) -> Option<PlacementKey> {
     match (&fact.subject, &fact.what) {
         (Subject::Image(image), What::Replicated { source, tag }) => {
-            Some(Name { image: image.clone(), registry: source.clone(), tag: tag.clone() })
+            Some(PlacementKey { image: image.clone(), registry: source.clone(), tag: tag.clone() })
         }
         _ => None,
     }
 }
 
 /// The registry that lost an image or a tag by a fact. What we deleted ourselves starts nothing.
-fn lost(fact: &Fact) -> Option<Errand> {
+fn lost(fact: &Fact) -> Option<WorkItem> {
     let lost = match &fact.what {
         What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } => !matches!(cause, Cause::Mirror { .. }),
         What::Observed { storage, without, .. } => storage.is_none() || !without.is_empty(),
         _ => false,
     };
-    lost.then(|| Errand::Loss(fact.registry.clone()))
+    lost.then(|| WorkItem::SourceLost(fact.registry.clone()))
 }
 
 /// The source of a replica that arrived: if it has lost the image meanwhile, the replica is late.
-fn arrived(fact: &Fact) -> Option<Errand> {
+fn arrived(fact: &Fact) -> Option<WorkItem> {
     match &fact.what {
         What::Replicated { source, .. } | What::Observed { source: Some(source), .. } => {
-            Some(Errand::Loss(source.clone()))
+            Some(WorkItem::SourceLost(source.clone()))
         }
         _ => None,
     }
 }
 
 /// The source of a copy that failed.
-fn failed(fact: &Fact) -> Option<Errand> {
+fn failed(fact: &Fact) -> Option<WorkItem> {
     match &fact.what {
-        What::ReplicationFailed { source, tag } => Some(Errand::Failure(source.clone(), tag.clone())),
+        What::ReplicationFailed { source, tag } => Some(WorkItem::ReplicationFailed(source.clone(), tag.clone())),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-use domain::deletion::{CheckName, Did, Status};
+use domain::deletion::{CheckName, DeletionStatus, OperatorAction};
 use mirror::Mode;
 use serde_json::json;
 
@@ -14,13 +14,13 @@ async fn a_replica_follows_its_source_when_the_grace_is_over() {
     site.delete_image(IRELAND, &image);
     site.pass(60).await;
     let pending = site.deletion(TOKYO, &image, None).await;
-    assert_eq!(pending.status, Status::Pending);
+    assert_eq!(pending.status, DeletionStatus::Pending);
     assert_eq!(pending.due.unwrap().duration_since(pending.since).as_hours(), 24);
     assert_eq!(pending.policies.iter().collect::<Vec<_>>(), ["follow"]);
     site.pass(23 * 3600).await;
     assert!(site.has(TOKYO, &image));
     let summary = site.pass(3600).await;
-    assert_eq!(summary.standing.get("done"), Some(&2), "{summary:?}");
+    assert_eq!(summary.by_status.get("done"), Some(&2), "{summary:?}");
     assert!(!site.has(VIRGINIA, &image) && !site.has(TOKYO, &image));
     let done = site.deletion(TOKYO, &image, None).await;
     let checks: Vec<_> = done.checks.iter().map(|check| (check.check, check.passed)).collect();
@@ -44,7 +44,7 @@ async fn a_replica_follows_its_source_when_the_grace_is_over() {
         tokyo.deleted.unwrap().cause.to_string(),
         "by ecr-lineage, following 111122223333/eu-west-1 (policy follow)"
     );
-    assert_eq!(site.local.table.dossier(&image).await.unwrap().deletions.len(), 2);
+    assert_eq!(site.local.table.image_record(&image).await.unwrap().deletions.len(), 2);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn one_tag_of_several_follows_and_the_image_stays() {
     site.untag(IRELAND, "stable");
     site.a_day().await;
     assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
-    assert_eq!(site.deletion(TOKYO, &image, Some("stable")).await.status, Status::Done);
+    assert_eq!(site.deletion(TOKYO, &image, Some("stable")).await.status, DeletionStatus::Done);
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
     }
     site.a_day().await;
     for image in &images {
-        let (status, why) = site.standing(TOKYO, image).await;
+        let (status, why) = site.by_status(TOKYO, image).await;
         assert!(!site.has(TOKYO, image), "{image}: {status:?} {why}");
     }
 }
@@ -111,9 +111,9 @@ async fn what_nobody_approved_stays_and_what_was_approved_goes() {
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
     let mut waiting = site.deletion(TOKYO, &image, None).await;
-    assert_eq!(waiting.status, Status::AwaitingApproval);
+    assert_eq!(waiting.status, DeletionStatus::AwaitingApproval);
     let now = site.local.simulator.clock().now();
-    waiting.act(Did::Approve, "dana", now).unwrap();
+    waiting.act(OperatorAction::Approve, "dana", now).unwrap();
     site.local.table.put_deletion(&mut waiting).await.unwrap();
     site.pass(60).await;
     assert!(!site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
@@ -126,13 +126,13 @@ async fn what_is_released_early_waits_for_its_grace() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let mut deletion = site.deletion(TOKYO, &image, None).await;
-    for did in [Did::Hold, Did::Release] {
+    for did in [OperatorAction::Hold, OperatorAction::Release] {
         deletion.act(did, "dana", site.local.simulator.clock().now()).unwrap();
         site.local.table.put_deletion(&mut deletion).await.unwrap();
     }
     site.pass(3600).await;
     assert!(site.has(TOKYO, &image));
-    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Pending);
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Pending);
     site.a_day().await;
     assert!(!site.has(TOKYO, &image));
 }
@@ -149,7 +149,7 @@ async fn the_last_tag_of_a_replica_stays() {
     // Without it the replica would be gone, and Ireland has the image.
     assert_eq!(site.tags(TOKYO, &image), ["stable".to_owned()].into());
     let kept = site.deletion(TOKYO, &image, Some("stable")).await;
-    assert_eq!(kept.status, Status::Kept);
+    assert_eq!(kept.status, DeletionStatus::Kept);
     assert!(kept.checks.last().unwrap().why.contains("last tag"), "{kept:?}");
 }
 
@@ -158,15 +158,15 @@ async fn what_is_held_stays_whatever_is_told_later() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let mut held = site.deletion(TOKYO, &image, None).await;
-    held.act(Did::Hold, "dana", site.local.simulator.clock().now()).unwrap();
+    held.act(OperatorAction::Hold, "dana", site.local.simulator.clock().now()).unwrap();
     site.local.table.put_deletion(&mut held).await.unwrap();
     // Every event comes once more, and the image is deleted once more.
     let events: Vec<_> = site.local.simulator.emitted(0).iter().map(|emitted| emitted.event.to_string()).collect();
-    assert!(crate::store::deliver(&site.local.table, events).await.is_empty());
+    assert!(crate::test_table::deliver(&site.local.table, events).await.is_empty());
     site.a_day().await;
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
-    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Held);
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Held);
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn an_archived_source_still_has_it() {
         event["detail"]["image-digest"] = json!(image.digest);
         event.to_string()
     };
-    assert!(crate::store::deliver(&site.local.table, [event("v1"), event("v2")]).await.is_empty());
+    assert!(crate::test_table::deliver(&site.local.table, [event("v1"), event("v2")]).await.is_empty());
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
 }

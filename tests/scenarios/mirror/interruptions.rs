@@ -11,9 +11,9 @@ use aws::{
 use aws_config::Region;
 use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
 use domain::{
-    alert::Kind,
-    breaker::Limits,
-    deletion::{Did, Status},
+    alert::AlertKind,
+    breaker::BreakerLimits,
+    deletion::{DeletionStatus, OperatorAction},
     fact::{Cause, What},
     image::Image,
 };
@@ -25,8 +25,8 @@ use store::Table;
 use super::{FOLLOW, Site, manifest};
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
-    faulty::{Fault, Faulty},
-    store::{client, deliver},
+    fault_injection::{Fault, Faulty},
+    test_table::{client, deliver},
 };
 
 /// `mirror` with clients of its own, all of which go wrong together at one call, and do not repeat calls.
@@ -44,7 +44,7 @@ pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Fau
         registries: Registries::new(sdk, roles()),
         policy: Policy::load("test.cedar", FOLLOW),
         mode: Mode::Enforce,
-        limits: Limits::default(),
+        limits: BreakerLimits::default(),
         known: [].into(),
         name: "faulty".to_owned(),
     };
@@ -69,7 +69,7 @@ fn roles() -> Roles {
 #[derive(Debug, PartialEq)]
 struct End {
     held: Vec<String>,
-    standing: BTreeMap<(Image, String), Status>,
+    by_status: BTreeMap<(Image, String), DeletionStatus>,
     /// How often an image or tag was deleted by us, as CloudTrail tells.
     deletions: BTreeMap<String, usize>,
     /// How often the lineage says that we did it.
@@ -99,14 +99,14 @@ async fn play(at: usize, fault: Fault) -> (End, usize) {
     for _ in 0..3 {
         run(3600).await;
     }
-    let mut standing = BTreeMap::new();
+    let mut by_status = BTreeMap::new();
     let mut recorded = 0;
     for image in [&gone, &stays] {
-        let dossier = site.local.table.dossier(image).await.unwrap();
-        for deletion in dossier.deletions {
-            standing.insert((image.clone(), deletion.registry.to_string()), deletion.status);
+        let image_record = site.local.table.image_record(image).await.unwrap();
+        for deletion in image_record.deletions {
+            by_status.insert((image.clone(), deletion.registry.to_string()), deletion.status);
         }
-        recorded += dossier.lineage.facts.iter().filter(|fact| ours(&fact.what)).count();
+        recorded += image_record.lineage.facts.iter().filter(|fact| ours(&fact.what)).count();
     }
     let mut deletions = BTreeMap::new();
     for emitted in site.local.simulator.emitted(0) {
@@ -121,7 +121,7 @@ async fn play(at: usize, fault: Fault) -> (End, usize) {
     }
     let held = site.local.simulator.held();
     let held = held.iter().map(|(name, held)| format!("{name:?} {held:?}")).collect();
-    (End { held, standing, deletions, recorded }, calls)
+    (End { held, by_status, deletions, recorded }, calls)
 }
 
 fn ours(what: &What) -> bool {
@@ -136,7 +136,7 @@ async fn any_call_may_fail_once_in_any_way() {
     let (expected, calls) = play(usize::MAX, Fault::Throttled).await;
     assert!(calls > 40, "{calls}");
     assert_eq!(expected.recorded, 4);
-    assert!(expected.standing.len() == 4 && expected.standing.values().all(|status| *status == Status::Done));
+    assert!(expected.by_status.len() == 4 && expected.by_status.values().all(|status| *status == DeletionStatus::Done));
     assert!(expected.deletions.len() == 4 && expected.deletions.values().all(|times| *times == 1));
     // With `PROPTEST_CASES` every call goes wrong in every way; without, each in one of them.
     let faults = [Fault::Throttled, Fault::Unreachable, Fault::AnswerLost, Fault::Partial];
@@ -183,7 +183,7 @@ async fn of_two_runs_at_once_one_acts() {
     let (one, two) = futures::join!(site.local.mirror_now(), other.run(|| clock.now(), until));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(one.idle != two.idle, "{one:?} {two:?}");
-    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Done);
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Done);
     // And the next finds the lease free.
     assert!(!site.pass(60).await.idle);
 }
@@ -209,7 +209,7 @@ async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
         assert!(site.has(TOKYO, &image));
         let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
         assert_eq!(alerts.len(), 1, "{alerts:?}");
-        assert!(alerts[0].kind == Kind::PolicyInvalid && alerts[0].message.contains(path.to_str().unwrap()));
+        assert!(alerts[0].kind == AlertKind::PolicyInvalid && alerts[0].message.contains(path.to_str().unwrap()));
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_deletion_that_never_was_deletes_nothing_and_is_found_out() {
     let event = delete_event(&image, "2026-11-02T10:00:00Z");
     assert!(deliver(&site.local.table, [event.to_string()]).await.is_empty());
     site.pass(3600).await;
-    assert_eq!(site.deletion(TOKYO, &image, None).await.status, Status::Pending);
+    assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Pending);
     site.a_day().await;
     site.keeps(TOKYO, &image, "111122223333/eu-west-1 has it").await;
     // The table has learnt it, and delivering it again changes nothing.
@@ -284,16 +284,16 @@ async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and
     let (mut site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
-    site.local.simulator.set(|settings| settings.trouble.unheard = 1.0);
+    site.local.simulator.set(|settings| settings.trouble.request_lost = 1.0);
     site.pass(24 * 3600).await;
     for _ in 0..6 {
         site.pass(3600).await;
     }
     assert!(site.has(TOKYO, &image));
     let pending = site.deletion(TOKYO, &image, None).await;
-    assert_eq!(pending.status, Status::Pending);
+    assert_eq!(pending.status, DeletionStatus::Pending);
     assert!(pending.attempts > 4 && pending.checks.last().unwrap().why.contains("cannot be read"), "{pending:?}");
-    site.local.simulator.set(|settings| settings.trouble.unheard = 0.0);
+    site.local.simulator.set(|settings| settings.trouble.request_lost = 0.0);
     site.pass(6 * 3600).await;
     assert!(!site.has(TOKYO, &image));
 }
@@ -304,15 +304,15 @@ async fn a_refusal_that_nobody_knows_keeps_the_replica_and_is_told_once() {
     (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Strange).await;
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
-    let (status, why) = site.standing(TOKYO, &image).await;
-    assert_eq!((status, why.as_str()), (Status::Failed, "NeverHeardOf: for some reason"));
+    let (status, why) = site.by_status(TOKYO, &image).await;
+    assert_eq!((status, why.as_str()), (DeletionStatus::Failed, "NeverHeardOf: for some reason"));
     let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
     // One for each registry and repository.
-    assert_eq!(alerts.iter().filter(|alert| alert.kind == Kind::DeletionFailed).count(), 2);
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::DeletionFailed).count(), 2);
     // A person may have it tried again.
     site.local.mirror.registries = impatient(&site.local.endpoint).await;
     let mut failed = site.deletion(TOKYO, &image, None).await;
-    failed.act(Did::Release, "dana", site.local.simulator.clock().now()).unwrap();
+    failed.act(OperatorAction::Release, "dana", site.local.simulator.clock().now()).unwrap();
     site.local.table.put_deletion(&mut failed).await.unwrap();
     site.pass(60).await;
     assert!(!site.has(TOKYO, &image));

@@ -1,9 +1,9 @@
 //! What other tools get wrong when they delete, one test each: the tool, and the issue or file that shows it.
 
-use domain::deletion::Status;
+use domain::deletion::DeletionStatus;
 use serde_json::json;
 use simulator::settings::{Settings, Unconfirmed};
-use store::Part;
+use store::PageBounds;
 
 use super::{FOLLOW, Site, index_of, interruptions::impatient, manifest, signature_of};
 use crate::events::{IRELAND, TOKYO, VIRGINIA};
@@ -38,7 +38,7 @@ async fn harbor_takes_a_refused_deletion_for_done() {
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
     let refused = site.deletion(TOKYO, &image, None).await;
-    assert_eq!(refused.status, Status::Pending);
+    assert_eq!(refused.status, DeletionStatus::Pending);
     assert!(refused.checks.last().unwrap().why.contains("ImageReferencedByManifestList"));
     // It is tried again until it is kept for good, with the reason.
     for _ in 0..130 {
@@ -103,7 +103,7 @@ async fn harbor_users_would_lose_a_repository_everywhere() {
         site.call(IRELAND, "DeleteRepository", json!({"force": true}));
         site.a_day().await;
         assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
-        let orphans = site.local.table.orphans(&TOKYO.parse().unwrap(), Part::ALL).await.unwrap().0;
+        let orphans = site.local.table.orphans(&TOKYO.parse().unwrap(), PageBounds::ALL).await.unwrap().0;
         assert_eq!(orphans.len(), 1);
         if emits_delete {
             site.keeps(TOKYO, &image, "repository").await;
@@ -142,8 +142,8 @@ async fn harbor_cannot_delete_what_is_still_tagged() {
 #[tokio::test]
 async fn harbor_fails_with_more_than_a_hundred() {
     let mut site = Site::new(FOLLOW).await;
-    site.local.mirror.limits.people.images = 1_000;
-    site.local.mirror.limits.people.percent = 100;
+    site.local.mirror.limits.principals.images = 1_000;
+    site.local.mirror.limits.principals.percent = 100;
     let images: Vec<_> = (0..230)
         .map(|number| site.push(IRELAND, &manifest(&number.to_string()), Some(&format!("v{number}"))))
         .collect();
@@ -238,7 +238,7 @@ async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment()
     let events = site.local.simulator.emitted(0);
     site.pass(120).await;
     let deletion = events.iter().find(|emitted| emitted.event["detail"]["action-type"] == "DELETE").unwrap();
-    assert!(crate::store::deliver(&site.local.table, [deletion.event.to_string()]).await.is_empty());
+    assert!(crate::test_table::deliver(&site.local.table, [deletion.event.to_string()]).await.is_empty());
     site.pass(60).await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
 }
@@ -296,10 +296,10 @@ async fn nobody_else_stops_a_script_that_deletes_everything() {
     site.delete(IRELAND, &ids);
     site.a_day().await;
     assert!(images.iter().all(|image| site.has(TOKYO, image) && site.has(VIRGINIA, image)));
-    let (status, why) = site.standing(TOKYO, &images[0]).await;
-    assert_eq!(status, Status::Held);
+    let (status, why) = site.by_status(TOKYO, &images[0]).await;
+    assert_eq!(status, DeletionStatus::Held);
     assert!(why.contains("the breaker of 111122223333/eu-west-1"), "{why}");
     let now = site.local.simulator.clock().now();
     let alerts = site.local.table.alerts(now).await.unwrap();
-    assert_eq!(alerts.iter().filter(|alert| alert.kind == domain::alert::Kind::BreakerOpened).count(), 1);
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == domain::alert::AlertKind::BreakerOpened).count(), 1);
 }

@@ -6,22 +6,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use store::Part;
+use store::PageBounds;
 
 use domain::{
-    breaker::{Limit, Limits},
-    deletion::{CheckName, Deletion, Status},
+    breaker::{BreakerLimit, BreakerLimits},
+    deletion::{CheckName, Deletion, DeletionStatus},
     event,
     fact::{Fact, Subject, What},
     image::{Digest, Image, Registry, Tag},
-    replication::Rules,
+    replication::ReplicationRules,
 };
 use jiff::{SignedDuration, Timestamp};
 use mirror::Mode;
 use policy::Policy;
 use proptest::{prelude::*, sample::select};
 use serde_json::json;
-use simulator::{Caller, Held, ImageStatus, settings::Unconfirmed};
+use simulator::{ApiCaller, Held, ImageStatus, settings::Unconfirmed};
 
 use super::{FOLLOW, Site, interruptions::impatient};
 use crate::{
@@ -142,15 +142,15 @@ impl Watched<'_> {
     }
 
     /// The registries whose rules cover the repository now, by destination.
-    fn rules(&self) -> BTreeMap<Registry, Rules> {
+    fn rules(&self) -> BTreeMap<Registry, ReplicationRules> {
         let read = |name: &str| {
             let registry: Registry = name.parse().unwrap();
             let arn = format!("arn:aws:iam::{}:root", registry.account());
-            let caller = Caller { account: registry.account().into(), region: registry.region().into(), arn };
+            let caller = ApiCaller { account: registry.account().into(), region: registry.region().into(), arn };
             loop {
                 // Trouble answers like anybody else.
                 if let Some(Ok(answer)) = self.route.local.simulator.call(&caller, "DescribeRegistry", b"{}") {
-                    return (registry, Rules::read(answer.to_string().as_bytes()).unwrap());
+                    return (registry, ReplicationRules::read(answer.to_string().as_bytes()).unwrap());
                 }
             }
         };
@@ -172,8 +172,9 @@ impl Watched<'_> {
                 continue;
             }
             let (registry, image) = place;
-            let deletions = self.route.local.table.dossier(image).await.unwrap().deletions;
-            let about = |deletion: &&Deletion| deletion.registry == *registry && deletion.status != Status::Pending;
+            let deletions = self.route.local.table.image_record(image).await.unwrap().deletions;
+            let about =
+                |deletion: &&Deletion| deletion.registry == *registry && deletion.status != DeletionStatus::Pending;
             let untagged = left.map(|left| held.tags.difference(&left.tags).cloned().collect::<BTreeSet<_>>());
             match (left, untagged) {
                 (None, _) => {
@@ -221,7 +222,7 @@ impl Watched<'_> {
     fn may_go(
         &mut self,
         truth: &Truth,
-        rules: &BTreeMap<Registry, Rules>,
+        rules: &BTreeMap<Registry, ReplicationRules>,
         before: &Holdings,
         place: &Place,
         deletion: &Deletion,
@@ -289,19 +290,19 @@ impl Watched<'_> {
         }
         let truth = Truth::of(&self.route, self.now());
         let held = self.route.local.simulator.held();
-        for image in self.route.local.table.images(&APP.parse().unwrap(), Part::ALL).await.unwrap().0 {
-            let dossier = self.route.local.table.dossier(&image.image).await.unwrap();
-            for deletion in &dossier.deletions {
-                let decided = !matches!(deletion.status, Status::Pending | Status::Executing);
+        for image in self.route.local.table.images(&APP.parse().unwrap(), PageBounds::ALL).await.unwrap().0 {
+            let image_record = self.route.local.table.image_record(&image.image).await.unwrap();
+            for deletion in &image_record.deletions {
+                let decided = !matches!(deletion.status, DeletionStatus::Pending | DeletionStatus::Executing);
                 assert!(decided, "not decided: {deletion:?}");
                 let place = (deletion.registry.clone(), deletion.image.clone());
                 let there = held.get(&place);
-                if deletion.status == Status::Kept && deletion.tag.is_none() {
+                if deletion.status == DeletionStatus::Kept && deletion.tag.is_none() {
                     self.is_kept_for_a_reason(deletion, there, &truth, &place, &held);
                 }
                 // What is done is gone, unless it came back after that; of which the event may be lost.
-                if deletion.status == Status::Done && deletion.tag.is_none() && !self.rule.archives {
-                    let back = dossier.lineage.placements.get(&deletion.registry).is_some_and(|here| {
+                if deletion.status == DeletionStatus::Done && deletion.tag.is_none() && !self.rule.archives {
+                    let back = image_record.lineage.placements.get(&deletion.registry).is_some_and(|here| {
                         let arrived = here.replicated().into_values().max().max(here.pushed());
                         arrived.is_some_and(|at| at.as_second() >= deletion.since.as_second())
                     });
@@ -318,12 +319,12 @@ impl Watched<'_> {
                     assert!(there.is_none() || back || self.losses && unheard(), "not gone: {deletion:?}");
                 }
             }
-            for (registry, placement) in &dossier.lineage.placements {
-                if !self.losses && domain::lineage::is_orphan(placement, &dossier.lineage.placements) {
+            for (registry, placement) in &image_record.lineage.placements {
+                if !self.losses && domain::lineage::is_orphan(placement, &image_record.lineage.placements) {
                     let with_repository = placement.replicated().into_keys().all(|source| {
-                        matches!(dossier.lineage.cause_of_loss(source), domain::fact::Cause::Repository { .. })
+                        matches!(image_record.lineage.cause_of_loss(source), domain::fact::Cause::Repository { .. })
                     });
-                    let decided = dossier.deletions.iter().any(|deletion| deletion.registry == *registry);
+                    let decided = image_record.deletions.iter().any(|deletion| deletion.registry == *registry);
                     assert!(
                         decided || with_repository,
                         "{} in {registry} is an orphan nobody decided about",
@@ -370,8 +371,8 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut site = Site::new(FOLLOW).await;
-        let limits = Limit { images: limit, percent: 100 };
-        site.local.mirror.limits.people = limits;
+        let limits = BreakerLimit { images: limit, percent: 100 };
+        site.local.mirror.limits.principals = limits;
         let all: usize = heaps.iter().map(|(size, _)| size).sum();
         let mut images: Vec<_> = (0..all).map(|n| site.push(IRELAND, &super::manifest(&n.to_string()), None)).collect();
         site.arrive().await;
@@ -406,8 +407,8 @@ fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &
     runtime.block_on(async {
         let rule = &RULES[rule];
         let mut route = Route::new(settings(seed, unconfirmed, "lost=0"), None).await;
-        let limits = Limit { images: limit, percent: 100 };
-        let limits = Limits { people: limits, lifecycle: limits, window: SignedDuration::from_hours(24) };
+        let limits = BreakerLimit { images: limit, percent: 100 };
+        let limits = BreakerLimits { principals: limits, lifecycle: limits, window: SignedDuration::from_hours(24) };
         route.local.mirror.registries = impatient(&route.local.endpoint).await;
         route.local.watch.registries = impatient(&route.local.endpoint).await;
         route.local.mirror.policy = Policy::load("test.cedar", rule.text);
@@ -436,7 +437,7 @@ proptest! {
         limit in select(vec![1, 2, 1_000, 1_000]),
         acts in proptest::collection::vec(act(), 1..50),
     ) {
-        let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5,throttled=10,unheard=5,unanswered=10";
+        let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5,throttled=10,request-lost=5,response-lost=10";
         play(seed, unconfirmed, rule, limit, trouble, &acts);
     }
 
@@ -447,7 +448,7 @@ proptest! {
         rule in 0..RULES.len(),
         acts in proptest::collection::vec(act(), 1..50),
     ) {
-        play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,unanswered=5", &acts);
+        play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,response-lost=5", &acts);
     }
 }
 

@@ -1,7 +1,7 @@
 use domain::{
     fact::{Cause, What},
     image::Registry,
-    lineage::Status,
+    lineage::PlacementStatus,
 };
 use serde_json::json;
 use simulator::settings::Settings;
@@ -14,7 +14,7 @@ use crate::{
 
 impl Site {
     /// A day passes, and every registry is listed.
-    async fn list(&self) -> reconcile::Summary {
+    async fn list(&self) -> reconcile::ReconcileSummary {
         self.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
         self.local.deliver_now().await;
         let summary = self.local.reconcile_now().await.unwrap();
@@ -22,7 +22,7 @@ impl Site {
         summary
     }
 
-    async fn status(&self, registry: &str, image: &domain::image::Image) -> Option<Status> {
+    async fn status(&self, registry: &str, image: &domain::image::Image) -> Option<PlacementStatus> {
         let lineage = self.local.table.lineage(image).await.unwrap();
         lineage.placements.get(&registry.parse::<Registry>().unwrap()).map(domain::lineage::Placement::status)
     }
@@ -39,10 +39,10 @@ async fn what_was_there_before_anybody_listened_is_known_then() {
     site.local.reconcile.known = [IRELAND, TOKYO].map(|name| name.parse().unwrap()).into();
     let summary = site.list().await;
     assert_eq!((summary.registries, summary.repositories), (2, 2));
-    assert_eq!((summary.found.images, summary.found.unknown, summary.found.vanished), (4, 4, 0));
+    assert_eq!((summary.found.images, summary.found.added, summary.found.removed), (4, 4, 0));
     for image in [&image, &untagged] {
-        assert_eq!(site.status(IRELAND, image).await, Some(Status::Present));
-        assert_eq!(site.status(TOKYO, image).await, Some(Status::Present));
+        assert_eq!(site.status(IRELAND, image).await, Some(PlacementStatus::Present));
+        assert_eq!(site.status(TOKYO, image).await, Some(PlacementStatus::Present));
         assert_eq!(site.status(VIRGINIA, image).await, None);
     }
     let tag: answers::reference::TagReference = "team/app:v1".parse().unwrap();
@@ -58,11 +58,11 @@ async fn what_vanished_is_gone_for_an_unknown_cause_and_its_replicas_may_follow(
     site.delete_image(IRELAND, &image);
     site.arrive().await;
     site.trouble("lost=0");
-    assert_eq!(site.status(IRELAND, &image).await, Some(Status::Present));
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Present));
     let summary = site.list().await;
-    assert_eq!((summary.found.vanished, summary.found.unknown, summary.found.changed), (1, 0, 0));
+    assert_eq!((summary.found.removed, summary.found.added, summary.found.updated), (1, 0, 0));
     let lineage = site.local.table.lineage(&image).await.unwrap();
-    assert_eq!(lineage.placements[&IRELAND.parse().unwrap()].status(), Status::Absent);
+    assert_eq!(lineage.placements[&IRELAND.parse().unwrap()].status(), PlacementStatus::Absent);
     assert_eq!(lineage.cause_of_loss(&IRELAND.parse().unwrap()), Cause::Unknown);
     site.a_day().await;
     assert!(!site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
@@ -78,15 +78,15 @@ async fn a_repository_that_is_gone_takes_its_images_along_and_no_replica() {
     site.arrive().await;
     site.trouble("lost=0");
     // The first image of the site as well.
-    assert_eq!(site.list().await.found.vanished, 2);
-    assert_eq!(site.status(IRELAND, &image).await, Some(Status::Absent));
+    assert_eq!(site.list().await.found.removed, 2);
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
     let facts = site.local.table.lineage(&image).await.unwrap().facts;
     let deleted = |what: &What| matches!(what, What::RepositoryDeleted { cause: Cause::Unknown });
     assert_eq!(facts.iter().filter(|fact| deleted(&fact.what)).count(), 1);
-    assert_eq!(site.list().await.found.vanished, 0);
+    assert_eq!(site.list().await.found.removed, 0);
     site.a_day().await;
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
-    assert_eq!(site.local.table.dossier(&image).await.unwrap().deletions, []);
+    assert_eq!(site.local.table.image_record(&image).await.unwrap().deletions, []);
 }
 
 #[tokio::test]
@@ -105,17 +105,17 @@ async fn tags_and_storage_classes_that_nobody_told_are_put_right() {
     site.arrive().await;
     site.trouble("lost=0");
     let found = site.list().await.found;
-    assert_eq!((found.unknown, found.vanished), (0, 0));
+    assert_eq!((found.added, found.removed), (0, 0));
     // In Ireland both images, in Virginia and in Tokyo both, because the new tag was copied.
-    assert_eq!(found.changed, 6);
+    assert_eq!(found.updated, 6);
     let lineage = site.local.table.lineage(&b).await.unwrap();
     let tags = |registry: &str| {
         let placement = &lineage.placements[&registry.parse::<Registry>().unwrap()];
         placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!((tags(IRELAND), tags(VIRGINIA)), (vec!["v1".to_owned()], vec!["v1".to_owned(), "v2".to_owned()]));
-    assert_eq!(site.status(VIRGINIA, &a).await, Some(Status::Archived));
-    assert_eq!(site.status(IRELAND, &a).await, Some(Status::Present));
+    assert_eq!(site.status(VIRGINIA, &a).await, Some(PlacementStatus::Archived));
+    assert_eq!(site.status(IRELAND, &a).await, Some(PlacementStatus::Present));
 }
 
 #[tokio::test]
@@ -164,9 +164,9 @@ async fn a_registry_that_cannot_be_listed_for_a_day_is_told() {
         site.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
         let summary = site.local.reconcile_now().await.unwrap();
         assert_eq!((summary.registries, summary.failures), (0, 3));
-        let told: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.kind.word()).collect();
+        let notified: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.kind.as_str()).collect();
         // A first failure may pass.
-        assert_eq!(told, vec!["pipeline_unhealthy"; (day - 1) * 3], "{day}");
+        assert_eq!(notified, vec!["pipeline_unhealthy"; (day - 1) * 3], "{day}");
     }
     site.local.simulator.set(|settings| settings.trouble = "throttled=0".parse().unwrap());
     assert_eq!(site.local.reconcile_now().await.unwrap().registries, 3);
@@ -185,14 +185,14 @@ async fn what_replicas_lack_and_orphans_are_told_when_there_are_more() {
     site.untag(VIRGINIA, "v3");
     site.push(VIRGINIA, &manifest("c"), Some("mine"));
     site.list().await;
-    let told = |alerts: Vec<domain::alert::Alert>| -> Vec<_> {
-        alerts.into_iter().map(|alert| (alert.kind.word(), alert.subject, alert.message)).collect()
+    let notified = |alerts: Vec<domain::alert::Alert>| -> Vec<_> {
+        alerts.into_iter().map(|alert| (alert.kind.as_str(), alert.subject, alert.message)).collect()
     };
-    let alerts = told(site.alerts().await);
+    let alerts = notified(site.alerts().await);
     insta::assert_json_snapshot!(alerts);
     // No more than before is no news.
     site.list().await;
-    assert_eq!(told(site.alerts().await).len(), alerts.len());
+    assert_eq!(notified(site.alerts().await).len(), alerts.len());
     let runs = site.local.table.runs().await.unwrap();
     let drifts = &runs[&IRELAND.parse().unwrap()].drifts;
     // Virginia's image went with its only tag, and came back with another.
@@ -211,17 +211,17 @@ async fn a_repository_without_what_its_source_has_is_told_once() {
     site.call(IRELAND, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
     site.list().await;
     let differs = |alerts: Vec<domain::alert::Alert>| -> Vec<String> {
-        let differs = alerts.into_iter().filter(|alert| alert.kind.word() == "repository_differs");
+        let differs = alerts.into_iter().filter(|alert| alert.kind.as_str() == "repository_differs");
         differs.map(|alert| alert.message).collect()
     };
     let lacks = |place: &str, what: &str| {
         format!("team/app in {place}, where {IRELAND} replicates it, has {what}, unlike its source")
     };
-    let told = differs(site.alerts().await);
+    let notified = differs(site.alerts().await);
     assert_eq!(
-        told,
+        notified,
         [lacks(VIRGINIA, "no lifecycle policy"), lacks(TOKYO, "no repository policy and no lifecycle policy")]
     );
     site.list().await;
-    assert_eq!(differs(site.alerts().await), told);
+    assert_eq!(differs(site.alerts().await), notified);
 }

@@ -42,7 +42,7 @@ proptest! {
             let found = route.local.reconcile_now().await.unwrap().found;
             assert_eq!(route.said().await, route.truth());
             // What expired by itself meanwhile was told by events.
-            assert_eq!((found.unknown, found.vanished, found.changed), (0, 0, 0));
+            assert_eq!((found.added, found.removed, found.updated), (0, 0, 0));
         });
     }
 
@@ -54,7 +54,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let trouble = "repeated=20,delayed=20,reordered=40,slow=10,throttled=20,unheard=10,unanswered=10";
+            let trouble = "repeated=20,delayed=20,reordered=40,slow=10,throttled=20,request-lost=10,response-lost=10";
             let mut route = play(seed, unconfirmed, trouble, &[]).await;
             route.local.reconcile.every = jiff::SignedDuration::from_secs(1);
             for (act, look) in &acts {

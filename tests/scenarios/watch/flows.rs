@@ -1,7 +1,7 @@
 use domain::{
-    alert::State,
+    alert::AlertState,
     fact::{StorageClass, What},
-    lineage::Status,
+    lineage::PlacementStatus,
 };
 use serde_json::json;
 
@@ -42,10 +42,10 @@ async fn a_late_copy_is_told_once_and_again_when_it_arrives() {
     site.minutes(29).await;
     assert_eq!(site.alerts().await, []);
     site.minutes(2).await;
-    assert_eq!(site.told().await, [("replication_late", State::Opened, 1, TOKYO.to_owned())]);
+    assert_eq!(site.notified().await, [("replication_late", AlertState::Opened, 1, TOKYO.to_owned())]);
     site.minutes(40).await;
     let late = |state| ("replication_late", state, 1, TOKYO.to_owned());
-    assert_eq!(site.told().await, [late(State::Opened), late(State::Resolved)]);
+    assert_eq!(site.notified().await, [late(AlertState::Opened), late(AlertState::Resolved)]);
     let resolved = site.alerts().await.pop().unwrap();
     assert!(resolved.message.contains("all are there now"), "{}", resolved.message);
     assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
@@ -61,7 +61,7 @@ async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_fo
     let calls = site.ecr_calls();
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.minutes(2).await;
-    assert_eq!(site.told().await, [("replication_failed", State::Opened, 1, TOKYO.to_owned())]);
+    assert_eq!(site.notified().await, [("replication_failed", AlertState::Opened, 1, TOKYO.to_owned())]);
     let alert = site.alerts().await.pop().unwrap();
     assert!(alert.message.contains("`ecr:ReplicateImage`"), "{}", alert.message);
     assert_eq!(site.ecr_calls(), calls + 1);
@@ -73,7 +73,7 @@ async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_fo
     site.call(IRELAND, "StartReplicationBackfill", json!({"destination": destination}));
     site.minutes(60).await;
     let failed = |state| ("replication_failed", state, 1, TOKYO.to_owned());
-    assert_eq!(site.told().await, [failed(State::Opened), failed(State::Resolved)]);
+    assert_eq!(site.notified().await, [failed(AlertState::Opened), failed(AlertState::Resolved)]);
 }
 
 #[tokio::test]
@@ -86,10 +86,10 @@ async fn a_copy_that_hangs_for_ever_is_told_again_less_and_less_and_given_up_aft
     for _ in 0..24 * 16 {
         site.watch(3600).await;
     }
-    let told = site.told().await;
-    let to_tokyo: Vec<_> = told.iter().filter(|(.., to)| to == TOKYO).map(|(_, state, ..)| *state).collect();
-    let reminders = to_tokyo.iter().filter(|state| **state == State::Open).count();
-    assert_eq!((to_tokyo.first(), to_tokyo.last()), (Some(&State::Opened), Some(&State::Resolved)));
+    let notified = site.notified().await;
+    let to_tokyo: Vec<_> = notified.iter().filter(|(.., to)| to == TOKYO).map(|(_, state, ..)| *state).collect();
+    let reminders = to_tokyo.iter().filter(|state| **state == AlertState::Open).count();
+    assert_eq!((to_tokyo.first(), to_tokyo.last()), (Some(&AlertState::Opened), Some(&AlertState::Resolved)));
     assert!((10..=20).contains(&reminders), "{reminders}");
     assert_eq!(to_tokyo.len(), reminders + 2);
     // The settings of three registries every hour; questions about the copy after an eighth of its age.
@@ -112,7 +112,7 @@ async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
     let lineage = site.local.table.lineage(&image).await.unwrap();
     for registry in [VIRGINIA, TOKYO] {
         let placement = &lineage.placements[&registry.parse().unwrap()];
-        assert_eq!(placement.status(), Status::Present);
+        assert_eq!(placement.status(), PlacementStatus::Present);
         assert_eq!(placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1"]);
         let (source, at) = placement.replicated().into_iter().next().unwrap();
         assert_eq!(source.to_string(), IRELAND);
@@ -152,8 +152,12 @@ async fn a_copy_that_never_began_is_told() {
     site.trouble("missing=100");
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.minutes(31).await;
-    let told: Vec<_> = site.told().await.into_iter().map(|(kind, state, count, _)| (kind, state, count)).collect();
-    assert_eq!(told, [("replication_missing", State::Opened, 1), ("replication_missing", State::Opened, 1)]);
+    let notified: Vec<_> =
+        site.notified().await.into_iter().map(|(kind, state, count, _)| (kind, state, count)).collect();
+    assert_eq!(
+        notified,
+        [("replication_missing", AlertState::Opened, 1), ("replication_missing", AlertState::Opened, 1)]
+    );
     let alert = site.alerts().await.pop().unwrap();
     assert!(alert.message.contains("the rule for every repository copies it to"), "{}", alert.message);
 }
@@ -183,9 +187,9 @@ async fn the_same_trouble_with_many_images_is_one_alert() {
     }
     site.trouble("failed=0");
     site.minutes(5).await;
-    let told = site.told().await;
-    let failed = |to: &str| ("replication_failed", State::Opened, 30, to.to_owned());
-    assert_eq!(told, [failed(VIRGINIA), failed(TOKYO)]);
+    let notified = site.notified().await;
+    let failed = |to: &str| ("replication_failed", AlertState::Opened, 30, to.to_owned());
+    assert_eq!(notified, [failed(VIRGINIA), failed(TOKYO)]);
     assert!(site.alerts().await[0].message.contains("29 more"), "{:?}", site.alerts().await);
 }
 
@@ -198,7 +202,7 @@ async fn a_late_copy_of_what_was_deleted_since_is_not_expected_any_more() {
     site.delete_image(IRELAND, &image);
     site.minutes(20).await;
     let late = |state| ("replication_late", state, 1, TOKYO.to_owned());
-    assert_eq!(site.told().await, [late(State::Opened), late(State::Resolved)]);
+    assert_eq!(site.notified().await, [late(AlertState::Opened), late(AlertState::Resolved)]);
 }
 
 #[tokio::test]
@@ -210,7 +214,7 @@ async fn a_replica_that_could_not_have_its_tag_is_told() {
     site.call(TOKYO, "PutImageTagMutability", json!({"imageTagMutability": "IMMUTABLE"}));
     let image = site.push(IRELAND, &manifest("b"), Some("v1"));
     site.minutes(31).await;
-    assert_eq!(site.told().await, [("replica_untagged", State::Opened, 1, TOKYO.to_owned())]);
+    assert_eq!(site.notified().await, [("replica_untagged", AlertState::Opened, 1, TOKYO.to_owned())]);
     assert!(site.has(TOKYO, &image) && site.tags(TOKYO, &image).is_empty());
 }
 
@@ -239,7 +243,7 @@ async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
     site.minutes(1).await;
     site.trouble("lost=0");
     site.minutes(31 + 15).await;
-    assert_eq!(site.told().await, [("replica_deleted", State::Told, 1, TOKYO.to_owned())]);
+    assert_eq!(site.notified().await, [("replica_deleted", AlertState::Notice, 1, TOKYO.to_owned())]);
 }
 
 #[tokio::test]
@@ -261,8 +265,8 @@ async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their
         site.local.mirror_now().await.unwrap();
     }
     // Virginia is to follow.
-    let planned = ("deletion_planned", State::Told, 1, VIRGINIA.to_owned());
-    assert_eq!(site.told().await, [("replica_deleted", State::Told, 3, TOKYO.to_owned()), planned]);
+    let planned = ("deletion_planned", AlertState::Notice, 1, VIRGINIA.to_owned());
+    assert_eq!(site.notified().await, [("replica_deleted", AlertState::Notice, 3, TOKYO.to_owned()), planned]);
     let alert = site.alerts().await.remove(0);
     assert!(alert.message.contains("although 111122223333/eu-west-1 has it; so were 2 more"), "{}", alert.message);
     assert_eq!(site.local.table.incidents().await.unwrap(), []);
@@ -285,8 +289,9 @@ async fn replicas_that_ecr_or_their_lifecycle_policy_deletes_are_not_missed() {
     }
     assert!(!site.has(TOKYO, &image));
     assert_eq!(site.local.simulator.held().keys().filter(|(registry, _)| registry.to_string() == TOKYO).count(), 1);
-    let told = site.alerts().await.into_iter().map(|alert| alert.kind.word()).filter(|kind| *kind == "replica_deleted");
-    assert_eq!(told.count(), 0);
+    let notified =
+        site.alerts().await.into_iter().map(|alert| alert.kind.as_str()).filter(|kind| *kind == "replica_deleted");
+    assert_eq!(notified.count(), 0);
 }
 
 #[tokio::test]
@@ -301,11 +306,11 @@ async fn what_becomes_of_deletions_is_told_once_with_their_number() {
         site.watch(if hour == 0 { 60 } else { 3_600 }).await;
         site.local.mirror_now().await.unwrap();
     }
-    let told = |kind, to: &str| (kind, State::Told, 3, to.to_owned());
+    let notified = |kind, to: &str| (kind, AlertState::Notice, 3, to.to_owned());
     let (planned, done) = ("deletion_planned", "deletion_done");
     assert_eq!(
-        site.told().await,
-        [told(planned, VIRGINIA), told(planned, TOKYO), told(done, VIRGINIA), told(done, TOKYO)]
+        site.notified().await,
+        [notified(planned, VIRGINIA), notified(planned, TOKYO), notified(done, VIRGINIA), notified(done, TOKYO)]
     );
 }
 
@@ -316,8 +321,8 @@ async fn a_push_where_replicas_go_is_told() {
     site.minutes(2).await;
     site.push(TOKYO, &manifest("b"), Some("mine"));
     site.minutes(33).await;
-    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
-    assert_eq!(told, [("pushed_to_replica", format!("{TOKYO} team/app"))]);
+    let notified: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.as_str(), alert.subject)).collect();
+    assert_eq!(notified, [("pushed_to_replica", format!("{TOKYO} team/app"))]);
 }
 
 #[tokio::test]
@@ -327,9 +332,9 @@ async fn ecrs_own_switch_is_told_when_it_is_turned() {
     site.minutes(2).await;
     site.replicate(IRELAND, &[VIRGINIA], true);
     site.minutes(2).await;
-    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.subject).collect();
+    let notified: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.subject).collect();
     let switched = |to: &str, word: &str| format!("{IRELAND} to {to} {word}");
-    assert_eq!(told, [switched(VIRGINIA, "on"), switched(TOKYO, "on"), switched(TOKYO, "off")]);
+    assert_eq!(notified, [switched(VIRGINIA, "on"), switched(TOKYO, "on"), switched(TOKYO, "off")]);
 }
 
 #[tokio::test]
@@ -339,7 +344,8 @@ async fn settings_are_read_every_hour_though_cloudtrail_says_nothing() {
     site.replicate(IRELAND, &[VIRGINIA], false);
     site.minutes(1).await;
     site.trouble("lost=0");
-    let copied = |settings: &domain::replication::Settings| settings.destinations(&"team/app".parse().unwrap()).len();
+    let copied =
+        |settings: &domain::replication::ReplicationSettings| settings.destinations(&"team/app".parse().unwrap()).len();
     let read = async || {
         let known = site.local.table.known_registries().await.unwrap();
         let ireland = known.into_iter().find(|known| known.registry.to_string() == IRELAND).unwrap();
@@ -355,12 +361,12 @@ async fn a_registry_that_cannot_be_read_alerts_nothing_about_its_copies_and_some
     let site = site(Settings::default()).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
-    site.trouble("unheard=100,missing=100");
+    site.trouble("request-lost=100,missing=100");
     site.watch(3_600).await;
     assert_eq!(site.alerts().await, []);
     site.watch(2 * 3_600).await;
-    let told: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.word(), alert.subject)).collect();
-    assert_eq!(told, [IRELAND, VIRGINIA, TOKYO].map(|registry| ("pipeline_unhealthy", registry.to_owned())));
+    let notified: Vec<_> = site.alerts().await.into_iter().map(|alert| (alert.kind.as_str(), alert.subject)).collect();
+    assert_eq!(notified, [IRELAND, VIRGINIA, TOKYO].map(|registry| ("pipeline_unhealthy", registry.to_owned())));
 }
 
 #[tokio::test]
@@ -373,11 +379,11 @@ async fn of_two_runs_at_once_one_looks() {
     site.local
         .watch
         .table
-        .take_lease(store::Work::Watch, "another", site.now(), site.now() + jiff::SignedDuration::from_mins(5))
+        .take_lease(store::Queue::Watch, "another", site.now(), site.now() + jiff::SignedDuration::from_mins(5))
         .await
         .unwrap();
     assert!(site.local.watch_now().await.unwrap().idle);
     assert_eq!(site.alerts().await, []);
     site.minutes(6).await;
-    assert_eq!(site.told().await.len(), 2);
+    assert_eq!(site.notified().await.len(), 2);
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    alert::{Kind, State},
+    alert::{AlertKind, AlertState},
     event,
     fact::{Subject, What},
     image::{Image, Registry, Tag},
@@ -63,7 +63,7 @@ async fn play(site: &Site, acts: &[Act]) {
             Act::Push(letter, tag) => {
                 // The same push again is refused.
                 let (account, region) = IRELAND.split_once('/').unwrap();
-                let caller = simulator::Caller {
+                let caller = simulator::ApiCaller {
                     account: account.to_owned(),
                     region: region.to_owned(),
                     arn: format!("arn:aws:iam::{account}:root"),
@@ -262,7 +262,7 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
         // A copy that failed may be told before the push.
         assert!(expectation.since >= *at, "{push:?}: {expectation:?}");
         for to in &destinations {
-            let known = expectation.state.troubles.get(to);
+            let known = expectation.state.problems.get(to);
             match copy(&site, &truth, to, (push, *at)) {
                 Copy::Fine => assert!(known.is_none_or(|known| known.since < *at), "{push:?} to {to}: {known:?}"),
                 Copy::Troubled => assert!(known.is_some(), "{push:?} to {to}: {expectation:?}"),
@@ -278,18 +278,18 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
         site.watch(5 * 24 * 3_600).await;
     }
     assert_eq!(site.local.table.incidents().await.unwrap(), []);
-    let mut incidents: BTreeMap<(Kind, String), (usize, usize, u64)> = BTreeMap::new();
+    let mut incidents: BTreeMap<(AlertKind, String), (usize, usize, u64)> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for alert in site.alerts().await {
         assert!(ids.insert(alert.id.clone()), "{} was told twice", alert.id);
-        if alert.state == State::Told {
+        if alert.state == AlertState::Notice {
             continue;
         }
         let incident = incidents.entry((alert.kind, alert.incident.clone())).or_default();
         match alert.state {
-            State::Opened => incident.0 += 1,
-            State::Resolved => (incident.1, incident.2) = (incident.1 + 1, alert.count.unwrap()),
-            State::Open | State::Told => {}
+            AlertState::Opened => incident.0 += 1,
+            AlertState::Resolved => (incident.1, incident.2) = (incident.1 + 1, alert.count.unwrap()),
+            AlertState::Open | AlertState::Notice => {}
         }
     }
     let mut counted = 0;

@@ -48,8 +48,8 @@ pub(super) async fn guard(mut request: Request, next: Next) -> Response {
         }
         if !caller.may_change || caller.name.is_none() {
             let detail = if caller.may_change { "nobody says who you are" } else { "this can only be read here" };
-            let next = "ask an operator, or use the command line with your own credentials";
-            return Problem::new(StatusCode::FORBIDDEN, detail).next(next).into_response();
+            let remediation = "ask an operator, or use the command line with your own credentials";
+            return Problem::new(StatusCode::FORBIDDEN, detail).remediation(remediation).into_response();
         }
     }
     request.extensions_mut().insert(caller);

@@ -34,10 +34,10 @@ pub struct Problem {
     detail: String,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    remediation: Option<String>,
     /// What is wrong with a policy, in the order of its text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    problems: Vec<policy::Problem>,
+    problems: Vec<policy::PolicyProblem>,
 }
 
 /// What axum says before what is wrong with a parameter, or with a part of a body.
@@ -55,15 +55,15 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Problem").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
-            next: None,
+            remediation: None,
             problems: Vec::new(),
         }
     }
 
     /// The same, and what to do next.
     #[must_use]
-    pub fn next(self, next: impl Into<String>) -> Self {
-        Self { next: Some(next.into()), ..self }
+    pub fn remediation(self, remediation: impl Into<String>) -> Self {
+        Self { remediation: Some(remediation.into()), ..self }
     }
 }
 
@@ -78,9 +78,9 @@ impl From<Error> for Problem {
             | Error::NoDeletion { .. }
             | Error::UnknownRegistry { .. }
             | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
-            Error::Ambiguous { .. } | Error::Impossible(_) | Error::Changed { .. } => StatusCode::CONFLICT,
+            Error::Ambiguous { .. } | Error::InvalidTransition(_) | Error::Changed { .. } => StatusCode::CONFLICT,
         };
-        Self { next: error.next(), ..Self::new(status, chain(&error)) }
+        Self { remediation: error.remediation(), ..Self::new(status, chain(&error)) }
     }
 }
 
@@ -98,15 +98,15 @@ impl From<&store::Error> for Problem {
             Disposition::Retry => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the table does not answer"),
             Disposition::Reject => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the table cannot be used"),
         };
-        problem.next("ask again in a minute; the log of `query` says more")
+        problem.remediation("ask again in a minute; the log of `query` says more")
     }
 }
 
-impl From<policy::Invalid> for Problem {
-    fn from(invalid: policy::Invalid) -> Self {
+impl From<policy::InvalidPolicyError> for Problem {
+    fn from(invalid: policy::InvalidPolicyError) -> Self {
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the policy cannot be used");
-        let next = "`infra/policies/README.md` lists what a policy can say";
-        Self { problems: invalid.problems, ..problem.next(next) }
+        let remediation = "`infra/policies/README.md` lists what a policy can say";
+        Self { problems: invalid.problems, ..problem.remediation(remediation) }
     }
 }
 
@@ -151,8 +151,8 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
         (_, Ok(text)) => text.strip_prefix(IN_QUERY).or_else(|| text.strip_prefix(IN_BODY)).unwrap_or(text).to_owned(),
     };
     let problem = match status {
-        StatusCode::NOT_FOUND => Problem::new(status, detail).next("`GET /v1/openapi.json` says what there is"),
-        StatusCode::GATEWAY_TIMEOUT => Problem::new(status, detail).next("ask for less at a time, with `limit`"),
+        StatusCode::NOT_FOUND => Problem::new(status, detail).remediation("`GET /v1/openapi.json` says what there is"),
+        StatusCode::GATEWAY_TIMEOUT => Problem::new(status, detail).remediation("ask for less at a time, with `limit`"),
         _ => Problem::new(status, detail),
     };
     let mut explained = problem.into_response();

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use answers::{
-    alerts::{self, Alerts, LagReport, Told},
+    alerts::{self, AlertCursor, Alerts, LagReport},
     answer::{self, History, Images, Orphans, Shown},
     cursor::Cursor,
-    deletions::{self, Acted, Breakers, Deletions, Meant, Wanted, WasReset, Which},
+    deletions::{self, Acted, Breakers, DeletionFilter, DeletionScope, DeletionSelector, Deletions, WasReset},
     drift::{self, DriftReport},
     graph::Graph,
     overview::{self, Overview},
+    paging::{self, PageRequest},
     preview::{self, Preview},
     reference::{Reference, TagReference},
-    search::{self, Found, Repositories},
+    search::{self, Repositories, SearchResult},
     time,
-    walk::{self, Stretch},
 };
 use axum::{
     Extension, Json,
@@ -23,7 +23,7 @@ use axum::{
 };
 use decide::Decider;
 use domain::{
-    deletion::{Did, Status},
+    deletion::{DeletionStatus, OperatorAction},
     image::{Digest, Image, Registry, RepositoryName, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -38,7 +38,7 @@ use super::{
     problem::{self, Problem},
 };
 
-type Answer<T> = Result<Json<T>, Problem>;
+type ApiResult<T> = Result<Json<T>, Problem>;
 
 /// How many entries a list has at a time if nobody says, and at most.
 const ENTRIES: (usize, usize) = (100, 1_000);
@@ -53,7 +53,7 @@ const LAG_OF: usize = 10_000;
 const PREVIEWED: usize = 100;
 
 /// How much of a timeline is told: the newest.
-const HAPPENINGS: usize = 1_000;
+const MAX_TIMELINE_FACTS: usize = 1_000;
 
 /// A host, a repository, a tag: each has at most 300 characters, and nobody looks for all of all.
 const LONGEST_TEXT: usize = 512;
@@ -89,9 +89,9 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
 /// How many entries are wanted.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "usize")]
-struct Limit(usize);
+struct PageSize(usize);
 
-impl TryFrom<usize> for Limit {
+impl TryFrom<usize> for PageSize {
     type Error = String;
 
     fn try_from(entries: usize) -> Result<Self, String> {
@@ -104,7 +104,7 @@ impl TryFrom<usize> for Limit {
     }
 }
 
-impl Default for Limit {
+impl Default for PageSize {
     fn default() -> Self {
         Self(ENTRIES.0)
     }
@@ -142,7 +142,7 @@ fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display
 
 /// How everything stands: registries, trouble, deletions, breakers.
 #[utoipa::path(get, path = "/v1/overview", tag = "replication", responses((status = 200, body = Overview), Problem))]
-async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<Caller>) -> Answer<Overview> {
+async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<Caller>) -> ApiResult<Overview> {
     let overview = overview::overview(&query.table, (query.clock)()).await?;
     let may_change = caller.may_change && caller.name.is_some();
     Ok(Json(Overview { caller: caller.name, may_change, ..overview }))
@@ -163,8 +163,11 @@ struct SearchParameters {
 }
 
 /// Repositories, a tag and images that a text may mean.
-#[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = Found), Problem))]
-async fn search(State(query): State<Arc<Query>>, Parameters(asked): Parameters<SearchParameters>) -> Answer<Found> {
+#[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = SearchResult), Problem))]
+async fn search(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<SearchParameters>,
+) -> ApiResult<SearchResult> {
     Ok(Json(search::search(&query.table, &asked.q, asked.cursor.map(|Cursor(image)| image)).await?))
 }
 
@@ -178,7 +181,7 @@ struct RepositoriesParameters {
     /// How many at a time.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Limit,
+    limit: PageSize,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<RepositoryName>>,
@@ -189,11 +192,11 @@ struct RepositoriesParameters {
 async fn repositories(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<RepositoriesParameters>,
-) -> Answer<Repositories> {
+) -> ApiResult<Repositories> {
     let after = asked.cursor.map(|Cursor(repository)| repository);
     let (repositories, more) = search::repositories(&query.table, &asked.prefix, after.as_ref(), asked.limit.0).await?;
     let last = repositories.last().map(|known| Cursor(known.repository.clone()));
-    Ok(Json(Repositories { repositories, next: last.filter(|_| more) }))
+    Ok(Json(Repositories { repositories, next_cursor: last.filter(|_| more) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -205,7 +208,7 @@ struct ImagesParameters {
     /// How many at a time.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Limit,
+    limit: PageSize,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Digest>>,
@@ -213,7 +216,7 @@ struct ImagesParameters {
 
 /// The images of a repository, and where they are.
 #[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters), responses((status = 200, body = Images), Problem))]
-async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImagesParameters>) -> Answer<Images> {
+async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImagesParameters>) -> ApiResult<Images> {
     let after = asked.cursor.map(|Cursor(digest)| digest);
     Ok(Json(answer::images(&query.table, &asked.repository, after, asked.limit.0).await?))
 }
@@ -233,8 +236,8 @@ impl ImageParameters {
         match self.image {
             Reference::Short { repository: None, digest } => {
                 let detail = format!("`{digest}` names no repository");
-                let next = "write `REPO@sha256:…`; `GET /v1/search` finds the repository";
-                Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, detail).next(next))
+                let remediation = "write `REPO@sha256:…`; `GET /v1/search` finds the repository";
+                Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, detail).remediation(remediation))
             }
             image => Ok(image),
         }
@@ -243,8 +246,8 @@ impl ImageParameters {
 
 /// Every registry that has or had an image, since when, from where, deleted by whom; its deletions, and what happened.
 #[utoipa::path(get, path = "/v1/lineage", tag = "images", params(ImageParameters), responses((status = 200, body = Shown), Problem))]
-async fn lineage(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImageParameters>) -> Answer<Shown> {
-    Ok(Json(answer::show(&query.table, &asked.bounded()?, HAPPENINGS).await?))
+async fn lineage(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImageParameters>) -> ApiResult<Shown> {
+    Ok(Json(answer::show(&query.table, &asked.bounded()?, MAX_TIMELINE_FACTS).await?))
 }
 
 /// In which language a graph is written.
@@ -284,7 +287,7 @@ async fn graph(
     Parameters(asked): Parameters<GraphParameters>,
 ) -> Result<Response, Problem> {
     let image = ImageParameters { image: asked.image }.bounded()?;
-    let graph = Graph::of(&answer::show(&query.table, &image, HAPPENINGS).await?);
+    let graph = Graph::of(&answer::show(&query.table, &image, MAX_TIMELINE_FACTS).await?);
     Ok(match asked.format {
         GraphFormat::Json => Json(graph).into_response(),
         GraphFormat::Dot => problem::text("text/vnd.graphviz", graph.dot()),
@@ -305,7 +308,10 @@ struct HistoryParameters {
 
 /// Which image a tag meant, from when to when, in each registry.
 #[utoipa::path(get, path = "/v1/history", tag = "images", params(HistoryParameters), responses((status = 200, body = History), Problem))]
-async fn history(State(query): State<Arc<Query>>, Parameters(asked): Parameters<HistoryParameters>) -> Answer<History> {
+async fn history(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<HistoryParameters>,
+) -> ApiResult<History> {
     Ok(Json(answer::history(&query.table, &asked.tag, asked.registry.as_ref()).await?))
 }
 
@@ -320,19 +326,19 @@ struct AlertsParameters {
     /// How many at a time.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Limit,
+    limit: PageSize,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<Told>>,
+    cursor: Option<Cursor<AlertCursor>>,
 }
 
 /// What is wrong now, and what was told.
 #[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters), responses((status = 200, body = Alerts), Problem))]
-async fn alerts(State(query): State<Arc<Query>>, Parameters(asked): Parameters<AlertsParameters>) -> Answer<Alerts> {
+async fn alerts(State(query): State<Arc<Query>>, Parameters(asked): Parameters<AlertsParameters>) -> ApiResult<Alerts> {
     let (table, Since(since)) = (&query.table, asked.since.unwrap_or(days(7)));
-    let after = asked.cursor.map(|Cursor(told)| told);
-    let (told, next) = alerts::told(table, since, (query.clock)(), after, asked.limit.0).await?;
-    Ok(Json(Alerts { open: alerts::incidents(table).await?, told, next: next.map(Cursor) }))
+    let after = asked.cursor.map(|Cursor(alert)| alert);
+    let (alerts, next) = alerts::list(table, since, (query.clock)(), after, asked.limit.0).await?;
+    Ok(Json(Alerts { open: alerts::incidents(table).await?, alerts, next_cursor: next.map(Cursor) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -347,21 +353,21 @@ struct LagParameters {
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<walk::Place>>,
+    cursor: Option<Cursor<paging::PageToken>>,
 }
 
 /// How long replication takes, of 10,000 images at a time: by source, destination and repository, and by day; and what is not
 /// there now.
 #[utoipa::path(get, path = "/v1/lag", tag = "replication", params(LagParameters), responses((status = 200, body = LagReport), Problem))]
-async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagParameters>) -> Answer<LagReport> {
-    let stretch = Stretch {
+async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagParameters>) -> ApiResult<LagReport> {
+    let request = PageRequest {
         registry: asked.destination.as_ref(),
         repository: asked.repository.as_ref(),
         from: asked.cursor.map(|Cursor(place)| place),
         most: LAG_OF,
     };
     let Since(since) = asked.since.unwrap_or(days(30));
-    Ok(Json(alerts::lag(&query.table, since, (query.clock)(), &stretch).await?))
+    Ok(Json(alerts::lag(&query.table, since, (query.clock)(), &request).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -371,15 +377,18 @@ struct DriftParameters {
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<walk::Place>>,
+    cursor: Option<Cursor<paging::PageToken>>,
 }
 
 /// What replicas lack beside their source, and their other tags: of 1,000 images at a time.
 #[utoipa::path(get, path = "/v1/drift", tag = "replication", params(DriftParameters), responses((status = 200, body = DriftReport), Problem))]
-async fn drift(State(query): State<Arc<Query>>, Parameters(asked): Parameters<DriftParameters>) -> Answer<DriftReport> {
+async fn drift(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<DriftParameters>,
+) -> ApiResult<DriftReport> {
     let from = asked.cursor.map(|Cursor(place)| place);
-    let stretch = Stretch { registry: None, repository: asked.repository.as_ref(), from, most: LOOKED_AT };
-    Ok(Json(drift::drift(&query.table, &stretch, (query.clock)()).await?))
+    let request = PageRequest { registry: None, repository: asked.repository.as_ref(), from, most: LOOKED_AT };
+    Ok(Json(drift::drift(&query.table, &request, (query.clock)()).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -391,16 +400,19 @@ struct OrphansParameters {
     repository: Option<RepositoryName>,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<walk::Place>>,
+    cursor: Option<Cursor<paging::PageToken>>,
 }
 
 /// The replicas whose source no longer has the image: among 1,000 images at a time.
 #[utoipa::path(get, path = "/v1/orphans", tag = "replication", params(OrphansParameters), responses((status = 200, body = Orphans), Problem))]
-async fn orphans(State(query): State<Arc<Query>>, Parameters(asked): Parameters<OrphansParameters>) -> Answer<Orphans> {
+async fn orphans(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<OrphansParameters>,
+) -> ApiResult<Orphans> {
     let (registry, repository) = (asked.registry.as_ref(), asked.repository.as_ref());
     let from = asked.cursor.map(|Cursor(place)| place);
-    let stretch = Stretch { registry, repository, from, most: LOOKED_AT };
-    Ok(Json(answer::orphans(&query.table, &stretch).await?))
+    let request = PageRequest { registry, repository, from, most: LOOKED_AT };
+    Ok(Json(answer::orphans(&query.table, &request).await?))
 }
 
 // Deletions that follow
@@ -419,10 +431,10 @@ struct DeletionsParameters {
     /// How many at a time.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: Limit,
+    limit: PageSize,
     /// `next` of the answer before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<deletions::Place>>,
+    cursor: Option<Cursor<deletions::DeletionsPageToken>>,
 }
 
 /// Deletions that are to follow a source, or did, and why.
@@ -430,21 +442,21 @@ struct DeletionsParameters {
 async fn deletions(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<DeletionsParameters>,
-) -> Answer<Deletions> {
+) -> ApiResult<Deletions> {
     let statuses = match &asked.status {
-        None => Wanted::not_over(),
+        None => DeletionFilter::not_over(),
         Some(words) => words.split(',').map(|word| status(word.trim())).collect::<Result<_, _>>()?,
     };
     let Since(since) = asked.since.unwrap_or(days(30));
     let since = (query.clock)().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
-    let wanted = Wanted { statuses, source: asked.source.as_ref(), since };
+    let filter = DeletionFilter { statuses, source: asked.source.as_ref(), since };
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(deletions::part(&query.table, &wanted, from, asked.limit.0).await?))
+    Ok(Json(deletions::page(&query.table, &filter, from, asked.limit.0).await?))
 }
 
-fn status(word: &str) -> Result<Status, Problem> {
-    let words: Vec<_> = Status::ALL.into_iter().map(Status::word).collect();
-    Status::ALL.into_iter().find(|status| status.word() == word).ok_or_else(|| {
+fn status(word: &str) -> Result<DeletionStatus, Problem> {
+    let words: Vec<_> = DeletionStatus::ALL.into_iter().map(DeletionStatus::as_str).collect();
+    DeletionStatus::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
         let detail = format!("status: `{word}` is none: expected some of {}", words.join(", "));
         Problem::new(axum::http::StatusCode::BAD_REQUEST, detail)
     })
@@ -466,11 +478,11 @@ struct ActRequest {
     version: u64,
 }
 
-async fn act(query: &Query, caller: Caller, asked: ActRequest, did: Did) -> Answer<Acted> {
-    let which = Which::Seen { tag: asked.tag, version: asked.version };
-    let meant = Meant { image: Reference::Exact(asked.image), registry: Some(asked.registry), which };
+async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorAction) -> ApiResult<Acted> {
+    let scope = DeletionScope::Seen { tag: asked.tag, version: asked.version };
+    let selector = DeletionSelector { image: Reference::Exact(asked.image), registry: Some(asked.registry), scope };
     let by = caller.name.unwrap_or_default();
-    Ok(Json(deletions::act(&query.table, &meant, did, &by, (query.clock)()).await?))
+    Ok(Json(deletions::act(&query.table, &selector, action, &by, (query.clock)()).await?))
 }
 
 /// Stop a deletion until it is released.
@@ -479,8 +491,8 @@ async fn hold(
     State(query): State<Arc<Query>>,
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ActRequest>,
-) -> Answer<Acted> {
-    act(&query, caller, asked, Did::Hold).await
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Hold).await
 }
 
 /// Let a deletion that is held, kept or failed be judged again.
@@ -489,8 +501,8 @@ async fn release(
     State(query): State<Arc<Query>>,
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ActRequest>,
-) -> Answer<Acted> {
-    act(&query, caller, asked, Did::Release).await
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Release).await
 }
 
 /// Approve a deletion, where the policy wants that; every other check is made all the same.
@@ -499,8 +511,8 @@ async fn approve(
     State(query): State<Arc<Query>>,
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ActRequest>,
-) -> Answer<Acted> {
-    act(&query, caller, asked, Did::Approve).await
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Approve).await
 }
 
 /// Stop a deletion for good: the replica stays.
@@ -509,8 +521,8 @@ async fn cancel(
     State(query): State<Arc<Query>>,
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ActRequest>,
-) -> Answer<Acted> {
-    act(&query, caller, asked, Did::Cancel).await
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Cancel).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -525,7 +537,7 @@ struct BreakersParameters {
 async fn breakers(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<BreakersParameters>,
-) -> Answer<Breakers> {
+) -> ApiResult<Breakers> {
     Ok(Json(deletions::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
 }
 
@@ -546,7 +558,7 @@ async fn reset(
     State(query): State<Arc<Query>>,
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ResetRequest>,
-) -> Answer<WasReset> {
+) -> ApiResult<WasReset> {
     let by = caller.name.unwrap_or_default();
     Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
 }
@@ -563,13 +575,13 @@ struct PreviewRequest {
     since: Option<Since>,
     /// `next` of the answer before.
     #[schema(value_type = Option<String>)]
-    cursor: Option<Cursor<preview::Place>>,
+    cursor: Option<Cursor<preview::PreviewPageToken>>,
 }
 
 /// What a policy would do with recorded deletions and orphans, judged now from fresh reads of ECR, 100 at a time. Nothing is
 /// touched.
 #[utoipa::path(post, path = "/v1/policy/preview", tag = "deletions", request_body = PreviewRequest, responses((status = 200, body = Preview), Problem))]
-async fn policy_preview(State(query): State<Arc<Query>>, Json(asked): Json<PreviewRequest>) -> Answer<Preview> {
+async fn policy_preview(State(query): State<Arc<Query>>, Json(asked): Json<PreviewRequest>) -> ApiResult<Preview> {
     let policy = Policy::load("policy", &asked.policy)?;
     let decider = Decider::new(&query.table, &query.registries, &policy);
     let Since(since) = asked.since.unwrap_or(days(30));

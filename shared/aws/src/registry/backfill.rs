@@ -7,7 +7,7 @@ use aws_sdk_ecr::types::{
 use domain::image::{Image, Registry, Tag};
 
 use super::{Registries, parsed};
-use retry::Failure;
+use retry::CallError;
 
 /// As many results as one page may have.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeReplicationBackfillResults.html>
@@ -46,22 +46,26 @@ impl Registries {
     ///
     /// # Errors
     /// When ECR refused or did not answer: it may run all the same.
-    pub async fn start_backfill(&self, source: &Registry, destination: &Registry) -> Result<String, Failure> {
+    pub async fn start_backfill(&self, source: &Registry, destination: &Registry) -> Result<String, CallError> {
         let to = ReplicationDestination::builder().region(destination.region()).registry_id(destination.account());
-        let to = to.build().map_err(Failure::from)?;
-        let call = self.to_change(source).await.start_replication_backfill().registry_id(source.account());
+        let to = to.build().map_err(CallError::from)?;
+        let call = self.write_client(source).await.start_replication_backfill().registry_id(source.account());
         let answer = call.destination(to).customize().config_override(super::once()).send().await?;
-        answer.replication_backfill_id.ok_or_else(|| Failure::unclear("ECR's answer has no id".to_owned()))
+        answer.replication_backfill_id.ok_or_else(|| CallError::unclear("ECR's answer has no id".to_owned()))
     }
 
     /// The backfill to a destination that runs now, if one does.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn running_backfill(&self, source: &Registry, destination: &Registry) -> Result<Option<String>, Failure> {
+    pub async fn running_backfill(
+        &self,
+        source: &Registry,
+        destination: &Registry,
+    ) -> Result<Option<String>, CallError> {
         let mut next = None;
         loop {
-            let call = self.to_read(source).await.list_replication_backfills().registry_id(source.account());
+            let call = self.read_client(source).await.list_replication_backfills().registry_id(source.account());
             let page = call.set_next_token(next).send().await?;
             let to = |to: &ReplicationDestination| {
                 to.region() == destination.region() && to.registry_id() == destination.account()
@@ -82,10 +86,10 @@ impl Registries {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn backfill(&self, source: &Registry, id: &str) -> Result<Backfill, Failure> {
-        let call = self.to_read(source).await.describe_replication_backfill_results();
+    pub async fn backfill(&self, source: &Registry, id: &str) -> Result<Backfill, CallError> {
+        let call = self.read_client(source).await.describe_replication_backfill_results();
         let answer = call.registry_id(source.account()).replication_backfill_id(id).max_results(1).send().await?;
-        let status = answer.status().ok_or_else(|| Failure::unclear("ECR's answer has no status".to_owned()))?;
+        let status = answer.status().ok_or_else(|| CallError::unclear("ECR's answer has no status".to_owned()))?;
         let count = |of: fn(&ReplicationBackfillProgress) -> i32| {
             answer.progress().map(of).and_then(|count| u64::try_from(count).ok())
         };
@@ -103,10 +107,10 @@ impl Registries {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn backfilled(&self, source: &Registry, id: &str) -> Result<Vec<Copied>, Failure> {
+    pub async fn backfilled(&self, source: &Registry, id: &str) -> Result<Vec<Copied>, CallError> {
         let (mut copied, mut next) = (Vec::new(), None);
         loop {
-            let call = self.to_read(source).await.describe_replication_backfill_results();
+            let call = self.read_client(source).await.describe_replication_backfill_results();
             let call = call.registry_id(source.account()).replication_backfill_id(id).max_results(RESULTS_PER_PAGE);
             let page = call.set_next_token(next).send().await?;
             for result in page.results() {

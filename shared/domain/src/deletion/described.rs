@@ -3,13 +3,13 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Deletion, Did, Status};
+use super::{Deletion, DeletionStatus, OperatorAction};
 
 /// A deletion as the API answers it: what is stored, and what people read about it.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DescribedDeletion))]
-pub struct Described {
+pub struct DescribedDeletion {
     /// The deletion.
     #[serde(flatten)]
     pub deletion: Deletion,
@@ -18,10 +18,10 @@ pub struct Described {
     /// Why the deletion has this status, or what is planned: one line.
     pub summary: String,
     /// The actions that an operator can take now, whoever the caller is.
-    pub allowed_actions: Vec<Did>,
+    pub allowed_actions: Vec<OperatorAction>,
 }
 
-impl From<&Deletion> for Described {
+impl From<&Deletion> for DescribedDeletion {
     fn from(deletion: &Deletion) -> Self {
         Self {
             status_text: deletion.status.words(),
@@ -37,10 +37,10 @@ impl From<&Deletion> for Described {
 /// # Errors
 /// When the serializer fails.
 pub fn described<S: Serializer>(deletions: &[Deletion], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(deletions.iter().map(Described::from))
+    serializer.collect_seq(deletions.iter().map(DescribedDeletion::from))
 }
 
-impl Status {
+impl DeletionStatus {
     /// The status in words.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -64,9 +64,11 @@ impl Deletion {
         let policies: Vec<_> = self.policies.iter().map(String::as_str).collect();
         let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
         match (self.status, self.action) {
-            (Status::Pending, Some(action)) if last.is_empty() => format!("planned action when due: {action}{by}"),
-            (Status::Pending, None) if last.is_empty() => "no matching permit policy (provisional)".to_owned(),
-            (Status::Done, Some(action)) => format!("{action}: {last}{by}"),
+            (DeletionStatus::Pending, Some(action)) if last.is_empty() => {
+                format!("planned action when due: {action}{by}")
+            }
+            (DeletionStatus::Pending, None) if last.is_empty() => "no matching permit policy (provisional)".to_owned(),
+            (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
             _ => last.to_owned(),
         }
     }
@@ -79,23 +81,23 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{deletion::Wanted, policy::Action};
+    use crate::{deletion::DeletionIntent, policy::Action};
 
-    fn deletion(status: Status) -> Deletion {
+    fn deletion(status: DeletionStatus) -> Deletion {
         let image = format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap();
         let (registry, source) = ("111122223333/us-east-1".parse().unwrap(), "111122223333/eu-west-1".parse().unwrap());
-        let wanted = Wanted { registry, tag: None, since: Timestamp::UNIX_EPOCH };
-        let opened = Deletion::open(None, &image, &source, wanted, Timestamp::UNIX_EPOCH).unwrap();
+        let intent = DeletionIntent { registry, tag: None, since: Timestamp::UNIX_EPOCH };
+        let opened = Deletion::open(None, &image, &source, intent, Timestamp::UNIX_EPOCH).unwrap();
         Deletion { status, ..opened }
     }
 
     #[test]
     fn what_is_allowed_can_be_done_and_nothing_else() {
-        for status in Status::ALL {
+        for status in DeletionStatus::ALL {
             let deletion = deletion(status);
-            let possible: Vec<_> = Did::ALL
+            let possible: Vec<_> = OperatorAction::ALL
                 .into_iter()
-                .filter(|did| deletion.clone().act(*did, "operator", Timestamp::UNIX_EPOCH).is_ok())
+                .filter(|action| deletion.clone().act(*action, "operator", Timestamp::UNIX_EPOCH).is_ok())
                 .collect();
             assert_eq!(deletion.allowed_actions(), possible, "{status:?}");
         }
@@ -103,27 +105,27 @@ mod tests {
 
     #[test]
     fn an_approval_is_asked_for_once() {
-        let mut pending = deletion(Status::Pending);
-        assert_eq!(pending.allowed_actions(), [Did::Hold, Did::Approve, Did::Cancel]);
-        pending.act(Did::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(pending.allowed_actions(), [Did::Hold, Did::Cancel]);
+        let mut pending = deletion(DeletionStatus::Pending);
+        assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Approve, OperatorAction::Cancel]);
+        pending.act(OperatorAction::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Cancel]);
     }
 
     #[test]
     fn a_summary_says_what_is_planned_or_what_decided() {
-        let mut pending = deletion(Status::Pending);
+        let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.summary(), "no matching permit policy (provisional)");
         pending.action = Some(Action::Delete);
         pending.policies = BTreeSet::from(["after-a-day".to_owned()]);
         assert_eq!(pending.summary(), "planned action when due: delete (policy after-a-day)");
-        pending.act(Did::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        pending.act(OperatorAction::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.summary(), pending.checks.last().unwrap().why);
     }
 
     #[test]
     fn an_answer_has_what_is_stored_and_what_people_read() {
-        let held = deletion(Status::Held);
-        let answer = serde_json::to_value(Described::from(&held)).unwrap();
+        let held = deletion(DeletionStatus::Held);
+        let answer = serde_json::to_value(DescribedDeletion::from(&held)).unwrap();
         assert_eq!(answer["status"], "held");
         assert_eq!(answer["status_text"], "on hold");
         assert_eq!(answer["allowed_actions"], serde_json::json!(["release", "approve", "cancel"]));

@@ -4,77 +4,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Check, CheckName, Deletion, PATIENCE, Status};
+use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
 use crate::{
     breaker::Breaker,
     fact::Cause,
     image::{Digest, Image, Registry, Tag},
     lineage::{Lineage, Placement},
-    policy::{Action, Answer, Kind, Question},
-    replication::Rules,
+    observation::{Observation, ObservedImage},
+    policy::{Action, ManifestKind, PolicyAnswer, PolicyQuestion},
+    replication::ReplicationRules,
 };
-
-/// An image as a registry has it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen {
-    /// Its tags.
-    pub tags: BTreeSet<Tag>,
-    /// Whether it is in the archive storage class, or on its way back from there.
-    pub archived: bool,
-    /// When it was pushed there, by somebody or by replication.
-    pub pushed_at: Option<Timestamp>,
-    /// When it was last pulled there, up to 24 hours late.
-    pub last_pulled_at: Option<Timestamp>,
-    /// Its size.
-    pub size_bytes: u64,
-    /// What the manifest is.
-    pub kind: Kind,
-    /// What it refers to, if it is a referrer.
-    pub subject: Option<Digest>,
-}
-
-/// What a look into a registry showed of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Look {
-    /// It is there, in whatever storage class.
-    There(Seen),
-    /// The repository is there, the image is not.
-    Missing,
-    /// The repository is not there.
-    NoRepository,
-    /// The registry could not be asked, for this reason.
-    Unreadable(String),
-    /// Nobody asked.
-    #[default]
-    NotAsked,
-}
 
 /// Another registry than the replica's.
 #[derive(Debug, Clone)]
-pub struct Other<'a> {
+pub struct PeerRegistry<'a> {
     /// Its replication rules, or why they could not be read.
-    pub rules: &'a Result<Rules, String>,
+    pub rules: &'a Result<ReplicationRules, String>,
     /// What it has of the image.
-    pub look: Look,
+    pub observation: Observation,
 }
 
 /// Whether the subject of a referrer stays where the referrer is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Stays {
+pub enum SubjectState {
     /// It has no subject, or its subject is not there.
     #[default]
-    No,
+    NotThere,
     /// Its subject goes just before it.
-    Goes,
+    DeletedFirst,
     /// Its subject is there, and stays for now.
-    Yes,
+    Stays,
     /// Nobody could find out.
     Unknown(String),
 }
 
 /// Everything that decides about one deletion.
 #[derive(Debug)]
-pub struct Case<'a> {
+pub struct DeletionContext<'a> {
     /// The deletion.
     pub deletion: &'a Deletion,
     /// What is recorded of the image.
@@ -82,15 +48,15 @@ pub struct Case<'a> {
     /// Now.
     pub now: Timestamp,
     /// The replica.
-    pub replica: Look,
+    pub replica: Observation,
     /// The replication rules of the replica's registry, or why they could not be read.
-    pub onwards: &'a Result<Rules, String>,
+    pub onwards: &'a Result<ReplicationRules, String>,
     /// Every other registry that is known.
-    pub others: BTreeMap<&'a Registry, Other<'a>>,
+    pub others: BTreeMap<&'a Registry, PeerRegistry<'a>>,
     /// Registries whose copy of this image goes at the same time, or may have.
     pub going: &'a BTreeSet<Registry>,
     /// Whether the replica's subject stays.
-    pub subject: Stays,
+    pub subject: SubjectState,
     /// The breaker of the source.
     pub breaker: &'a Breaker,
 }
@@ -99,21 +65,21 @@ pub struct Case<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// All checks passed: this may be done now.
-    Go(Action),
+    Execute(Action),
     /// There is nothing left to do.
-    Gone,
+    AlreadyGone,
     /// The replica stays.
     Keep,
     /// The replica stays because its source has the image after all: what is recorded of the source is wrong.
-    Present,
+    SourceHasImage,
     /// Judge again at this time.
     Wait(Timestamp),
     /// Something could not be found out, or something else must go first: judge again later.
-    PutOff,
+    Retry,
     /// The breaker is open.
     Hold,
     /// A person must approve.
-    Ask,
+    NeedsApproval,
 }
 
 /// A verdict and its reasons.
@@ -132,15 +98,15 @@ pub struct Decision {
 }
 
 type Checked = Result<String, (Verdict, String)>;
-type CheckOf = fn(&Case<'_>) -> Checked;
+type CheckOf = fn(&DeletionContext<'_>) -> Checked;
 
 /// The registries that must be asked for the image before a deletion can be judged: the replica's, every one that
 /// replicates or may replicate there, and every one that is believed to have a copy.
 #[must_use]
-pub fn to_look_at<'a>(
+pub fn registries_to_observe<'a>(
     deletion: &'a Deletion,
     lineage: &'a Lineage,
-    rules: &'a BTreeMap<Registry, Result<Rules, String>>,
+    rules: &'a BTreeMap<Registry, Result<ReplicationRules, String>>,
 ) -> BTreeSet<&'a Registry> {
     let believed = |registry: &&Registry| {
         lineage.placements.get(*registry).is_some_and(|placement| placement.status().may_be_there())
@@ -159,7 +125,7 @@ fn replica<'a>(deletion: &Deletion, lineage: &'a Lineage) -> Option<&'a Placemen
 }
 
 /// Judges one deletion. `ask` is the policy.
-pub fn judge(case: &Case<'_>, ask: impl Fn(Action, &Question<'_>) -> Answer) -> Decision {
+pub fn judge(context: &DeletionContext<'_>, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) -> Decision {
     let mut decision = Decision {
         verdict: Verdict::Keep,
         checks: Vec::new(),
@@ -175,14 +141,15 @@ pub fn judge(case: &Case<'_>, ask: impl Fn(Action, &Question<'_>) -> Answer) -> 
         (CheckName::Manifest, manifest),
     ];
     for (name, check) in facts {
-        if !decision.note(name, check(case)) {
+        if !decision.note(name, check(context)) {
             return decision;
         }
     }
-    let Look::There(seen) = &case.replica else { return decision };
+    let Observation::Present(seen) = &context.replica else { return decision };
     decision.size_bytes = Some(seen.size_bytes);
-    let known = Known::seen(case, seen);
-    let (action, answer) = match permitted(&known.question(case.deletion, case.now, case.other_copies()), &ask) {
+    let known = ReplicaFacts::seen(context, seen);
+    let (action, answer) = match permitted(&known.question(context.deletion, context.now, context.other_copies()), &ask)
+    {
         Ok(permitted) => permitted,
         Err((refusal, policies)) => {
             decision.policies = policies;
@@ -196,9 +163,9 @@ pub fn judge(case: &Case<'_>, ask: impl Fn(Action, &Question<'_>) -> Answer) -> 
     let rest = [
         (CheckName::Policy, Ok(format!("{action} is permitted by {permits}"))),
         (CheckName::Policy, archived_already(action, seen)),
-        (CheckName::Grace, grace(case, &answer)),
-        (CheckName::Breaker, breaker(case)),
-        (CheckName::Approval, approval(case, &answer)),
+        (CheckName::Grace, grace(context, &answer)),
+        (CheckName::Breaker, breaker(context)),
+        (CheckName::Approval, approval(context, &answer)),
     ];
     for (name, checked) in rest {
         if checked == Ok(String::new()) {
@@ -208,7 +175,7 @@ pub fn judge(case: &Case<'_>, ask: impl Fn(Action, &Question<'_>) -> Answer) -> 
             return decision;
         }
     }
-    decision.verdict = Verdict::Go(action);
+    decision.verdict = Verdict::Execute(action);
     decision
 }
 
@@ -229,25 +196,25 @@ impl Decision {
     }
 }
 
-impl Case<'_> {
+impl DeletionContext<'_> {
     /// In how many other registries the image was just seen, and stays.
     fn other_copies(&self) -> u64 {
-        let stays = |(registry, other): &(&&Registry, &Other<'_>)| {
-            matches!(other.look, Look::There(_)) && !self.going.contains(**registry)
+        let stays = |(registry, other): &(&&Registry, &PeerRegistry<'_>)| {
+            matches!(other.observation, Observation::Present(_)) && !self.going.contains(**registry)
         };
         self.others.iter().filter(stays).count() as u64
     }
 
-    fn look(&self, registry: &Registry) -> &Look {
-        self.others.get(registry).map_or(&Look::NotAsked, |other| &other.look)
+    fn observation(&self, registry: &Registry) -> &Observation {
+        self.others.get(registry).map_or(&Observation::NotAsked, |other| &other.observation)
     }
 }
 
 /// 1. It came by replication from this source, nobody pushed it here, and no other source of it still has it.
-fn origin(case: &Case<'_>) -> Checked {
-    let Deletion { source, registry, image, .. } = case.deletion;
+fn origin(context: &DeletionContext<'_>) -> Checked {
+    let Deletion { source, registry, image, .. } = context.deletion;
     let keep = |why: String| Err((Verdict::Keep, why));
-    let Some(placement) = replica(case.deletion, case.lineage) else {
+    let Some(placement) = replica(context.deletion, context.lineage) else {
         return keep(format!("nothing is recorded of it in {registry}"));
     };
     if !is_exact(&image.digest) {
@@ -260,12 +227,12 @@ fn origin(case: &Case<'_>) -> Checked {
     let Some(at) = replicated.get(source) else {
         return keep(format!("no replication from {source} is recorded"));
     };
-    for (other, state) in &case.others {
+    for (other, state) in &context.others {
         let by_rule = match state.rules {
             Ok(rules) => rules.to(&image.repository, registry).next().is_some(),
             Err(why) if *other != source => {
                 return Err((
-                    Verdict::PutOff,
+                    Verdict::Retry,
                     format!("{other} may replicate here, and its rules cannot be read: {why}"),
                 ));
             }
@@ -274,14 +241,14 @@ fn origin(case: &Case<'_>) -> Checked {
         if *other == source || !(by_rule || replicated.contains_key(*other)) {
             continue;
         }
-        match &state.look {
-            Look::There(_) => return keep(format!("{other} replicates it here as well, and still has it")),
-            Look::Missing | Look::NoRepository => {}
-            Look::Unreadable(why) => {
-                return Err((Verdict::PutOff, format!("{other} replicates here as well and cannot be read: {why}")));
+        match &state.observation {
+            Observation::Present(_) => return keep(format!("{other} replicates it here as well, and still has it")),
+            Observation::Missing | Observation::NoRepository => {}
+            Observation::Unreadable(why) => {
+                return Err((Verdict::Retry, format!("{other} replicates here as well and cannot be read: {why}")));
             }
-            Look::NotAsked => {
-                return Err((Verdict::PutOff, format!("{other} replicates here as well and was not asked")));
+            Observation::NotAsked => {
+                return Err((Verdict::Retry, format!("{other} replicates here as well and was not asked")));
             }
         }
     }
@@ -297,26 +264,26 @@ fn is_exact(digest: &Digest) -> bool {
 }
 
 /// 2. ECR does not replicate this deletion by itself: neither here, nor from here onwards.
-fn native(case: &Case<'_>) -> Checked {
-    let Deletion { source, registry, image, .. } = case.deletion;
-    match case.others.get(source).map(|other| other.rules) {
+fn native(context: &DeletionContext<'_>) -> Checked {
+    let Deletion { source, registry, image, .. } = context.deletion;
+    match context.others.get(source).map(|other| other.rules) {
         Some(Ok(rules)) => {
             if let Some(number) = rules.native_deletes(&image.repository, registry) {
-                let what = match &case.replica {
-                    Look::There(_) => "it has not deleted this replica",
-                    Look::Missing | Look::NoRepository => "this replica is gone",
-                    Look::Unreadable(_) | Look::NotAsked => "this replica could not be looked at",
+                let what = match &context.replica {
+                    Observation::Present(_) => "it has not deleted this replica",
+                    Observation::Missing | Observation::NoRepository => "this replica is gone",
+                    Observation::Unreadable(_) | Observation::NotAsked => "this replica could not be looked at",
                 };
                 let why = format!("rule {number} of {source} has ECR replicate deletions itself: {what}");
                 return Err((Verdict::Keep, why));
             }
         }
         Some(Err(why)) => {
-            return Err((Verdict::PutOff, format!("the replication rules of {source} cannot be read: {why}")));
+            return Err((Verdict::Retry, format!("the replication rules of {source} cannot be read: {why}")));
         }
-        None => return Err((Verdict::PutOff, format!("the replication rules of {source} were not read"))),
+        None => return Err((Verdict::Retry, format!("the replication rules of {source} were not read"))),
     }
-    match case.onwards {
+    match context.onwards {
         Ok(rules) => match rules.carries_deletions_on(&image.repository) {
             None => Ok(format!("{source} does not replicate deletions to {registry} by itself")),
             Some(number) => {
@@ -324,56 +291,58 @@ fn native(case: &Case<'_>) -> Checked {
                 Err((Verdict::Keep, why))
             }
         },
-        Err(why) => Err((Verdict::PutOff, format!("the replication rules of {registry} cannot be read: {why}"))),
+        Err(why) => Err((Verdict::Retry, format!("the replication rules of {registry} cannot be read: {why}"))),
     }
 }
 
 /// 3. The source really lacks it, in every storage class.
-fn source(case: &Case<'_>) -> Checked {
-    let source = &case.deletion.source;
-    match (case.look(source), &case.deletion.tag) {
-        (Look::There(seen), None) => {
+fn source(context: &DeletionContext<'_>) -> Checked {
+    let source = &context.deletion.source;
+    match (context.observation(source), &context.deletion.tag) {
+        (Observation::Present(seen), None) => {
             let archived = if seen.archived { ", archived" } else { "" };
-            Err((Verdict::Present, format!("{source} has it{archived}")))
+            Err((Verdict::SourceHasImage, format!("{source} has it{archived}")))
         }
-        (Look::There(seen), Some(tag)) if seen.tags.contains(tag) => {
+        (Observation::Present(seen), Some(tag)) if seen.tags.contains(tag) => {
             Err((Verdict::Keep, format!("{source} has tag {tag} on it")))
         }
-        (Look::There(_), Some(tag)) => Ok(format!("{source} has it without tag {tag}")),
-        (Look::Missing, None) => match case.lineage.cause_of_loss(source) {
+        (Observation::Present(_), Some(tag)) => Ok(format!("{source} has it without tag {tag}")),
+        (Observation::Missing, None) => match context.lineage.cause_of_loss(source) {
             Cause::Repository { by } => {
                 Err((Verdict::Keep, format!("its whole repository was deleted in {source} by {by}")))
             }
             _ => Ok(format!("{source} does not have it")),
         },
-        (Look::Missing, Some(_)) => Err((Verdict::Keep, format!("{source} has lost the whole image"))),
-        (Look::NoRepository, _) => {
+        (Observation::Missing, Some(_)) => Err((Verdict::Keep, format!("{source} has lost the whole image"))),
+        (Observation::NoRepository, _) => {
             Err((Verdict::Keep, format!("its whole repository is gone in {source}: that is never mirrored")))
         }
-        (Look::Unreadable(why), _) => Err((Verdict::PutOff, format!("{source} cannot be read: {why}"))),
-        (Look::NotAsked, _) => Err((Verdict::PutOff, format!("{source} was not asked"))),
+        (Observation::Unreadable(why), _) => Err((Verdict::Retry, format!("{source} cannot be read: {why}"))),
+        (Observation::NotAsked, _) => Err((Verdict::Retry, format!("{source} was not asked"))),
     }
 }
 
 /// 4. The replica is really there, and keeps a tag if only a tag is to go.
-fn is_there(case: &Case<'_>) -> Checked {
-    let registry = &case.deletion.registry;
-    match (&case.replica, &case.deletion.tag) {
-        (Look::There(seen), None) => Ok(describe(seen)),
-        (Look::There(seen), Some(tag)) if !seen.tags.contains(tag) => {
-            Err((Verdict::Gone, format!("tag {tag} is not on it in {registry}")))
+fn is_there(context: &DeletionContext<'_>) -> Checked {
+    let registry = &context.deletion.registry;
+    match (&context.replica, &context.deletion.tag) {
+        (Observation::Present(seen), None) => Ok(describe(seen)),
+        (Observation::Present(seen), Some(tag)) if !seen.tags.contains(tag) => {
+            Err((Verdict::AlreadyGone, format!("tag {tag} is not on it in {registry}")))
         }
-        (Look::There(seen), Some(tag)) if seen.tags.len() == 1 => {
+        (Observation::Present(seen), Some(tag)) if seen.tags.len() == 1 => {
             Err((Verdict::Keep, format!("{tag} is its last tag, and ECR deletes an image with its last tag")))
         }
-        (Look::There(seen), Some(_)) => Ok(describe(seen)),
-        (Look::Missing | Look::NoRepository, _) => Err((Verdict::Gone, format!("it is not in {registry}"))),
-        (Look::Unreadable(why), _) => Err((Verdict::PutOff, format!("{registry} cannot be read: {why}"))),
-        (Look::NotAsked, _) => Err((Verdict::PutOff, format!("{registry} was not asked"))),
+        (Observation::Present(seen), Some(_)) => Ok(describe(seen)),
+        (Observation::Missing | Observation::NoRepository, _) => {
+            Err((Verdict::AlreadyGone, format!("it is not in {registry}")))
+        }
+        (Observation::Unreadable(why), _) => Err((Verdict::Retry, format!("{registry} cannot be read: {why}"))),
+        (Observation::NotAsked, _) => Err((Verdict::Retry, format!("{registry} was not asked"))),
     }
 }
 
-fn describe(seen: &Seen) -> String {
+fn describe(seen: &ObservedImage) -> String {
     let tags: Vec<_> = seen.tags.iter().map(Tag::as_str).collect();
     let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
     let pulled = seen.last_pulled_at.map_or_else(|| "never pulled".to_owned(), |at| format!("last pulled {at}"));
@@ -382,32 +351,34 @@ fn describe(seen: &Seen) -> String {
 }
 
 /// 5. It is not needed by another manifest that stays. Of indexes only ECR knows, when it is asked to delete.
-fn manifest(case: &Case<'_>) -> Checked {
-    let Look::There(Seen { subject: Some(subject), kind, .. }) = &case.replica else {
+fn manifest(context: &DeletionContext<'_>) -> Checked {
+    let Observation::Present(ObservedImage { subject: Some(subject), kind, .. }) = &context.replica else {
         return Ok("it refers to no other manifest".to_owned());
     };
-    if case.deletion.tag.is_some() {
+    if context.deletion.tag.is_some() {
         return Ok("only a tag is to go".to_owned());
     }
     let subject = subject.short();
-    match &case.subject {
-        Stays::No => Ok(format!("its subject {subject} is not there")),
-        Stays::Goes => Ok(format!("its subject {subject} goes before it")),
-        Stays::Yes if case.now.duration_since(case.deletion.since) > PATIENCE => {
-            Err((Verdict::Keep, format!("it is a {} of {subject}, which stays", kind.word())))
+    match &context.subject {
+        SubjectState::NotThere => Ok(format!("its subject {subject} is not there")),
+        SubjectState::DeletedFirst => Ok(format!("its subject {subject} goes before it")),
+        SubjectState::Stays if context.now.duration_since(context.deletion.since) > MAX_REFERENCE_WAIT => {
+            Err((Verdict::Keep, format!("it is a {} of {subject}, which stays", kind.as_str())))
         }
-        Stays::Yes => Err((Verdict::PutOff, format!("it is a {} of {subject}, which is still there", kind.word()))),
-        Stays::Unknown(why) => {
-            Err((Verdict::PutOff, format!("whether its subject {subject} is there is not known: {why}")))
+        SubjectState::Stays => {
+            Err((Verdict::Retry, format!("it is a {} of {subject}, which is still there", kind.as_str())))
+        }
+        SubjectState::Unknown(why) => {
+            Err((Verdict::Retry, format!("whether its subject {subject} is there is not known: {why}")))
         }
     }
 }
 
 /// 6. What the policy permits: of an image deletion, else the archive; of a tag its removal.
 fn permitted(
-    question: &Question<'_>,
-    ask: impl Fn(Action, &Question<'_>) -> Answer,
-) -> Result<(Action, Answer), (String, BTreeSet<String>)> {
+    question: &PolicyQuestion<'_>,
+    ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer,
+) -> Result<(Action, PolicyAnswer), (String, BTreeSet<String>)> {
     let actions: &[Action] = if question.tag.is_some() { &[Action::Untag] } else { &[Action::Delete, Action::Archive] };
     let mut refusals = Vec::new();
     let mut policies = BTreeSet::new();
@@ -441,61 +412,61 @@ fn permitted(
     Err((each.join("; "), policies))
 }
 
-fn archived_already(action: Action, seen: &Seen) -> Checked {
+fn archived_already(action: Action, seen: &ObservedImage) -> Checked {
     if action == Action::Archive && seen.archived {
-        return Err((Verdict::Gone, "it is archived already".to_owned()));
+        return Err((Verdict::AlreadyGone, "it is archived already".to_owned()));
     }
     Ok(String::new())
 }
 
 /// 6a. The time of grace is over.
-fn grace(case: &Case<'_>, answer: &Answer) -> Checked {
-    let until = case.deletion.since.saturating_add(answer.grace).unwrap_or(Timestamp::MAX);
-    if case.now < until {
+fn grace(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
+    let until = context.deletion.since.saturating_add(answer.grace).unwrap_or(Timestamp::MAX);
+    if context.now < until {
         return Err((Verdict::Wait(until), format!("{:#} of grace, until {until}", answer.grace)));
     }
     Ok(format!("{:#} of grace, over since {until}", answer.grace))
 }
 
 /// 7. The breaker of the source is closed.
-fn breaker(case: &Case<'_>) -> Checked {
-    match &case.breaker.opened {
+fn breaker(context: &DeletionContext<'_>) -> Checked {
+    match &context.breaker.opened {
         Some(opened) => {
-            Err((Verdict::Hold, format!("the breaker of {} is open: {}", case.deletion.source, opened.why)))
+            Err((Verdict::Hold, format!("the breaker of {} is open: {}", context.deletion.source, opened.why)))
         }
-        None => Ok(format!("the breaker of {} is closed", case.deletion.source)),
+        None => Ok(format!("the breaker of {} is closed", context.deletion.source)),
     }
 }
 
 /// 8. A person approved it, where the policy wants that.
-fn approval(case: &Case<'_>, answer: &Answer) -> Checked {
-    match case.deletion.approved() {
+fn approval(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
+    match context.deletion.approved() {
         _ if !answer.approval => Ok(String::new()),
         Some(act) => Ok(format!("approved by {} {}", act.by, act.at)),
-        None => Err((Verdict::Ask, "the policy wants a person to approve it".to_owned())),
+        None => Err((Verdict::NeedsApproval, "the policy wants a person to approve it".to_owned())),
     }
 }
 
 /// What a policy is told about the replica.
-struct Known<'a> {
+struct ReplicaFacts<'a> {
     tags: BTreeSet<Tag>,
     replica_only_tags: BTreeSet<Tag>,
     pushed_at: Option<Timestamp>,
     replicated_at: Timestamp,
     last_pulled_at: Option<Timestamp>,
     size_bytes: u64,
-    kind: Kind,
+    kind: ManifestKind,
     archived: bool,
     cause: Cause,
     image: &'a Image,
 }
 
-impl<'a> Known<'a> {
+impl<'a> ReplicaFacts<'a> {
     /// What was just seen.
-    fn seen(case: &Case<'a>, seen: &Seen) -> Self {
-        let Self { pushed_at, replicated_at, cause, image, .. } = Self::recorded(case.deletion, case.lineage);
+    fn seen(context: &DeletionContext<'a>, seen: &ObservedImage) -> Self {
+        let Self { pushed_at, replicated_at, cause, image, .. } = Self::recorded(context.deletion, context.lineage);
         Self {
-            replica_only_tags: replica_only(case.deletion, case.lineage, seen.tags.iter()),
+            replica_only_tags: replica_only(context.deletion, context.lineage, seen.tags.iter()),
             tags: seen.tags.clone(),
             pushed_at,
             replicated_at,
@@ -522,8 +493,9 @@ impl<'a> Known<'a> {
             replicated_at: arrived.unwrap_or(deletion.since),
             last_pulled_at: None,
             size_bytes: 0,
-            kind: Kind::Image,
-            archived: placement.is_some_and(|placement| placement.status() == crate::lineage::Status::Archived),
+            kind: ManifestKind::Image,
+            archived: placement
+                .is_some_and(|placement| placement.status() == crate::lineage::PlacementStatus::Archived),
             cause: match &deletion.tag {
                 None => lineage.cause_of_loss(&deletion.source),
                 Some(_) => lineage.cause(&deletion.source, deletion.since),
@@ -532,8 +504,8 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn question<'q>(&'q self, deletion: &'q Deletion, now: Timestamp, other_copies: u64) -> Question<'q> {
-        Question {
+    fn question<'q>(&'q self, deletion: &'q Deletion, now: Timestamp, other_copies: u64) -> PolicyQuestion<'q> {
+        PolicyQuestion {
             source: &deletion.source,
             image: self.image,
             registry: &deletion.registry,
@@ -567,17 +539,17 @@ fn replica_only<'t>(deletion: &Deletion, lineage: &Lineage, tags: impl Iterator<
 }
 
 /// When a new deletion is due, and what would be done as far as is recorded: nothing was looked at yet.
-pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: impl Fn(Action, &Question<'_>) -> Answer) {
-    let known = Known::recorded(deletion, lineage);
+pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) {
+    let known = ReplicaFacts::recorded(deletion, lineage);
     let copies = lineage.placements.iter().filter(|(registry, placement)| {
-        **registry != deletion.registry && placement.status() < crate::lineage::Status::ProbablyAbsent
+        **registry != deletion.registry && placement.status() < crate::lineage::PlacementStatus::ProbablyAbsent
     });
     let question = known.question(deletion, deletion.changed_at, copies.count() as u64);
     let (action, policies, grace) = match permitted(&question, &ask) {
         Ok((action, answer)) => (Some(action), answer.policies, answer.grace),
         Err((_, policies)) => (None, policies, ask(Action::Delete, &question).grace),
     };
-    if deletion.status == Status::Pending {
+    if deletion.status == DeletionStatus::Pending {
         let due = deletion.since.saturating_add(grace).unwrap_or(Timestamp::MAX);
         (deletion.action, deletion.policies, deletion.due) = (action, policies, Some(due.max(deletion.changed_at)));
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Event, Reject, id, optional, parse, parse_optional, registry, text, time, value};
+use super::{Event, EventError, id, optional, parse, parse_optional, registry, text, time, value};
 use crate::{
     fact::{Cause, Fact, Subject, What},
     image::{Digest, RepositoryName, Tag},
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// When a field that is needed is missing or malformed.
-pub fn read_record(record: &Value) -> Result<Event, Reject> {
+pub fn read_record(record: &Value) -> Result<Event, EventError> {
     let id = id(record, "detail.eventID")?;
     let facts = match (optional(record, "detail.eventSource")?, optional(record, "detail.eventName")?) {
         (Some("ecr.amazonaws.com"), Some("BatchDeleteImage")) => batch_delete(record)?,
@@ -41,9 +41,9 @@ pub fn read_record(record: &Value) -> Result<Event, Reject> {
     Ok(Event { facts: facts.into_iter().map(fact).collect(), id })
 }
 
-fn registry_of(account: &str, record: &Value) -> Result<crate::image::Registry, Reject> {
+fn registry_of(account: &str, record: &Value) -> Result<crate::image::Registry, EventError> {
     crate::image::Registry::new(account, text(record, "detail.awsRegion")?)
-        .map_err(|source| Reject::Field { field: "detail.requestParameters.registryId", source })
+        .map_err(|source| EventError::Field { field: "detail.requestParameters.registryId", source })
 }
 
 /// One fact per subject: an event id is unique only within one.
@@ -51,7 +51,7 @@ type Facts = BTreeMap<Subject, What>;
 
 /// `BatchDeleteImage`: the answer lists what went, one entry per tag; the request tells whether a digest or a tag was
 /// meant. Without an answer nothing is known to be gone.
-fn batch_delete(record: &Value) -> Result<Facts, Reject> {
+fn batch_delete(record: &Value) -> Result<Facts, EventError> {
     let parameters = part(record, "requestParameters");
     let repository: RepositoryName = parse(parameters, "detail.requestParameters.repositoryName")?;
     let by = caller(record);
@@ -69,13 +69,13 @@ fn batch_delete(record: &Value) -> Result<Facts, Reject> {
     for failure in list(answer, "/failures") {
         let (digest, _) = image_id(part(failure, "imageId"))?;
         let code = optional(failure, "detail.responseElements.failures[].failureCode")?.unwrap_or("unknown").to_owned();
-        let what = What::DeletionFailed { code, cause: Cause::Person { by: by.clone() } };
+        let what = What::DeletionFailed { code, cause: Cause::Principal { by: by.clone() } };
         facts.insert(Subject::narrowest(repository.clone(), digest), what);
     }
     for deleted in list(answer, "/imageIds") {
         let (Some(digest), tag) = image_id(deleted)? else { continue };
         let named = tag.filter(|_| !whole.contains(&digest));
-        let cause = Cause::Person { by: by.clone() };
+        let cause = Cause::Principal { by: by.clone() };
         let subject = Subject::narrowest(repository.clone(), Some(digest));
         match (facts.get_mut(&subject), named) {
             (_, None) => _ = facts.insert(subject, What::ImageDeleted { cause }),
@@ -87,7 +87,7 @@ fn batch_delete(record: &Value) -> Result<Facts, Reject> {
     Ok(facts)
 }
 
-fn delete_repository(record: &Value) -> Result<Facts, Reject> {
+fn delete_repository(record: &Value) -> Result<Facts, EventError> {
     let repository: RepositoryName =
         parse(part(record, "requestParameters"), "detail.requestParameters.repositoryName")?;
     let by = caller(record);
@@ -99,7 +99,7 @@ fn delete_repository(record: &Value) -> Result<Facts, Reject> {
 }
 
 /// `PutReplicationConfiguration`, unless it was refused.
-fn configured(record: &Value) -> Result<Facts, Reject> {
+fn configured(record: &Value) -> Result<Facts, EventError> {
     let refused = optional(record, "detail.errorCode")?.is_some();
     let by = caller(record);
     Ok((!refused).then_some((Subject::Registry, What::ReplicationConfigured { by })).into_iter().collect())
@@ -107,9 +107,9 @@ fn configured(record: &Value) -> Result<Facts, Reject> {
 
 /// `PolicyExecutionEvent`: what a lifecycle policy did. The same list reports expiries, moves to the archive and
 /// failures; only the rule says which, so an entry without a known rule changes nothing.
-fn policy_execution(record: &Value) -> Result<Facts, Reject> {
-    let details =
-        value(record, "detail.serviceEventDetails").ok_or(Reject::Missing { field: "detail.serviceEventDetails" })?;
+fn policy_execution(record: &Value) -> Result<Facts, EventError> {
+    let details = value(record, "detail.serviceEventDetails")
+        .ok_or(EventError::Missing { field: "detail.serviceEventDetails" })?;
     let repository: RepositoryName = parse(details, "detail.serviceEventDetails.repositoryName")?;
     let rules: BTreeMap<i64, (&str, Option<&str>)> = list(details, "/lifecycleEventPolicy/lifecycleEventRules")
         .filter_map(|rule| {
@@ -145,9 +145,9 @@ fn policy_execution(record: &Value) -> Result<Facts, Reject> {
 }
 
 /// A call that failed as a whole: one fact about the repository, because nothing happened to any image.
-fn refused(record: &Value, repository: &RepositoryName, by: &str) -> Result<Option<Facts>, Reject> {
+fn refused(record: &Value, repository: &RepositoryName, by: &str) -> Result<Option<Facts>, EventError> {
     Ok(optional(record, "detail.errorCode")?.map(|code| {
-        let what = What::DeletionFailed { code: code.to_owned(), cause: Cause::Person { by: by.to_owned() } };
+        let what = What::DeletionFailed { code: code.to_owned(), cause: Cause::Principal { by: by.to_owned() } };
         [(Subject::Repository(repository.clone()), what)].into()
     }))
 }
@@ -162,7 +162,7 @@ fn caller(record: &Value) -> String {
         .to_owned()
 }
 
-fn image_id(id: &Value) -> Result<(Option<Digest>, Option<Tag>), Reject> {
+fn image_id(id: &Value) -> Result<(Option<Digest>, Option<Tag>), EventError> {
     Ok((parse_optional(id, "detail.imageIds[].imageDigest")?, parse_optional(id, "detail.imageIds[].imageTag")?))
 }
 

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    evidence::{self, Evidence, Name},
+    evidence::{self, Evidence, PlacementKey},
     fact::{Cause, Fact, StorageClass, Subject, What},
     image::{Image, Registry, RepositoryName, Tag},
-    lineage::{Lineage, Status},
-    tag::{self, Mark, TagName},
+    lineage::{Lineage, PlacementStatus},
+    tag::{self, TagAssignment, TagName},
 };
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -17,40 +17,47 @@ const TAGS: [&str; 2] = ["latest", "v1"];
 /// The table, as far as merging goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Store {
-    evidence: BTreeMap<Name, Evidence>,
-    marks: BTreeMap<TagName, BTreeSet<Mark>>,
+    evidence: BTreeMap<PlacementKey, Evidence>,
+    assignments: BTreeMap<TagName, BTreeSet<TagAssignment>>,
     facts: BTreeMap<(String, Subject), Fact>,
 }
 
 impl Store {
     /// The first step of recording.
-    fn put_marks(&mut self, facts: &[Fact]) {
-        for (name, mark) in facts.iter().flat_map(tag::marks) {
-            self.marks.entry(name).or_default().insert(mark);
+    fn put_assignments(&mut self, facts: &[Fact]) {
+        for (name, assignment) in facts.iter().flat_map(tag::assignments_of) {
+            self.assignments.entry(name).or_default().insert(assignment);
         }
     }
 
     /// The second step: what the marks and their neighbours prove.
-    fn moves(&self, facts: &[Fact]) -> Vec<(Name, Evidence)> {
-        let settings = facts.iter().flat_map(tag::marks).filter(|(_, mark)| mark.set);
+    fn moves(&self, facts: &[Fact]) -> Vec<(PlacementKey, Evidence)> {
+        let settings = facts.iter().flat_map(tag::assignments_of).filter(|(_, assignment)| assignment.set);
         settings
-            .flat_map(|(name, mark)| {
-                let all: Vec<_> =
-                    self.marks[&name].iter().filter(|other| other.set && other.registry == mark.registry).collect();
+            .flat_map(|(name, assignment)| {
+                let all: Vec<_> = self.assignments[&name]
+                    .iter()
+                    .filter(|other| other.set && other.registry == assignment.registry)
+                    .collect();
                 let at = |time: Option<Timestamp>| {
-                    all.iter().filter(|other| Some(other.time) == time).map(|other| Mark::clone(other)).collect()
+                    all.iter()
+                        .filter(|other| Some(other.time) == time)
+                        .map(|other| TagAssignment::clone(other))
+                        .collect()
                 };
-                let before: Vec<Mark> = at(all.iter().map(|other| other.time).filter(|time| *time < mark.time).max());
-                let after: Vec<Mark> = at(all.iter().map(|other| other.time).filter(|time| *time > mark.time).min());
-                tag::moves(&name, &mark, &before, &after)
+                let before: Vec<TagAssignment> =
+                    at(all.iter().map(|other| other.time).filter(|time| *time < assignment.time).max());
+                let after: Vec<TagAssignment> =
+                    at(all.iter().map(|other| other.time).filter(|time| *time > assignment.time).min());
+                tag::displacements(&name, &assignment, &before, &after)
             })
             .collect()
     }
 
     /// The last step.
-    fn join(&mut self, facts: &[Fact], moves: Vec<(Name, Evidence)>) {
+    fn merge(&mut self, facts: &[Fact], moves: Vec<(PlacementKey, Evidence)>) {
         for (name, evidence) in facts.iter().flat_map(evidence::of).chain(moves) {
-            self.evidence.entry(name).or_default().join(&evidence);
+            self.evidence.entry(name).or_default().merge(&evidence);
         }
         for fact in facts {
             self.facts.insert((fact.event_id.clone(), fact.subject.clone()), fact.clone());
@@ -58,9 +65,9 @@ impl Store {
     }
 
     fn record(&mut self, facts: &[Fact]) {
-        self.put_marks(facts);
+        self.put_assignments(facts);
         let moves = self.moves(facts);
-        self.join(facts, moves);
+        self.merge(facts, moves);
     }
 
     fn lineage(&self, image: &Image) -> Lineage {
@@ -116,7 +123,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => cause().prop_map(|cause| What::RepositoryDeleted { cause }),
         1 => cause().prop_map(|cause| What::Archived { cause }),
         1 => Just(What::Restored),
-        1 => Just(What::SEEN_TO_BE_GONE),
+        1 => Just(What::FOUND_MISSING),
         2 => seen,
         1 => Just(What::Other { detail_type: "ECR Image Scan".into(), detail: None }),
     ]
@@ -159,7 +166,7 @@ fn in_order(facts: &[Fact]) -> Store {
 }
 
 /// What all facts together say about one image in one registry, found the naive way: by looking at all of them.
-fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSet<Tag>) {
+fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus, BTreeSet<Tag>) {
     let here: Vec<&Fact> = facts.iter().filter(|fact| fact.registry == *registry).collect();
     let about: Vec<&Fact> = here.iter().filter(|fact| fact.subject == Subject::Image(image.clone())).copied().collect();
     let newest = |facts: &[&Fact], wanted: &dyn Fn(&What) -> bool| {
@@ -181,7 +188,7 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
         newest(&about, &|what| matches!(what, What::ImageDeleted { .. } | What::Observed { storage: None, .. }))
             .max(newest(&here, &|what| matches!(what, What::RepositoryDeleted { .. })));
     if removed > pullable.max(archived) {
-        return (Status::Absent, BTreeSet::new());
+        return (PlacementStatus::Absent, BTreeSet::new());
     }
     let mut current = BTreeSet::new();
     let (mut last_removal, mut last_other) = (None, None);
@@ -210,11 +217,11 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (Status, BTreeSe
             || matches!(what, What::Archived { .. } | What::Observed { storage: Some(_), .. })
     });
     let status = if current.is_empty() && last_removal > last_other.max(untagged_proof) {
-        Status::ProbablyAbsent
+        PlacementStatus::ProbablyAbsent
     } else if archived > pullable {
-        Status::Archived
+        PlacementStatus::Archived
     } else {
-        Status::Present
+        PlacementStatus::Present
     };
     (status, current)
 }
@@ -251,9 +258,9 @@ proptest! {
             let (fact, step, moves) = &mut writers[next];
             let fact = std::slice::from_ref(*fact);
             match step {
-                0 => store.put_marks(fact),
+                0 => store.put_assignments(fact),
                 1 => *moves = store.moves(fact),
-                _ => store.join(fact, std::mem::take(moves)),
+                _ => store.merge(fact, std::mem::take(moves)),
             }
             *step += 1;
             if *step > 2 {
@@ -280,18 +287,18 @@ proptest! {
     #[test]
     fn the_history_of_a_tag_ends_in_the_tags_that_images_have_now((facts, _) in facts_and_a_shuffle()) {
         let store = in_order(&facts);
-        for (name, marks) in &store.marks {
+        for (name, assignments) in &store.assignments {
             let lineages: Vec<_> = DIGESTS
                 .map(|digest| store.lineage(&Image { repository: repository(), digest: digest.parse().unwrap() }))
                 .into();
-            let bands = tag::bands(marks.iter().cloned().collect(), |registry, digest| {
+            let intervals = tag::intervals(assignments.iter().cloned().collect(), |registry, digest| {
                 let lineage = lineages.iter().find(|lineage| lineage.image.digest == *digest)?;
                 lineage.placements.get(registry)?.image.removed
             });
-            let open: BTreeSet<_> = bands
+            let open: BTreeSet<_> = intervals
                 .iter()
-                .filter(|band| band.ended.is_none())
-                .map(|band| (band.registry.clone(), band.digest.clone()))
+                .filter(|interval| interval.ended.is_none())
+                .map(|interval| (interval.registry.clone(), interval.digest.clone()))
                 .collect();
             let set: BTreeSet<_> = lineages
                 .iter()
@@ -300,8 +307,8 @@ proptest! {
                 .map(|(lineage, registry, _)| (registry.clone(), lineage.image.digest.clone()))
                 .collect();
             prop_assert_eq!(open, set);
-            for band in &bands {
-                prop_assert!(band.ended.as_ref().is_none_or(|ended| ended.at > band.from), "{band:?}");
+            for interval in &intervals {
+                prop_assert!(interval.ended.as_ref().is_none_or(|ended| ended.at > interval.from), "{interval:?}");
             }
         }
     }

@@ -1,4 +1,4 @@
-use domain::event::{self, Reject};
+use domain::event::{self, EventError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -72,8 +72,8 @@ proptest! {
         *changed.pointer_mut(&found[place.index(found.len())]).unwrap() = value;
         match event::read_value(&changed) {
             Ok(event) => prop_assert!(!event.id.is_empty()),
-            Err(Reject::Missing { field } | Reject::Field { field, .. }) => prop_assert!(!field.is_empty()),
-            Err(Reject::NotJson(_)) => prop_assert!(false, "it was JSON"),
+            Err(EventError::Missing { field } | EventError::Field { field, .. }) => prop_assert!(!field.is_empty()),
+            Err(EventError::NotJson(_)) => prop_assert!(false, "it was JSON"),
         }
     }
 }

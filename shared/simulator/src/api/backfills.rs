@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Caller, Paging, compact, page, read, time};
+use super::{ApiCaller, ApiError, ApiResult, Paging, compact, page, read, time};
 use crate::{
     backfill::{Backfill, BackfillStatus},
     clock::later,
@@ -27,7 +27,7 @@ struct Run {
     replication_backfill_id: String,
 }
 
-pub(super) fn start_replication_backfill(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn start_replication_backfill(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -56,10 +56,10 @@ pub(super) fn start_replication_backfill(world: &mut World, caller: &Caller, bod
     }
     let id = world.start_backfill(&registry, destination);
     let run = found(world, &registry, &id)?;
-    Ok(told(&registry, &id, &run))
+    Ok(description(&registry, &id, &run))
 }
 
-pub(super) fn stop_replication_backfill(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn stop_replication_backfill(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let request: Run = read(body)?;
     let registry = world.own_registry(caller, request.registry_id.as_deref(), "StopReplicationBackfill")?;
     let id = request.replication_backfill_id;
@@ -70,10 +70,10 @@ pub(super) fn stop_replication_backfill(world: &mut World, caller: &Caller, body
     }
     run.status = BackfillStatus::Stopping;
     world.registry_mut(&registry).backfills.insert(id.clone(), run.clone());
-    Ok(told(&registry, &id, &run))
+    Ok(description(&registry, &id, &run))
 }
 
-pub(super) fn list_replication_backfills(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn list_replication_backfills(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -96,7 +96,7 @@ pub(super) fn list_replication_backfills(world: &mut World, caller: &Caller, bod
     Ok(compact(json!({"registryId": registry.account(), "backfills": backfills, "nextToken": next})))
 }
 
-pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -122,14 +122,14 @@ pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &
             image_digest: Some(result.digest.to_string()),
             image_tag: result.tag.as_ref().map(ToString::to_string),
         };
-        let told = json!({
+        let description = json!({
             "repositoryName": result.repository, "imageId": image_id, "status": status(&result.failure_code),
             "failureCode": result.failure_code,
         });
-        (format!("{number:09}"), compact(told))
+        (format!("{number:09}"), compact(description))
     });
     let (results, next) = page(entries, &request.paging, 100, 1000)?;
-    let mut answer = told(&registry, &id, &run);
+    let mut answer = description(&registry, &id, &run);
     for (name, value) in [
         ("progress", json!(progress(&run))),
         ("failureCode", json!(failure_code(&run))),
@@ -159,7 +159,7 @@ fn is_remembered(world: &World, run: &Backfill) -> bool {
     run.ended_at.is_none_or(|ended| world.now() < later(ended, REMEMBERED))
 }
 
-fn told(registry: &Registry, id: &str, run: &Backfill) -> Value {
+fn description(registry: &Registry, id: &str, run: &Backfill) -> Value {
     json!({
         "replicationBackfillId": id, "registryId": registry.account(), "destination": run.destination, "status": run.status,
         "startedAt": time(run.started_at),

@@ -7,13 +7,13 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Caller, Paging, Where, between, compact, invalid, page, read, refused, time};
+use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, refused, time};
 use crate::{
     clock::later,
     event::Action,
     manifest::Manifest,
     repository::{ImageId, ImageState, ImageStatus, Repository, StoredImage},
-    world::{Place, World},
+    world::{RepositoryId, World},
 };
 
 /// How many images one call is about, at most (D2).
@@ -23,7 +23,7 @@ const MAX_IDS: usize = 100;
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>
 const MAX_TAGS: usize = 1_000;
 
-pub(super) fn put_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn put_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -102,7 +102,7 @@ pub(super) fn put_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answ
     Ok(json!({"image": image(&place, id, &manifest)}))
 }
 
-fn image(place: &Place, id: ImageId, manifest: &Manifest) -> Value {
+fn image(place: &RepositoryId, id: ImageId, manifest: &Manifest) -> Value {
     json!({
         "registryId": place.registry.account(), "repositoryName": place.repository, "imageId": id,
         "imageManifest": manifest.text, "imageManifestMediaType": manifest.media_type,
@@ -125,7 +125,7 @@ fn failure(id: &ImageId, code: &str, reason: &str) -> Value {
 /// How often a pull is noted: "at least once every 24 hours" (I4).
 const PULL_NOTED: SignedDuration = SignedDuration::from_hours(24);
 
-pub(super) fn batch_get_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn batch_get_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let Batch { image_ids, at } = read(body)?;
     between("imageIds", &image_ids, MAX_IDS)?;
     let place = world.found(caller, &at, "BatchGetImage")?;
@@ -157,7 +157,7 @@ pub(super) fn batch_get_image(world: &mut World, caller: &Caller, body: &[u8]) -
     Ok(json!({"images": images, "failures": failures}))
 }
 
-pub(super) fn batch_delete_image(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn batch_delete_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let Batch { image_ids, at } = read(body)?;
     between("imageIds", &image_ids, MAX_IDS)?;
     let place = world.found(caller, &at, "BatchDeleteImage")?;
@@ -174,7 +174,7 @@ pub(super) fn batch_delete_image(world: &mut World, caller: &Caller, body: &[u8]
 /// Deletes what one id names, and says what is gone: one entry for each tag (D1).
 fn delete(
     world: &mut World,
-    place: &Place,
+    place: &RepositoryId,
     id: &ImageId,
 ) -> Result<Result<Vec<ImageId>, (&'static str, String)>, ApiError> {
     let repository = world.existing(place)?;
@@ -269,7 +269,7 @@ struct List {
     at: Where,
 }
 
-pub(super) fn describe_images(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn describe_images(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let request: List = read(body)?;
     let place = world.found(caller, &request.at, "DescribeImages")?;
     let repository = world.existing(&place)?;
@@ -294,15 +294,15 @@ pub(super) fn describe_images(world: &mut World, caller: &Caller, body: &[u8]) -
         let (digest, _) = repository.resolve(id).map_err(|refusal| refused(&place, id, refusal))?;
         let image = repository.image(&digest).filter(|image| status.covers(image.state.status));
         let image = image.ok_or_else(|| refused(&place, id, ("ImageNotFound", String::new())))?;
-        let told = detail(&place, repository, image);
-        if !details.contains(&told) {
-            details.push(told);
+        let description = detail(&place, repository, image);
+        if !details.contains(&description) {
+            details.push(description);
         }
     }
     Ok(json!({"imageDetails": details}))
 }
 
-fn detail(place: &Place, repository: &Repository, image: &StoredImage) -> Value {
+fn detail(place: &RepositoryId, repository: &Repository, image: &StoredImage) -> Value {
     let StoredImage { manifest, state } = image;
     compact(json!({
         "registryId": place.registry.account(), "repositoryName": place.repository, "imageDigest": manifest.digest,
@@ -314,7 +314,7 @@ fn detail(place: &Place, repository: &Repository, image: &StoredImage) -> Value 
     }))
 }
 
-pub(super) fn list_images(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn list_images(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let request: List = read(body)?;
     let place = world.found(caller, &request.at, "ListImages")?;
     let filter = request.filter.unwrap_or_default();
@@ -335,7 +335,7 @@ fn rows<'a>(repository: &'a Repository, filter: &'a Filter) -> impl Iterator<Ite
     })
 }
 
-pub(super) fn list_image_referrers(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn list_image_referrers(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -375,17 +375,17 @@ pub(super) fn list_image_referrers(world: &mut World, caller: &Caller, body: &[u
         referrers.filter(|(_, image)| filter.artifact_status.covers(image.state.status) && wanted(&image.manifest));
     let entries = covered.map(|(digest, image)| {
         let manifest = &image.manifest;
-        let told = json!({
+        let description = json!({
             "digest": digest, "mediaType": manifest.media_type, "artifactType": manifest.artifact_type,
             "size": manifest.text.len(), "annotations": manifest.annotations, "artifactStatus": image.state.status,
         });
-        (digest.to_string(), compact(told))
+        (digest.to_string(), compact(description))
     });
     let (referrers, next) = page(entries, &request.paging, 50, 50)?;
     Ok(compact(json!({"referrers": referrers, "nextToken": next})))
 }
 
-pub(super) fn describe_image_replication_status(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn describe_image_replication_status(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {

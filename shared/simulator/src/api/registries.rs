@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, ApiError, Caller, between, invalid, read};
+use super::{ApiCaller, ApiError, ApiResult, between, invalid, read};
 use crate::{
     policy::RegistryPolicy,
     replication::ReplicationConfiguration,
@@ -17,13 +17,13 @@ const MAX_RULES: usize = 25;
 const MAX_DESTINATIONS: usize = 25;
 const MAX_FILTERS: usize = 100;
 
-pub(super) fn describe_registry(world: &mut World, caller: &Caller, _: &[u8]) -> Answer {
+pub(super) fn describe_registry(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
     let registry = world.own_registry(caller, None, "DescribeRegistry")?;
     let configuration = world.registry(&registry).map(|state| state.replication.clone()).unwrap_or_default();
     Ok(json!({"registryId": registry.account(), "replicationConfiguration": configuration}))
 }
 
-pub(super) fn put_replication_configuration(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn put_replication_configuration(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -83,7 +83,7 @@ fn is_prefix(text: &str) -> bool {
     (2..=256).contains(&text.len()) && text.bytes().all(valid) && folders_begin
 }
 
-pub(super) fn put_registry_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn put_registry_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -100,14 +100,14 @@ pub(super) fn put_registry_policy(world: &mut World, caller: &Caller, body: &[u8
     Ok(json!({"registryId": registry.account(), "policyText": text}))
 }
 
-pub(super) fn get_registry_policy(world: &mut World, caller: &Caller, _: &[u8]) -> Answer {
+pub(super) fn get_registry_policy(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
     let registry = world.own_registry(caller, None, "GetRegistryPolicy")?;
     let policy = world.registry(&registry).and_then(|state| state.policy.clone());
     let text = policy.ok_or_else(|| no_policy(registry.account()))?;
     Ok(json!({"registryId": registry.account(), "policyText": text}))
 }
 
-pub(super) fn delete_registry_policy(world: &mut World, caller: &Caller, _: &[u8]) -> Answer {
+pub(super) fn delete_registry_policy(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
     let registry = world.own_registry(caller, None, "DeleteRegistryPolicy")?;
     let policy = world.registry_mut(&registry).policy.take();
     let text = policy.ok_or_else(|| no_policy(registry.account()))?;

@@ -3,27 +3,27 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Caller, Paging, Where, between, compact, invalid, name, page, read, time};
+use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, name, page, read, time};
 use domain::image::Registry;
 
 use crate::{
     event::Action,
     lifecycle::Policy,
     repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
-    world::{Place, World, partition},
+    world::{RepositoryId, World, partition},
 };
 
 /// A repository as it is told.
-fn told(place: &Place, repository: &Repository) -> Value {
+fn description(place: &RepositoryId, repository: &Repository) -> Value {
     let (account, region) = (place.registry.account(), place.registry.region());
     let uri = format!("{account}.dkr.ecr.{region}.amazonaws.com/{}", place.repository);
-    let mut told = json!({
+    let mut description = json!({
         "repositoryArn": place.arn(), "registryId": account, "repositoryName": place.repository, "repositoryUri": uri,
         "createdAt": time(repository.created_at), "imageScanningConfiguration": repository.scanning,
         "encryptionConfiguration": repository.encryption,
     });
-    merge(&mut told, &json!(repository.mutability));
-    told
+    merge(&mut description, &json!(repository.mutability));
+    description
 }
 
 fn merge(object: &mut Value, more: &Value) {
@@ -32,7 +32,7 @@ fn merge(object: &mut Value, more: &Value) {
     }
 }
 
-pub(super) fn create_repository(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn create_repository(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -55,12 +55,12 @@ pub(super) fn create_repository(world: &mut World, caller: &Caller, body: &[u8])
     repository.mutability = request.mutability;
     repository.scanning = request.image_scanning_configuration.unwrap_or(repository.scanning);
     repository.encryption = request.encryption_configuration.unwrap_or(repository.encryption);
-    let answer = json!({"repository": told(&place, &repository)});
+    let answer = json!({"repository": description(&place, &repository)});
     world.put_repository(&place, repository);
     Ok(answer)
 }
 
-pub(super) fn delete_repository(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn delete_repository(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     struct Request {
         #[serde(default)]
@@ -78,7 +78,7 @@ pub(super) fn delete_repository(world: &mut World, caller: &Caller, body: &[u8])
         );
         return Err(ApiError::new("RepositoryNotEmptyException", message));
     }
-    let answer = json!({"repository": told(&place, repository)});
+    let answer = json!({"repository": description(&place, repository)});
     let Some(repository) = world.remove_repository(&place) else { return Ok(answer) };
     if world.settings.unconfirmed.repository_deletion_emits_delete {
         for image in repository.images().values() {
@@ -91,7 +91,7 @@ pub(super) fn delete_repository(world: &mut World, caller: &Caller, body: &[u8])
     Ok(answer)
 }
 
-pub(super) fn describe_repositories(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn describe_repositories(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -107,14 +107,14 @@ pub(super) fn describe_repositories(world: &mut World, caller: &Caller, body: &[
         for text in names {
             let at = Where { registry_id: request.registry_id.clone(), repository_name: text.clone() };
             let place = world.found(caller, &at, "DescribeRepositories")?;
-            repositories.push(told(&place, world.existing(&place)?));
+            repositories.push(description(&place, world.existing(&place)?));
         }
         return Ok(json!({"repositories": repositories}));
     }
     let registry = world.registry_of(caller, request.registry_id.as_deref())?;
     world.authorize(caller, &registry, &all_repositories(&registry), "DescribeRepositories")?;
     let here = world.repositories().iter().filter(|(place, _)| place.registry == registry);
-    let entries = here.map(|(place, repository)| (place.repository.to_string(), told(place, repository)));
+    let entries = here.map(|(place, repository)| (place.repository.to_string(), description(place, repository)));
     let (repositories, next) = page(entries, &request.paging, 100, 1000)?;
     Ok(compact(json!({"repositories": repositories, "nextToken": next})))
 }
@@ -125,7 +125,7 @@ fn all_repositories(registry: &Registry) -> String {
     format!("arn:{}:ecr:{region}:{account}:repository/*", partition(region))
 }
 
-pub(super) fn put_image_tag_mutability(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn put_image_tag_mutability(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     struct Request {
         #[serde(flatten)]
@@ -166,7 +166,7 @@ fn check(mutability: &Mutability) -> Result<(), ApiError> {
     wrong.map_or(Ok(()), |wrong| Err(invalid(format!("Invalid exclusion filter '{}'", wrong.filter))))
 }
 
-pub(super) fn put_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn put_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -190,7 +190,7 @@ pub(super) fn put_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u
     Ok(json!({"registryId": place.registry.account(), "repositoryName": place.repository, "lifecyclePolicyText": text}))
 }
 
-pub(super) fn get_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn get_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let at: Where = read(body)?;
     let place = world.found(caller, &at, "GetLifecyclePolicy")?;
     let (name, account) = (name(&at.repository_name)?, place.registry.account());
@@ -206,7 +206,7 @@ pub(super) fn get_lifecycle_policy(world: &mut World, caller: &Caller, body: &[u
     }))
 }
 
-pub(super) fn set_repository_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn set_repository_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -227,7 +227,7 @@ pub(super) fn set_repository_policy(world: &mut World, caller: &Caller, body: &[
     Ok(json!({"registryId": place.registry.account(), "repositoryName": place.repository, "policyText": text}))
 }
 
-pub(super) fn get_repository_policy(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn get_repository_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let at: Where = read(body)?;
     let place = world.found(caller, &at, "GetRepositoryPolicy")?;
     let (name, account) = (&place.repository, place.registry.account());

@@ -5,12 +5,12 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, ApiError, Caller, Where, read, refused};
+use super::{ApiCaller, ApiError, ApiResult, Where, read, refused};
 use crate::{
     clock::later,
     event::Action,
     repository::{ImageId, ImageStatus},
-    world::{Place, Task, World},
+    world::{PendingTask, RepositoryId, World},
 };
 
 /// How long a restore takes: "You can expect ECR to restore the image within 20 minutes" (S1).
@@ -23,7 +23,7 @@ enum StorageClass {
     Archive,
 }
 
-pub(super) fn update_image_storage_class(world: &mut World, caller: &Caller, body: &[u8]) -> Answer {
+pub(super) fn update_image_storage_class(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -53,7 +53,7 @@ pub(super) fn update_image_storage_class(world: &mut World, caller: &Caller, bod
             if let Some(image) = world.image_mut(&place, &digest) {
                 image.status = ImageStatus::Activating;
             }
-            let again = Task::Activation { place: place.clone(), digest: digest.clone() };
+            let again = PendingTask::Activation { place: place.clone(), digest: digest.clone() };
             world.plan(later(world.now(), RESTORE), again);
             ImageStatus::Activating
         }
@@ -74,7 +74,7 @@ pub(super) fn update_image_storage_class(world: &mut World, caller: &Caller, bod
 
 impl World {
     /// Moves an image to the archive.
-    pub(crate) fn archive(&mut self, place: &Place, digest: &Digest) {
+    pub(crate) fn archive(&mut self, place: &RepositoryId, digest: &Digest) {
         let moment = self.moment();
         let Some(image) = self.image_mut(place, digest) else { return };
         image.status = ImageStatus::Archived;
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// An image is back from the archive, unless something else happened to it meanwhile. It replicates like a new one (R2).
-    pub(crate) fn activate(&mut self, place: &Place, digest: &Digest) {
+    pub(crate) fn activate(&mut self, place: &RepositoryId, digest: &Digest) {
         let moment = self.moment();
         let Some(image) = self.image_mut(place, digest).filter(|image| image.status == ImageStatus::Activating) else {
             return;

@@ -45,9 +45,9 @@ async fn a_backfill_brings_what_was_there_before() {
     assert_eq!(listed.backfills()[0].replication_backfill_id(), id);
     let stop = ireland.stop_replication_backfill().replication_backfill_id(id).send().await.unwrap_err();
     assert!(stop.into_service_error().is_replication_backfill_invalid_status_exception());
-    let told = sites.simulator.emitted(0).last().unwrap().event.clone();
+    let description = sites.simulator.emitted(0).last().unwrap().event.clone();
     assert_eq!(
-        (&told["detail"]["result"], &told["detail"]["replication-backfill-id"]),
+        (&description["detail"]["result"], &description["detail"]["replication-backfill-id"]),
         (&"COMPLETE".into(), &id.into())
     );
     // Nothing is missing any more.

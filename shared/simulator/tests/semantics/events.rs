@@ -100,8 +100,8 @@ async fn events_tell_what_happened_where_it_happened() {
     push(&ireland, &index(&[&image("amd64")]), Some("v1")).await;
     push(&ireland, &index(&[&image("amd64")]), Some("latest")).await;
     sites.pass(COPIED);
-    let mut told = sites.told(&mut seen);
-    told.sort();
+    let mut description = sites.description(&mut seen);
+    description.sort();
     let expected = [
         "ap-northeast-1 REPLICATE ",
         "ap-northeast-1 REPLICATE latest",
@@ -110,20 +110,20 @@ async fn events_tell_what_happened_where_it_happened() {
         "eu-west-1 PUSH latest",
         "eu-west-1 PUSH v1",
     ];
-    assert!(told.len() >= expected.len(), "{told:?}");
-    told.dedup();
-    assert_eq!(told, expected);
+    assert!(description.len() >= expected.len(), "{description:?}");
+    description.dedup();
+    assert_eq!(description, expected);
     delete(&ireland, tagged("latest")).await;
-    assert_eq!(sites.told(&mut seen), ["eu-west-1 DELETE latest"]);
+    assert_eq!(sites.description(&mut seen), ["eu-west-1 DELETE latest"]);
     push(&ireland, &index(&[&image("amd64")]), Some("latest")).await;
-    sites.told(&mut seen);
+    sites.description(&mut seen);
     delete(&ireland, named(&index(&[&image("amd64")]))).await;
-    assert_eq!(sites.told(&mut seen), ["eu-west-1 DELETE latest", "eu-west-1 DELETE v1"]);
+    assert_eq!(sites.description(&mut seen), ["eu-west-1 DELETE latest", "eu-west-1 DELETE v1"]);
     delete(&ireland, named(&image("amd64"))).await;
-    assert_eq!(sites.told(&mut seen), ["eu-west-1 DELETE "]);
+    assert_eq!(sites.description(&mut seen), ["eu-west-1 DELETE "]);
     // What is refused happens to nothing.
     delete(&ireland, tagged("v1")).await;
-    assert!(sites.told(&mut seen).is_empty());
+    assert!(sites.description(&mut seen).is_empty());
 }
 
 #[tokio::test]

@@ -197,8 +197,8 @@ async fn the_native_switch_takes_tags_and_images_away_and_all_tags_with_the_last
         {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}},
         {"destinations": [{"region": "us-west-2", "registryId": "111122223333"}], "deleteReplication": {"enabled": false}}]}});
     sites.raw(IRELAND, "PutReplicationConfiguration", &switched);
-    let told = sites.raw(IRELAND, "DescribeRegistry", &serde_json::json!({}));
-    assert_eq!(told["replicationConfiguration"], switched["replicationConfiguration"]);
+    let description = sites.raw(IRELAND, "DescribeRegistry", &serde_json::json!({}));
+    assert_eq!(description["replicationConfiguration"], switched["replicationConfiguration"]);
 
     for tag in ["v1", "latest"] {
         push(&ireland, &image("a"), Some(tag)).await;

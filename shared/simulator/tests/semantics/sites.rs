@@ -14,7 +14,7 @@ use aws_sdk_ecr::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use simulator::{Caller, Simulator, server, settings::Settings};
+use simulator::{ApiCaller, Simulator, server, settings::Settings};
 use tokio::net::TcpListener;
 
 pub(crate) const IRELAND: &str = "111122223333/eu-west-1";
@@ -91,7 +91,7 @@ impl Sites {
     }
 
     /// ECR's own events in short: `region action tag`.
-    pub(crate) fn told(&self, after: &mut u64) -> Vec<String> {
+    pub(crate) fn description(&self, after: &mut u64) -> Vec<String> {
         let short = |event: Value| {
             let detail = &event["detail"];
             let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -238,7 +238,7 @@ impl Sites {
     pub(crate) fn raw(&self, registry: &str, operation: &str, body: &Value) -> Value {
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:iam::{account}:root");
-        let caller = Caller { account: account.to_owned(), region: region.to_owned(), arn };
+        let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
         self.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
 }

@@ -33,7 +33,7 @@ async fn a_throttled_call_says_so_and_does_nothing() {
 
 #[tokio::test]
 async fn a_call_without_an_answer_may_have_taken_effect_or_not() {
-    for (trouble, effect) in [("unheard=100", 0), ("unanswered=100", 1)] {
+    for (trouble, effect) in [("request-lost=100", 0), ("response-lost=100", 1)] {
         let sites = with(trouble).await;
         let ecr = sites.ecr(IRELAND).await;
         let put = ecr.put_image().repository_name(APP).image_manifest(image("a")).image_tag("v1").send().await;

@@ -23,9 +23,9 @@ async fn deletions(sites: &Sites) -> (Vec<String>, Vec<String>) {
     }
     let mut seen = sites.simulator.emitted(0).last().unwrap().number;
     delete(&ecr, tagged("v1")).await;
-    let of_tag = sites.told(&mut seen);
+    let of_tag = sites.description(&mut seen);
     delete(&ecr, named(&image("a"))).await;
-    (of_tag, sites.told(&mut seen))
+    (of_tag, sites.description(&mut seen))
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn u1_u2_u3_what_a_deletion_tells() {
 
 #[tokio::test]
 async fn u4_u5_u20_what_is_told_of_what_nobody_deleted_by_name() {
-    let told = async |sites: Sites, by_lifecycle: bool| {
+    let description = async |sites: Sites, by_lifecycle: bool| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &image("a"), Some("v1")).await;
         push(&ecr, &artifact(&image("a"), "text/sbom+json"), None).await;
@@ -59,13 +59,16 @@ async fn u4_u5_u20_what_is_told_of_what_nobody_deleted_by_name() {
             ecr.delete_repository().repository_name(APP).force(true).send().await.unwrap();
         }
         assert!(images(&ecr).await.is_empty());
-        sites.told(&mut seen)
+        sites.description(&mut seen)
     };
-    assert_eq!(told(Sites::new().await, true).await, ["eu-west-1 DELETE v1", "eu-west-1 DELETE "]);
-    assert_eq!(told(with(|u| u.lifecycle_emits_delete = false).await, true).await, ["eu-west-1 DELETE "]);
-    assert_eq!(told(with(|u| u.referrer_cleanup_emits_delete = false).await, true).await, ["eu-west-1 DELETE v1"]);
-    assert!(told(Sites::new().await, false).await.is_empty());
-    assert_eq!(told(with(|u| u.repository_deletion_emits_delete = true).await, false).await.len(), 2);
+    assert_eq!(description(Sites::new().await, true).await, ["eu-west-1 DELETE v1", "eu-west-1 DELETE "]);
+    assert_eq!(description(with(|u| u.lifecycle_emits_delete = false).await, true).await, ["eu-west-1 DELETE "]);
+    assert_eq!(
+        description(with(|u| u.referrer_cleanup_emits_delete = false).await, true).await,
+        ["eu-west-1 DELETE v1"]
+    );
+    assert!(description(Sites::new().await, false).await.is_empty());
+    assert_eq!(description(with(|u| u.repository_deletion_emits_delete = true).await, false).await.len(), 2);
 }
 
 #[tokio::test]
@@ -100,7 +103,7 @@ async fn u7_u14_how_an_archived_image_is_found() {
 
 #[tokio::test]
 async fn u8_u9_u12_what_a_copy_tells_and_where() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let (ireland, tokyo) = (sites.with_app(IRELAND).await, sites.ecr(TOKYO).await);
         allow(&tokyo, "111122223333", &["ecr:*"]).await;
         push(&ireland, &image("amd64"), None).await;
@@ -117,15 +120,18 @@ async fn u8_u9_u12_what_a_copy_tells_and_where() {
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(Sites::new().await).await, ["444455556666 REPLICATE ", "444455556666 REPLICATE v1"]);
-    assert_eq!(told(with(|u| u.children_emit_replicate = false).await).await, ["444455556666 REPLICATE v1"]);
-    assert_eq!(told(with(|u| u.replica_emits_push = true).await).await.last().unwrap(), "444455556666 PUSH v1");
-    assert_eq!(told(with(|u| u.replicate_in_destination_account = false).await).await[1], "111122223333 REPLICATE v1");
+    assert_eq!(description(Sites::new().await).await, ["444455556666 REPLICATE ", "444455556666 REPLICATE v1"]);
+    assert_eq!(description(with(|u| u.children_emit_replicate = false).await).await, ["444455556666 REPLICATE v1"]);
+    assert_eq!(description(with(|u| u.replica_emits_push = true).await).await.last().unwrap(), "444455556666 PUSH v1");
+    assert_eq!(
+        description(with(|u| u.replicate_in_destination_account = false).await).await[1],
+        "111122223333 REPLICATE v1"
+    );
 }
 
 #[tokio::test]
 async fn u10_what_a_replicated_deletion_tells() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         let rules = json!({"replicationConfiguration": {"rules": [
             {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}}]}});
@@ -136,28 +142,28 @@ async fn u10_what_a_replicated_deletion_tells() {
         let mut seen = sites.simulator.emitted(0).last().unwrap().number;
         sites.pass(COPIED);
         assert!(images(&sites.ecr(VIRGINIA).await).await.is_empty());
-        sites.told(&mut seen)
+        sites.description(&mut seen)
     };
-    assert_eq!(told(Sites::new().await).await, ["us-east-1 DELETE v1"]);
-    assert!(told(with(|u| u.replicated_delete_emits_delete = false).await).await.is_empty());
+    assert_eq!(description(Sites::new().await).await, ["us-east-1 DELETE v1"]);
+    assert!(description(with(|u| u.replicated_delete_emits_delete = false).await).await.is_empty());
 }
 
 #[tokio::test]
 async fn u11_u13_what_events_of_artifacts_are_called_and_carry() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &artifact(&image("a"), "text/sbom+json"), None).await;
         let event = sites.events(&mut 0).remove(0);
         (event["detail-type"].as_str().unwrap().to_owned(), event["detail"].get("manifest-media-type").is_some())
     };
-    assert_eq!(told(Sites::new().await).await, ("ECR Image Action".to_owned(), true));
-    assert_eq!(told(with(|u| u.referrer_actions = true).await).await.0, "ECR Referrer Action");
-    assert!(!told(with(|u| u.media_types_in_events = false).await).await.1);
+    assert_eq!(description(Sites::new().await).await, ("ECR Image Action".to_owned(), true));
+    assert_eq!(description(with(|u| u.referrer_actions = true).await).await.0, "ECR Referrer Action");
+    assert!(!description(with(|u| u.media_types_in_events = false).await).await.1);
 }
 
 #[tokio::test]
 async fn u15_u23_whether_a_copy_without_permission_tells_and_why() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         replicate(&ireland, [rule(&[TOKYO], None)]).await;
         push(&ireland, &image("a"), Some("v1")).await;
@@ -169,9 +175,12 @@ async fn u15_u23_whether_a_copy_without_permission_tells_and_why() {
             .map(|event| format!("{} {}", event["detail"]["result"], event["detail"]["failure-code"]))
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(Sites::new().await).await, ["\"FAILED\" null"]);
-    assert_eq!(told(with(|u| u.failed_replication_has_code = true).await).await, ["\"FAILED\" \"AccessDenied\""]);
-    assert!(told(with(|u| u.denied_replication_emits_failed = false).await).await.is_empty());
+    assert_eq!(description(Sites::new().await).await, ["\"FAILED\" null"]);
+    assert_eq!(
+        description(with(|u| u.failed_replication_has_code = true).await).await,
+        ["\"FAILED\" \"AccessDenied\""]
+    );
+    assert!(description(with(|u| u.denied_replication_emits_failed = false).await).await.is_empty());
 }
 
 #[tokio::test]
@@ -190,7 +199,7 @@ async fn u16_whether_a_copy_arrives_after_its_source_is_gone() {
 
 #[tokio::test]
 async fn u17_whether_a_copy_that_could_not_have_its_tag_tells_of_it() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.with_app(VIRGINIA).await);
         let immutable = ImageTagMutability::Immutable;
         virginia.put_image_tag_mutability().repository_name(APP).image_tag_mutability(immutable).send().await.unwrap();
@@ -199,10 +208,10 @@ async fn u17_whether_a_copy_that_could_not_have_its_tag_tells_of_it() {
         push(&ireland, &image("ours"), Some("v1")).await;
         let mut seen = sites.simulator.emitted(0).last().unwrap().number;
         sites.pass(COPIED);
-        sites.told(&mut seen)
+        sites.description(&mut seen)
     };
-    assert_eq!(told(Sites::new().await).await, ["us-east-1 REPLICATE v1"]);
-    assert_eq!(told(with(|u| u.untagged_replica_event_has_tag = false).await).await, ["us-east-1 REPLICATE "]);
+    assert_eq!(description(Sites::new().await).await, ["us-east-1 REPLICATE v1"]);
+    assert_eq!(description(with(|u| u.untagged_replica_event_has_tag = false).await).await, ["us-east-1 REPLICATE "]);
 }
 
 #[tokio::test]
@@ -227,7 +236,7 @@ async fn u18_whether_a_late_copy_takes_its_tag() {
 
 #[tokio::test]
 async fn u19_what_the_record_calls_a_move_to_the_archive() {
-    let told = async |sites: Sites| {
+    let description = async |sites: Sites| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &image("a"), Some("v1")).await;
         let selection =
@@ -239,8 +248,8 @@ async fn u19_what_the_record_calls_a_move_to_the_archive() {
         let event = sites.simulator.emitted(0).pop().unwrap().event;
         event["detail"]["serviceEventDetails"]["lifecycleEventPolicy"]["lifecycleEventRules"][0]["action"].clone()
     };
-    assert_eq!(told(Sites::new().await).await, "transition");
-    assert_eq!(told(with(|u| u.transition_in_policy_record = false).await).await, "archive");
+    assert_eq!(description(Sites::new().await).await, "transition");
+    assert_eq!(description(with(|u| u.transition_in_policy_record = false).await).await, "archive");
 }
 
 #[tokio::test]

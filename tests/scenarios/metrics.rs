@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::{
     events::{IRELAND, TOKYO, push, replicate},
-    store::{Store, deliver},
+    test_table::{Store, deliver},
 };
 
 #[test]
@@ -34,9 +34,9 @@ fn a_batch_counts_events_and_rejects_and_measures_lag() {
     assert_eq!(
         seen,
         [
+            "DuplicateFacts  2",
             "Events Kind=pushed 1",
             "Events Kind=replicated 1",
-            "Known  2",
             "Rejects  1",
             "ReplicationLag Destination=444455556666/ap-northeast-1 [42.0]",
         ]

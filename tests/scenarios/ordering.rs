@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA, call, delete, digest, lifecycle, push, replicate, scan, storage_class},
     registries::cases,
-    store::Store,
+    test_table::Store,
 };
 
 /// Events in a world small enough for everything to collide.

@@ -16,7 +16,7 @@ use simulator::{
 use crate::{
     events::IRELAND,
     registries::{Act, Route, act, cases, settings, unconfirmed},
-    store::{client, deliver},
+    test_table::{client, deliver},
 };
 
 async fn play(settings: Settings, acts: &[Act]) -> Route {

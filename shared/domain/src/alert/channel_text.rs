@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Alert, Severity, State};
+use super::{Alert, AlertState, Severity};
 
 /// PagerDuty's limit of a `dedup_key`, in characters, the shortest of all keys.
 /// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
@@ -22,7 +22,7 @@ const TEXT: usize = 2_000;
 
 /// What channels show of an alert. No text has quotes, backslashes, angle brackets or control characters.
 #[derive(Debug, Serialize)]
-pub struct Plain {
+pub struct ChannelText {
     /// The same for every alert of one incident, and no longer than 255 characters.
     key: String,
     /// What, and to what: no longer than 150 characters.
@@ -30,37 +30,37 @@ pub struct Plain {
     /// What happened: no longer than 2,000 characters.
     text: String,
     /// What to do next.
-    next: String,
+    remediation: String,
     /// How severe the incident is, also when it is over: who was told that it began is told that it ended.
     severity: Severity,
 }
 
-impl Plain {
+impl ChannelText {
     /// What channels show of this alert.
     #[must_use]
     pub fn of(alert: &Alert) -> Self {
         Self {
             key: key(&alert.incident),
-            title: plain(&title(alert), TITLE),
-            text: plain(&alert.message, TEXT),
-            next: plain(&alert.next, TEXT),
+            title: channel_text(&title(alert), TITLE),
+            text: channel_text(&alert.message, TEXT),
+            remediation: channel_text(&alert.remediation, TEXT),
             severity: alert.kind.severity(),
         }
     }
 }
 
 fn title(alert: &Alert) -> String {
-    let what = alert.kind.word().replace('_', " ");
+    let what = alert.kind.as_str().replace('_', " ");
     let subject = &alert.subject;
     match alert.state {
-        State::Told | State::Opened => format!("{what}: {subject}"),
-        State::Open => format!("still {what}: {subject}"),
-        State::Resolved => format!("over: {what}: {subject}"),
+        AlertState::Notice | AlertState::Opened => format!("{what}: {subject}"),
+        AlertState::Open => format!("still {what}: {subject}"),
+        AlertState::Resolved => format!("over: {what}: {subject}"),
     }
 }
 
 /// A text that needs no escaping, not in JSON and not in Slack's markup, cut where it is too long.
-fn plain(text: &str, most: usize) -> String {
+fn channel_text(text: &str, most: usize) -> String {
     let harmless = |character: char| match character {
         '"' => '\'',
         '\\' => '/',
@@ -80,7 +80,7 @@ fn plain(text: &str, most: usize) -> String {
 
 /// A name as a key. The end of one that is too long is replaced by a hash of all of it, so that two stay two.
 fn key(name: &str) -> String {
-    let text = plain(name, usize::MAX);
+    let text = channel_text(name, usize::MAX);
     if text.chars().count() <= KEY {
         return text;
     }
@@ -101,16 +101,16 @@ mod tests {
     #[test]
     fn what_would_be_escaped_is_replaced() {
         let text = "the rule \"a\\b\"\nsays <!channel>\u{7}";
-        let harmless = plain(text, TEXT);
+        let harmless = channel_text(text, TEXT);
         assert_eq!(harmless, "the rule 'a/b' says ‹!channel› ");
         assert_eq!(serde_json::to_string(&harmless).unwrap(), format!("\"{harmless}\""));
     }
 
     #[test]
     fn what_is_too_long_is_cut_between_characters() {
-        assert_eq!(plain("äöü", 3), "äöü");
-        assert_eq!(plain("äöüß", 3), "äö…");
-        assert_eq!(plain("", 3), "");
+        assert_eq!(channel_text("äöü", 3), "äöü");
+        assert_eq!(channel_text("äöüß", 3), "äö…");
+        assert_eq!(channel_text("", 3), "");
     }
 
     #[test]

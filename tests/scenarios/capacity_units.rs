@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::{
     events::{IRELAND, TOKYO, delete, lifecycle, push, replicate, scan, storage_class},
-    store::Store,
+    test_table::Store,
 };
 
 /// The write units of one event, indexes included.
