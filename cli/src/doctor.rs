@@ -138,9 +138,9 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
         findings.push(Finding {
             level: Level::Notice,
             place: "registries".to_owned(),
-            what: "no event ever came, and no registry is named here".to_owned(),
+            what: "no event was ever recorded, and no registry was passed to this command".to_owned(),
             fix: Some(
-                "deploy infra/registry.yaml where images are (`ecr-lineage deploy plan` says how), or name registries"
+                "deploy infra/registry.yaml in each registry (`ecr-lineage deploy plan` prints how), or pass registries"
                     .to_owned(),
             ),
         });
@@ -196,34 +196,38 @@ struct Hub<'a> {
 }
 
 /// What mends a question that is not answered.
-const MAY_NOT: &str = "who asks needs the policy that the stack puts out as ReadersPolicy";
+const MAY_NOT: &str = "give your role the policy in the stack's output ReadersPolicy";
 
 impl Hub<'_> {
     async fn look(&self, findings: &mut Findings) {
         let Stack { status, complete, .. } = self.stack;
-        let what = format!("the stack {} is {status}, in mode {}", self.name, self.mode);
+        let what = format!("stack {} is {status}, in mode {}", self.name, self.mode);
         match complete {
             true => findings.good(what),
-            false => findings.wrong(what, "look at its events in CloudFormation, and deploy it again"),
+            false => findings.wrong(what, "check the stack's events in CloudFormation, and deploy it again"),
         }
         match deployment::clock_skew(self.sdk).await {
-            Ok(skew) if skew.abs() <= SKEW => findings.good("this machine's clock is AWS's"),
+            Ok(skew) if skew.abs() <= SKEW => findings.good("this machine's clock agrees with AWS to within a minute"),
             Ok(skew) => findings.wrong(
-                format!("this machine's clock is {skew:#} away from AWS's: what it signs may be refused"),
-                "set it by NTP",
+                format!("this machine's clock differs from AWS by {skew:#}: AWS may refuse its signatures"),
+                "synchronize the clock with NTP",
             ),
-            Err(failure) => findings.unknown("the time of AWS", &failure, "sign in (`aws sso login`)"),
+            Err(failure) => {
+                findings.unknown("the time at AWS could not be read", &failure, "sign in (`aws sso login`)");
+            }
         }
         match deployment::archives(self.sdk, self.archive).await {
-            Ok(true) => findings.good("events are archived, to be replayed"),
-            Ok(false) => findings.wrong("the archive of events keeps nothing", "deploy the stack again"),
-            Err(failure) => findings.unknown("the archive of events", &failure, MAY_NOT),
+            Ok(true) => findings.good("the event archive is enabled: events can be replayed"),
+            Ok(false) => {
+                findings.wrong("the event archive is disabled: no event can be replayed", "deploy the stack again");
+            }
+            Err(failure) => findings.unknown("the event archive could not be read", &failure, MAY_NOT),
         }
-        for (url, what) in self.queues.into_iter().zip(["dead letters", "alerts that were not published"]) {
+        for (url, what) in self.queues.into_iter().zip(["dead-letter events", "undelivered alerts"]) {
             match DeadLetters::new(aws_sdk_sqs::Client::new(self.sdk), url).count().await {
                 Ok(0) => findings.good(format!("no {what}")),
-                Ok(count) => findings.wrong(format!("{count} {what} in {url}"), RUNBOOK),
-                Err(failure) => findings.unknown(what, &failure, MAY_NOT),
+                Ok(count) => findings.wrong(format!("{count} {what} in {url}"), format!("see {RUNBOOK}")),
+                Err(failure) => findings.unknown(format!("the queue of {what} could not be read"), &failure, MAY_NOT),
             }
         }
         self.check_functions(findings).await;
@@ -232,27 +236,29 @@ impl Hub<'_> {
     async fn check_functions(&self, findings: &mut Findings) {
         let runs = match deployment::runs(self.sdk, &self.functions, self.now).await {
             Ok(runs) => runs,
-            Err(failure) => return findings.unknown("how functions run", &failure, MAY_NOT),
+            Err(failure) => {
+                return findings.unknown("the metrics of the functions could not be read", &failure, MAY_NOT);
+            }
         };
         for (function, name) in self.functions.iter().zip(FUNCTIONS) {
             let runs = runs.get(function).copied().unwrap_or_default();
             let scheduled = matches!(name, "watch" | "mirror" | "reconcile");
-            let fix = format!("see the log of {function}; {RUNBOOK}");
+            let fix = format!("read the log of {function}; see {RUNBOOK}");
             match runs.succeeded_at {
                 Some(at) if scheduled && self.now.duration_since(at) > NOT_RUNNING_AFTER => {
-                    findings.wrong(format!("{name} succeeded last at {} UTC", time(at)), fix);
+                    findings.wrong(format!("{name} last succeeded at {} UTC", time(at)), fix);
                 }
                 Some(at) => findings.good(format!(
-                    "{name} succeeded last at {} UTC; {} of {} failed in a day",
+                    "{name} last succeeded at {} UTC; {} of {} runs failed in 24 h",
                     time(at),
                     runs.failed,
                     runs.started
                 )),
                 None if runs.started > 0 => {
-                    findings.wrong(format!("{name} failed each time in a day, {} times", runs.failed), fix);
+                    findings.wrong(format!("every run of {name} failed in the last 24 h: {} runs", runs.failed), fix);
                 }
-                None if scheduled => findings.wrong(format!("{name} was not started for a day"), fix),
-                None => findings.push(Level::Notice, format!("{name} had nothing to do for a day"), None),
+                None if scheduled => findings.wrong(format!("{name} was not invoked in the last 24 h"), fix),
+                None => findings.push(Level::Notice, format!("{name} had nothing to do in the last 24 h"), None),
             }
         }
     }
@@ -261,25 +267,27 @@ impl Hub<'_> {
     async fn admits(&self, registries: &BTreeSet<Registry>, findings: &mut Findings) {
         let policy = match deployment::bus_policy(self.sdk, self.bus.rsplit('/').next().unwrap_or_default()).await {
             Ok(policy) => policy.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
-            Err(failure) => return findings.unknown("who may send events", &failure, MAY_NOT),
+            Err(failure) => {
+                return findings.unknown("the policy of the event bus could not be read", &failure, MAY_NOT);
+            }
         };
         let own = self.bus.split(':').nth(4).unwrap_or_default();
         let others: BTreeSet<_> = registries.iter().map(Registry::account).filter(|account| *account != own).collect();
         let admitted = Admitted::by(&policy);
         if admitted.everybody {
-            let what = "everybody may send events: the policy of its bus has a principal `*` without an organization";
-            findings.wrong(what, "name an OrganizationId or AccountIds, and deploy the stack again");
+            let what = "any AWS account may send events: the bus policy has a principal `*` without an organization";
+            findings.wrong(what, "set OrganizationId or AccountIds, and deploy the stack again");
         }
         let refused: Vec<_> = others.iter().filter(|account| !admitted.admits(account)).copied().collect();
-        let by = admitted.organizations.iter().map(|id| format!("the organization {id}"));
+        let by = admitted.organizations.iter().map(|id| format!("organization {id}"));
         let by: Vec<_> = by
             .chain(others.difference(&refused.iter().copied().collect()).map(|account| (*account).to_owned()))
             .collect();
         if !refused.is_empty() {
-            let what = format!("{} may not send events", refused.join(", "));
-            findings.wrong(what, "add them to the stack's parameter AccountIds, or name an OrganizationId");
+            let what = format!("the bus policy does not let {} send events", refused.join(", "));
+            findings.wrong(what, "add the accounts to the stack's parameter AccountIds, or set OrganizationId");
         } else if !by.is_empty() {
-            findings.good(format!("events are taken from {}", by.join(", ")));
+            findings.good(format!("the bus accepts events from {}", by.join(", ")));
         }
     }
 
@@ -297,33 +305,33 @@ impl Hub<'_> {
         match deployment::account(&sdk).await {
             Ok(account) if account == registry.account() => {}
             Ok(account) => {
-                let what = format!("not looked into: these credentials belong to {account}");
+                let what = format!("not checked: these credentials belong to account {account}");
                 findings.push(Level::Unknown, what, Some(OTHERWISE.to_owned()));
                 return findings.1;
             }
             Err(failure) => {
-                findings.unknown("not looked into", &failure, OTHERWISE);
+                findings.unknown("not checked", &failure, OTHERWISE);
                 return findings.1;
             }
         }
         match deployment::rules_to(&sdk, self.bus).await {
             Ok(rules) => self.check_rules(registry, &sdk, &rules, &mut findings).await,
             Err(failure) => {
-                findings.unknown("the rules that send its events", &failure, OTHERWISE);
+                findings.unknown("the EventBridge rules could not be read", &failure, OTHERWISE);
                 return findings.1;
             }
         }
         match deployment::is_recorded(&sdk).await {
-            Ok(true) => findings.good("CloudTrail says who does what"),
+            Ok(true) => findings.good("a CloudTrail trail logs who deletes images"),
             Ok(false) => findings.wrong(
-                "no trail of CloudTrail logs here: who deletes images stays unknown",
-                "aws cloudtrail create-trail --is-multi-region-trail …, with management events",
+                "no CloudTrail trail logs in this region: the principal who deletes an image stays unknown",
+                "create a trail with management events: `aws cloudtrail create-trail --is-multi-region-trail …`",
             ),
-            Err(failure) => findings.unknown("the trails of CloudTrail", &failure, OTHERWISE),
+            Err(failure) => findings.unknown("the CloudTrail trails could not be read", &failure, OTHERWISE),
         }
         match registries.rules(registry).await {
             Ok(rules) => self.check_copies(&rules, registries, &mut findings).await,
-            Err(failure) => findings.unknown("what it replicates", &failure, OTHERWISE),
+            Err(failure) => findings.unknown("the replication rules could not be read", &failure, OTHERWISE),
         }
         findings.1
     }
@@ -335,13 +343,13 @@ impl Hub<'_> {
         settings: Option<&replication::ReplicationSettings>,
         findings: &mut Findings,
     ) {
-        let roles = "deploy infra/registry.yaml in this account with Roles=make, and the ExternalId of the hub";
+        let roles = "deploy infra/registry.yaml in this account with Roles=make and the hub's ExternalId";
         match settings.map(|settings| settings.read_at) {
-            None => findings.wrong("the hub never could read what it replicates", roles),
+            None => findings.wrong("the hub has never read this registry's replication rules", roles),
             Some(at) if self.now.duration_since(at) > SETTINGS_STALE_AFTER => {
-                findings.wrong(format!("the hub could read it last at {} UTC", time(at)), roles);
+                findings.wrong(format!("the hub last read this registry at {} UTC", time(at)), roles);
             }
-            Some(at) => findings.good(format!("the hub read it at {} UTC", time(at))),
+            Some(at) => findings.good(format!("the hub read this registry at {} UTC", time(at))),
         }
         let mut refused = 0;
         for status in [DeletionStatus::Pending, DeletionStatus::Executing] {
@@ -354,22 +362,26 @@ impl Hub<'_> {
                         .filter(|check| check.why.contains(NO_CREDENTIALS) || check.why.contains("AccessDenied"))
                         .count();
                 }
-                Err(failure) => return findings.unknown("its deletions", &failure, MAY_NOT),
+                Err(failure) => {
+                    return findings.unknown("the deletions from this registry could not be read", &failure, MAY_NOT);
+                }
             }
         }
         if refused > 0 {
             findings.wrong(
-                format!("{refused} deletions that follow it are refused where the replicas are"),
-                "deploy infra/registry.yaml there with DeletableRepositories; \
-                 `ecr-lineage deletions --pending` says which",
+                format!(
+                    "AWS refuses {refused} deletions of this registry's replicas: the role or a permission is missing"
+                ),
+                "deploy infra/registry.yaml in the replicas' accounts with DeletableRepositories; \
+                 `ecr-lineage deletions --pending` lists the deletions",
             );
         }
     }
 
     async fn check_rules(&self, registry: &Registry, sdk: &SdkConfig, rules: &[EventRule], findings: &mut Findings) {
         let deploy = format!(
-            "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry \
-             --template-file infra/registry.yaml --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubBusArn={}",
+            "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry --template-file infra/registry.yaml \
+             --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubBusArn={}",
             registry.region(),
             self.bus
         );
@@ -379,20 +391,26 @@ impl Hub<'_> {
             for rule in rules.iter().filter(|rule| rule.enabled && (rule.all_of_cloudtrail || !probe.read_only)) {
                 match deployment::matches(sdk, &rule.pattern, &probe.event.to_string()).await {
                     Ok(matches) => matched |= matches,
-                    Err(failure) => return findings.unknown(format!("the rule {}", rule.name), &failure, OTHERWISE),
+                    Err(failure) => {
+                        return findings.unknown(
+                            format!("the rule {} could not be tested", rule.name),
+                            &failure,
+                            OTHERWISE,
+                        );
+                    }
                 }
             }
             if matched { &mut sent } else { &mut missing }.push(probe.what);
         }
         if !sent.is_empty() {
-            findings.good(format!("sent to the hub: {}", sent.join(", ")));
+            findings.good(format!("EventBridge sends to the hub: {}", sent.join(", ")));
         }
         if !missing.is_empty() {
-            findings.wrong(format!("no rule sends to the hub: {}", missing.join(", ")), deploy.clone());
+            findings.wrong(format!("no EventBridge rule sends to the hub: {}", missing.join(", ")), deploy.clone());
         }
         for rule in rules.iter().filter(|rule| !rule.keeps_undelivered) {
             findings.notice(
-                format!("what the rule {} cannot send is lost: it has no dead-letter queue", rule.name),
+                format!("the rule {} has no dead-letter queue: events that it cannot deliver are lost", rule.name),
                 deploy.clone(),
             );
         }
@@ -409,12 +427,13 @@ impl Hub<'_> {
             let to: Vec<_> = rule.destinations.iter().map(ToString::to_string).collect();
             findings.notice(
                 format!(
-                    "ECR itself deletes in {} whatever is deleted here (rule {}), at once and unasked",
+                    "native deletion replication is enabled (rule {1}): ECR deletes replicas in {0} at once, \
+                     whatever the policy says",
                     to.join(", "),
                     index + 1
                 ),
-                "switch deleteReplication off, if replicas are to follow a policy; \
-                 `ecr-lineage audit native-deletes` says what it takes",
+                "disable deleteReplication if a policy decides about replicas; \
+                 `ecr-lineage audit native-deletes` lists the images at risk",
             );
         }
         for destination in rules.rules.iter().flat_map(|rule| &rule.destinations).collect::<BTreeSet<_>>() {
@@ -423,7 +442,11 @@ impl Hub<'_> {
             let all = match registries.repositories(destination).await {
                 Ok(all) => all,
                 Err(failure) => {
-                    findings.unknown(format!("the repositories of {destination}"), &failure, OTHERWISE);
+                    findings.unknown(
+                        format!("the repositories of {destination} could not be listed"),
+                        &failure,
+                        OTHERWISE,
+                    );
                     continue;
                 }
             };
@@ -435,7 +458,11 @@ impl Hub<'_> {
                     Ok(true) => {}
                     Ok(false) => without.push(repository),
                     Err(failure) => {
-                        findings.unknown(format!("the lifecycle policy of {repository}"), &failure, OTHERWISE);
+                        findings.unknown(
+                            format!("the lifecycle policy of {repository} could not be read"),
+                            &failure,
+                            OTHERWISE,
+                        );
                         break;
                     }
                 }
@@ -443,12 +470,12 @@ impl Hub<'_> {
             if let Some(first) = without.first() {
                 findings.notice(
                     format!(
-                        "no lifecycle policy in {destination} for {} of {looked} repositories that it copies, such as \
-                         {first}: replicas stay for ever",
+                        "{} of {looked} replicated repositories in {destination} have no lifecycle policy, such as \
+                         {first}: their replicas are never removed",
                         without.len()
                     ),
-                    "a repository creation template gives new ones a policy (appliedFor REPLICATION); \
-                     `aws ecr put-lifecycle-policy` the others",
+                    "add a policy with `aws ecr put-lifecycle-policy`; for new repositories, use a repository \
+                     creation template (appliedFor REPLICATION)",
                 );
             }
         }
@@ -456,7 +483,7 @@ impl Hub<'_> {
 }
 
 /// What mends a question that a registry's account does not answer.
-const OTHERWISE: &str = "name a role of the registry's account with `--role`, or credentials with `--profile`";
+const OTHERWISE: &str = "pass a role of the registry's account with `--role`, or its credentials with `--profile`";
 
 /// An event that should reach the hub.
 struct Probe {
@@ -478,10 +505,10 @@ fn probes(registry: &Registry) -> [Probe; 3] {
     let who = json!({"eventSource": "ecr.amazonaws.com", "eventName": "BatchDeleteImage"});
     let lifecycle = json!({"eventSource": "ecr.amazonaws.com", "eventName": "PolicyExecutionEvent"});
     [
-        Probe { what: "events of images", read_only: false, event: event("ECR Image Action", image) },
-        Probe { what: "deletions by people", read_only: false, event: event("AWS API Call via CloudTrail", who) },
+        Probe { what: "image events", read_only: false, event: event("ECR Image Action", image) },
+        Probe { what: "deletions by API calls", read_only: false, event: event("AWS API Call via CloudTrail", who) },
         Probe {
-            what: "runs of lifecycle policies",
+            what: "deletions by lifecycle policies",
             read_only: true,
             event: event("AWS Service Event via CloudTrail", lifecycle),
         },

@@ -27,7 +27,7 @@ pub enum CliError {
         source: std::io::Error,
     },
     /// Events could not be recorded, repeatedly.
-    #[error("cannot record the events from here on; those before are recorded")]
+    #[error("cannot record the remaining events; the events before them are recorded")]
     Recording(#[source] Arc<store::Error>),
     /// The question has no answer, or the change was not made.
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub enum CliError {
     #[error("the demo failed")]
     Demo(#[source] Box<dyn StdError + Send + Sync>),
     /// AWS does not say who the caller is.
-    #[error("cannot find out who you are")]
+    #[error("cannot determine your AWS identity")]
     Identity(#[source] Box<dyn StdError + Send + Sync>),
     /// A policy cannot be used.
     #[error(transparent)]
@@ -68,13 +68,13 @@ pub enum CliError {
         source: retry::CallError,
     },
     /// There is no stack of this name.
-    #[error("there is no stack `{stack}` in this account and region")]
+    #[error("stack `{stack}` does not exist in this account and region")]
     NoStack {
         /// Its name.
         stack: String,
     },
     /// A stack that is not one of a hub.
-    #[error("the stack `{stack}` puts out no `{output}`: it is not made from infra/hub.yaml")]
+    #[error("stack `{stack}` has no output `{output}`: it was not deployed from infra/hub.yaml")]
     NoHub {
         /// Its name.
         stack: String,
@@ -82,7 +82,7 @@ pub enum CliError {
         output: &'static str,
     },
     /// A deployment could not be looked into.
-    #[error("cannot look into the stack `{stack}`")]
+    #[error("cannot read stack `{stack}`")]
     Stack {
         /// Its name.
         stack: String,
@@ -92,22 +92,22 @@ pub enum CliError {
     },
     /// A build for the demo alone.
     #[cfg(not(feature = "doctor"))]
-    #[error("this program was built without `doctor`")]
+    #[error("this program was built without the feature `doctor`")]
     NoDoctor,
     /// A registry could not be listed to its end.
     #[error(transparent)]
     Listing(reconcile::Error),
     /// Somebody else lists registries.
-    #[error("another process lists registries just now")]
+    #[error("another process is listing registries")]
     Busy,
     /// An answer that is no graph.
-    #[error("only `show` writes a graph, as `{}`", format!("{format:?}").to_lowercase())]
+    #[error("only `show` supports the format `{}`", format!("{format:?}").to_lowercase())]
     Graph {
         /// In which language.
         format: Format,
     },
     /// Standard output is gone.
-    #[error("cannot print")]
+    #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
 }
 
@@ -158,37 +158,41 @@ impl CliError {
         Some(match self {
             Self::Table(error) => return table(error),
             Self::Recording(error) => {
-                return Some(table(error).unwrap_or_else(|| "run it again: nothing is recorded twice".into()));
+                return Some(table(error).unwrap_or_else(|| "run the command again: it records no event twice".into()));
             }
-            Self::Embedded(_) => "name another file with `--table`, or `--table memory`".into(),
+            Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
             Self::Query(error) => return error.remediation(),
             Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),
-                ErrorKind::IsADirectory => "name the files in it, as in `ecr-lineage ingest folder/*.json`".into(),
-                ErrorKind::PermissionDenied => "ask for permission to read it".into(),
-                _ => "the file is damaged or cut off: fetch it again".into(),
+                ErrorKind::IsADirectory => "pass the files in it, as in `ecr-lineage ingest folder/*.json`".into(),
+                ErrorKind::PermissionDenied => "check the permissions of the file".into(),
+                _ => "the file is damaged or truncated: fetch it again".into(),
             },
             Self::Registries(simulator::keep::Error::InUse { .. }) => {
-                "stop the other process, or name another folder with `--data`".into()
+                "stop the other process, or choose another folder with `--data`".into()
             }
-            Self::Registries(_) => "name another folder with `--data`".into(),
-            Self::Port { .. } => "name another port with `--port`; `--port 0` takes any that is free".into(),
+            Self::Registries(_) => "choose another folder with `--data`".into(),
+            Self::Port { .. } => "choose another port with `--port`; `--port 0` picks a free one".into(),
             Self::Identity(_) => "sign in (`aws sso login`), or choose another `--profile`".into(),
-            Self::Policy(_) => "`infra/policies/README.md` lists what a policy can say".into(),
+            Self::Policy(_) => "`infra/policies/README.md` describes what a policy can contain".into(),
             Self::Registry { .. } => {
-                "name a role of the registry's account with `--role`, or credentials with `--profile`".into()
+                "pass a role of the registry's account with `--role`, or its credentials with `--profile`".into()
             }
             Self::Listing(_) => {
-                "run it again: what was done is not done twice; `--role` enters the registry, `--calls-per-second` asks less".into()
+                "run the command again: it records nothing twice; `--role` gives access to the registry, a lower \
+                 `--calls-per-second` avoids throttling"
+                    .into()
             }
             Self::NoStack { .. } | Self::NoHub { .. } => {
-                "name the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
+                "pass the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
             }
-            Self::Stack { .. } => "sign in (`aws sso login`); who asks needs the policy that the stack puts out as ReadersPolicy".into(),
+            Self::Stack { .. } => {
+                "sign in (`aws sso login`); your role needs the policy in the stack's output ReadersPolicy".into()
+            }
             #[cfg(not(feature = "doctor"))]
             Self::NoDoctor => "build it with all features: `cargo install --path cli`".into(),
-            Self::Busy => "wait until it is done: an hour at most".into(),
+            Self::Busy => "wait until it ends, at most an hour".into(),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
         })
     }
@@ -198,16 +202,16 @@ impl CliError {
 fn table(error: &store::Error) -> Option<String> {
     let next = match error.code() {
         Some("ResourceNotFoundException") => {
-            "check `--table` and `--region`; an embedded table is named with a slash or `.db`"
+            "check `--table` and `--region`; an embedded table has a slash or `.db` in its name"
         }
-        Some("AccessDeniedException") => "these credentials may not use the table; try another `--profile`",
+        Some("AccessDeniedException") => "these credentials have no access to the table; try another `--profile`",
         Some("UnrecognizedClientException" | "ExpiredTokenException" | "InvalidSignatureException") => {
             "sign in again, or choose another `--profile`"
         }
         _ if mentions(error, "credential") => {
-            "sign in (`aws sso login`), or name credentials with `--profile` or the AWS environment variables"
+            "sign in (`aws sso login`), or pass credentials with `--profile` or the AWS environment variables"
         }
-        _ if mentions(error, "region") => "name the table's region with `--region`",
+        _ if mentions(error, "region") => "pass the table's region with `--region`",
         _ => return None,
     };
     Some(next.to_owned())

@@ -29,7 +29,7 @@ pub enum InputError {
     #[error("not JSON: {0}")]
     NotJson(String),
     /// JSON, but none of the known forms.
-    #[error("neither an EventBridge event, nor a CloudTrail record, nor an SQS message")]
+    #[error("neither an EventBridge event nor a CloudTrail record nor an SQS message")]
     UnknownForm,
     /// One of the known forms, with something wrong in it.
     #[error(transparent)]
@@ -122,7 +122,7 @@ fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
 /// What is wrong with a text, without the place, which is counted from where reading went on.
 fn not_json(error: &serde_json::Error) -> InputError {
     if error.is_eof() {
-        return InputError::NotJson("cut off before its end".to_owned());
+        return InputError::NotJson("truncated".to_owned());
     }
     let text = error.to_string();
     let reason = text.split_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);

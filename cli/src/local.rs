@@ -51,10 +51,10 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
     let (waiting, dead) = local.simulator.queue_lengths();
     local.close().await;
     if waiting > 0 && options.data.is_none() {
-        say(&format!("\n{waiting} events were not recorded yet and are forgotten\n"));
+        say(&format!("\n{waiting} events were not recorded yet and are lost\n"));
     }
     if dead > 0 {
-        say(&format!("\n{dead} events are among the dead letters\n"));
+        say(&format!("\n{dead} events are in the dead-letter queue\n"));
     }
     Ok(ended?)
 }
@@ -102,34 +102,37 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 
 /// What to know, and what to try: commands that work as they are.
 fn welcome(endpoint: &str, options: &LocalOptions) -> String {
-    let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB at"));
+    let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB listen on"));
     let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<9} {value}");
     line("page", &format!("{endpoint}/"));
     match &options.data {
-        Some(folder) => line("kept in", &folder.display().to_string()),
-        None => line("kept", "not at all: everything is forgotten in the end (`--data DIR` keeps it)"),
+        Some(folder) => line("storage", &folder.display().to_string()),
+        None => line("storage", "in memory (`--data DIR` stores it)"),
     }
     match options.speed {
-        0.0 => line("clock", &format!("stands; `curl -d '{{\"seconds\": 60}}' {endpoint}/_simulator/step` moves it")),
-        1.0 => line("clock", "as fast as the wall's"),
-        speed => line("clock", &format!("{speed} times as fast as the wall's")),
+        0.0 => {
+            line("clock", "stopped; this moves it by 60 seconds:");
+            line("", &format!("curl -d '{{\"seconds\": 60}}' {endpoint}/_simulator/step"));
+        }
+        1.0 => line("clock", "real time"),
+        speed => line("clock", &format!("{speed} times real time")),
     }
     let policy = options.policy.as_ref().map(|file| file.display().to_string());
     match (policy, options.enforce) {
-        (None, _) => line("mirror", "keeps every replica (`--policy FILE` says which may follow their sources)"),
+        (None, _) => line("mirror", "keeps every replica (`--policy FILE` permits deletions)"),
         (Some(policy), false) => {
-            line("mirror", &format!("asks {policy} and touches nothing (`--enforce` does what it permits)"));
+            line("mirror", &format!("observes: evaluates {policy}, deletes nothing (`--enforce` deletes)"));
         }
-        (Some(policy), true) => line("mirror", &format!("does what {policy} permits, each minute")),
+        (Some(policy), true) => line("mirror", &format!("enforces {policy} every minute")),
     }
     if let Some(url) = &options.webhook {
-        line("alerts", &format!("are sent to {url} as well"));
+        line("alerts", &format!("are also sent to {url}"));
     }
     if options.trouble != simulator::trouble::Trouble::default() {
-        line("trouble", &format!("{} (seed {})", options.trouble, options.seed));
+        line("faults", &format!("{} (seed {})", options.trouble, options.seed));
     }
     let try_it = [
-        "# The access key is the account: any 12 digits are one.",
+        "# The access key ID is the account: any 12 digits.",
         &format!(
             "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=local AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1"
         ),
@@ -142,11 +145,11 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
         "ecr-lineage --table ecr-lineage orphans",
         "ecr-lineage --table ecr-lineage deletions --kept --pending",
     ];
-    _ = writeln!(text, "\n{}\n", styled(HEADING, "To try, in another terminal:"));
+    _ = writeln!(text, "\n{}\n", styled(HEADING, "Try this in another terminal:"));
     for command in try_it {
         _ = writeln!(text, "  {command}");
     }
-    _ = writeln!(text, "\n{}", styled(HEADING, "What is recorded, and told:"));
+    _ = writeln!(text, "\n{}", styled(HEADING, "Event log:"));
     text
 }
 

@@ -22,7 +22,7 @@ use simulator::{
 #[derive(Debug, Parser)]
 #[command(name = "ecr-lineage", version, disable_help_subcommand = true)]
 pub struct Options {
-    /// How to print the answer: a table for people, or JSON with snake_case keys and RFC 3339 UTC times
+    /// Output format: a table for people, or JSON with snake_case keys and RFC 3339 times in UTC
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 
@@ -37,29 +37,30 @@ pub struct Options {
 
 /// Which table to use.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "The table (`demo` and `local` bring their own)")]
+#[command(next_help_heading = "Table and credentials (`demo` and `local` do not use them)")]
 pub struct TargetOptions {
-    /// The table: with a slash or ending in `.db` an embedded file, `memory`, or the name of a DynamoDB table
+    /// Table to use: the file of an embedded table (a path with a slash, or a name ending in `.db`), `memory`, or the
+    /// name of a DynamoDB table
     #[arg(long, global = true, env = "ECR_LINEAGE_TABLE", default_value_t = default_table())]
     pub table: String,
 
-    /// The profile in the AWS configuration (DynamoDB tables only)
+    /// AWS profile to take credentials from
     #[arg(long, global = true)]
     pub profile: Option<String>,
 
-    /// The region of the DynamoDB table
+    /// AWS region of the DynamoDB table and of the hub's stack
     #[arg(long, global = true)]
     pub region: Option<String>,
 
-    /// Where to reach AWS instead of its public endpoints, such as what `local` prints
+    /// Endpoint to call instead of the public ones of AWS, such as the URL that `local` prints
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
 
-    /// The role to enter registries with, by its name in every account; without it the caller's own credentials
+    /// Name of the role to assume in the account of each registry; without it, your own credentials are used
     #[arg(long, global = true, value_name = "NAME")]
     pub role: Option<String>,
 
-    /// What that role wants to be told
+    /// STS external ID that the trust policy of this role requires
     #[arg(long, global = true, value_name = "ID", requires = "role")]
     pub external_id: Option<String>,
 }
@@ -67,24 +68,25 @@ pub struct TargetOptions {
 /// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people
     Table,
-    /// For programs.
+    /// JSON for programs
     Json,
-    /// As a graph, for Graphviz (`show` only).
+    /// A graph for Graphviz (`show` only)
     Dot,
-    /// As a graph, for Mermaid (`show` only).
+    /// A graph for Mermaid (`show` only)
     Mermaid,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Play a story of replication, tags and deletions on three registries, and show what was recorded
+    /// Play a story of replication, tags and deletions on three simulated registries, and show what was recorded
     Demo,
-    /// Run registries, events, `record` and the table in this process, on one port for the AWS CLI and every SDK
+    /// Run simulated registries, every function, the API and the page in this process, on one port, for the AWS CLI and
+    /// all SDKs
     Local(LocalOptions),
-    /// Look into a deployment: what is missing, what stands still, what is wrong, and how it is mended
+    /// Diagnose a deployment: missing stacks, functions that do not run, misconfiguration, and the fix for each
     Doctor(DoctorOptions),
     /// Prepare a deployment
     #[command(subcommand)]
@@ -97,11 +99,11 @@ pub enum Command {
 /// Which deployment is looked into.
 #[derive(Debug, Args)]
 pub struct DoctorOptions {
-    /// The hub's stack, in the region that `--region` names
+    /// Name of the hub's stack, in the region of `--region`
     #[arg(long, default_value = "ecr-lineage")]
     pub stack: String,
 
-    /// Registries that should send their events although no rule mentions them, as in `111122223333/eu-west-1`
+    /// Registries to check besides those that the hub knows, such as `111122223333/eu-west-1`
     #[arg(value_name = "REGISTRY")]
     pub registries: Vec<Registry>,
 }
@@ -109,17 +111,18 @@ pub struct DoctorOptions {
 /// What can be prepared.
 #[derive(Debug, Subcommand)]
 pub enum DeployCommand {
-    /// Read what registries replicate, and print which stacks are needed where, with which parameters
+    /// Read the replication rules of registries, and print the stacks that are needed, with their parameters
     Plan {
-        /// Where the hub is to be, as in `999988887777/eu-central-1`
+        /// Account and region of the hub, such as `999988887777/eu-central-1`
         #[arg(long, value_name = "ACCOUNT/REGION")]
         hub: Registry,
 
-        /// The organization whose accounts may send events, such as `o-a1b2c3d4e5`; without it each account is named
+        /// AWS Organization whose accounts may send events, such as `o-a1b2c3d4e5`; without it, the plan lists each
+        /// account
         #[arg(long, value_name = "ID")]
         organization: Option<String>,
 
-        /// Registries to begin with, as in `111122223333/eu-west-1`; where they copy to is found out
+        /// Registries to start from, such as `111122223333/eu-west-1`; the plan adds those that they replicate to
         #[arg(required = true, value_name = "REGISTRY")]
         registries: Vec<Registry>,
     },
@@ -128,115 +131,115 @@ pub enum DeployCommand {
 /// The commands that work on a table, and some on the registries.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Record events from files: EventBridge events, SQS messages holding them, CloudTrail log files (also gzipped)
+    /// Record events from files: EventBridge events, SQS messages that contain them, CloudTrail logs (gzipped or not)
     Ingest {
-        /// Files to read, `-` for standard input
+        /// Files to read; `-` is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
 
-        /// Then show this image
+        /// Show this image afterwards
         #[arg(long, value_name = "IMAGE")]
         show: Option<Reference>,
     },
-    /// Show every registry that has or had an image: from where, since when, deleted when and why; then its timeline
+    /// Show every registry that has or had an image: its origin, since when, who deleted it and when; then its timeline
     Show {
-        /// `REPO@sha256:…` (also short), `REPO:TAG`, a short digest, or any of these with the registry's host name
+        /// `REPO:TAG`, `REPO@DIGEST` or `DIGEST`; a digest may be short, and the registry's host name may come first
         image: Reference,
     },
-    /// Show which image a tag meant, from when to when, in each registry
+    /// Show which image a tag pointed to, from when to when, in each registry
     History {
-        /// `REPO:TAG`, also with the registry's host name
+        /// `REPO:TAG`; the registry's host name may come first
         #[arg(value_name = "REPO:TAG")]
         tag: TagReference,
 
-        /// Only this registry, as in `111122223333/eu-west-1`
+        /// Only in this registry, such as `111122223333/eu-west-1`
         #[arg(long)]
         registry: Option<Registry>,
     },
-    /// List the images of a repository, and where they are
+    /// List the images of a repository, and the registries that have them
     Images {
-        /// The repository, such as `team/app`
+        /// Repository, such as `team/app`
         #[arg(value_name = "REPO")]
         repository: RepositoryName,
     },
     /// List the replicas whose source no longer has the image
     Orphans {
-        /// Only in this registry, as in `111122223333/eu-west-1`
+        /// Only in this registry, such as `111122223333/eu-west-1`
         #[arg(long)]
         registry: Option<Registry>,
 
-        /// Only of this repository, such as `team/app`
+        /// Only in this repository, such as `team/app`
         #[arg(long, value_name = "REPO")]
         repository: Option<RepositoryName>,
     },
-    /// Show what is wrong with replication now, and what was told of that and of everything else
+    /// List the open replication incidents, and the alerts of a period
     Alerts {
-        /// Only what is wrong now
+        /// List open incidents only
         #[arg(long)]
         open: bool,
 
-        /// What was told in this time, as in `12h` or `30d`
-        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time::back)]
+        /// Alerts of this period until now, such as `12h` or `30d`
+        #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = time::back)]
         since: SignedDuration,
     },
-    /// Show how long replication takes between registries, repository by repository, and what is not there now
+    /// Show replication lag by source, destination and repository, and the replicas that are late
     Lag {
-        /// Copies that arrived in this time, as in `12h` or `30d`; of each name the newest
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
+        /// Replicas that arrived in this period until now, such as `12h` or `30d`; the newest of each image and tag
+        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         since: SignedDuration,
     },
-    /// Show what replicas lack beside their source, their other tags, and replicas that are left over
+    /// List missing replicas, tag mismatches and orphans
     Drift {
-        /// Only of this repository, such as `team/app`
+        /// Only in this repository, such as `team/app`
         #[arg(long, value_name = "REPO")]
         repository: Option<RepositoryName>,
     },
-    /// List registries now, and record what no event told; `reconcile` does it daily by itself
+    /// List registries now, and record the differences that no event reported; the `reconcile` function does this daily
     Reconcile {
-        /// Registries, as in `111122223333/eu-west-1`
+        /// Registries to list, such as `111122223333/eu-west-1`
         #[arg(required = true, value_name = "REGISTRY")]
         registries: Vec<Registry>,
 
-        /// How many calls a second to each at most, from 1 to 1000; ECR publishes no limits
+        /// Limit of calls per second to each registry, from 1 to 1000; ECR publishes no limits for listing
         #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         calls_per_second: u32,
     },
-    /// Let ECR copy to one destination what it lacks (ECR's own backfill), follow that, and record what was copied
+    /// Start ECR's own backfill from a registry to a destination, wait for its end, and record what it copied
     Backfill {
-        /// The registry that copies, as in `111122223333/eu-west-1`
+        /// Registry to copy from, such as `111122223333/eu-west-1`
         source: Registry,
 
-        /// The destination of one of its rules, as in `111122223333/us-east-1`
+        /// Registry to copy to, a destination of the source's rules, such as `111122223333/us-east-1`
         destination: Registry,
     },
-    /// List deletions to be mirrored, and why; without a status those that are not over, and those that failed
+    /// List deletions of replicas with their reasons; without a status, those that are open and those that failed
     Deletions(DeletionsOptions),
-    /// Stop the deletion of a replica until it is released
+    /// Put the deletions of an image on hold until you release them
     Hold(ActOptions),
-    /// Let a deletion that is held, kept or failed be judged again
+    /// Release deletions that are on hold, kept or failed: they are re-evaluated
     Release(ActOptions),
-    /// Approve a deletion, where the policy wants that; every other check is made all the same
+    /// Approve deletions where the policy requires it; every other check still applies
     Approve(ActOptions),
-    /// Stop a deletion for good: the replica stays
+    /// Cancel deletions for good: the replicas are kept
     Cancel(ActOptions),
-    /// Show or close the breakers that stop everything when too much is deleted at once
+    /// Show or reset circuit breakers, which stop mirroring when too many images are deleted at once
     #[command(subcommand)]
     Breaker(BreakerCommand),
-    /// Bring an archived replica back, or say how a deleted one comes back
+    /// Restore an archived replica, or print the commands that bring a deleted one back
     Restore {
-        /// The image, as in `show`
+        /// Image, written as for `show`
         image: Reference,
 
-        /// The registry of the replica, as in `111122223333/us-east-1`
+        /// Registry of the replica, such as `111122223333/us-east-1`
         #[arg(long)]
         registry: Registry,
     },
-    /// Serve a page and an API on this machine, with your own credentials
+    /// Serve the page and the API on this machine, with your own credentials
     Serve(ServeOptions),
-    /// Look for what would go wrong
+    /// Audit replication settings for risks
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Check a policy, or ask what it would do
+    /// Check a policy, or show what it would do
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
@@ -245,28 +248,28 @@ pub enum TableCommand {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct DeletionsOptions {
-    /// Those that wait until they are due
+    /// Deletions that are not due yet, or are executing
     #[arg(long)]
     pub pending: bool,
-    /// Those that a person or the breaker stopped
+    /// Deletions that an operator or the breaker put on hold
     #[arg(long)]
     pub held: bool,
-    /// Those that wait for approval
+    /// Deletions that await approval
     #[arg(long)]
     pub waiting: bool,
-    /// Those that were carried out
+    /// Deletions that were executed
     #[arg(long)]
     pub done: bool,
-    /// Those that were not, with the reason
+    /// Deletions that were not executed: the replica was kept
     #[arg(long)]
     pub kept: bool,
-    /// Those that ECR refused
+    /// Deletions that ECR refused
     #[arg(long)]
     pub failed: bool,
-    /// Only those that changed in this time, as in `12h` or `30d`
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
+    /// Deletions that changed in this period until now, such as `12h` or `30d`
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
     pub since: SignedDuration,
-    /// Only from this source, as in `111122223333/eu-west-1`
+    /// Only deletions from this source, such as `111122223333/eu-west-1`
     #[arg(long, value_name = "REGISTRY")]
     pub source: Option<Registry>,
 }
@@ -296,10 +299,10 @@ impl DeletionsOptions {
 /// Which deletions somebody does something about.
 #[derive(Debug, Clone, Args)]
 pub struct ActOptions {
-    /// The image, as in `show`
+    /// Image, written as for `show`
     pub image: Reference,
 
-    /// Only in this registry, as in `111122223333/us-east-1`
+    /// Only in this registry, such as `111122223333/us-east-1`
     #[arg(long)]
     pub registry: Option<Registry>,
 
@@ -311,17 +314,17 @@ pub struct ActOptions {
 /// What can be done about breakers.
 #[derive(Debug, Subcommand)]
 pub enum BreakerCommand {
-    /// Show which are open and what they counted
+    /// Show each breaker: its state and its counts
     Status {
-        /// Only of this source
+        /// Only the breaker of this source, such as `111122223333/eu-west-1`
         source: Option<Registry>,
     },
-    /// Close one, and let everything that it holds be judged again
+    /// Close a breaker; the deletions that it put on hold are re-evaluated
     Reset {
-        /// The source whose deletions it stops, as in `111122223333/eu-west-1`
+        /// Source of the breaker, such as `111122223333/eu-west-1`
         source: Registry,
 
-        /// Let so many images go in the next window, whatever the limits say
+        /// Allow this number of images in the next window, even above the limits
         #[arg(long, value_name = "IMAGES")]
         allow: Option<u32>,
     },
@@ -330,15 +333,15 @@ pub enum BreakerCommand {
 /// What can be looked for.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// If ECR's own switch for deletions were turned on today: which tags that only replicas have, and which replicas that
-    /// are still pulled, could vanish, rule by rule
+    /// Show what ECR could delete if its native deletion replication were enabled today: tags that only replicas have,
+    /// and replicas that are still pulled, rule by rule
     NativeDeletes {
-        /// Only the rules of this source
+        /// Only rules of this source, such as `111122223333/eu-west-1`
         #[arg(long, value_name = "REGISTRY")]
         source: Option<Registry>,
 
-        /// How recent a pull counts, as in `30d`
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
+        /// Period until now in which a pull counts, such as `30d`
+        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         pulled: SignedDuration,
     },
 }
@@ -346,31 +349,31 @@ pub enum AuditCommand {
 /// What can be asked about a policy.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Check syntax, schema and annotations
+    /// Check the syntax, schema and annotations of policies
     Check {
-        /// Cedar files
+        /// Cedar files to check
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Ask what a policy would do with the recorded deletions and orphans; nothing is touched
+    /// Show what a policy would do with the recorded deletions and orphans, without changing anything
     Preview {
-        /// A Cedar file
+        /// Cedar file
         file: PathBuf,
 
-        /// Deletions that happened in this time, as in `12h` or `30d`; orphans of any age
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time::back)]
+        /// Deletions of this period until now, such as `12h` or `30d`; orphans of any age are included
+        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         since: SignedDuration,
     },
-    /// Show why a replica was or would be kept or deleted, check by check; nothing is touched
+    /// Show check by check why a replica was or would be kept or deleted, without changing anything
     Explain {
-        /// The image, as in `show`
+        /// Image, written as for `show`
         image: Reference,
 
-        /// The registry of the replica, as in `111122223333/us-east-1`
+        /// Registry of the replica, such as `111122223333/us-east-1`
         #[arg(long)]
         registry: Registry,
 
-        /// The policy to ask; without one everything is kept
+        /// Policy to evaluate; without one, every replica is kept
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
@@ -379,11 +382,11 @@ pub enum PolicyCommand {
 /// How the page is served.
 #[derive(Debug, Args)]
 pub struct ServeOptions {
-    /// The port on the loopback interface; 0 takes any that is free
+    /// Port on the loopback interface; 0 picks a free one
     #[arg(long, default_value_t = 4568)]
     pub port: u16,
 
-    /// Let deletions be held, released, approved and cancelled, and breakers be reset: as you
+    /// Allow changes in your name: hold, release, approve and cancel deletions, and reset breakers
     #[arg(long)]
     pub allow_changes: bool,
 }
@@ -391,44 +394,45 @@ pub struct ServeOptions {
 /// How registries are simulated.
 #[derive(Debug, Args)]
 pub struct LocalOptions {
-    /// The port on the loopback interface; 0 takes any that is free
+    /// Port on the loopback interface; 0 picks a free one
     #[arg(long, default_value_t = 4567)]
     pub port: u16,
 
-    /// Keep everything in this folder, across restarts; without it everything is forgotten in the end
+    /// Keep all state in this folder across restarts; without it, state is in memory only
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// The policy that says which replicas may follow their sources; without it all are kept
+    /// Policy that says which replicas may be deleted; without one, every replica is kept
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Delete what the policy permits; without it, what would be done is decided and recorded, and nothing is touched
+    /// Execute what the policy permits; without this, decisions are only recorded (observe mode)
     #[arg(long)]
     pub enforce: bool,
 
-    /// Send each alert there as well, as an EventBridge API destination does: a POST with the whole event as JSON
+    /// Also send each alert to this URL, like an EventBridge API destination: a POST with the whole event as JSON
     #[arg(long, value_name = "URL", value_parser = url)]
     pub webhook: Option<String>,
 
-    /// What goes wrong, in percent, as in `lost=2,delayed=10,throttled`; without a number 5 %. Events: lost, repeated,
-    /// delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, unheard, unanswered
+    /// Faults to simulate, in percent, such as `lost=2,delayed=10,throttled` (5 % if no number is given). Events: lost,
+    /// repeated, delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, unheard, unanswered
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]
     pub trouble: Trouble,
 
-    /// Where all chance comes from: the same seed and the same calls give the same trouble
+    /// Random seed: the same seed and the same calls give the same faults
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 
-    /// How many times faster than the wall's the clock runs; with 0 it stands until `POST /_simulator/step`
+    /// Speed of the clock, as a multiple of real time; with 0 it moves only by `POST /_simulator/step`
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, allow_negative_numbers = true, value_parser = speed)]
     pub speed: f64,
 
-    /// How long a copy takes: `30s`, or `5s..1m`, or for one destination `111122223333/us-east-1=20m`; again for more
-    #[arg(long, value_name = "[REGISTRY=]TIME", value_parser = lag)]
+    /// Duration of a copy: `30s`, a range `5s..1m`, or for one destination `111122223333/us-east-1=20m`; can be
+    /// repeated
+    #[arg(long, value_name = "[REGISTRY=]DURATION", value_parser = lag)]
     pub lag: Vec<(Option<Registry>, Lag)>,
 
-    /// Another answer to what AWS does not document, as in `delete-per-tag=false`; again for more
+    /// Another choice where AWS documents no behaviour, such as `delete-per-tag=false`; can be repeated
     #[arg(long, value_name = "NAME=BOOLEAN", value_parser = unconfirmed)]
     pub unconfirmed: Vec<(String, bool)>,
 }
@@ -461,7 +465,7 @@ fn lag(text: &str) -> Result<(Option<Registry>, Lag), String> {
     };
     let time = |text: &str| match text.parse::<SignedDuration>() {
         Ok(time) if !time.is_negative() => Ok(time),
-        _ => Err(format!("`{text}` is not a time: write `30s`, `5m` or `1h 30m`")),
+        _ => Err(format!("`{text}` is not a duration: write `30s`, `5m` or `1h 30m`")),
     };
     let (from, to) = times.split_once("..").unwrap_or((times, times));
     let lag = Lag { from: time(from)?, to: time(to)? };

@@ -15,7 +15,7 @@ pub(crate) use watch::alert;
 use std::{collections::BTreeSet, fmt::Write, io::IsTerminal};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 use domain::{
     fact::{Cause, Fact, StorageClass, What},
     image::Tag,
@@ -74,11 +74,11 @@ impl Print for IngestSummary {
         let mut counts = vec![
             count(self.read, "read"),
             count(self.recorded, "recorded"),
-            count(self.known, "already known"),
+            count(self.known, "already recorded"),
             count(self.rejected.len(), "rejected"),
         ];
         if self.ignored > 0 {
-            counts.push(count(self.ignored, "not about images"));
+            counts.push(count(self.ignored, "ignored (not about images)"));
         }
         _ = writeln!(text, "{}", counts.join(", "));
         text
@@ -87,19 +87,19 @@ impl Print for IngestSummary {
 
 impl Print for Demo {
     fn table(&self, width: Option<u16>) -> String {
-        let mut story = table(width, &["TIME (UTC)", "REGISTRY", "WHAT IS DONE"], &[0, 1]);
+        let mut story = table(width, &["TIME (UTC)", "REGISTRY", "ACTION"], &[0, 1]);
         for act in &self.story {
             story.add_row([time(act.time), act.registry.to_string(), act.what.clone()]);
         }
         let (shown, history, orphans) = (self.shown.table(width), self.history.table(width), self.orphans.table(width));
-        let asked = |what: &str| styled(HEADING, format!("What was recorded: {what}"));
+        let asked = |what: &str| styled(HEADING, format!("$ {what}"));
         let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
         let history = format!("{}\n{history}", asked("ecr-lineage history shop/api:stable"));
         let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans --repository shop/api"));
         let alerts = format!("{}\n{}", asked("ecr-lineage alerts"), self.alerts.table(width));
         let deletions = format!("{}\n{}", asked("ecr-lineage deletions --done --kept"), self.deletions.table(width));
         let breakers = format!("{}\n{}", asked("ecr-lineage breaker status"), self.breakers.table(width));
-        let next = "To do the like yourself, with the AWS CLI or any SDK: ecr-lineage local";
+        let next = "Try it yourself with the AWS CLI or any SDK: ecr-lineage local";
         format!("{story}\n\n{shown}\n{history}\n{alerts}\n{deletions}\n{breakers}\n{orphans}\n{next}\n")
     }
 }
@@ -108,7 +108,7 @@ impl Print for Shown {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
         if self.images.len() > 1 {
-            _ = writeln!(text, "\nRegistries disagree: the tag means {} images.", self.images.len());
+            _ = writeln!(text, "\nRegistries disagree: the tag points to {} different images.", self.images.len());
         }
         self.images.iter().for_each(|image| text.push_str(&image.table(width)));
         text
@@ -121,16 +121,19 @@ impl Print for ShownImage {
         if !self.registries.is_empty() {
             let longest =
                 self.registries.iter().map(|place| place.registry.to_string().len()).max().unwrap_or_default();
-            let heading = format!("{:<longest$}  {:<15}  {:<19}  LAG", "REGISTRY", "STATUS", "SINCE (UTC)");
+            // The longest names of registries fit in 80 columns only if the columns are close.
+            let gap = if width.is_some_and(|width| longest + 54 > width.into()) { " " } else { "  " };
+            let first = format!("{:<longest$}{gap}{:<10}{gap}{:<19}", "REGISTRY", "STATUS", "FIRST SEEN (UTC)");
+            let heading = format!("{first}{gap}DELETED AT (UTC)");
             _ = writeln!(text, "\n{}", styled(HEADING, heading));
             for place in &self.registries {
-                text.push_str(&whereabouts(place, longest, width));
+                text.push_str(&whereabouts(place, longest, gap, width));
                 for deletion in self.deletions.iter().filter(|deletion| deletion.registry == place.registry) {
                     text.push_str(&mirror::below(deletion, width));
                 }
             }
         }
-        let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "WHAT HAPPENED"], &[0, 1]);
+        let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "EVENT"], &[0, 1]);
         for (at, registry, what) in timeline_of(self) {
             timeline.add_row([time(at), registry, what]);
         }
@@ -140,27 +143,37 @@ impl Print for ShownImage {
 }
 
 /// One registry: a line of facts that every registry has, and indented below it those that only some have.
-fn whereabouts(place: &Whereabouts, longest: usize, width: Option<u16>) -> String {
-    let since = place.since.map(time).unwrap_or_default();
-    let lags: Vec<_> = place.replicated_from.iter().filter_map(|from| from.lag_seconds).map(duration).collect();
-    let (sign, word) = (sign(place.status), place.status.words());
-    let mut text = format!("{:<longest$}  {sign} {word:<13}  {since:<19}  {}\n", place.registry, lags.join(", "));
+fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16>) -> String {
+    let is_confirmed = place.status != PlacementStatus::ProbablyAbsent;
+    let (sign, word) = (sign(place.status), if is_confirmed { place.status.words() } else { "untagged" });
+    let times = [place.since, place.deleted.as_ref().map(|deleted| deleted.at)];
+    let [first_seen, deleted_at] = times.map(|at| at.map(time).unwrap_or_default());
+    let registry = &place.registry;
+    let mut text = format!("{registry:<longest$}{gap}{sign} {word:<8}{gap}{first_seen:<19}{gap}{deleted_at}\n");
     let mut detail = |line: &str| _ = writeln!(text, "{}", filled(line, ["    ", "      "], width));
+    if !is_confirmed {
+        detail(&coloured(AnsiColor::Yellow, "? deletion not confirmed: the last known tag was removed"));
+    }
     if place.orphan {
-        detail(&coloured(AnsiColor::Yellow, "! orphan: its source no longer has it"));
+        detail(&coloured(AnsiColor::Yellow, "! orphan: the source no longer has the image"));
     }
     let tags: Vec<_> = place.tags.iter().map(ToString::to_string).collect();
     if !tags.is_empty() {
         detail(&format!("tagged {}", tags.join(", ")));
     }
     if let Some(at) = place.pushed_at {
-        detail(&format!("pushed {}", time(at)));
+        detail(&format!("pushed at {}", time(at)));
     }
     for from in &place.replicated_from {
-        detail(&format!("replicated from {} {}", from.registry, time(from.at)));
+        let lag = from.lag_seconds.map(|seconds| format!(", lag {}", duration(seconds))).unwrap_or_default();
+        detail(&format!("replicated from {} at {}{lag}", from.registry, time(from.at)));
     }
     if let Some(deleted) = &place.deleted {
-        detail(&coloured(AnsiColor::Red, format!("deleted {} {}", time(deleted.at), deleted.cause)));
+        let cause = match &deleted.cause {
+            Cause::Unknown => "deleted, cause unknown".to_owned(),
+            known => format!("deleted {known}"),
+        };
+        detail(&coloured(AnsiColor::Red, cause));
     }
     text
 }
@@ -191,7 +204,7 @@ impl Print for History {
             let until = interval.ended.as_ref().map_or_else(|| "now".to_owned(), |ended| time(ended.at));
             let then = match interval.ended.as_ref().map(|ended| &ended.why) {
                 None => coloured(AnsiColor::Green, "● still set"),
-                Some(AssignmentEnd::Moved { .. }) => "→ moved on".to_owned(),
+                Some(AssignmentEnd::Moved { .. }) => "→ moved to another image".to_owned(),
                 Some(AssignmentEnd::TagDeleted) => coloured(AnsiColor::Red, "○ tag deleted"),
                 Some(AssignmentEnd::ImageDeleted) => coloured(AnsiColor::Red, "○ image deleted"),
             };
@@ -203,7 +216,7 @@ impl Print for History {
 
 impl Print for Images {
     fn table(&self, width: Option<u16>) -> String {
-        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "WHERE", "TAGS"], &[0, 1, 2]);
+        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "REGISTRIES", "TAGS"], &[0, 1, 2]);
         for image in &self.images {
             let tags: Vec<_> = image.tags.iter().map(ToString::to_string).collect();
             let places: Vec<_> =
@@ -229,8 +242,7 @@ impl Print for Images {
 impl Print for Orphans {
     fn table(&self, _: Option<u16>) -> String {
         if self.orphans.is_empty() {
-            return "No orphans: of every replica, a source still has the image or was never seen to lose it.\n"
-                .to_owned();
+            return "No orphans: as far as recorded, the source of every replica still has the image.\n".to_owned();
         }
         let mut text = String::new();
         let mut image = None;
@@ -245,12 +257,12 @@ impl Print for Orphans {
             let has = match orphan.status {
                 PlacementStatus::Present | PlacementStatus::Absent => format!("has it, {tags}"),
                 PlacementStatus::Archived => format!("has it archived, {tags}"),
-                PlacementStatus::ProbablyAbsent => "has probably lost it, too".to_owned(),
+                PlacementStatus::ProbablyAbsent => "untagged, deletion not confirmed".to_owned(),
             };
             _ = writeln!(text, "  {} {} {has}", sign(orphan.status), orphan.registry);
             for (source, lost) in &orphan.sources {
-                let lost = lost.map(time).unwrap_or_default();
-                _ = writeln!(text, "  {} {source} lost it {lost}", sign(PlacementStatus::Absent));
+                let lost = lost.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+                _ = writeln!(text, "  {} {source} deleted it{lost}", sign(PlacementStatus::Absent));
             }
         }
         let count = self.orphans.len();
@@ -267,20 +279,80 @@ fn filled(line: &str, [first, rest]: [&str; 2], width: Option<u16>) -> String {
     textwrap::fill(line, options.initial_indent(first).subsequent_indent(rest))
 }
 
-/// A table without lines: columns apart, headings bold. The columns in `whole` are never broken.
+/// A table whose columns in `whole` are never broken.
 fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    // Without a terminal nothing is wrapped: programs and files want whole lines.
-    table.set_width(width.unwrap_or(u16::MAX));
-    table.set_header(headings.iter().map(|heading| styled(HEADING, heading)));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-        if whole.contains(&column.index) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
+    let headings = headings.iter().map(|heading| styled(HEADING, heading)).collect();
+    Table { width, headings, whole: whole.to_vec(), rows: Vec::new() }
+}
+
+/// A table without lines: columns apart, headings bold.
+///
+/// On a narrow terminal, cells of the columns that may be broken stand below their row, each on lines of its own.
+struct Table {
+    width: Option<u16>,
+    headings: Vec<String>,
+    whole: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+/// A column of text with fewer characters is hard to read.
+const NARROWEST_TEXT: usize = 28;
+
+impl Table {
+    fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
     }
-    table
+
+    fn is_narrow(&self, broken: usize) -> bool {
+        let of_column = |column: &usize| {
+            let cells = self.rows.iter().chain([&self.headings]).filter_map(|row| row.get(*column));
+            cells.flat_map(|cell| cell.lines()).map(textwrap::core::display_width).max().unwrap_or_default() + 2
+        };
+        let needed = self.whole.iter().map(of_column).sum::<usize>() + broken * NARROWEST_TEXT;
+        broken > 0 && self.width.is_some_and(|width| usize::from(width) < needed)
+    }
+
+    /// Some of its columns.
+    fn grid(&self, columns: &[usize]) -> comfy_table::Table {
+        let mut grid = comfy_table::Table::new();
+        grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        // Without a terminal nothing is wrapped: programs and files want whole lines.
+        grid.set_width(self.width.unwrap_or(u16::MAX));
+        let chosen =
+            |row: &Vec<String>| columns.iter().filter_map(|column| row.get(*column).cloned()).collect::<Vec<_>>();
+        grid.set_header(chosen(&self.headings));
+        self.rows.iter().for_each(|row| _ = grid.add_row(chosen(row)));
+        for column in grid.column_iter_mut() {
+            column.set_padding((0, 2));
+            if columns.get(column.index).is_some_and(|column| self.whole.contains(column)) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        grid
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<_> = (0..self.headings.len()).collect();
+        let (whole, broken): (Vec<_>, Vec<_>) = all.iter().partition(|column| self.whole.contains(column));
+        if !self.is_narrow(broken.len()) {
+            return write!(f, "{}", self.grid(&all));
+        }
+        let grid = self.grid(&whole).to_string();
+        let mut lines = grid.lines();
+        let headings: Vec<_> = broken.iter().filter_map(|column| self.headings.get(*column).cloned()).collect();
+        write!(f, "{}\n  {}", lines.next().unwrap_or_default(), headings.join(" / "))?;
+        for row in &self.rows {
+            let height = whole.iter().filter_map(|column| row.get(*column)).map(|cell| cell.lines().count()).max();
+            lines.by_ref().take(height.unwrap_or(1).max(1)).try_for_each(|line| write!(f, "\n{line}"))?;
+            let below = broken.iter().filter_map(|column| row.get(*column)).flat_map(|cell| cell.lines());
+            for line in below.filter(|line| !line.is_empty()) {
+                write!(f, "\n{}", filled(line, ["  ", "    "], self.width))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `2026-11-16 01:54:34`, in UTC.
@@ -307,6 +379,17 @@ fn duration(seconds: i64) -> String {
     }
 }
 
+/// The function that found a fact by reading the registry. A fact of an event has another id.
+fn found_by(fact: &Fact) -> &'static str {
+    match fact.event_id.split('-').next() {
+        Some("watch") => " by watch",
+        Some("reconcile") => " by reconcile",
+        Some("mirror") => " by mirror",
+        Some("backfill") => " by a backfill",
+        _ => "",
+    }
+}
+
 /// A fact in words.
 pub(crate) fn fact_text(fact: &Fact) -> String {
     let by = |cause: &Cause| match cause {
@@ -324,22 +407,22 @@ pub(crate) fn fact_text(fact: &Fact) -> String {
             let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
             coloured(AnsiColor::Red, format!("tag {} deleted{}", tags.join(", "), by(cause)))
         }
-        What::DeletionFailed { code, cause } => format!("deletion refused ({code}){}", by(cause)),
+        What::DeletionFailed { code, cause } => format!("deletion{} refused by ECR ({code})", by(cause)),
         What::RepositoryDeleted { cause } => coloured(AnsiColor::Red, format!("deleted{}", by(cause))),
         What::Archived { cause } => format!("archived{}", by(cause)),
         What::Restored => "restored".to_owned(),
-        What::Observed { storage: None, .. } => "seen to be gone".to_owned(),
+        What::Observed { storage: None, .. } => format!("found missing{}", found_by(fact)),
         What::Observed { storage: Some(class), tags, without, source } => {
             let mut text = match class {
-                StorageClass::Standard => "seen".to_owned(),
-                StorageClass::Archive => "seen, archived".to_owned(),
+                StorageClass::Standard => format!("found{}", found_by(fact)),
+                StorageClass::Archive => format!("found archived{}", found_by(fact)),
             };
             let names = |tags: &BTreeSet<Tag>| tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ");
             if !tags.is_empty() {
                 _ = write!(text, " with tag {}", names(tags));
             }
             if !without.is_empty() {
-                _ = write!(text, " without tag {}", names(without));
+                _ = write!(text, ", tag {} found missing", names(without));
             }
             if let Some(source) = source {
                 _ = write!(text, ", replicated from {source}");

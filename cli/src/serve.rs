@@ -30,12 +30,13 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliErr
     let router = loopback::router(query, caller, Some(key.clone()));
     let interrupted = local::interrupted()?;
     let can = if options.allow_changes {
-        "You can hold, release, approve, cancel and reset: each is recorded with your name."
+        "Changes are allowed: each hold, release, approve, cancel and reset is recorded with your name."
     } else {
-        "Nothing can be changed: `--allow-changes` lets you hold, release, approve, cancel and reset."
+        "Read-only: start with `--allow-changes` to hold, release, approve, cancel and reset."
     };
     local::say(&format!(
-        "{} http://{address}/#key={key}  (Ctrl-C stops)\n\n  table  {}\n  you    {who}\n\n{can}\nThe link is for you alone: who has it asks as you.\n",
+        "{} http://{address}/#key={key}  (Ctrl-C stops)\n\n  table  {}\n  you    {who}\n\n{can}\n\
+         Keep the link to yourself: anyone who has it acts as you.\n",
         styled(HEADING, "Lineage at"),
         target.name(),
     ));

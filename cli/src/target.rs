@@ -92,7 +92,7 @@ impl Target {
         }
         let identity = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
         let identity = identity.map_err(|error| CliError::Identity(error.into()))?;
-        Ok(identity.arn.unwrap_or_else(|| "an unnamed caller".to_owned()))
+        Ok(identity.arn.unwrap_or_else(|| "an unidentified caller".to_owned()))
     }
 
     /// Lets go of the table.

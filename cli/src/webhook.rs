@@ -68,7 +68,7 @@ pub async fn send(url: String, mut bodies: mpsc::UnboundedReceiver<String>, fail
                 Err(error) => error.to_string(),
             };
             if tried == TRIES {
-                fail(&format!("the webhook did not take an alert in {TRIES} tries: {why}"));
+                fail(&format!("the webhook did not accept an alert in {TRIES} attempts: {why}"));
             } else {
                 tokio::time::sleep(pause).await;
                 pause *= 2;

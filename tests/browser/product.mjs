@@ -12,7 +12,7 @@ export const VIRGINIA = '111122223333/us-east-1';
 export const TOKYO = '444455556666/ap-northeast-1';
 
 const PROGRAM = process.env.ECR_LINEAGE ?? fileURLToPath(new URL('../../target/debug/ecr-lineage', import.meta.url));
-const READY = 'What is recorded';
+const READY = 'Event log';
 
 // Replicas follow after an hour; those of `asked/` only when a person approved it, and no release ever does.
 const POLICY = `

@@ -79,7 +79,7 @@ def welcome(output):
 
     threading.Thread(target=read, daemon=True).start()
     said, end = "", time.monotonic() + PATIENCE_SECONDS
-    while (line := lines.get(timeout=max(0.0, end - time.monotonic()))) != "What is recorded, and told:\n":
+    while (line := lines.get(timeout=max(0.0, end - time.monotonic()))) != "Event log:\n":
         assert line, f"it ended before it was ready: {said}"
         said += line
     return said

@@ -31,7 +31,7 @@ impl Print for Diagnosis {
         }
         let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
         let (wrong, unknown) = (count(Level::Wrong), count(Level::Unknown));
-        _ = writeln!(text, "\n{wrong} wrong, {unknown} unknown, {} to know", count(Level::Notice));
+        _ = writeln!(text, "\n{wrong} to fix, {unknown} not checked, {} to note", count(Level::Notice));
         text
     }
 }

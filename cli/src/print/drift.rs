@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::AnsiColor;
 use domain::drift::Drift;
 
-use super::{HEADING, Print, coloured, filled, styled, table, time};
+use super::{HEADING, Print, coloured, filled, styled, time};
 use answers::answer::Orphans;
 
 use crate::drift::{Backfilled, Drifted, Reconciled};
@@ -23,11 +23,11 @@ impl Print for Drifted {
             let (source, destination) = (&difference.source, &difference.destination);
             let line = match &difference.drift {
                 Drift::Missing { pushed_at, expected: true } => {
-                    let pushed = pushed_at.map(|at| format!(" since {}", time(at))).unwrap_or_default();
-                    coloured(AnsiColor::Red, format!("! missing in {destination}, {source} has it{pushed}"))
+                    let pushed = pushed_at.map(|at| format!(", pushed at {}", time(at))).unwrap_or_default();
+                    coloured(AnsiColor::Red, format!("! missing in {destination}: {source} has it{pushed}"))
                 }
                 Drift::Missing { expected: false, .. } => {
-                    let line = format!("○ never copied to {destination}: {source} may have it from before the rule");
+                    let line = format!("○ never copied to {destination}: {source} may have had it before the rule");
                     coloured(AnsiColor::Yellow, line)
                 }
                 Drift::Tags { only_at_source, only_at_replica } => {
@@ -43,7 +43,7 @@ impl Print for Drifted {
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
         }
         if self.report.differences.is_empty() {
-            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica is as its source."));
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica matches its source."));
         }
         if !self.orphans.is_empty() {
             text.push_str(&Orphans { orphans: self.orphans.clone(), next_cursor: None }.table(width));
@@ -52,17 +52,17 @@ impl Print for Drifted {
         let missing = count(|drift| matches!(drift, Drift::Missing { expected: true, .. }));
         let never = count(|drift| matches!(drift, Drift::Missing { expected: false, .. }));
         let tags = count(|drift| matches!(drift, Drift::Tags { .. }));
-        _ = writeln!(text, "\n{missing} missing, {never} never copied, {tags} with other tags");
+        _ = writeln!(text, "\n{missing} missing, {never} never copied, {tags} with different tags");
         if missing + never > 0 {
-            text.push_str("→ `ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing\n");
+            text.push_str("→ `ecr-lineage backfill SOURCE DESTINATION` makes ECR copy the missing images\n");
         }
         _ = writeln!(text, "\n{}", styled(HEADING, "Last listed:"));
         for (registry, at) in &self.report.listed_at {
-            let at = at.map_or_else(|| coloured(AnsiColor::Yellow, "never: only events are known"), time);
+            let at = at.map_or_else(|| coloured(AnsiColor::Yellow, "never: only its events are recorded"), time);
             _ = writeln!(text, "  {registry}  {at}");
         }
         for registry in &self.report.unread {
-            let line = format!("what {registry} copies is not known: its settings were not read yet");
+            let line = format!("{registry}: its replication rules are not known, they were not read yet");
             _ = writeln!(text, "  {}", coloured(AnsiColor::Yellow, line));
         }
         text
@@ -71,26 +71,23 @@ impl Print for Drifted {
 
 impl Print for Reconciled {
     fn table(&self, width: Option<u16>) -> String {
-        let headings =
-            ["REGISTRY", "IMAGES", "UNKNOWN", "VANISHED", "CHANGED", "MISSING", "NEVER COPIED", "TAGS", "ORPHANS"];
-        let mut list = table(width, &headings, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut text = String::new();
         for (registry, run) in &self.registries {
             let (found, drifts) = (run.found, &run.drifts);
-            let counts = [
-                found.images,
-                found.added,
-                found.removed,
-                found.updated,
-                drifts.missing,
-                drifts.never_copied,
-                drifts.tags,
-                drifts.orphans,
+            _ = writeln!(text, "\n{}  {} images", styled(HEADING, registry), found.images);
+            let recorded = [("added", found.added), ("removed", found.removed), ("updated", found.updated)];
+            let drift = [
+                ("missing", drifts.missing),
+                ("never copied", drifts.never_copied),
+                ("with different tags", drifts.tags),
+                ("orphaned", drifts.orphans),
             ];
-            list.add_row(std::iter::once(registry.to_string()).chain(counts.map(|count| count.to_string())));
+            for (what, counts) in [("recorded now, reported by no event", &recorded[..]), ("drift", &drift[..])] {
+                let counts: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+                _ = writeln!(text, "{}", filled(&format!("{what}: {}", counts.join(", ")), ["  ", "    "], width));
+            }
         }
-        let mut text = format!("\n{list}\n");
-        text.push_str("\nUNKNOWN, VANISHED, CHANGED: what no event had told, and is recorded now\n");
-        text.push_str("MISSING, NEVER COPIED, TAGS, ORPHANS: what is not as it should be (`ecr-lineage drift`)\n");
+        text.push_str("→ `ecr-lineage drift` lists the drift image by image\n");
         text
     }
 }
@@ -104,7 +101,7 @@ impl Print for Backfilled {
         let why = self.failure.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
         _ = writeln!(text, "\n{heading}  {}", coloured(colour, format!("{sign} {}{why}", self.status)));
         let (completed, failed, recorded) = (self.completed, self.failed.len(), self.recorded);
-        _ = writeln!(text, "  {completed} copied, {failed} failed; {recorded} of these no event had told");
+        _ = writeln!(text, "  {completed} copied, {failed} failed; {recorded} recorded now, reported by no event");
         for copy in &self.failed {
             let code = copy.code.as_deref().unwrap_or("no reason given");
             let image = format!("{}@{}", copy.image.repository, copy.image.digest.short());

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::AnsiColor;
 use domain::{
-    deletion::{Check, Deletion, DeletionStatus},
+    deletion::{Check, Deletion, DeletionStatus, OperatorAction},
     image::{Image, Tag},
 };
 use indicatif::DecimalBytes;
@@ -21,16 +21,15 @@ use crate::policies::CheckedPolicies;
 
 /// A deletion's status with its sign.
 fn styled_status(status: DeletionStatus) -> String {
-    let (colour, sign, word) = match status {
-        DeletionStatus::Pending => (AnsiColor::Yellow, "◔", "pending"),
-        DeletionStatus::Held => (AnsiColor::Magenta, "‖", "held"),
-        DeletionStatus::AwaitingApproval => (AnsiColor::Magenta, "?", "waiting for approval"),
-        DeletionStatus::Executing => (AnsiColor::Yellow, "◔", "under way"),
-        DeletionStatus::Done => (AnsiColor::Red, "○", "done"),
-        DeletionStatus::Kept => (AnsiColor::Green, "●", "kept"),
-        DeletionStatus::Failed => (AnsiColor::Red, "!", "failed"),
+    let (colour, sign) = match status {
+        DeletionStatus::Pending | DeletionStatus::Executing => (AnsiColor::Yellow, "◔"),
+        DeletionStatus::Held => (AnsiColor::Magenta, "‖"),
+        DeletionStatus::AwaitingApproval => (AnsiColor::Magenta, "?"),
+        DeletionStatus::Done => (AnsiColor::Red, "○"),
+        DeletionStatus::Kept => (AnsiColor::Green, "●"),
+        DeletionStatus::Failed => (AnsiColor::Red, "!"),
     };
-    coloured(colour, format!("{sign} {word}"))
+    coloured(colour, format!("{sign} {}", status.words()))
 }
 
 fn name(image: &Image, tag: Option<&Tag>) -> String {
@@ -38,42 +37,32 @@ fn name(image: &Image, tag: Option<&Tag>) -> String {
     format!("{}@{}{tag}", image.repository, image.digest.short())
 }
 
-/// What is or was to happen, and why: one line.
-pub(super) fn reason(deletion: &Deletion) -> String {
-    let last = deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default();
-    let policies: Vec<_> = deletion.policies.iter().map(String::as_str).collect();
-    let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
-    match (deletion.status, deletion.action) {
-        (DeletionStatus::Pending, Some(action)) if last.is_empty() => format!("would {action} it then{by}"),
-        (DeletionStatus::Pending, None) if last.is_empty() => "as far as is known, no policy permits it".to_owned(),
-        (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
-        _ => last,
-    }
-}
-
 /// A deletion below the registry of its replica.
 pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
     let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
     let due = deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
     let due = due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
-    let line = format!("deletion{tag} {}{due}: {}", styled_status(deletion.status), reason(deletion));
+    let line = format!("deletion{tag} {}{due}: {}", styled_status(deletion.status), deletion.summary());
     filled(&line, ["    ", "      "], width) + "\n"
 }
 
-/// The rows of some deletions.
+/// The rows of some deletions: with the time when each is due, or when it last changed.
 fn rows(deletions: &[Deletion], width: Option<u16>) -> String {
-    let mut list = table(width, &["STATUS", "WHEN (UTC)", "REPLICA IN", "IMAGE", "WHY"], &[0, 1, 2]);
+    let due = |deletion: &Deletion| deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
+    let pending = deletions.iter().filter(|deletion| due(deletion).is_some()).count();
+    let (heading, prefix) = match pending {
+        0 => ("CHANGED (UTC)", ""),
+        all if all == deletions.len() => ("DUE (UTC)", ""),
+        _ => ("DUE OR CHANGED (UTC)", "due "),
+    };
+    let mut list = table(width, &["STATUS", heading, "REGISTRY", "IMAGE", "REASON"], &[0, 1, 2]);
     for deletion in deletions {
-        let at = match deletion.due.filter(|_| deletion.status == DeletionStatus::Pending) {
-            Some(due) => format!("due {}", time(due)),
-            None => time(deletion.changed_at),
-        };
         list.add_row([
             styled_status(deletion.status),
-            at,
+            due(deletion).map_or_else(|| time(deletion.changed_at), |due| format!("{prefix}{}", time(due))),
             deletion.registry.to_string(),
             name(&deletion.image, deletion.tag.as_ref()),
-            reason(deletion),
+            deletion.summary(),
         ]);
     }
     format!("{list}\n")
@@ -95,14 +84,21 @@ fn plural(count: usize, word: &str) -> String {
 
 impl Print for Acted {
     fn table(&self, width: Option<u16>) -> String {
-        format!("\n{}\n{}: by {}\n", rows(&self.deletions, width), self.action.as_str(), self.by)
+        let done = match self.action {
+            OperatorAction::Hold => "put on hold",
+            OperatorAction::Release => "released",
+            OperatorAction::Approve => "approved",
+            OperatorAction::Cancel => "cancelled",
+        };
+        let count = self.deletions.len();
+        format!("\n{}\n{count} {} {done} by {}\n", rows(&self.deletions, width), plural(count, "deletion"), self.by)
     }
 }
 
 impl Print for Breakers {
     fn table(&self, _: Option<u16>) -> String {
         if self.breakers.is_empty() {
-            return "All breakers are closed, and nothing was counted.\n".to_owned();
+            return "Every circuit breaker is closed, and no image was counted.\n".to_owned();
         }
         let mut text = String::new();
         for (source, status) in &self.breakers {
@@ -112,16 +108,17 @@ impl Print for Breakers {
             };
             _ = writeln!(text, "\n{}  {state}", styled(HEADING, source));
             if status.held > 0 {
-                _ = writeln!(text, "  holds {} {}", status.held, plural(status.held, "deletion"));
+                _ = writeln!(text, "  {} {} on hold", status.held, plural(status.held, "deletion"));
             }
             for (class, registries) in &status.counted {
                 for (registry, images) in registries {
                     let images_word = plural(*images as usize, "image");
-                    _ = writeln!(text, "  {images} {images_word} in {registry} in 24 hours ({})", class.as_str());
+                    _ = writeln!(text, "  {images} {images_word} deleted in {registry} in 24 h ({})", class.as_str());
                 }
             }
             if let Some(reset) = &status.breaker.reset {
-                let allow = reset.allow.map(|images| format!(", which allowed {images} images")).unwrap_or_default();
+                let allow =
+                    reset.allow.map(|images| format!(", with an allowance of {images} images")).unwrap_or_default();
                 _ = writeln!(text, "  closed {} by {}{allow}", time(reset.at), reset.by);
             }
         }
@@ -131,14 +128,14 @@ impl Print for Breakers {
 
 impl Print for WasReset {
     fn table(&self, _: Option<u16>) -> String {
-        let allow = self.allow.map(|images| format!("; {images} images may go in the next window")).unwrap_or_default();
-        format!(
-            "closed the breaker of {} by {}, {} {} judged again{allow}\n",
-            self.source,
-            self.by,
-            self.released,
-            plural(self.released, "deletion")
-        )
+        let (source, by, released) = (&self.source, &self.by, self.released);
+        let re_evaluated = match released {
+            0 => "no deletion was on hold".to_owned(),
+            1 => "1 deletion is re-evaluated".to_owned(),
+            many => format!("{many} deletions are re-evaluated"),
+        };
+        let allow = self.allow.map(|images| format!("; the next window allows {images} images")).unwrap_or_default();
+        format!("breaker of {source} closed by {by}; {re_evaluated}{allow}\n")
     }
 }
 
@@ -147,17 +144,12 @@ impl Print for CheckedPolicies {
         let mut text = String::new();
         for file in &self.files {
             if file.problems.is_empty() {
-                _ = writeln!(text, "{} {}", coloured(AnsiColor::Green, "● usable"), file.file.display());
+                _ = writeln!(text, "{} {}", coloured(AnsiColor::Green, "● OK"), file.file.display());
             }
             for problem in &file.problems {
                 let place = format!("{}:{}:{}", file.file.display(), problem.line, problem.column);
-                _ = writeln!(
-                    text,
-                    "{} {}: {}",
-                    coloured(AnsiColor::Red, "! wrong"),
-                    styled(HEADING, place),
-                    problem.message
-                );
+                let error = coloured(AnsiColor::Red, "error:");
+                _ = writeln!(text, "{}: {error} {}", styled(HEADING, place), problem.message);
                 if let Some(suggestion) = &problem.suggestion {
                     _ = writeln!(text, "    {suggestion}");
                 }
@@ -173,8 +165,8 @@ fn planned_action(planned_action: PreviewAction) -> String {
         PreviewAction::Archive => (AnsiColor::Blue, "◐", "archive"),
         PreviewAction::Untag => (AnsiColor::Yellow, "○", "untag"),
         PreviewAction::Keep => (AnsiColor::Green, "●", "keep"),
-        PreviewAction::Gone => (AnsiColor::BrightBlack, "·", "gone already"),
-        PreviewAction::Unknown => (AnsiColor::Yellow, "?", "cannot tell"),
+        PreviewAction::Gone => (AnsiColor::BrightBlack, "·", "already gone"),
+        PreviewAction::Unknown => (AnsiColor::Yellow, "?", "indeterminate"),
     };
     coloured(colour, format!("{sign} {word}"))
 }
@@ -182,9 +174,9 @@ fn planned_action(planned_action: PreviewAction) -> String {
 impl Print for Preview {
     fn table(&self, width: Option<u16>) -> String {
         if self.replicas.is_empty() {
-            return "No deletions are recorded in this time, and there are no orphans.\n".to_owned();
+            return "No deletions are recorded in this period, and there are no orphans.\n".to_owned();
         }
-        let mut list = table(width, &["WOULD", "REPLICA IN", "IMAGE", "SIZE", "POLICIES", "WHY"], &[0, 1, 3]);
+        let mut list = table(width, &["ACTION", "REGISTRY", "IMAGE", "SIZE", "POLICIES", "REASON"], &[0, 1, 3]);
         for replica in &self.replicas {
             let policies: Vec<_> = replica.policies.iter().map(String::as_str).collect();
             let orphan = if replica.recorded { "" } else { "orphan: " };
@@ -202,7 +194,7 @@ impl Print for Preview {
             let size = if total.bytes > 0 { format!(", {}", DecimalBytes(total.bytes)) } else { String::new() };
             _ = writeln!(text, "{}: {} {}{size}", planned_action(*kind), total.images, plural(total.images, "replica"));
         }
-        text.push_str("Nothing was touched.\n");
+        text.push_str("This is a preview: nothing was changed.\n");
         text
     }
 }
@@ -221,7 +213,7 @@ impl Print for Explained {
         for deletion in &self.recorded {
             let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
             let due = deletion.due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
-            let since = format!("without its source since {}", time(deletion.since));
+            let since = format!("deleted at the source at {}", time(deletion.since));
             _ = writeln!(text, "\nDeletion{tag}: {}, {since}{due}", styled_status(deletion.status));
             checks(&mut text, &deletion.checks, width);
             for act in &deletion.actions {
@@ -230,7 +222,7 @@ impl Print for Explained {
         }
         for judged in &self.now {
             let tag = judged.tag.as_ref().map(|tag| format!(" with tag {tag}")).unwrap_or_default();
-            _ = writeln!(text, "\nAsked now{tag}: {}", planned_action(judged.planned_action));
+            _ = writeln!(text, "\nEvaluated now{tag}: {}", planned_action(judged.planned_action));
             checks(&mut text, &judged.checks, width);
         }
         text
@@ -241,10 +233,10 @@ impl Print for Restored {
     fn table(&self, _: Option<u16>) -> String {
         let what = format!("{} in {}", self.image, self.registry);
         match &self.outcome {
-            RestoreOutcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● there already")),
+            RestoreOutcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● already present")),
             RestoreOutcome::UnderWay => {
-                let sign = coloured(AnsiColor::Blue, "◐ on its way back from the archive");
-                format!("{sign}: {what}\nECR takes up to 20 minutes.\n")
+                let sign = coloured(AnsiColor::Blue, "◐ being restored from the archive");
+                format!("{sign}: {what}\nECR needs up to 20 minutes.\n")
             }
             RestoreOutcome::Gone { held_by, unknown, commands, .. } => {
                 let mut text = format!("{}: {what}\n", coloured(AnsiColor::Red, "○ deleted"));
@@ -254,14 +246,14 @@ impl Print for Restored {
                 for registry in unknown {
                     _ = writeln!(
                         text,
-                        "  {} {registry} has it archived, or cannot be read",
+                        "  {} {registry} has it archived, or could not be read",
                         coloured(AnsiColor::Yellow, "?")
                     );
                 }
                 if held_by.is_empty() {
-                    text.push_str("No registry that is known has it to copy from.\n");
+                    text.push_str("No known registry has a copy to restore it from.\n");
                 } else {
-                    text.push_str("This brings it back:\n");
+                    text.push_str("These commands restore it:\n");
                 }
                 for command in commands {
                     _ = writeln!(text, "  {command}");
@@ -277,20 +269,21 @@ impl Print for NativeDeletes {
         let mut text = String::new();
         for rule in &self.rules {
             let on = match rule.on {
-                true => coloured(AnsiColor::Red, "! the switch is on"),
-                false => coloured(AnsiColor::Green, "● the switch is off"),
+                true => coloured(AnsiColor::Red, "! native deletion replication enabled"),
+                false => coloured(AnsiColor::Green, "● native deletion replication disabled"),
             };
             _ = writeln!(text, "\n{}  {on}", styled(HEADING, format!("rule {} of {}", rule.rule, rule.source)));
-            let prefixes = if rule.prefixes.is_empty() { "everything".to_owned() } else { rule.prefixes.join(", ") };
+            let prefixes =
+                if rule.prefixes.is_empty() { "every repository".to_owned() } else { rule.prefixes.join(", ") };
             let to: Vec<_> = rule.destinations.iter().map(ToString::to_string).collect();
-            _ = writeln!(text, "  copies {prefixes} to {}", to.join(", "));
-            _ = writeln!(text, "  {} {} looked at", rule.replicas, plural(rule.replicas, "replica"));
+            _ = writeln!(text, "  replicates {prefixes} to {}", to.join(", "));
+            _ = writeln!(text, "  {} {} checked", rule.replicas, plural(rule.replicas, "replica"));
             for only in &rule.replica_only_tags {
                 let tags: Vec<_> = only.tags.iter().map(Tag::as_str).collect();
                 let what = name(&only.image, None);
                 _ = writeln!(
                     text,
-                    "  {} {what} in {} alone has {}",
+                    "  {} {what} in {} has tags that its source lacks: {}",
                     coloured(AnsiColor::Yellow, "!"),
                     only.registry,
                     tags.join(", ")
@@ -310,6 +303,6 @@ impl Print for NativeDeletes {
         for (registry, why) in &self.unread {
             _ = writeln!(text, "\n{} {registry} could not be read: {why}", coloured(AnsiColor::Yellow, "?"));
         }
-        if text.is_empty() { "No registry that is known replicates anything.\n".to_owned() } else { text }
+        if text.is_empty() { "No known registry has a replication rule.\n".to_owned() } else { text }
     }
 }

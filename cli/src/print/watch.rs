@@ -8,10 +8,10 @@ use domain::alert::{Alert, AlertKind, AlertState, Severity};
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
 use answers::alerts::{Alerts, LagReport, OpenIncident};
 
-/// How soon a person should look, with its sign; what is over is quiet.
+/// The severity with its sign, or that the incident is resolved.
 fn severity(severity: Severity, state: AlertState) -> String {
     match (state, severity) {
-        (AlertState::Resolved, _) => coloured(AnsiColor::Green, "● over"),
+        (AlertState::Resolved, _) => coloured(AnsiColor::Green, "● resolved"),
         (_, Severity::Info) => coloured(AnsiColor::Blue, "i info"),
         (_, Severity::Warning) => coloured(AnsiColor::Yellow, "! warning"),
         (_, Severity::Critical) => coloured(AnsiColor::Red, "‼ critical"),
@@ -37,7 +37,7 @@ impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
         for OpenIncident { incident, .. } in &self.open {
-            let since = format!("since {}", time(incident.opened_at));
+            let since = format!("open since {}", time(incident.opened_at));
             let what = coloured(AnsiColor::Red, format!("! {}", words(incident.kind)));
             let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };
             let place = styled(HEADING, format!("{} to {}", incident.source, incident.destination));
@@ -45,11 +45,11 @@ impl Print for Alerts {
             _ = writeln!(text, "{}", filled(&incident.why, ["  ", "  "], width));
         }
         if self.open.is_empty() {
-            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Nothing is wrong now."));
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No open alerts."));
         }
         if !self.alerts.is_empty() {
-            let mut list =
-                table(width, &["TIME (UTC)", "HOW SOON", "WHAT", "IN ONE LINE, AND WHAT TO DO NEXT"], &[0, 1, 2]);
+            let headings = ["TIME (UTC)", "SEVERITY", "ALERT", "SUMMARY / NEXT STEP"];
+            let mut list = table(width, &headings, &[0, 1, 2]);
             for alert in &self.alerts {
                 let next = match alert.state {
                     AlertState::Resolved => String::new(),
@@ -72,7 +72,7 @@ impl Print for LagReport {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
         let threshold = self.threshold_seconds / 60;
-        let within = format!("IN {threshold} MIN");
+        let within = format!("WITHIN {threshold} MIN");
         let headings = ["FROM", "TO", "REPOSITORY", "COPIES", "P50", "P90", "P99", "WORST", &within];
         let mut list = table(width, &headings, &[0, 1, 3, 4, 5, 6, 7, 8]);
         for report in &self.lanes {
@@ -92,14 +92,14 @@ impl Print for LagReport {
             ]);
         }
         match self.lanes.is_empty() {
-            true => text.push_str("No replica came in this time whose push is known.\n"),
+            true => text.push_str("No replica arrived in this period whose push is recorded.\n"),
             false => _ = writeln!(text, "\n{list}"),
         }
         if self.late.is_empty() {
-            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Nothing is late now."));
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No replica is late."));
             return text;
         }
-        _ = writeln!(text, "\n{}", styled(HEADING, "Not there now:"));
+        _ = writeln!(text, "\n{}", styled(HEADING, "Not replicated:"));
         for late in &self.late {
             let line = format!("{}  {}", time(late.pushed_at), coloured(AnsiColor::Red, format!("! {}", late.why)));
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));

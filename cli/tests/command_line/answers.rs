@@ -76,7 +76,7 @@ fn a_tag_that_means_two_images_shows_both() {
     let file = user.file("events.json", push + &other);
     assert_eq!(user.run(&["ingest", &file]).code, Some(0));
     let ran = user.run(&["show", "nudgebee_runbook_sidecar_agent:v1"]);
-    assert!(ran.out.contains("Registries disagree: the tag means 2 images."), "{}", ran.out);
+    assert!(ran.out.contains("Registries disagree: the tag points to 2 different images."), "{}", ran.out);
     let one = user.run(&["show", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/nudgebee_runbook_sidecar_agent:v1"]);
     assert!(one.out.contains("sha256:1234") && !one.out.contains("disagree"), "{}", one.out);
 }

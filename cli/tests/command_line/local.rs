@@ -29,7 +29,7 @@ impl Running {
         let mut process = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut welcome = String::new();
-        while !welcome.contains("What is recorded") {
+        while !welcome.contains("Event log:") {
             assert_ne!(out.read_line(&mut welcome).unwrap(), 0, "{welcome}");
         }
         // What else it says must not stop it.
@@ -135,7 +135,7 @@ fn alerts_are_printed_and_sent_until_they_are_taken() {
     let user = User::new();
     let (url, taken) = webhook();
     let running = Running::start(&user, &["--speed", "500", "--trouble", "failed=100", "--webhook", &url]);
-    assert!(running.welcome.contains(&format!("alerts    are sent to {url} as well")), "{}", running.welcome);
+    assert!(running.welcome.contains(&format!("alerts    are also sent to {url}")), "{}", running.welcome);
     let to = json!([{"region": "us-east-1", "registryId": "111122223333"}]);
     let rules = json!({"replicationConfiguration": {"rules": [{"destinations": to}]}});
     running.call("PutReplicationConfiguration", &rules).unwrap();

@@ -22,7 +22,7 @@ impl Running {
         let mut process = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut welcome = String::new();
-        while !welcome.contains("for you alone") {
+        while !welcome.contains("Keep the link to yourself") {
             assert_ne!(out.read_line(&mut welcome).unwrap(), 0, "{welcome}");
         }
         let link = welcome.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
