@@ -31,7 +31,7 @@ const REPLICAS: [(&str, &str); 3] =
 const POLICY: &str = "infra/policies/lifecycle-follows-people-need-approval.cedar";
 const SCHEMA: &str = "infra/policies/ecr-lineage.cedarschema";
 
-/// Lets so many images expire at their source, of twice as many, and their replicas follow.
+/// Lets `images` of twice as many images expire at their source, and has their replicas deleted.
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
     let lag = Lag::exactly("10s".parse()?);
     let local = Local::start(LocalSettings {

@@ -50,7 +50,7 @@ const ALARMS: f64 = 20.0;
 
 const PUSHES: u32 = 300;
 
-/// After so many minutes nothing is left to be done of what came before.
+/// Minutes after which all earlier work is done.
 const IDLE: u32 = 5;
 
 /// Request units, read and written.

@@ -82,7 +82,7 @@ struct Served {
 }
 
 impl Served {
-    /// Of so many images, one of them with a history.
+    /// A table of `images` images, one of them with a history.
     async fn with(images: u32) -> Result<Self, Error> {
         let embedded = Embedded::open(None).await?;
         let client = embedded.client().await;

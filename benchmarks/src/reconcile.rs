@@ -33,7 +33,7 @@ const IN_A_REPOSITORY: u32 = 1_667;
 /// As many as one page of either list may have.
 const PER_PAGE: u32 = 1_000;
 
-/// Lists so many images in three registries: all of them unknown, then all known; and a tenth of them, for memory.
+/// Lists `images` images in three registries: all of them unknown, then all known; and a tenth of them, for memory.
 pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -> Result<(), Error> {
     let few = memory(function, images / 10).await?;
     let repositories = repositories(images);
@@ -67,7 +67,7 @@ pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -
     watch(report).await
 }
 
-/// As many as hold so many images, in each registry.
+/// The repositories per registry that hold `images` images in all.
 fn repositories(images: u32) -> u32 {
     (images / REGISTRIES).div_ceil(IN_A_REPOSITORY)
 }
@@ -130,7 +130,7 @@ fn ten_days_ago() -> Result<Timestamp, Error> {
     Ok(Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?)
 }
 
-/// Three registries with so many repositories, of whose images no event told.
+/// Three registries with `repositories` repositories, whose images no event reported.
 pub(crate) async fn prepare(repositories: u32, now: Timestamp) -> Result<Local, Error> {
     let lag = Lag::exactly("10s".parse()?);
     let registries = Settings { lag, ..Settings::default() };

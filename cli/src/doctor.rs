@@ -1,4 +1,4 @@
-//! `doctor`: looks into a deployment, and says of everything that is wrong how it is mended.
+//! `doctor`: diagnoses a deployment, with the fix for each finding.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,7 @@ pub struct Finding {
     pub place: String,
     /// What was found, in one line.
     pub what: String,
-    /// What mends it.
+    /// The fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -61,12 +61,12 @@ pub enum Level {
     Notice,
     /// It could not be looked at.
     Unknown,
-    /// It must be mended.
+    /// It must be fixed.
     Wrong,
 }
 
 impl Diagnosis {
-    /// Whether all could be looked at, and nothing has to be mended.
+    /// Whether everything was read and nothing needs a fix.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.findings.iter().all(|finding| matches!(finding.level, Level::Good | Level::Notice))
@@ -195,7 +195,7 @@ struct Hub<'a> {
     table: Table,
 }
 
-/// What mends a question that is not answered.
+/// The fix for a call that was refused.
 const MAY_NOT: &str = "give your role the policy in the stack's output ReadersPolicy";
 
 impl Hub<'_> {
@@ -482,7 +482,7 @@ impl Hub<'_> {
     }
 }
 
-/// What mends a question that a registry's account does not answer.
+/// The fix for a call that a registry's account refused.
 const OTHERWISE: &str = "pass a role of the registry's account with `--role`, or its credentials with `--profile`";
 
 /// An event that should reach the hub.

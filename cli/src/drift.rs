@@ -50,7 +50,7 @@ pub struct Reconciled {
     pub registries: BTreeMap<Registry, ReconcileRun>,
 }
 
-/// Answers `reconcile`: lists registries now, with so many calls a second to each.
+/// Answers `reconcile`: lists registries now, with at most `calls_per_second` calls to each.
 ///
 /// # Errors
 /// When a registry cannot be listed to its end, or somebody else lists registries just now. What was done stays done.

@@ -58,7 +58,7 @@ impl Target {
         self.registries.clone()
     }
 
-    /// What lists registries, with so many calls a second to each.
+    /// Lists registries, with a limit of calls per second to each.
     #[must_use]
     pub fn reconcile(&self, per_second: u32) -> Reconcile {
         Reconcile {

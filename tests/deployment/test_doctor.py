@@ -53,7 +53,7 @@ def wrong(cloud, *arguments):
     return {(each["place"], each["what"]) for each in found if "are refused where the replicas are" not in each["what"]}
 
 
-def test_a_deployment_that_is_whole_has_nothing_to_mend(cloud, known):
+def test_a_complete_deployment_has_no_findings(cloud, known):
     # CloudWatch tells of an invocation when it is over, and a little later.
     def is_healthy():
         return not wrong(cloud, *ROLE)

@@ -143,7 +143,7 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
 async fn people_read_this() {
     let template = template(FILE);
     let [opened, _, over] = incident(AlertKind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
-    let breaker = "100 images in 24 h, 10 may go (people)".to_owned();
+    let breaker = "111122223333/eu-west-1: 100 images in 24 h; limit 10 (deletions by principals)".to_owned();
     let alerts = [opened, over, Alert::notice(AlertKind::BreakerOpened, IRELAND, breaker, at(0))];
     let events = published(&alerts).await;
     for rules in [&RULES[..1], &RULES[1..2], &RULES[2..3], &RULES[3..]] {

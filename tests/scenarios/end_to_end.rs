@@ -61,7 +61,7 @@ async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
     deliver().await;
     // The push, and its two copies.
     assert_eq!(route.local.simulator.queue_lengths(), (3, 0));
-    // Somebody mends it in time: nothing is lost.
+    // An operator fixes it in time: nothing is lost.
     route.local.table.create().await.unwrap();
     route.settle().await;
     assert_eq!(route.said().await, route.truth());

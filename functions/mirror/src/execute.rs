@@ -25,7 +25,7 @@ use decide::{Decided, Decisions};
 
 use crate::{AT_A_TIME, CLAIM, Mirror, MirrorSummary, Mode};
 
-/// After so many failures in a row a person is told.
+/// Consecutive failures after which the function raises an alert.
 const ALERT_AFTER_ATTEMPTS: u32 = 5;
 
 /// Something to be done to one replica.
@@ -55,7 +55,11 @@ impl Mirror {
                 now,
             )
             .await?;
-            error!(registry = source_text, why = opened.why, "breaker opened, everything pending from there is held");
+            error!(
+                registry = source_text,
+                why = opened.why,
+                "breaker opened: pending deletions of this source are on hold"
+            );
             let Some(breaker) = breakers.get_mut(source) else { continue };
             // If somebody reset it just now, what is held here is released by the next reset.
             self.table.put_breaker(source, breaker).await?;
@@ -285,7 +289,7 @@ impl Mirror {
                     source = %deletion.source,
                     action = deletion.action.map(Action::as_str),
                     policies = ?deletion.policies,
-                    "a replica followed its source"
+                    "replica deleted"
                 );
             }
             CallOutcome::Retry(check)
@@ -320,7 +324,7 @@ impl Mirror {
             image.repository = %deletion.image.repository,
             image.digest = %deletion.image.digest,
             why,
-            "a replica could not follow its source"
+            "replica not deleted: ECR refused"
         );
         self.raise_alert(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
     }

@@ -186,7 +186,7 @@ impl Mirror {
                         summary.note_occurrence(
                             AlertKind::DeletionPlanned,
                             planned,
-                            &format!("is to follow its source after {due}"),
+                            &format!("will be deleted, as its source deleted it, after {due}"),
                         );
                     });
                     candidates.append(&mut some);
@@ -281,12 +281,14 @@ impl MirrorSummary {
         }
         match status {
             DeletionStatus::Held => {
-                self.note_occurrence(AlertKind::DeletionHeld, before, "is held: it does not follow its source");
+                self.note_occurrence(AlertKind::DeletionHeld, before, "is on hold: its deletion does not run");
             }
             DeletionStatus::AwaitingApproval => {
-                self.note_occurrence(AlertKind::ApprovalWanted, before, "waits for approval to follow its source");
+                self.note_occurrence(AlertKind::ApprovalWanted, before, "awaits approval of its deletion");
             }
-            DeletionStatus::Done => self.note_occurrence(AlertKind::DeletionDone, before, "followed its source"),
+            DeletionStatus::Done => {
+                self.note_occurrence(AlertKind::DeletionDone, before, "was deleted, as its source deleted it")
+            }
             DeletionStatus::Pending | DeletionStatus::Executing | DeletionStatus::Kept | DeletionStatus::Failed => {}
         }
     }

@@ -40,7 +40,7 @@ impl Reconcile {
     ) -> Result<(), store::Error> {
         if drifts.missing > before.missing || drifts.tags > before.tags {
             let message = format!(
-                "of what {registry} copies, {} not there although pushed under a rule, and {} with other tags",
+                "replicas of {registry}: {} missing, {} with different tags",
                 number(drifts.missing, "image is", "images are"),
                 number(drifts.tags, "replica is", "replicas are"),
             );

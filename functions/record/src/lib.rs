@@ -67,7 +67,7 @@ pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
 }
 
 /// Records events. Each answer stands for the event in the same place: how each of its facts was stored, or why some
-/// could not be. A failed event may be recorded in part, and mends itself when it is recorded again.
+/// could not be. A failed event may be recorded in part; recording it again completes it.
 pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<store::Error>>> {
     // Facts about one image are merged before they are written, whatever events told them.
     let mut places: BTreeMap<(&Subject, Option<&Registry>), usize> = BTreeMap::new();

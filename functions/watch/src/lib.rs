@@ -322,7 +322,7 @@ impl Watch {
         now: Timestamp,
     ) -> Result<(), store::Error> {
         let name = format!("{}@{}", image.repository, image.digest.short());
-        let why = format!("{name} was deleted from {destination}, although {source} has it");
+        let why = format!("{name} was deleted from {destination} while {source} still has it");
         let (image, source, destination) = (image.clone(), source.clone(), destination.clone());
         let occurrence = Occurrence { kind: AlertKind::ReplicaDeleted, source, destination, image, why };
         self.table.count_occurrence(&occurrence, 1, now).await

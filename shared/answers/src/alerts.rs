@@ -117,7 +117,7 @@ pub async fn list(
 /// How long replication takes, and what is late now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LagReport {
-    /// Copies should be there after so many seconds.
+    /// Seconds after which a copy is late.
     pub threshold_seconds: u32,
     /// By source, destination and repository.
     pub lanes: Vec<LaneReport>,
@@ -207,7 +207,7 @@ pub async fn lag(
     Ok(LagReport { threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next_cursor })
 }
 
-/// The copies that something is wrong with now, the oldest first; among so many images at most.
+/// The unhealthy copies, oldest first, of at most `most` images.
 ///
 /// # Errors
 /// When the table cannot be read.

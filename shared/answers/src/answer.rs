@@ -52,7 +52,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Answers `show`, with so many things that happened at most: the newest.
+/// Answers `show`, with at most `max_facts` events: the newest.
 ///
 /// # Errors
 /// When nothing is known of the image, more than one is meant, or the table cannot be read.
@@ -122,7 +122,7 @@ const ENOUGH: usize = 10;
 /// How many images are looked at before that is asked.
 const AT_A_TIME: usize = 10_000;
 
-/// The images whose digest begins like this, at least so many that it shows when there is more than one.
+/// The images whose digest begins with a prefix: at least two, if there are.
 async fn find(
     table: &Table,
     repository: Option<&RepositoryName>,
@@ -197,7 +197,7 @@ pub struct ListedImage {
     pub registries: BTreeMap<Registry, PlacementStatus>,
 }
 
-/// Answers `images`: after another image in the order of their digests, so many at most.
+/// Answers `images`: at most `most` of them, after another image in the order of their digests.
 ///
 /// # Errors
 /// When nothing is known of the repository, or the table cannot be read.

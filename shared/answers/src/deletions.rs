@@ -77,7 +77,7 @@ pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletion
     Ok(Deletions { deletions, next_cursor: None })
 }
 
-/// A part of the deletions by status and by source, so many at most.
+/// A page of the deletions by status and by source.
 ///
 /// # Errors
 /// When the table cannot be read.

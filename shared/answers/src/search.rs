@@ -82,7 +82,7 @@ pub struct KnownRepository {
     pub registries: BTreeSet<Registry>,
 }
 
-/// The repositories whose names begin with some text, after another, so many at most; and whether there may be more.
+/// The repositories whose names begin with a prefix, at most `most`, after another; and whether there may be more.
 ///
 /// # Errors
 /// When the table cannot be read.

@@ -120,7 +120,7 @@ pub struct DescribedImages {
     pub repository: bool,
     /// Those that are there.
     pub images: BTreeMap<Digest, ObservedImage>,
-    /// The repository has at least so many images; all of them, if it was listed to its end. Nothing if it was not listed.
+    /// Images that the repository has at least; all of them if it was listed to its end. `None` if it was not listed.
     pub listed: Option<u32>,
 }
 
@@ -186,7 +186,7 @@ impl Registries {
         Self { sdk, roles, clients: Arc::default(), calls: Arc::default(), rate_limiter: None }
     }
 
-    /// The same registries, read with so many calls a second at most, each for itself; some with another number. ECR publishes
+    /// The same registries, with a rate limit of calls per second for each; some with a limit of their own. ECR publishes
     /// no rates for what is read.
     #[must_use]
     pub fn with_rate_limit(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {

@@ -242,47 +242,47 @@ impl AlertKind {
         match self {
             Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
             Self::ReplicationFailed => {
-                "mend the cause, then push again, or let ECR copy what is missing (`ecr-lineage backfill SOURCE DESTINATION`): it does not try again by itself".to_owned()
+                "fix the cause, then push again or run `ecr-lineage backfill SOURCE DESTINATION`: ECR does not retry".to_owned()
             }
             Self::ReplicationMissing => {
-                "look at the replication rules (`aws ecr describe-registry`); a rule counts only for what is pushed after it".to_owned()
+                "check the replication rules (`aws ecr describe-registry`): a rule applies only to images pushed after it".to_owned()
             }
             Self::ReplicaUntagged => {
-                "look which image has the tag there (`ecr-lineage history REPO:TAG`): an immutable tag is not moved".to_owned()
+                "check which image has the tag there (`ecr-lineage history REPO:TAG`): an immutable tag does not move".to_owned()
             }
             Self::ReplicaDeleted => {
-                "`ecr-lineage restore IMAGE --registry REGISTRY` says how it comes back, if nobody meant it".to_owned()
+                "if it was a mistake, `ecr-lineage restore IMAGE --registry REGISTRY` shows how to restore it".to_owned()
             }
-            Self::PushedToReplica => "push to the source instead, and the replicas follow".to_owned(),
+            Self::PushedToReplica => "push to the source instead: ECR replicates from there".to_owned(),
             Self::RepositoryDiffers => {
-                "give it what it lacks, or let a repository creation template do it (`aws ecr create-repository-creation-template`)".to_owned()
+                "apply the missing settings, or create a repository creation template (`aws ecr create-repository-creation-template`)".to_owned()
             }
             Self::DriftFound => {
-                "`ecr-lineage drift` lists it; `ecr-lineage backfill SOURCE DESTINATION` lets ECR copy what is missing".to_owned()
+                "`ecr-lineage drift` lists the images; `ecr-lineage backfill SOURCE DESTINATION` has ECR copy the missing ones".to_owned()
             }
-            Self::OrphansKept => "`ecr-lineage orphans` lists them; a policy says which may go".to_owned(),
+            Self::OrphansKept => "`ecr-lineage orphans` lists them; a policy decides which are deleted".to_owned(),
             Self::NativeDeletesSwitched => {
-                "`ecr-lineage audit native-deletes` shows what could vanish while it is on".to_owned()
+                "`ecr-lineage audit native-deletes` shows what ECR would delete while it is enabled".to_owned()
             }
             Self::PolicyInvalid => {
-                "mend the policy (`ecr-lineage policy check FILE`); until then nothing is mirrored".to_owned()
+                "fix the policy (`ecr-lineage policy check FILE`); until then no deletion is mirrored".to_owned()
             }
             Self::BreakerOpened => format!(
-                "look at `ecr-lineage deletions --held`; `ecr-lineage breaker reset {subject}` if it was meant, with `--allow N` for that many"
+                "check `ecr-lineage deletions --held`; if they were intended, `ecr-lineage breaker reset {subject} --allow N`"
             ),
-            Self::BreakerReset => "nothing; what it held is judged again".to_owned(),
+            Self::BreakerReset => "none; the deletions that it put on hold are re-evaluated".to_owned(),
             Self::DeletionPlanned => {
-                "nothing, if it was meant; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE` keeps one".to_owned()
+                "none if intended; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE` puts one on hold".to_owned()
             }
             Self::DeletionHeld => {
                 "`ecr-lineage deletions --held` lists them; `ecr-lineage release IMAGE` or `cancel IMAGE`".to_owned()
             }
-            Self::DeletionDone => "nothing; `ecr-lineage deletions --done` lists them, with their reasons".to_owned(),
+            Self::DeletionDone => "none; `ecr-lineage deletions --done` lists them with their reasons".to_owned(),
             Self::ApprovalWanted => {
                 "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
             }
             Self::DeletionFailed => "`ecr-lineage deletions --failed` lists them".to_owned(),
-            Self::PipelineUnhealthy => "mend what the message names; nothing is lost meanwhile, only late".to_owned(),
+            Self::PipelineUnhealthy => "fix what the message names; events are delayed meanwhile, not lost".to_owned(),
         }
     }
 }
@@ -483,15 +483,15 @@ impl Incident {
     fn summary(&self) -> String {
         let what = match self.kind {
             AlertKind::ReplicationLate => "late",
-            AlertKind::ReplicationFailed => "not copied: the copy failed",
-            AlertKind::ReplicationMissing => "not copied: no copy was begun",
+            AlertKind::ReplicationFailed => "not replicated: the copy failed",
+            AlertKind::ReplicationMissing => "not replicated: ECR began no copy",
             _ => "without a tag",
         };
         let (count, arrived) = (self.count, self.arrived);
         let end = match (arrived, count.saturating_sub(arrived)) {
-            (_, 0) => "all are there now".to_owned(),
-            (0, _) => "none came, and none is expected any more".to_owned(),
-            (arrived, rest) => format!("{arrived} came, {rest} did not"),
+            (_, 0) => "all have arrived".to_owned(),
+            (0, _) => "none arrived, and none is expected any more".to_owned(),
+            (arrived, rest) => format!("{arrived} recovered, {rest} did not"),
         };
         let were = if count == 1 { "image was" } else { "images were" };
         format!("{count} {were} {what} from {} to {}; {end}", self.source, self.destination)

@@ -10,7 +10,7 @@ use crate::{
     image::{Registry, RepositoryName},
 };
 
-/// Below so many deletions of a repository its share is not judged: one of three images is 33 %.
+/// Deletions of a repository below which its share is not limited: one of three images is 33 %.
 pub const SHARE_JUDGED_FROM: u32 = 10;
 
 /// What is counted apart, because thousands are normal for one and an accident for the other.
@@ -147,7 +147,7 @@ pub struct Count {
 pub struct Planned {
     /// So many images more.
     pub images: u32,
-    /// The source has at least so many images of the repository left; nothing if nobody looked.
+    /// Images of the repository that the source has left at least; `None` if it was not read.
     pub left: Option<u32>,
 }
 
@@ -227,13 +227,13 @@ impl Breaker {
                 continue;
             }
             let Some(left) = more.left else {
-                return Some(format!("{images} images of {} in {hours} h, of nobody knows how many", place.repository));
+                return Some(format!("{}: {images} images in {hours} h; repository size unknown", place.repository));
             };
             let all = u64::from(left) + u64::from(images);
             if u64::from(images) * 100 > all * u64::from(limit.percent) {
                 let share = u64::from(images) * 100 / all;
                 return Some(format!(
-                    "{images} images of {} in {hours} h are {share} % of it, {} % may go ({})",
+                    "{}: {images} images in {hours} h, {share} % of the repository; limit {} % (deletions by {})",
                     place.repository,
                     limit.percent,
                     place.class.as_str()
@@ -246,8 +246,9 @@ impl Breaker {
         })
         .find_map(|((class, registry), sum)| {
             let (limit, _) = self.images(limits.of(class), limits, now);
-            (sum > limit)
-                .then(|| format!("{sum} images in {registry} in {hours} h, {limit} may go ({})", class.as_str()))
+            (sum > limit).then(|| {
+                format!("{registry}: {sum} images in {hours} h; limit {limit} (deletions by {})", class.as_str())
+            })
         })
     }
 
@@ -258,7 +259,7 @@ impl Breaker {
         self.reset = Some(Reset { by: by.to_owned(), at: now, allow });
     }
 
-    /// How many images the source must have left for so many to be within the share, if the share is judged.
+    /// Images that the source must have left for these deletions to be within the share, if the share is limited.
     #[must_use]
     pub fn needed_left(&self, place: &CountKey, more: u32, limits: &BreakerLimits, now: Timestamp) -> Option<u32> {
         let images = self.counted(place, limits, now).saturating_add(more);

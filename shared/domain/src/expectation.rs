@@ -267,17 +267,17 @@ impl ReplicationExpectation {
             Some(tag) => format!("{}:{tag}", self.image.repository),
             None => format!("{}@{}", self.image.repository, self.image.digest.short()),
         };
-        let minutes = now.duration_since(pushed).as_mins();
+        let since = pushed.strftime("%Y-%m-%d %H:%M:%S UTC");
         match copy {
             Some(CopyStatus::Failed(code)) => {
-                let why = format!("{name} was not copied from {} to {destination}", self.source);
+                let why = format!("{name} was not replicated from {} to {destination}", self.source);
                 CopyVerdict::Wrong(AlertKind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
             }
             // ECR has one status for all pushes of an image: that of the newest.
             Some(CopyStatus::InProgress)
                 if impatient && now.duration_since(self.newest_push(lineage)) >= EXPECTED_REPLICATION_TIME =>
             {
-                let why = format!("{name} is on its way from {} to {destination} since {minutes} min", self.source);
+                let why = format!("{name} has been replicating from {} to {destination} since {since}", self.source);
                 CopyVerdict::Wrong(AlertKind::ReplicationLate, why)
             }
             None if impatient && pushed >= known_since => {
@@ -286,7 +286,7 @@ impl ReplicationExpectation {
                     Some(prefix) => format!("`{prefix}`"),
                 };
                 let why = format!(
-                    "{name} was pushed to {} {minutes} min ago, the rule for {which} copies it to {destination}, and ECR knows of no copy",
+                    "{name} was pushed to {} at {since}; the rule for {which} replicates it to {destination}, but ECR reports no copy",
                     self.source
                 );
                 CopyVerdict::Wrong(AlertKind::ReplicationMissing, why)
@@ -313,7 +313,7 @@ impl ReplicationExpectation {
                     if has_tag {
                         return CopyVerdict::There;
                     }
-                    let why = format!("{name} was copied from {} to {destination}, but without its tag", self.source);
+                    let why = format!("{name} was replicated from {} to {destination} without its tag", self.source);
                     if impatient { CopyVerdict::Wrong(AlertKind::ReplicaUntagged, why) } else { CopyVerdict::Wait }
                 }
                 Some(Observation::Missing | Observation::NoRepository) => {
@@ -395,15 +395,15 @@ fn cause(code: Option<&str>) -> String {
     let Some(code) = code else { return "ECR gives no reason".to_owned() };
     let words = code.to_ascii_lowercase();
     let usual = if words.contains("denied") || words.contains("permission") || words.contains("authorized") {
-        "the registry policy of the destination does not let the source replicate (`ecr:ReplicateImage`)"
+        "the destination's registry policy does not allow `ecr:ReplicateImage` to the source"
     } else if words.contains("repository") {
-        "the repository is not there, and the registry policy of the destination does not let ECR create it (`ecr:CreateRepository`)"
+        "the repository does not exist, and the destination's registry policy does not allow `ecr:CreateRepository`"
     } else if words.contains("kms") || words.contains("key") {
         "the KMS key of the destination's repository cannot be used"
     } else if words.contains("region") || words.contains("opt") {
         "the account is not opted in to the region of the destination"
     } else {
-        "no usual cause is known for this code"
+        "unknown failure code"
     };
     format!("ECR says {code}; {usual}")
 }

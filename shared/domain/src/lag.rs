@@ -22,7 +22,7 @@ pub struct Lane {
 pub struct Distribution {
     /// How many copies.
     pub count: usize,
-    /// Half of them took no longer than so many seconds.
+    /// Seconds that half of them took at most.
     pub p50_seconds: u32,
     /// Nine of ten.
     pub p90_seconds: u32,

@@ -9,7 +9,7 @@ use aws_smithy_types::error::{metadata::ProvideErrorMetadata, operation::BuildEr
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// The same call may succeed later, or after somebody mends the deployment. In doubt it is this one.
+    /// The same call may succeed later, or after an operator fixes the deployment. The default in doubt.
     Retry,
     /// The same call can never succeed.
     Reject,
@@ -149,7 +149,7 @@ mod tests {
         for code in NEVER {
             assert_eq!(service_error(code).disposition, Disposition::Reject, "{code}");
         }
-        // Throttles and failures of the service, and what a person can mend: a missing table, a missing permission.
+        // Throttles and failures of the service, and what an operator can fix: a missing table, a missing permission.
         for code in [
             "ThrottlingException",
             "ProvisionedThroughputExceededException",

@@ -206,7 +206,7 @@ fn refused(place: &RepositoryId, id: &ImageId, (code, reason): Refusal) -> ApiEr
     ApiError::new("ImageNotFoundException", message)
 }
 
-/// At least one and at most so many of something.
+/// At least one and at most `most` of something.
 fn between<T>(what: &str, items: &[T], most: usize) -> Result<(), ApiError> {
     let rule = match items.len() {
         0 => "greater than or equal to 1".to_owned(),

@@ -173,7 +173,7 @@ impl Simulator {
         }
     }
 
-    /// Up to so many events from the queue, as soon as there are any: at least once each, in no order. What is not deleted
+    /// Up to `most` events from the queue, as soon as there are any: at least once each, in no order. What is not deleted
     /// comes again after [`queue::VISIBILITY_TIMEOUT`], and after [`queue::MAX_RECEIVES`] times goes to the dead letters.
     pub async fn receive(&self, most: usize) -> Vec<Message> {
         let mut changed = self.changed.subscribe();
@@ -191,7 +191,7 @@ impl Simulator {
         }
     }
 
-    /// Up to so many events that are there now.
+    /// Up to `most` events that are there now.
     #[must_use]
     pub fn receive_now(&self, most: usize) -> Vec<Message> {
         self.with(|world| world.receive(most))

@@ -49,7 +49,7 @@ impl Queue {
         self.messages.insert(message.id, message);
     }
 
-    /// Up to so many messages that are visible, and all that this changed: those that are dead now are not received.
+    /// Up to `most` messages that are visible, and all that this changed: those that are dead now are not received.
     pub(crate) fn receive(&mut self, most: usize, now: Timestamp) -> (Vec<Message>, Vec<u64>) {
         let (mut received, mut changed) = (Vec::new(), Vec::new());
         while received.len() < most {

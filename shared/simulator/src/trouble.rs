@@ -184,7 +184,7 @@ impl Chance {
         self.0.f64() < share
     }
 
-    /// Anything up to so many milliseconds.
+    /// A random duration, up to a number of milliseconds.
     pub(crate) fn up_to(&mut self, milliseconds: u64) -> SignedDuration {
         let milliseconds = self.0.u64(0..=milliseconds);
         SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(i64::MAX))

@@ -151,7 +151,7 @@ impl Table {
         self.put(item, Some("#version = :version".into()), names, values).await
     }
 
-    /// What is due at a time, of so many images at most.
+    /// The deletions that are due, of at most `most` images.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -208,7 +208,7 @@ impl Table {
         Ok(())
     }
 
-    /// The deletions with a status from a source that changed since a time, newest first, so many at most; and after which
+    /// The deletions with a status from a source that changed since a time, newest first, at most `most`; and after which
     /// one the list goes on.
     ///
     /// # Errors
@@ -255,7 +255,7 @@ impl Table {
         Ok((deletions, last))
     }
 
-    /// How many deletions with a status a source has, counted up to so many.
+    /// How many deletions with a status a source has, counted up to a limit.
     ///
     /// # Errors
     /// When they cannot be read.

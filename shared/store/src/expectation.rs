@@ -45,7 +45,7 @@ pub struct ToWatch {
 }
 
 impl Table {
-    /// What is due at a time: of so many images at most.
+    /// The work items that are due, of at most `most` images.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -70,7 +70,7 @@ impl Table {
         Ok(due)
     }
 
-    /// What something is wrong with now, among so many images at most.
+    /// The unhealthy copies, of at most `most` images.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -2,7 +2,7 @@
 //!
 //! Everything about one image is in one partition, so one Query answers "where is it and why". Every write is
 //! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
-//! lost, repeated or half done is mended by doing all of it again.
+//! lost, repeated or half done is completed by doing all of it again.
 
 mod alert;
 mod batch;

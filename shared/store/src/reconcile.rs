@@ -119,7 +119,7 @@ impl Table {
     }
 
     /// The repositories of which a registry has or had images, each found by one read: those whose names begin with some
-    /// text and come after another in the order of the index, so many at most.
+    /// text and come after another in the order of the index, at most `most`.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -65,7 +65,7 @@ async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_fo
     let alert = site.alerts().await.pop().unwrap();
     assert!(alert.message.contains("`ecr:ReplicateImage`"), "{}", alert.message);
     assert_eq!(site.ecr_calls(), calls + 1);
-    // Somebody mends it, and ECR copies what it missed.
+    // An operator fixes it, and ECR copies what it missed.
     let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
     site.call(TOKYO, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
     let (account, region) = TOKYO.split_once('/').unwrap();

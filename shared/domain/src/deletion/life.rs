@@ -69,7 +69,7 @@ fn obstacle(action: OperatorAction, status: DeletionStatus) -> Option<&'static s
             DeletionStatus::Done | DeletionStatus::Kept | DeletionStatus::Failed,
         )
         | (OperatorAction::Release, DeletionStatus::Done) => Some("it is over"),
-        (OperatorAction::Hold, DeletionStatus::Held) => Some("it is held already"),
+        (OperatorAction::Hold, DeletionStatus::Held) => Some("it is already on hold"),
         (OperatorAction::Release, DeletionStatus::Pending | DeletionStatus::AwaitingApproval) => {
             Some("nothing holds it")
         }
