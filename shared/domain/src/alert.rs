@@ -1,8 +1,8 @@
-//! What a person should know: told once, counted, and told again when it is over.
+//! Alerts: what people should know, deduplicated, repeated at growing intervals, and resolved.
 //!
-//! The same trouble with many images is one [`Incident`]: it is told when it opens, again at growing intervals while it
-//! lasts, and once when it is over. What only happens, and does not last, is counted for [`WINDOW`] and told once. Each of
-//! these is an [`Alert`], which never changes and has an id of its own.
+//! The same problem with many images is one [`Incident`]. It sends an alert when it opens, repeats it at growing
+//! intervals while it lasts, and sends one when it is resolved. Events that do not last, such as a deletion, are
+//! counted for [`WINDOW`] and reported in one alert. An [`Alert`] is immutable and has its own id.
 
 mod channel_text;
 
@@ -18,45 +18,45 @@ use crate::{
     time::whole_seconds,
 };
 
-/// An incident is over no sooner than this after it opened: trouble that comes and goes is one incident. What only happens is
-/// counted for as long.
+/// The shortest duration of an incident: a problem that disappears and returns within it is one incident. One-shot
+/// occurrences are counted for the same time.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// How long after the first alert an incident that lasts is told again; then after twice as long, and so on.
+/// How long after the first alert an open incident is repeated; each following interval is twice as long.
 const REMIND: SignedDuration = SignedDuration::from_hours(1);
 
-/// No longer than this between two alerts of an incident.
+/// The longest interval between two alerts of an incident.
 const REMIND_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Something that a person should know. Stored once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alert {
-    /// The same whenever it is told.
+    /// The id of the alert. It is the same if the alert is delivered more than once.
     pub id: String,
-    /// The same for every alert of one incident.
+    /// The id of the incident: the same for every alert of one incident.
     pub incident: String,
-    /// When.
+    /// When the alert was created, in whole seconds.
     pub time: Timestamp,
-    /// What happened.
+    /// What the alert is about.
     pub kind: AlertKind,
-    /// Whether it begins, lasts or is over.
+    /// Whether the incident opened, is still open or is resolved; `notice` if there is no incident to resolve.
     pub state: AlertState,
-    /// How soon a person should look.
+    /// How soon a person should respond.
     pub severity: Severity,
-    /// To what: a registry, a registry and a repository, or a source and a destination.
+    /// What it happened to: a registry, a registry and a repository, or a source and a destination.
     pub subject: String,
-    /// The registry that is copied from, where it is about replication.
+    /// The source registry, if the alert is about replication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Registry>,
-    /// The registry that is copied to.
+    /// The destination registry, if the alert is about replication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Registry>,
-    /// One of the images.
+    /// One of the affected images.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::image::PossibleImage))]
     pub image: Option<Image>,
-    /// How many images since it began, where they are counted.
+    /// The number of affected images since the incident opened, if images are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// What happened, in one line.
@@ -65,76 +65,76 @@ pub struct Alert {
     pub remediation: String,
 }
 
-/// What happened.
+/// What an alert is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum AlertKind {
-    /// A copy is under way for longer than it should be.
+    /// ECR has been replicating an image for longer than expected.
     ReplicationLate,
-    /// ECR gave up on a copy.
+    /// ECR failed to replicate an image and does not retry.
     ReplicationFailed,
-    /// ECR knows of no copy where a rule asks for one.
+    /// A replication rule requires a copy of an image, but ECR reports none.
     ReplicationMissing,
-    /// A copy arrived without its tag.
+    /// ECR replicated an image without its tag.
     ReplicaUntagged,
-    /// A replica was deleted while its source has the image.
+    /// A replica was deleted although its source has the image.
     ReplicaDeleted,
-    /// Somebody pushed where replicas go.
+    /// A caller pushed an image to a registry that receives replicas.
     PushedToReplica,
-    /// Replication made a repository without something that its source has.
+    /// A repository that replication created lacks a setting that the source's repository has.
     RepositoryDiffers,
-    /// Images, tags or copies are not where they should be.
+    /// Reconciliation found images, tags or replicas that differ from what should be there.
     DriftFound,
-    /// There are more replicas than before whose source has no such image.
+    /// The number of orphans grew: replicas whose source no longer has the image.
     OrphansKept,
-    /// ECR's own replication of deletions was switched on or off.
+    /// ECR's own replication of deletions was enabled or disabled.
     NativeDeletesSwitched,
-    /// The policy cannot be used: nothing is mirrored.
+    /// The policy is invalid; no deletion is mirrored.
     PolicyInvalid,
-    /// More was deleted at a source than its breaker lets through.
+    /// More images were deleted at a source than its circuit breaker allows.
     BreakerOpened,
-    /// A person closed a breaker.
+    /// An operator reset a circuit breaker.
     BreakerReset,
-    /// Replicas may go when their time of grace is over.
+    /// Deletions of replicas are planned for the end of their grace period.
     DeletionPlanned,
-    /// Deletions are held.
+    /// Deletions were put on hold.
     DeletionHeld,
-    /// A deletion waits for a person.
+    /// Deletions wait for an operator's approval.
     ApprovalWanted,
-    /// Replicas followed their source.
+    /// Deletions were mirrored to replicas.
     DeletionDone,
-    /// ECR refused a deletion for a reason that will not pass.
+    /// ECR refused a deletion for a reason that a retry does not fix.
     DeletionFailed,
-    /// Something that this needs cannot be reached.
+    /// A service or registry that ecr-lineage needs cannot be reached.
     PipelineUnhealthy,
 }
 
-/// Whether something begins, lasts or is over.
+/// The state of the incident that the alert belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum AlertState {
-    /// It happened: nothing more is told of it.
+    /// It happened once; no further alert follows.
     Notice,
-    /// It began.
+    /// The incident opened.
     Opened,
-    /// It lasts.
+    /// The incident is still open; the alert is repeated.
     Open,
-    /// It is over.
+    /// The incident is resolved.
     Resolved,
 }
 
-/// How soon a person should look.
+/// How soon a person should respond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Severity {
-    /// When there is time.
+    /// Respond when there is time.
     Info,
-    /// Today.
+    /// Respond within the day.
     Warning,
-    /// Now.
+    /// Respond immediately.
     Critical,
 }
 
@@ -162,7 +162,7 @@ impl AlertKind {
         Self::PipelineUnhealthy,
     ];
 
-    /// The word for it, as in its JSON.
+    /// The name of the kind, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -188,21 +188,21 @@ impl AlertKind {
         }
     }
 
-    /// Whether it only happens to images, and does not last: it is counted.
+    /// Whether the kind is an occurrence that does not last. Such occurrences are counted.
     #[must_use]
     pub fn is_one_shot(self) -> bool {
         use AlertKind::{ApprovalWanted, DeletionDone, DeletionHeld, DeletionPlanned, ReplicaDeleted};
         matches!(self, ApprovalWanted | DeletionDone | DeletionHeld | DeletionPlanned | ReplicaDeleted)
     }
 
-    /// Whether it lasts: copies that something is wrong with until they arrive or are given up.
+    /// Whether the kind lasts: a problem with copies, open until they arrive or are given up.
     #[must_use]
     pub fn is_ongoing(self) -> bool {
         use AlertKind::{ReplicaUntagged, ReplicationFailed, ReplicationLate, ReplicationMissing};
         matches!(self, ReplicationLate | ReplicationFailed | ReplicationMissing | ReplicaUntagged)
     }
 
-    /// What EventBridge calls it: the `detail-type` of its events.
+    /// The EventBridge `detail-type` of alerts of this kind.
     #[must_use]
     pub fn detail_type(self) -> String {
         let capital =
@@ -211,7 +211,7 @@ impl AlertKind {
         format!("ECR Lineage {}", words.join(" "))
     }
 
-    /// How soon a person should look, while it is not over.
+    /// The severity while the incident is not resolved.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -288,7 +288,7 @@ impl AlertKind {
 }
 
 impl AlertState {
-    /// The word for it, as in its JSON.
+    /// The name of the state, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -301,7 +301,7 @@ impl AlertState {
 }
 
 impl Severity {
-    /// The word for it, as in its JSON.
+    /// The name of the severity, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -313,7 +313,7 @@ impl Severity {
 }
 
 impl Alert {
-    /// Something that happened, told once a day for each subject.
+    /// An alert about something that happened; one per day, kind and subject.
     #[must_use]
     pub fn notice(kind: AlertKind, subject: &str, message: String, now: Timestamp) -> Self {
         let id = format!("{}/{}/{subject}", day(now), kind.as_str());
@@ -335,33 +335,34 @@ impl Alert {
     }
 }
 
-/// The date of a time in UTC.
+/// The date of a time in UTC, such as `2026-11-02`.
 #[must_use]
 pub fn day(time: Timestamp) -> String {
     time.to_string().split('T').next().unwrap_or_default().to_owned()
 }
 
-/// Something happened to an image of one registry in another.
+/// Something that happened to an image of one registry in another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
-    /// What.
+    /// What happened.
     pub kind: AlertKind,
-    /// The registry that is copied from.
+    /// The source registry.
     pub source: Registry,
-    /// The registry that is copied to, where it happened.
+    /// The destination registry, where it happened.
     pub destination: Registry,
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
-    /// In one line.
+    /// What happened, in one line.
     pub why: String,
 }
 
-/// Happenings, of each kind between two registries one, and how many there were. The one that is named is not left to chance.
+/// Occurrences, grouped by kind, source and destination: the smallest image of each group and the number of
+/// occurrences. Choosing the smallest makes the result independent of order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Occurrences(BTreeMap<(AlertKind, Registry, Registry), (Occurrence, u64)>);
 
 impl Occurrences {
-    /// Notes one.
+    /// Adds one occurrence.
     pub fn note(&mut self, occurrence: Occurrence) {
         let key = (occurrence.kind, occurrence.source.clone(), occurrence.destination.clone());
         let (named, count) = self.0.entry(key).or_insert_with(|| (occurrence.clone(), 0));
@@ -371,46 +372,46 @@ impl Occurrences {
         *count += 1;
     }
 
-    /// Takes all of them.
+    /// Returns all groups and leaves none.
     pub fn take(&mut self) -> Vec<(Occurrence, u64)> {
         std::mem::take(&mut self.0).into_values().collect()
     }
 }
 
-/// The same trouble with images that are copied from one registry to another.
+/// The same problem with images that are replicated from one registry to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Incident {
-    /// What is wrong.
+    /// The kind of problem.
     pub kind: AlertKind,
-    /// The registry that is copied from.
+    /// The source registry.
     pub source: Registry,
-    /// The registry that is copied to.
+    /// The destination registry.
     pub destination: Registry,
-    /// When the first image had it.
+    /// When the first image was affected.
     pub opened_at: Timestamp,
-    /// How many images had it since.
+    /// The number of images affected since the incident opened.
     pub count: u64,
-    /// How many have it now.
+    /// The number of images affected now.
     #[serde(default)]
     pub open: u64,
-    /// How many arrived after all.
+    /// The number of affected images that arrived late.
     #[serde(default)]
     pub arrived: u64,
-    /// The first image.
+    /// The first affected image.
     pub image: Image,
-    /// What is wrong with it, in one line.
+    /// What is wrong with the first image, in one line.
     pub why: String,
-    /// How many alerts there were.
+    /// The number of alerts that were sent.
     #[serde(default)]
     pub notified: u32,
-    /// When the last one was.
+    /// When the last alert was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notified_at: Option<Timestamp>,
 }
 
 impl Incident {
-    /// The alert that is due, if one is. After the one that resolves it, there is no incident any more.
+    /// The alert that is due, if one is. After the alert that resolves it, the incident is deleted.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Alert> {
         let age = now.duration_since(self.opened_at);
@@ -429,13 +430,13 @@ impl Incident {
         format!("{} to {}", self.source, self.destination)
     }
 
-    /// What to do next about it.
+    /// What to do next.
     #[must_use]
     pub fn remediation(&self) -> String {
         self.kind.remediation(&self.subject())
     }
 
-    /// How long after the last alert the next one comes.
+    /// The time between the last alert and the next one.
     fn pause(&self) -> SignedDuration {
         let doubled = 1_i32.checked_shl(self.notified.saturating_sub(1)).and_then(|times| REMIND.checked_mul(times));
         doubled.filter(SignedDuration::is_positive).map_or(REMIND_AT_MOST, |pause| pause.min(REMIND_AT_MOST))

@@ -1,4 +1,5 @@
-//! The breaker: how much may be mirrored from one source at once. One bad script must not reach every region.
+//! The circuit breaker: how many deletions of one source are mirrored per window. One faulty script must not delete
+//! images in every region.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +11,19 @@ use crate::{
     image::{Registry, RepositoryName},
 };
 
-/// Deletions of a repository below which its share is not limited: one of three images is 33 %.
+/// The number of deletions in a repository from which on its share is limited. Below it, a share says little: one of
+/// three images is 33 %.
 pub const SHARE_JUDGED_FROM: u32 = 10;
 
-/// What is counted apart, because thousands are normal for one and an accident for the other.
+/// The classes of deletions that are counted separately, because thousands are normal for one and an accident for the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum BreakerClass {
-    /// Expired by a lifecycle policy, as CloudTrail tells.
+    /// Images that a lifecycle policy expired, according to CloudTrail.
     Lifecycle,
-    /// Everything else: people, programs, unknown causes.
+    /// Everything else: people, roles, pipelines and unknown causes.
     Principals,
 }
 
@@ -31,7 +34,7 @@ impl BreakerClass {
         if matches!(cause, Cause::Lifecycle { .. }) { Self::Lifecycle } else { Self::Principals }
     }
 
-    /// The word for it, as in its JSON.
+    /// The name of the class, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,28 +44,28 @@ impl BreakerClass {
     }
 }
 
-/// How much may go in one window: both limits hold.
+/// The limits of deletions in one window. Both apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerLimit {
-    /// Images in one replica's registry.
+    /// The number of images in one destination registry.
     pub images: u32,
-    /// Percent of one repository, judged from [`SHARE_JUDGED_FROM`] images on.
+    /// The share of one repository in percent, checked from [`SHARE_JUDGED_FROM`] images on.
     pub percent: u32,
 }
 
 /// The limits of every breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerLimits {
-    /// For people and unknown causes.
+    /// For the class [`BreakerClass::Principals`].
     pub principals: BreakerLimit,
-    /// For lifecycle policies.
+    /// For the class [`BreakerClass::Lifecycle`].
     pub lifecycle: BreakerLimit,
-    /// The time in which is counted, in whole hours.
+    /// The length of the window, in whole hours.
     pub window: SignedDuration,
 }
 
 impl Default for BreakerLimits {
-    /// People: 100 images and 10 %; lifecycle policies: 10,000 images and 50 %; in 24 hours.
+    /// Principals: 100 images and 10 %; lifecycle policies: 10,000 images and 50 %; window: 24 hours.
     fn default() -> Self {
         Self {
             principals: BreakerLimit { images: 100, percent: 10 },
@@ -83,20 +86,21 @@ impl BreakerLimits {
     }
 }
 
-/// The breaker of one source.
+/// The circuit breaker of one source registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Breaker {
-    /// Since when and why nothing is mirrored from this source; nothing while it is closed.
+    /// Since when and why the breaker is open; absent while it is closed. An open breaker puts deletions of this source
+    /// on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
-    /// When a person last closed it.
+    /// When an operator last reset the breaker; absent if none ever did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
-    /// What was counted, by whom it went, where and in which repository.
+    /// The counted images, by class, destination registry and repository.
     #[serde(skip)]
     pub counts: BTreeMap<CountKey, Count>,
-    /// How often it was stored.
+    /// The number of times the breaker was stored, for optimistic locking.
     #[serde(default)]
     pub version: u64,
 }
@@ -105,29 +109,30 @@ pub struct Breaker {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Opened {
-    /// Since when.
+    /// Since when the breaker is open.
     pub at: Timestamp,
-    /// What was too much.
+    /// Which limit was exceeded, and by what.
     pub why: String,
 }
 
-/// A person closed a breaker.
+/// An operator's reset of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reset {
-    /// Who.
+    /// The operator's ARN, or another name of the caller.
     pub by: String,
-    /// When: what was counted before does not count any more.
+    /// When the breaker was reset. Deletions that were counted before no longer count.
     pub at: Timestamp,
-    /// So many images may go in the window after it, whatever the limits say.
+    /// The number of images that may be deleted per class and registry in the window after the reset, if that is more
+    /// than the limit. The limit of the share does not apply in that window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<u32>,
 }
 
-/// What is counted together.
+/// The key of a count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CountKey {
-    /// By whom it went at the source.
+    /// The class of the cause at the source.
     pub class: BreakerClass,
     /// The registry of the replicas.
     pub registry: Registry,
@@ -135,26 +140,26 @@ pub struct CountKey {
     pub repository: RepositoryName,
 }
 
-/// Images, by the hour in which they were counted (hours since 1970).
+/// The number of images, by the hour in which they were counted (hours since 1970).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Count {
-    /// By hour.
+    /// Hours since 1970 to the number of images.
     pub hours: BTreeMap<i64, u32>,
 }
 
-/// What is about to go.
+/// The deletions of one class, registry and repository that are about to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// So many images more.
+    /// The number of images to be deleted.
     pub images: u32,
-    /// Images of the repository that the source has left at least; `None` if it was not read.
+    /// A lower bound of the images that are left in the source's repository; `None` if it was not read.
     pub left: Option<u32>,
 }
 
 const HOUR: i64 = 3600;
 
 impl Breaker {
-    /// The images counted in the window that ends now.
+    /// The number of images counted in the window that ends at `now`.
     #[must_use]
     pub fn counted(&self, place: &CountKey, limits: &BreakerLimits, now: Timestamp) -> u32 {
         let since = self.counts_since(limits, now);
@@ -162,14 +167,14 @@ impl Breaker {
         hours.map_or(0, |hours| hours.range(since..).map(|(_, images)| images).sum())
     }
 
-    /// The first hour that counts: the whole hour in which the window begins, none before the last reset.
+    /// The first hour that counts: the hour in which the window begins, or that of the last reset if it is later.
     fn counts_since(&self, limits: &BreakerLimits, now: Timestamp) -> i64 {
         let window = now.as_second().saturating_sub(limits.window.as_secs()).div_euclid(HOUR);
-        // What was counted in the hour of the reset is gone: a reset clears the counts.
+        // A reset clears the counts, so what was counted earlier in the hour of the reset is gone.
         self.reset.as_ref().map_or(window, |reset| window.max(reset.at.as_second().div_euclid(HOUR)))
     }
 
-    /// The images that a class may lose in a registry.
+    /// The number of images that a class may lose in a registry, and whether a reset's allowance applies.
     fn images(&self, limit: BreakerLimit, limits: &BreakerLimits, now: Timestamp) -> (u32, bool) {
         let allowed = self.reset.as_ref().and_then(|reset| {
             let ends = reset.at.saturating_add(limits.window).unwrap_or(Timestamp::MAX);
@@ -178,10 +183,11 @@ impl Breaker {
         (allowed.unwrap_or(0).max(limit.images), allowed.is_some())
     }
 
-    /// Counts what is about to go, or opens: then nothing of it may go.
+    /// Counts deletions that are about to be executed. If they exceed a limit, the breaker opens and none may be
+    /// executed.
     ///
     /// # Errors
-    /// Why it is open now.
+    /// When the breaker is open, or opens now: the reason.
     pub fn count(
         &mut self,
         planned: &BTreeMap<CountKey, Planned>,
@@ -252,14 +258,15 @@ impl Breaker {
         })
     }
 
-    /// A person closes it; what was counted before does not count any more.
+    /// An operator's reset: the breaker closes, and the counts start at zero.
     pub fn reset(&mut self, by: &str, allow: Option<u32>, now: Timestamp) {
         self.opened = None;
         self.counts.clear();
         self.reset = Some(Reset { by: by.to_owned(), at: now, allow });
     }
 
-    /// Images that the source must have left for these deletions to be within the share, if the share is limited.
+    /// The number of images that the source's repository must have left for these deletions to be within the share;
+    /// `None` if there are too few deletions for the share to be limited.
     #[must_use]
     pub fn needed_left(&self, place: &CountKey, more: u32, limits: &BreakerLimits, now: Timestamp) -> Option<u32> {
         let images = self.counted(place, limits, now).saturating_add(more);

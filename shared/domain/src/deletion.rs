@@ -1,8 +1,8 @@
-//! Deletions: our intent to mirror one deletion to one replica, and whether it may be carried out.
+//! Deletions: our intent to mirror one deletion to one replica, and the decision about it.
 //!
-//! A source that loses an image, or a tag of one, asks for the same at its replicas ([`deletion_intents`]). Each is one
-//! [`Deletion`], carried through its life by [`judge`], which decides from what was just read, and by people. Any doubt
-//! keeps the replica and says why.
+//! When a source loses an image, or a tag of one, each of its replicas may have to lose it too ([`deletion_intents`]).
+//! Each intent becomes one [`Deletion`]. [`judge`] and the actions of operators take it from status to status;
+//! [`judge`] uses only what was just read. Any doubt keeps the replica, with the reason.
 
 mod described;
 mod judge;
@@ -26,64 +26,66 @@ use crate::{
     time::whole_seconds,
 };
 
-/// A deletion that was reported longer ago than this is not mirrored: whoever replays old events, or records old log
-/// files, does not mean to delete. As long as SQS keeps what it could not deliver.
+/// A deletion that was reported later than this after it happened is not mirrored: replaying old events or recording
+/// old log files must not delete anything. It equals the longest time that SQS retains a message.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const MAXIMUM_AGE: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// How long a replica waits for an index or a subject that stays to go, before it is kept for good.
+/// How long a deletion waits for an index that contains the replica, or for the replica's subject, to be deleted. After
+/// that, the replica is kept.
 pub const MAX_REFERENCE_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// One deletion to be mirrored to one replica.
+/// The intent to mirror one deletion at a source to one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deletion {
-    /// The image.
+    /// The repository and the digest.
     #[serde(flatten)]
     pub image: Image,
     /// The registry of the replica.
     pub registry: Registry,
-    /// Only this tag; the image with all its tags if there is none.
+    /// The tag to remove; absent if the image is to be deleted with all its tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// The registry that lost it.
+    /// The source registry, which lost the image or the tag.
     pub source: Registry,
-    /// Since when the replica is without its source: when the source lost it, or when it arrived after that.
+    /// When the source lost the image or the tag, or when the replica arrived if that was later. The grace period
+    /// starts here.
     pub since: Timestamp,
-    /// Where it stands.
+    /// The current status.
     pub status: DeletionStatus,
-    /// When it is looked at next, if it is.
+    /// When the deletion is evaluated next; absent if nothing is scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// When it last changed.
+    /// When the deletion last changed.
     pub changed_at: Timestamp,
-    /// What the policy permits, as far as it was asked.
+    /// What the policy permits; absent if the policy was not evaluated yet or permits nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    /// The policies that decided.
+    /// The names of the policies that decided.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
-    /// What was checked last, in order; the last one decided.
+    /// The checks of the last evaluation, in order. The last one decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
-    /// The size of the replica, once it was looked at.
+    /// The size of the replica in bytes; absent until the replica is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// What people did about it, oldest first.
+    /// The actions of operators, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<ActionRecord>,
-    /// How often in a row it had to be put off.
+    /// The number of consecutive retries.
     #[serde(default)]
     pub attempts: u32,
-    /// Whether the breaker has counted it.
+    /// Whether the circuit breaker has counted the deletion.
     #[serde(default)]
     pub counted: bool,
-    /// How often it was stored: who writes must have read the newest.
+    /// The number of times the deletion was stored. A writer must have read the newest version (optimistic locking).
     #[serde(default)]
     pub version: u64,
 }
 
-/// Where a deletion stands.
+/// The status of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -91,17 +93,17 @@ pub struct Deletion {
 pub enum DeletionStatus {
     /// It waits until it is due.
     Pending,
-    /// A person, or the breaker, stopped it until a person releases it.
+    /// An operator or the circuit breaker put it on hold.
     Held,
-    /// The policy wants a person to approve it.
+    /// The policy requires an operator's approval.
     AwaitingApproval,
-    /// The call is under way; if this stays, the process ended in the middle of it.
+    /// The call to ECR is running. If this status remains, the process ended during the call.
     Executing,
-    /// The replica followed its source.
+    /// The deletion was mirrored to the replica.
     Done,
-    /// The replica stays; the last check says why.
+    /// The replica is kept; the last check gives the reason.
     Kept,
-    /// ECR refused for a reason that will not pass; the replica stays.
+    /// ECR refused for a reason that a retry does not fix; the replica is kept.
     Failed,
 }
 
@@ -110,7 +112,7 @@ impl DeletionStatus {
     pub const ALL: [Self; 7] =
         [Self::Pending, Self::Held, Self::AwaitingApproval, Self::Executing, Self::Done, Self::Kept, Self::Failed];
 
-    /// The word for it, as in its JSON.
+    /// The name of the status, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,60 +126,61 @@ impl DeletionStatus {
         }
     }
 
-    /// Whether nothing more will happen unless something new does.
+    /// Whether the deletion has ended. Only a new loss at the source, or an operator, starts it again.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Kept | Self::Failed)
     }
 }
 
-/// One thing that was checked, and what came of it.
+/// One check of a deletion, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
     /// What was checked.
     pub check: CheckName,
-    /// Whether the deletion may go on.
+    /// Whether the check permits the deletion.
     pub passed: bool,
     /// The facts that decided, in one line.
     pub why: String,
 }
 
-/// What is checked, in this order.
+/// The checks, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CheckName {
-    /// The report of the deletion is not too old to be acted on.
+    /// The deletion was reported soon enough to be mirrored.
     Age,
-    /// It came by replication from this source and from no other that still has it, and nobody pushed it here.
+    /// The image came by replication from this source, no other source still has it, and it was never pushed to this
+    /// registry.
     Origin,
-    /// ECR does not replicate deletions here by itself.
+    /// ECR does not replicate deletions to this registry itself.
     Native,
-    /// The source really lacks it.
+    /// The source, read just now, does not have the image or the tag.
     Source,
-    /// The replica is really there.
+    /// The replica, read just now, has the image or the tag.
     Replica,
-    /// It is not needed by another manifest that stays.
+    /// No other manifest that stays needs the image.
     Manifest,
-    /// The policy permits it.
+    /// The policy permits the action.
     Policy,
-    /// The time of grace is over.
+    /// The grace period is over.
     Grace,
-    /// Not too much is deleted at once.
+    /// The circuit breaker of the source is closed.
     Breaker,
-    /// A person approved it, where the policy wants that.
+    /// An operator approved the deletion, if the policy requires it.
     Approval,
-    /// A person did not stop it.
+    /// What an operator did: hold, release, approve or cancel.
     Operator,
-    /// Whether anything is touched at all.
+    /// ecr-lineage runs in enforce mode. In observe mode, it does not change registries.
     Mode,
-    /// What ECR answered.
+    /// The result of the call to ECR.
     Call,
 }
 
 impl CheckName {
-    /// The word for it, as in its JSON.
+    /// The name of the check, as in its JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -199,34 +202,35 @@ impl CheckName {
 }
 
 impl Check {
-    /// A check that lets the deletion go on.
+    /// A check that permits the deletion.
     #[must_use]
     pub fn passed(check: CheckName, why: impl Into<String>) -> Self {
         Self { check, passed: true, why: why.into() }
     }
 
-    /// A check that stops it, for now or for good.
+    /// A check that stops the deletion, for now or for good.
     #[must_use]
     pub fn stopped(check: CheckName, why: impl Into<String>) -> Self {
         Self { check, passed: false, why: why.into() }
     }
 }
 
-/// What the loss of an image, or of a tag of it, asks for at one replica.
+/// The deletion of an image, or of a tag of it, that is to be mirrored to one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletionIntent {
     /// The registry of the replica.
     pub registry: Registry,
-    /// Only this tag.
+    /// The tag to remove; `None` if the image is to be deleted.
     pub tag: Option<Tag>,
-    /// Since when the replica is without its source.
+    /// When the source lost the image or the tag, or when the replica arrived if that was later.
     pub since: Timestamp,
 }
 
-/// What a source's loss asks for at its replicas, as far as is recorded.
+/// The deletions that are to be mirrored after a source's loss, according to what is recorded.
 ///
-/// Where the source may have lost the whole image, all of the replica; else the tags that it lost and the replica has.
-/// Only replicas that came from this very source: replication goes one hop.
+/// If the source may have lost the whole image, each replica is to be deleted; otherwise, each replica loses the tags
+/// that the source lost and the replica still has. Only replicas that came from this very source count: replication
+/// goes one hop.
 #[must_use]
 pub fn deletion_intents(lineage: &Lineage, source: &Registry) -> Vec<DeletionIntent> {
     let Some(at_source) = lineage.placements.get(source) else { return Vec::new() };
@@ -255,9 +259,11 @@ pub fn deletion_intents(lineage: &Lineage, source: &Registry) -> Vec<DeletionInt
 }
 
 impl Deletion {
-    /// The deletion that is wanted, if it is news: none is known, or the one that is known was decided before.
+    /// The deletion to store for an intent. `None` unless no deletion is known, or the known one had ended before the
+    /// loss.
     ///
-    /// One that is still under way stays as it is, with its hold and its approval; it is judged by what is read then.
+    /// A deletion that has not ended stays as it is, with its hold and its approval; it is evaluated from what is read
+    /// then.
     #[must_use]
     pub fn open(
         known: Option<&Self>,
@@ -300,27 +306,27 @@ impl Deletion {
         Some(opened)
     }
 
-    /// The name of it within the image: registry and tag.
+    /// The key of the deletion within its image: registry and tag.
     #[must_use]
     pub fn replica_key(&self) -> (&Registry, Option<&Tag>) {
         (&self.registry, self.tag.as_ref())
     }
 }
 
-/// What a failure code of ECR's means for a deletion.
+/// The meaning of a failure code of ECR for a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeletionRefusal {
-    /// There is nothing to delete: as good as done.
+    /// There is nothing to delete; the deletion is done.
     Gone,
-    /// An index that is still there refers to it: the index goes first, perhaps only later.
+    /// An index that is still there refers to the image, so the index must be deleted first.
     IndexFirst,
-    /// It may pass: look again, and try again.
+    /// The failure may be temporary: read again and retry.
     ForNow,
-    /// It will not pass, or nobody knows: the replica stays, and a person is told.
+    /// A retry does not help, or the code is unknown: the replica is kept, and an alert is sent.
     ForGood,
 }
 
-/// What a `failureCode` means.
+/// The meaning of a `failureCode`.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html>
 #[must_use]
 pub fn refusal(code: &str) -> DeletionRefusal {

@@ -1,9 +1,9 @@
-//! What registries hold, beside what is known of them, and beside each other.
+//! The differences between registries and recorded evidence, and between a source and its replicas.
 //!
-//! ECR's events are best effort. Whoever lists a repository sees what none of them told: [`delta_from_observation`] turns a look at one image
-//! into what it proves, and a [`Comparison`] finds the images of a repository at which to look, from an index that may be
-//! behind and does not know which tags moved. When registries and table agree, [`compare`] says where a replica is missing
-//! or has other tags than its source.
+//! ECR delivers events best effort, so listing a repository can show what no event reported. [`delta_from_observation`]
+//! turns an observation of one image into the fact that it proves. A [`Comparison`] finds the images of a repository
+//! that need a consistent read; it uses an index that may be behind and does not record which tags moved. When
+//! registries and table agree, [`compare`] reports where a replica is missing or has other tags than its source.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +19,11 @@ use crate::{
     time::whole_seconds,
 };
 
-/// What a look at an image proves that is not known, if anything: what was seen in its registry by somebody who began to look at
-/// a time, or that it was not there.
+/// The fact that an observation of one image proves and that is not recorded yet, if any. `seen` is the image as the
+/// registry described it, or `None` if it was not there; the read began at `began`.
 ///
-/// An image was there at some moment of the look, so a deletion during it may be the newer truth: it counts as seen a second
-/// before. One that was not there was not there when the look began, or a push since is the newer truth: present wins.
+/// An image that was present may have been deleted during the read, so it counts as seen one second before `began`. An
+/// image that was missing was missing at `began`; a push during the read is newer, because present wins.
 #[must_use]
 pub fn delta_from_observation(
     known: Option<&Placement>,
@@ -54,7 +54,7 @@ pub fn delta_from_observation(
     (!same).then_some((at, What::Observed { storage: Some(storage(seen)), tags, without, source: None }))
 }
 
-/// What a look at a copy proves that is not known, if ECR says from where it came.
+/// Like [`delta_from_observation`], for a replica whose source ECR names.
 #[must_use]
 pub fn delta_from_copy(
     known: Option<&Placement>,
@@ -67,7 +67,7 @@ pub fn delta_from_copy(
         Some((at, What::Observed { storage, tags, without, .. })) => {
             Some((at, What::Observed { storage, tags, without, source: from }))
         }
-        // All is known but that.
+        // Everything else is recorded already, only the source is not.
         _ if known.is_none_or(|known| !known.replicated().contains_key(source)) => {
             let (storage, tags, without) = (Some(storage(seen)), BTreeSet::new(), BTreeSet::new());
             Some((a_second_before(began), What::Observed { storage, tags, without, source: from }))
@@ -84,18 +84,19 @@ fn storage(seen: &ObservedImage) -> StorageClass {
     if seen.archived { StorageClass::Archive } else { StorageClass::Standard }
 }
 
-/// What a repository holds, beside what an index says of it.
+/// Compares what a repository contains with what an index records of it.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     listed: &'a BTreeMap<Digest, ObservedImage>,
-    /// The images that the index did not name yet.
+    /// The listed images that the index has not named yet.
     unnamed: BTreeSet<&'a Digest>,
-    /// Who got each tag last, and whether it was not removed since: the index does not know of moves, so nobody else has it.
+    /// For each tag, the images that got it last. The index does not record moves, so no other image has the tag now.
     newest: BTreeMap<Tag, Newest>,
     different: BTreeSet<Digest>,
 }
 
-/// The last to get a tag; in the same second there may be several.
+/// The images that got a tag last; several images can get it in the same second. `lasts`: one of them still has the
+/// tag.
 #[derive(Debug, Default)]
 struct Newest {
     set: Option<Timestamp>,
@@ -104,14 +105,14 @@ struct Newest {
 }
 
 impl<'a> Comparison<'a> {
-    /// Of what was listed, before anything is known of the index.
+    /// Starts a comparison with a listing, before any entry of the index is added.
     #[must_use]
     pub fn of(listed: &'a BTreeMap<Digest, ObservedImage>) -> Self {
         let (newest, different) = (BTreeMap::new(), BTreeSet::new());
         Self { listed, unnamed: listed.keys().collect(), newest, different }
     }
 
-    /// Takes note of what the index says of one image.
+    /// Adds what the index records of one image.
     pub fn add(&mut self, digest: &Digest, placement: &Placement) {
         self.unnamed.remove(digest);
         let (status, current) = (placement.status(), placement.current_tags());
@@ -127,7 +128,8 @@ impl<'a> Comparison<'a> {
         }
         let expected = match self.listed.get(digest) {
             None => !status.may_be_there(),
-            // Its last tag may have been removed before the others moved: only the partition can tell.
+            // Its last tag may have been removed before the other tags moved: only a read of the whole partition
+            // decides that.
             Some(seen) if seen.tags.is_empty() && placement.tags.values().any(|tag| tag.removed.is_some()) => {
                 current.is_empty() && status == observed_status(seen)
             }
@@ -138,7 +140,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The images at which to look: those that are not as the index says, and those that it does not know, apart.
+    /// The images that need a consistent read: those that differ from the index, and those that the index does not
+    /// know.
     #[must_use]
     pub fn end(mut self) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
         let unknown: BTreeSet<Digest> = self.unnamed.into_iter().cloned().collect();
@@ -151,7 +154,7 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
-        // Tags that nothing has, or that an unknown image has.
+        // Tags that the index records as set, but that no listed image has, or only an unknown one.
         let lasting = self.newest.into_values().filter(|newest| newest.lasts);
         self.different.extend(lasting.flat_map(|newest| newest.digests));
         (self.different, unknown)
@@ -162,8 +165,8 @@ fn observed_status(seen: &ObservedImage) -> PlacementStatus {
     if seen.archived { PlacementStatus::Archived } else { PlacementStatus::Present }
 }
 
-/// When a replica was deleted, and its sources that have the image as far as is known; nothing if somebody wants that: we, who
-/// follow a source, or the lifecycle policy of its repository.
+/// When a replica was deleted, and its sources that are recorded as having the image. `None` if the deletion was
+/// intended: by ecr-lineage, which mirrors a source's deletion, or by the lifecycle policy of the replica's repository.
 #[must_use]
 pub fn unexpected_deletion(lineage: &Lineage, registry: &Registry) -> Option<(Timestamp, BTreeSet<Registry>)> {
     let replica = lineage.placements.get(registry)?;
@@ -176,47 +179,49 @@ pub fn unexpected_deletion(lineage: &Lineage, registry: &Registry) -> Option<(Ti
     (!wanted && !sources.is_empty()).then_some((gone_at, sources))
 }
 
-/// A replica that is not as its source.
+/// A replica that differs from its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
-    /// The image.
+    /// The repository and the digest.
     #[serde(flatten)]
     pub image: Image,
-    /// The registry that copies.
+    /// The source registry.
     pub source: Registry,
-    /// The registry that it copies to.
+    /// The destination registry, where the replica is or should be.
     pub destination: Registry,
-    /// In what.
+    /// How the replica differs.
     #[serde(flatten)]
     pub drift: Drift,
 }
 
-/// In what a replica is not as its source.
+/// How a replica differs from its source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "drift", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Drift {
-    /// There is none.
+    /// The destination does not have the image.
     Missing {
-        /// When the image was last pushed to its source, as far as is known.
+        /// When the image was last pushed to the source; absent if no push is recorded.
         #[serde(skip_serializing_if = "Option::is_none")]
         pushed_at: Option<Timestamp>,
-        /// It is known to have been pushed under the rule: ECR copies nothing that is older.
+        /// Whether the push is known to be newer than the replication rule. ECR does not copy older images.
         expected: bool,
     },
-    /// Its tags are others.
+    /// The replica has other tags than the source.
     Tags {
-        /// Those that only the source has.
+        /// Tags that only the source has.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         only_at_source: BTreeSet<Tag>,
-        /// Those that only the replica has: removed at the source, which ECR does not tell its replicas, or put on it there.
+        /// Tags that only the replica has: removed at the source, which ECR does not replicate, or added at the
+        /// replica.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         only_at_replica: BTreeSet<Tag>,
     },
 }
 
-/// In what a replica is not as its source, which copies to it since a time; what may still be on its way counts as there.
+/// How a replica differs from its source. The source has replicated to its registry since `copied_since`. Changes at or
+/// after `still_on_its_way` are ignored, because ECR may still be replicating them.
 #[must_use]
 pub fn compare(
     source: &Placement,
@@ -229,7 +234,7 @@ pub fn compare(
     }
     let Some(replica) = replica.filter(|replica| replica.status().may_be_there()) else {
         let pushed_at = source.pushed();
-        // Seen there, with no event that says since when.
+        // The image was observed at the source, and no event says when it was pushed.
         let known_since = source.tags.values().chain([&source.image]).filter_map(Evidence::set).min();
         let settled = pushed_at.or(known_since) < Some(still_on_its_way);
         let expected = pushed_at >= Some(copied_since);
@@ -246,22 +251,22 @@ pub fn compare(
     (!same).then_some(Drift::Tags { only_at_source, only_at_replica })
 }
 
-/// How much of a registry is not as it should be.
+/// Counts of the differences in one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Drifts {
-    /// Images that a destination lacks, although they were pushed under a rule.
+    /// Images that were pushed under a replication rule and are missing at the destination.
     pub missing: u64,
-    /// Images that a destination lacks, from before its rule, or from when nobody knows.
+    /// Images that are missing at the destination and were pushed before its rule, or at an unknown time.
     pub never_copied: u64,
-    /// Replicas whose tags are not those of their source.
+    /// Replicas whose tags differ from those of their source.
     pub tags: u64,
-    /// Replicas here whose source no longer has the image.
+    /// Replicas in this registry whose source no longer has the image.
     pub orphans: u64,
 }
 
 impl Drifts {
-    /// Counts a difference.
+    /// Adds one difference to the counts.
     pub fn count(&mut self, drift: &Drift) {
         let counted = match drift {
             Drift::Missing { expected: true, .. } => &mut self.missing,
@@ -308,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_happened_during_a_look_is_newer() {
-        // Pushed after the listing began, and not in it.
+        // Pushed after the listing began, so it is not in the listing.
         assert_eq!(delta_from_observation(Some(&pushed(100, &[])), None, at(100)), None);
         assert_eq!(delta_from_observation(Some(&pushed(0, &[("v1", 100)])), Some(&seen(&[])), at(100)), None);
         // Deleted after it was listed.
@@ -346,7 +351,7 @@ mod tests {
         comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
         comparison.add(&digest('b'), &pushed(5, &[("v1", 5)]));
         assert_eq!(comparison.end(), (BTreeSet::new(), BTreeSet::new()));
-        // And if it moved back, and nobody told; also when the image that had it meanwhile is gone.
+        // The tag moved back without an event; also when the image that had it in between is deleted.
         let mut comparison = Comparison::of(&listed);
         comparison.add(&digest('a'), &pushed(10, &[]));
         comparison.add(&digest('b'), &pushed(0, &[("v1", 0)]));

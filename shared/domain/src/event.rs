@@ -1,9 +1,9 @@
-//! The JSON that EventBridge delivers, read into facts or rejected with the field that is wrong.
+//! Reads the JSON that EventBridge delivers into facts, or rejects it and names the field that is wrong.
 //!
-//! Payloads: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>. Nobody orders, counts or
-//! guarantees these events (delivery is best effort, at least once, unordered), and their shape is only documented by
-//! example. So everything optional is optional here, unknown events are kept as they are, and an event is rejected only
-//! when it cannot be said what happened to what, where and when.
+//! Payloads: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>. Delivery is best effort, at
+//! least once and unordered, and AWS documents the shape of the events only by example. So everything that AWS may omit
+//! is optional here, unknown events are kept as they are, and the parser rejects an event only if it cannot determine
+//! what happened, to what, where and when.
 
 mod cloudtrail;
 
@@ -17,34 +17,34 @@ use crate::{
 
 pub use cloudtrail::read_record;
 
-/// One event, and the facts it tells: one for almost every event, up to 100 for a batch deletion.
+/// One event and its facts: one for almost every event, up to 100 for a batch deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// EventBridge's `id`, or CloudTrail's `eventID` where there is one: the same CloudTrail record has the same id
     /// whether it came through EventBridge or from a log file.
     pub id: String,
-    /// The facts, one per subject; none if the event says nothing about any image (a read, a dry run).
+    /// One fact per subject; none if the event says nothing about any image (a read, a dry run).
     pub facts: Vec<Fact>,
 }
 
-/// Why a text is not an ECR event.
+/// Why the input cannot be read as an ECR event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Not JSON at all.
+    /// The input is not JSON.
     #[error("not a JSON document")]
     NotJson(#[source] serde_json::Error),
-    /// A field without which nothing can be recorded.
+    /// A required field is missing.
     #[error("field `{field}` is missing")]
     Missing {
         /// The path of the field, from the top of the event.
         field: &'static str,
     },
-    /// A field that cannot be read.
+    /// A field cannot be parsed.
     #[error("field `{field}` cannot be read")]
     Field {
         /// The path of the field, from the top of the event.
         field: &'static str,
-        /// What is wrong with it.
+        /// Why the value is malformed.
         #[source]
         source: MalformedError,
     },
@@ -53,7 +53,7 @@ pub enum EventError {
 /// Reads one event as EventBridge delivers it.
 ///
 /// # Errors
-/// When it is not JSON, not from ECR, or a field that is needed is missing or malformed.
+/// When the input is not JSON, not from ECR, or a required field is missing or malformed.
 pub fn read(json: &[u8]) -> Result<Event, EventError> {
     let event: Value = serde_json::from_slice(json).map_err(EventError::NotJson)?;
     read_value(&event)
@@ -86,7 +86,8 @@ pub fn read_value(event: &Value) -> Result<Event, EventError> {
     Ok(Event { id, facts: vec![fact] })
 }
 
-/// `ECR Image Action` and `ECR Referrer Action`: the same fields. Nothing if it is not an action that succeeded.
+/// `ECR Image Action` and `ECR Referrer Action`, which have the same fields. `None` unless the action is known and
+/// succeeded.
 fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
     let what = match (action, text(detail, "detail.result")?) {
         ("PUSH", "SUCCESS") => What::Pushed {
@@ -107,7 +108,7 @@ fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>,
     Ok(Some((Subject::Image(image(detail)?), what)))
 }
 
-/// `ECR Replication Action`, emitted in the destination. Anything but `SUCCESS` is a failure.
+/// `ECR Replication Action`, which ECR emits in the destination. Any result but `SUCCESS` is a failure.
 fn replication(detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
     let source = registry(detail, "detail.source-account", "detail.source-region")?;
     let tag = tag(detail)?;
@@ -118,7 +119,7 @@ fn replication(detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
     Ok(Some((Subject::Image(image(detail)?), what)))
 }
 
-/// An event that changes nothing: kept under the narrowest subject that it names.
+/// An event that changes nothing. It is kept under the narrowest subject that it names.
 fn other(detail_type: &str, detail: &Value) -> (Subject, What) {
     let named = |field| optional(detail, field).ok().flatten();
     let digest = named("detail.image-digest").and_then(|text| text.parse().ok());
@@ -143,7 +144,7 @@ fn tag(detail: &Value) -> Result<Option<Tag>, EventError> {
     parse_optional(detail, "detail.image-tag")
 }
 
-/// The name of a field within its object: the last part of its path.
+/// The value of a field, whose name in its object is the last part of its path.
 fn value<'a>(object: &'a Value, field: &'static str) -> Option<&'a Value> {
     object.get(field.rsplit('.').next().unwrap_or(field))
 }
@@ -176,12 +177,12 @@ where
 fn registry(object: &Value, account: &'static str, region: &'static str) -> Result<Registry, EventError> {
     let account_text = text(object, account)?;
     let region_text = text(object, region)?;
-    // A wrong account is the account's fault, whatever the region is.
+    // If the account is malformed, the error names the account, whatever the region is.
     let field = if Registry::new(account_text, "eu-west-1").is_err() { account } else { region };
     Registry::new(account_text, region_text).map_err(|source| EventError::Field { field, source })
 }
 
-/// An event id is opaque (AWS's samples are not UUIDs), but it becomes part of a key.
+/// An event id is opaque (those in AWS's samples are not UUIDs), but it becomes part of a key.
 fn id(object: &Value, field: &'static str) -> Result<String, EventError> {
     let id = text(object, field)?;
     if id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()) {
@@ -191,7 +192,7 @@ fn id(object: &Value, field: &'static str) -> Result<String, EventError> {
     }
 }
 
-/// A time in whole seconds, between 1970 and 9999, so that its text sorts as it does.
+/// A time in whole seconds, between 1970 and 9999, so that its text sorts chronologically.
 fn time(object: &Value, field: &'static str) -> Result<Timestamp, EventError> {
     let time = text(object, field)?;
     let seconds = time.parse::<Timestamp>().map(Timestamp::as_second).unwrap_or(-1);

@@ -1,13 +1,13 @@
-//! What facts prove about placements, in a form that can be joined in any order.
+//! Evidence: what facts prove about placements, in a form that merges in any order.
 //!
-//! EventBridge delivers at least once and unordered. So what is stored is not a state but the newest time each thing
-//! was true and the newest time it was false. Joining two pieces of evidence keeps the newer of each: commutative,
-//! associative and idempotent, so any order, any repetition and any batching of the same events give the same table.
-//! A later time wins; on the same second **present wins**.
+//! EventBridge delivers at least once and unordered. So the table stores not a state but the newest time each thing was
+//! true and the newest time it was false. Merging two pieces of evidence keeps the newer time of each. That is
+//! commutative, associative and idempotent, so any order, any repetition and any batching of the same events give the
+//! same table. A later time wins; within the same second **present wins**.
 //!
-//! Evidence is kept per [`PlacementKey`]: the image itself in one registry, or one tag on it. A registry allows 1,000 tags on an
-//! image, and a pipeline that never changes its output collects more over time; one item per tag keeps every write
-//! small whatever the history.
+//! Evidence is kept per [`PlacementKey`]: the image itself in one registry, or one tag on it. ECR allows 1,000 tags on
+//! an image, and a pipeline whose output never changes collects more over time; one item per tag keeps every write
+//! small, however long the history is.
 
 use std::collections::BTreeMap;
 
@@ -19,53 +19,54 @@ use crate::{
     image::{Digest, Image, Registry, Tag},
 };
 
-/// One name under which an image can be found in a registry: its digest, or a tag on it.
+/// The key of evidence: an image in a registry by its digest, or by one tag on it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlacementKey {
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
-    /// Where.
+    /// The registry.
     pub registry: Registry,
-    /// The tag, or none for the digest itself.
+    /// The tag, or `None` for the digest itself.
     pub tag: Option<Tag>,
 }
 
-/// The newest time of everything known about one [`PlacementKey`].
+/// The newest times of everything known about one [`PlacementKey`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Pushed here by somebody.
+    /// Pushed to this registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Timestamp>,
-    /// Brought here by replication, by source.
+    /// Replicated to this registry, by source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replicated: BTreeMap<Registry, Timestamp>,
-    /// Here and pullable by any other proof: restored, observed.
+    /// Present and pullable by another proof: restored or observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Timestamp>,
     /// Deleted, or observed to be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
-    /// Here, in the archive storage class: of a tag, seen on an image that is archived.
+    /// Present in the archive storage class. For a tag: observed on an image that is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Timestamp>,
-    /// The tag was put on another image in the same registry.
+    /// The tag moved to another image in the same registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Move>,
 }
 
-/// A tag that went to another image. ECR sends no event to the image that loses it; the push of the other one proves it.
+/// A tag that moved to another image. ECR sends no event about the image that loses it; the push of the other one
+/// proves it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Move {
-    /// The time the tag was set on this image, of which this is the end.
+    /// When the tag was set on this image: the assignment that this move ended.
     pub since: Timestamp,
     /// The next time the tag was set on another image in this registry.
     pub at: Timestamp,
-    /// That other image.
+    /// The digest of that other image.
     pub to: Digest,
 }
 
 impl Evidence {
-    /// Takes in other evidence about the same name.
+    /// Merges other evidence about the same key.
     pub fn merge(&mut self, other: &Self) {
         self.pushed = self.pushed.max(other.pushed);
         for (source, time) in &other.replicated {
@@ -75,27 +76,28 @@ impl Evidence {
         self.seen = self.seen.max(other.seen);
         self.removed = self.removed.max(other.removed);
         self.archived = self.archived.max(other.archived);
-        // The end of the newest setting; of several ends, the first.
+        // Keep the move that ended the newest assignment; if there are several, the first of them.
         let ends = self.moved.take().into_iter().chain(other.moved.clone());
         self.moved = ends.min_by(|a, b| b.since.cmp(&a.since).then_with(|| a.cmp(b)));
-        // The tag came back after it had moved away: the move is history.
+        // If the tag came back after it moved away, the move no longer matters.
         let set = self.set();
         self.moved.take_if(|moved| set > Some(moved.since));
     }
 
-    /// The newest time the name was put here or seen here, pullable or archived.
+    /// The newest time that the digest or tag was proved to be here, pullable or archived.
     #[must_use]
     pub fn set(&self) -> Option<Timestamp> {
         self.pullable().max(self.archived)
     }
 
-    /// The newest time the name was here and pullable, by any proof.
+    /// The newest time that the digest or tag was proved to be here and pullable.
     #[must_use]
     pub fn pullable(&self) -> Option<Timestamp> {
         self.replicated.values().copied().max().max(self.pushed).max(self.seen)
     }
 
-    /// Seconds from the newest push at the source until this replica had it, if it has it.
+    /// The replication lag in seconds: from the newest push at the source to the newest replication. `None` if one of
+    /// the two is not known, or the push is the newer one.
     #[must_use]
     pub fn lag_seconds(&self, source: &Registry, at_source: &Self) -> Option<i64> {
         let replicated = self.replicated.get(source)?.as_second();
@@ -104,8 +106,8 @@ impl Evidence {
     }
 }
 
-/// What one fact proves, name by name. A deletion of a repository is about images that the event does not name; it is
-/// kept with the repository and joined when an image is read (see [`crate::lineage`]).
+/// The evidence that one fact proves, by key. A deletion of a repository is about images that the event does not name;
+/// it is stored with the repository and merged when an image is read (see [`crate::lineage`]).
 #[must_use]
 pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
     let Subject::Image(image) = &fact.subject else { return Vec::new() };
@@ -119,7 +121,7 @@ pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
                 StorageClass::Standard => Evidence { seen: at, ..none },
                 StorageClass::Archive => Evidence { archived: at, ..none },
             };
-            // ECR says where the image came from, and of no tag: somebody may have put one on it here.
+            // ECR reports the source of the image, but not of its tags, which may have been pushed to this registry.
             let mut image = seen.clone();
             image.replicated.extend(source.iter().map(|source| (source.clone(), fact.time)));
             let there = tags.iter().map(|tag| (name(Some(tag)), seen.clone()));

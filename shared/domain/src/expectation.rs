@@ -1,8 +1,9 @@
-//! Copies that a push should cause, and what is wrong when they do not come.
+//! Copies that a push should cause, and the problems when they do not arrive.
 //!
-//! A push, a restored image or a new tag is one [`ReplicationExpectation`], whatever the number of destinations. When it is due, what
-//! is known of the destinations is enough if every copy arrived. Otherwise ECR is asked, once for all destinations of an
-//! image, and each copy that did not arrive is a [`ReplicationProblem`] until it does, or until nobody expects it any more.
+//! A push, a restored image or a new tag is one [`ReplicationExpectation`], for all destinations together. When it is
+//! due and the recorded evidence shows that every copy arrived, nothing else is read. Otherwise ECR is asked once about
+//! all destinations of the image. Each copy that did not arrive is a [`ReplicationProblem`] until it arrives or is no
+//! longer expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,103 +25,104 @@ use crate::{
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
 pub const EXPECTED_REPLICATION_TIME: SignedDuration = SignedDuration::from_mins(30);
 
-/// How long a copy is waited for, in days.
+/// How long a copy is expected: 14 days after the push.
 pub const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// What is wrong is looked at again after an eighth of its age: no sooner and no later than this.
+/// The shortest and the longest time until an expectation is evaluated again; in between, it is an eighth of the time
+/// since the push.
 const RECHECK_PAUSE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(5), SignedDuration::from_hours(3));
 
 /// The copies that one push, restored image or new tag should cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationExpectation {
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
-    /// Where it was pushed.
+    /// The registry to which the image was pushed.
     pub source: Registry,
-    /// The tag of the push.
+    /// The tag of the push, if it had one.
     pub tag: Option<Tag>,
-    /// The newest push; of a push that no event told, the newest copy that failed.
+    /// The newest push. If no event reported the push, the newest copy that failed.
     pub since: Timestamp,
-    /// When it is to be looked at; nothing when it is settled.
+    /// When the expectation is evaluated next; `None` when it is settled.
     pub due: Option<Timestamp>,
-    /// What became of it.
+    /// The stored state.
     pub state: ExpectationState,
 }
 
-/// What became of an expectation.
+/// The stored state of an expectation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectationState {
-    /// How often it was stored.
+    /// The number of times it was stored, for optimistic locking.
     #[serde(default)]
     pub version: u64,
-    /// What is or was wrong, by destination.
+    /// Present and past problems, by destination.
     #[serde(default)]
     pub problems: BTreeMap<Registry, ReplicationProblem>,
 }
 
-/// A copy that did not come in time, or not as it should.
+/// A copy that did not arrive in time, or arrived without its tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicationProblem {
-    /// What is wrong.
+    /// The kind of problem.
     pub kind: AlertKind,
-    /// When it was noticed.
+    /// When the problem was found.
     pub since: Timestamp,
     /// What is wrong, in one line.
     pub why: String,
-    /// When it was over.
+    /// When the problem ended; `None` while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Timestamp>,
 }
 
-/// What ECR said when it was asked about an image at its source.
+/// The answer of ECR to the question about the copies of an image, asked at its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// What it knows of copies, by destination.
+    /// The status of the copies, by destination.
     Copies(BTreeMap<Registry, CopyStatus>),
     /// The source does not have the image.
     Gone,
-    /// It did not say, and why.
+    /// ECR could not be read, for this reason.
     Unreadable(String),
 }
 
-/// A change to what is wrong between two registries.
+/// The beginning or the end of a problem between two registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProblemChange {
-    /// What is wrong, or no longer.
+    /// The kind of problem.
     pub kind: AlertKind,
-    /// With copies to where.
+    /// The destination of the copy.
     pub destination: Registry,
-    /// Whether it begins, or how it ended.
+    /// How the problem ended; `None` if it begins.
     pub end: Option<ProblemEnd>,
     /// What is wrong, in one line.
     pub why: String,
 }
 
-/// How trouble ended.
+/// How a problem ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemEnd {
-    /// The copy is there.
+    /// The copy arrived.
     Arrived,
-    /// It is not expected any more, or something else is wrong with it now.
+    /// The copy is no longer expected, or it has another problem now.
     Otherwise,
 }
 
-/// What comes of looking at an expectation.
+/// The result of evaluating an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectationOutcome {
-    /// What became of it.
+    /// The expectation as it is to be stored.
     pub expectation: ReplicationExpectation,
-    /// What was seen and no event told.
+    /// Observations that no event had reported.
     pub facts: Vec<Fact>,
-    /// What people should know.
+    /// Problems that began or ended.
     pub changes: Vec<ProblemChange>,
-    /// Replicas that are gone although ECR says that they were copied.
+    /// Destinations whose replica is gone although ECR reports the copy as complete.
     pub deleted: Vec<Registry>,
 }
 
 impl ReplicationExpectation {
-    /// Whether copies are still to be expected at all: the source has the image since the push, as far as is known; and not
-    /// for ever.
+    /// Whether copies are still expected: nothing recorded says that the source lost the image since the push, and the
+    /// push is less than [`GIVE_UP`] ago.
     fn is_active(&self, lineage: &Lineage, now: Timestamp) -> bool {
         let source = lineage.placements.get(&self.source);
         let gone = |source: &Placement| {
@@ -130,29 +132,30 @@ impl ReplicationExpectation {
         !source.is_some_and(gone) && now.duration_since(self.since) < GIVE_UP
     }
 
-    /// The tag that copies should have: that of the push, unless the image lost it since. Then the image itself should come.
+    /// The tag that copies should have: that of the push, unless the source's image lost it since. Then only the image
+    /// is expected.
     fn expected_tag(&self, lineage: &Lineage) -> Option<&Tag> {
         let source = lineage.placements.get(&self.source);
-        // Who knows of no push of a tag knows nothing against it.
+        // If no push of the tag is recorded at the source, its absence there proves nothing.
         let lost = |tag: &Tag| {
             source.is_some_and(|source| source.tags.contains_key(tag) && !source.current_tags().contains(tag))
         };
         self.tag.as_ref().filter(|tag| !lost(tag))
     }
 
-    /// The newest push of the image to the source, with whatever tag.
+    /// The newest push of the image to the source, with any tag.
     fn newest_push(&self, lineage: &Lineage) -> Timestamp {
         let source = lineage.placements.get(&self.source);
         source.and_then(Placement::pushed).map_or(self.since, |pushed| pushed.max(self.since))
     }
 
-    /// Whether something is wrong with it now.
+    /// Whether a copy has a problem now.
     #[must_use]
     pub fn has_problem(&self) -> bool {
         self.state.problems.values().any(|problem| problem.over.is_none())
     }
 
-    /// The destinations that have no copy yet, as far as is known, with the time since when they are known.
+    /// The destinations whose copy is not recorded as arrived, with the time since when the route is known.
     #[must_use]
     pub fn missing<'a>(
         &self,
@@ -168,7 +171,7 @@ impl ReplicationExpectation {
         destinations
     }
 
-    /// Whether the copy is in a destination, or was there since the push.
+    /// Whether a copy arrived in a destination since the push, even if it was deleted afterwards.
     fn arrived(&self, lineage: &Lineage, destination: &Registry) -> bool {
         let Some(placement) = lineage.placements.get(destination) else { return false };
         let proof = |name: &Evidence| name.replicated.get(&self.source).copied().max(name.set());
@@ -185,10 +188,11 @@ impl ReplicationExpectation {
         newest >= Some(self.since)
     }
 
-    /// Looks at it.
+    /// Evaluates the expectation.
     ///
-    /// `asked` is what ECR said of the copies, `observations` what was seen in the destinations whose copy is complete and no
-    /// event told, and at the source where one of them lacks a tag; neither is needed when every copy arrived.
+    /// `asked` is ECR's answer about the copies. `observations` are reads of the destinations whose copy is complete
+    /// and that no event reported, and of the source where one of them lacks a tag. Neither is needed when every copy
+    /// arrived.
     #[must_use]
     pub fn evaluate(
         &self,
@@ -241,7 +245,7 @@ impl ReplicationExpectation {
         next
     }
 
-    /// When it is to be looked at again.
+    /// When the expectation is evaluated again.
     fn again(&self, now: Timestamp) -> Timestamp {
         let patience = self.since.saturating_add(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX);
         let (soonest, latest) = RECHECK_PAUSE;
@@ -249,7 +253,7 @@ impl ReplicationExpectation {
         if now < patience { patience } else { now.saturating_add(pause).unwrap_or(Timestamp::MAX) }
     }
 
-    /// Judges one copy that no event told.
+    /// Evaluates one copy that no event reported.
     #[expect(clippy::too_many_arguments, reason = "all that is known of one copy")]
     fn evaluate_copy(
         &self,
@@ -323,7 +327,7 @@ impl ReplicationExpectation {
                     }
                     CopyVerdict::There
                 }
-                // ECR says so, and nobody can look.
+                // ECR reports the copy as complete, and the destination could not be read.
                 Some(Observation::Unreadable(_) | Observation::NotAsked) | None => {
                     if lineage.placements.get(destination).is_none_or(|here| here.image.set() < Some(pushed)) {
                         let (storage, source) = (Some(StorageClass::Standard), Some(self.source.clone()));
@@ -349,7 +353,7 @@ impl ReplicationExpectation {
 }
 
 impl ExpectationOutcome {
-    /// Opens what is wrong now and was not before, and ends what is over.
+    /// Opens new problems and ends those that no longer exist.
     fn settle(
         &mut self,
         open: BTreeMap<Registry, (AlertKind, String)>,
@@ -377,19 +381,20 @@ impl ExpectationOutcome {
     }
 }
 
-/// What is to be thought of one copy.
+/// The result for one copy.
 enum CopyVerdict {
-    /// It arrived, whatever became of it then.
+    /// The copy arrived, even if it was deleted afterwards.
     There,
-    /// It was pushed before anybody knew that it is to be copied.
+    /// The image was pushed before the route was known.
     NotExpected,
-    /// It may still come.
+    /// The copy may still arrive.
     Wait,
-    /// Somebody should know.
+    /// The copy has a problem, with its description.
     Wrong(AlertKind, String),
 }
 
-/// The usual cause of a failure. AWS documents no codes; these are what it documents as causes.
+/// The usual cause of a failure. AWS documents causes but no codes, so the words in the code are matched with the
+/// causes.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-troubleshoot.html>
 fn cause(code: Option<&str>) -> String {
     let Some(code) = code else { return "ECR gives no reason".to_owned() };

@@ -1,4 +1,4 @@
-//! One thing that happened, as an event told it. Facts are never changed.
+//! Facts: things that happened, as an event or an observation reported them. Facts are immutable.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,16 +11,16 @@ use crate::image::{Digest, Image, Registry, RepositoryName, Tag};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fact {
-    /// When, in whole seconds: the resolution of ECR's events.
+    /// When it happened, in whole seconds: the resolution of ECR's events.
     pub time: Timestamp,
-    /// Where.
+    /// The registry in which it happened.
     pub registry: Registry,
-    /// The id of the event that told it. One event tells at most one fact about a subject.
+    /// The id of the event that reported it. One event reports at most one fact about a subject.
     pub event_id: String,
-    /// To what.
+    /// What it happened to.
     #[serde(skip)]
     pub subject: Subject,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
@@ -32,7 +32,7 @@ pub enum Subject {
     Image(Image),
     /// A repository as a whole.
     Repository(RepositoryName),
-    /// Nothing narrower than the registry.
+    /// Nothing narrower than the registry is known.
     #[default]
     Registry,
 }
@@ -42,99 +42,100 @@ pub enum Subject {
 #[serde(tag = "what", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum What {
-    /// Somebody pushed the image here, or put a tag on it.
+    /// A caller pushed the image to this registry, or put a tag on it.
     Pushed {
-        /// The tag of the push; a child of an index has none.
+        /// The tag of the push. Absent for a push by digest, such as a child of an index.
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
-        /// The media type of what was pushed, where ECR says it: tells a signature or an SBOM from an image.
+        /// The media type of the artifact, if ECR reports it. It distinguishes a signature or an SBOM from an image.
         #[serde(skip_serializing_if = "Option::is_none")]
         artifact_media_type: Option<String>,
     },
-    /// Replication brought the image here.
+    /// ECR replicated the image to this registry.
     Replicated {
-        /// The registry it came from.
+        /// The source registry.
         source: Registry,
-        /// The tag it came with.
+        /// The tag with which ECR replicated the image; absent if it was replicated without a tag.
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
     },
-    /// Replication tried to bring the image here and failed. Changes no placement.
+    /// ECR tried to replicate the image to this registry and failed. Changes no placement.
     ReplicationFailed {
-        /// The registry it should have come from.
+        /// The source registry.
         source: Registry,
-        /// The tag it should have come with.
+        /// The tag with which ECR tried to replicate the image; absent if there was none.
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
     },
-    /// The image itself was deleted here, with every tag it had.
+    /// The image was deleted here, with all its tags.
     ImageDeleted {
-        /// Who or what did it, if this event knows.
+        /// Who or what deleted it, if the event says so.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// Tags were removed from the image here. ECR deletes an image with its last tag, and does not say so.
+    /// Tags were removed from the image here. ECR deletes an image together with its last tag and sends no event for
+    /// that.
     TagsDeleted {
-        /// The tags.
+        /// The removed tags.
         tags: BTreeSet<Tag>,
-        /// Who or what did it, if this event knows.
+        /// Who or what removed them, if the event says so.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// A deletion was asked for and refused. Changes no placement.
+    /// ECR refused a request to delete. Changes no placement.
     DeletionFailed {
         /// ECR's failure code, or the error code of the whole call.
         code: String,
-        /// Who or what asked.
+        /// Who or what made the request.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// The repository was deleted here, with every image in it.
+    /// The repository was deleted here, with all its images.
     RepositoryDeleted {
-        /// Who did it.
+        /// Who deleted it.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// The image was moved to the archive storage class: kept, listed, not pullable.
+    /// The image was moved to the archive storage class: it is kept and listed, but not pullable.
     Archived {
-        /// Who or what did it, if this event knows.
+        /// Who or what archived it, if the event says so.
         #[serde(flatten)]
         cause: Cause,
     },
     /// The image was moved back to the standard storage class.
     Restored,
-    /// Somebody looked into the registry.
+    /// ecr-lineage read the image from the registry.
     Observed {
-        /// How the image was kept there; nothing if it was not there.
+        /// The storage class of the image; `null` if the image was not there.
         storage: Option<StorageClass>,
-        /// Tags that were seen on it.
+        /// Tags that the image had.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         tags: BTreeSet<Tag>,
-        /// Tags that it was thought to have, and that were not seen on it.
+        /// Tags that were recorded and that the image did not have.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         without: BTreeSet<Tag>,
-        /// The registry that replicated it here, as ECR says.
+        /// The source registry of this replica, if ECR reports one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Registry>,
     },
-    /// Somebody changed what the registry replicates.
+    /// A caller changed the replication configuration of the registry.
     ReplicationConfigured {
-        /// The caller's ARN, or the nearest thing CloudTrail has.
+        /// The caller's ARN, or else the most specific identity that CloudTrail names.
         by: String,
     },
-    /// Anything else that ECR told: kept, and changes nothing.
+    /// Any other ECR event. It is kept and changes no placement.
     Other {
-        /// EventBridge's `detail-type`.
+        /// The `detail-type` of the EventBridge event.
         detail_type: String,
-        /// The `detail` as JSON, unless it is longer than [`Fact::DETAIL_BYTES`].
+        /// The `detail` as JSON text; absent if it is longer than 3,000 bytes.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
 }
 
 impl Fact {
-    /// The longest `detail` kept of an event that changes nothing, in bytes: keeps the price of such an event below
-    /// four write units, while every documented ECR event (under 2 kB) fits.
+    /// The longest `detail` that is kept of an event that changes nothing, in bytes. It keeps the cost of storing such
+    /// an event below four write units, while every documented ECR event (under 2 kB) fits.
     pub const DETAIL_BYTES: usize = 3_000;
 }
 
@@ -143,9 +144,9 @@ impl Fact {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum StorageClass {
-    /// Pullable.
+    /// The image can be pulled.
     Standard,
-    /// Kept and listed, not pullable until restored.
+    /// The image is kept and listed, but cannot be pulled until it is restored.
     Archive,
 }
 
@@ -154,38 +155,38 @@ pub enum StorageClass {
 #[serde(tag = "cause", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Cause {
-    /// Not known, to be treated with the most care.
+    /// Not known. Treated as the most dangerous cause.
     #[default]
     Unknown,
-    /// A caller of the API: a person, a role, a pipeline.
+    /// A caller of the ECR API: a person, a role or a pipeline.
     Principal {
-        /// The caller's ARN, or the nearest thing CloudTrail has.
+        /// The caller's ARN, or else the most specific identity that CloudTrail names.
         by: String,
     },
-    /// The repository's lifecycle policy.
+    /// The lifecycle policy of the repository.
     Lifecycle {
-        /// The rule's priority, its name within a policy.
+        /// The priority of the rule, which identifies it within the policy.
         rule: i64,
-        /// The rule's description, where it has one.
+        /// The description of the rule, if it has one.
         #[serde(skip_serializing_if = "Option::is_none")]
         description: Option<String>,
     },
     /// The deletion of the whole repository.
     Repository {
-        /// The caller's ARN, or the nearest thing CloudTrail has.
+        /// The caller's ARN, or else the most specific identity that CloudTrail names.
         by: String,
     },
-    /// Ours: a replica followed its source.
+    /// ecr-lineage, which mirrored the deletion at the source to this replica.
     Mirror {
-        /// The registry that it followed.
+        /// The source registry.
         source: Registry,
-        /// The policies that permitted it.
+        /// The names of the policies that permitted it.
         policies: BTreeSet<String>,
     },
 }
 
 impl Cause {
-    /// The word for this kind of cause, as in its JSON and in policies.
+    /// The name of this kind of cause, as in its JSON and in policies.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -215,11 +216,11 @@ impl fmt::Display for Cause {
 }
 
 impl What {
-    /// Somebody looked, and it was not there.
+    /// The registry was read, and the image was not there.
     pub const FOUND_MISSING: Self =
         Self::Observed { storage: None, tags: BTreeSet::new(), without: BTreeSet::new(), source: None };
 
-    /// The word for this kind of fact, as in its JSON and in metrics.
+    /// The name of this kind of fact, as in its JSON and in metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -240,7 +241,7 @@ impl What {
 }
 
 impl Subject {
-    /// The image of an optional digest, else the repository.
+    /// The image if there is a digest, else the repository.
     pub(crate) fn narrowest(repository: RepositoryName, digest: Option<Digest>) -> Self {
         match digest {
             Some(digest) => Self::Image(Image { repository, digest }),

@@ -1,9 +1,9 @@
-//! The names of things, in ECR's own words: registry, repository, digest, tag, image.
+//! The identifiers of ECR: registry, repository, digest, tag, image.
 //!
-//! Each type is parsed once, at the door, and cannot be wrong afterwards. The grammars are the loosest that cannot
-//! break a key or a command line, not the strictest that AWS documents: an event is evidence, and evidence that AWS
-//! words a little differently tomorrow must still be kept. AWS's own samples already contain digests of 60
-//! characters and digests that end in `EXAMPLE`.
+//! Each type is parsed once, when it enters the program, and is valid afterwards. The grammars are the loosest that
+//! cannot break a key or a command line, not the strictest that AWS documents: an event is evidence, and must still be
+//! kept when AWS changes the format a little. AWS's own samples already contain digests of 60 characters and digests
+//! that end in `EXAMPLE`.
 
 use std::{fmt, str::FromStr};
 
@@ -19,7 +19,8 @@ pub struct MalformedError {
 }
 
 impl MalformedError {
-    /// The value is cut to 100 characters: it may come from anywhere and ends in logs and terminals.
+    /// Keeps the first 100 characters of the value, without control characters: any input can end up in logs and
+    /// terminals.
     pub(crate) fn new(value: &str, what: &'static str, rule: &'static str) -> Self {
         let value = value.chars().filter(|c| !c.is_control()).take(100).collect();
         Self { value, what, rule }
@@ -93,7 +94,7 @@ text! {
 }
 
 impl Registry {
-    /// Puts a registry together from the account and the region of an event.
+    /// Builds a registry from the account and the region of an event.
     ///
     /// # Errors
     /// When the account is not 12 digits or the region is not like `eu-west-1`.
@@ -117,8 +118,9 @@ impl Registry {
 text! {
     /// The name of a repository with its namespace, such as `team/app`: 2 to 256 characters.
     ///
-    /// Grammar: `repositoryName` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html),
-    /// without its rules on where separators may stand.
+    /// Grammar: `repositoryName` of the
+    /// [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html), without its
+    /// rules on the position of separators.
     RepositoryName, "a repository name", "expected 2 to 256 of `a-z 0-9 . _ - /`, starting with a letter or a digit",
     r"^[a-z0-9][a-z0-9._/-]{1,255}$",
     |text| {
@@ -131,8 +133,9 @@ text! {
 text! {
     /// The digest of a manifest, such as `sha256:7f5b…`.
     ///
-    /// Grammar: [OCI image spec, "Digests"](https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md#digests),
-    /// without the rule that SHA-256 has exactly 64 hexadecimal characters: AWS's own sample events break it. Whoever
+    /// Grammar:
+    /// [OCI image spec, "Digests"](https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md#digests),
+    /// without the rule that SHA-256 has exactly 64 hexadecimal characters: AWS's own sample events break it. Code that
     /// acts on a digest, rather than records it, must check that first.
     Digest, "a digest", "expected an algorithm, `:` and the encoded hash, as in `sha256:7f5b…`",
     r"^[a-z0-9+._-]+:[A-Za-z0-9=_-]+$",
@@ -147,7 +150,7 @@ text! {
 }
 
 impl Digest {
-    /// Enough of the digest for a person to tell it from others, without its algorithm: 12 characters.
+    /// The first 12 characters of the digest, without its algorithm: enough for a person to distinguish images.
     #[must_use]
     pub fn short(&self) -> String {
         self.encoded().chars().take(12).collect()
@@ -163,8 +166,10 @@ impl Digest {
 text! {
     /// An image tag, such as `v1.4.2`: 1 to 300 characters.
     ///
-    /// Grammar: [OCI distribution spec, "Pulling manifests"](https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests);
-    /// length: `imageTag` of the [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageIdentifier.html).
+    /// Grammar: OCI distribution spec,
+    /// [Pulling manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests);
+    /// length: `imageTag` of the
+    /// [ECR API](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageIdentifier.html).
     Tag, "an image tag", "expected 1 to 300 of `A-Z a-z 0-9 . _ -`",
     r"^[A-Za-z0-9._-]{1,300}$",
     |text| {
@@ -172,29 +177,29 @@ text! {
     }
 }
 
-/// A manifest digest in a repository name. Replication keeps both, so this names the same image in every registry.
+/// An image: a manifest digest in a repository. Replication keeps both, so this names the same image in every registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Image {
-    /// The repository, the same in every registry.
+    /// The repository, which has the same name in every registry.
     pub repository: RepositoryName,
-    /// The manifest, the same in every registry.
+    /// The digest of the manifest, the same in every registry.
     pub digest: Digest,
 }
 
-/// How an image describes itself where there may be none.
+/// The OpenAPI schema of an image that may be absent.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "only described")]
 pub(crate) struct PossibleImage {
-    /// The repository, the same in every registry.
+    /// The repository, which has the same name in every registry.
     repository: Option<RepositoryName>,
-    /// The manifest, the same in every registry.
+    /// The digest of the manifest, the same in every registry.
     digest: Option<Digest>,
 }
 
 impl fmt::Display for Image {
-    /// `repository@digest`, as every container tool writes it.
+    /// `repository@digest`, as container tools write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.repository, self.digest)
     }

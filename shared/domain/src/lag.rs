@@ -1,41 +1,42 @@
-//! How long replication takes: from the push at the source until the replica had it.
+//! Replication lag: the time from the push at the source until the replica has the image.
 
 use serde::Serialize;
 
 use crate::image::{Registry, RepositoryName};
 
-/// Which copies are measured together.
+/// The registries and the repository whose lags are measured together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Lane {
-    /// The registry that is copied from.
+    /// The source registry.
     pub source: Registry,
-    /// The registry that is copied to.
+    /// The destination registry.
     pub destination: Registry,
-    /// The repository.
+    /// The repository, which has the same name in both registries.
     pub repository: RepositoryName,
 }
 
-/// The lags of some copies.
+/// The distribution of the replication lags of several images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Distribution {
-    /// How many copies.
+    /// The number of images.
     pub count: usize,
-    /// Seconds that half of them took at most.
+    /// The median lag, in seconds.
     pub p50_seconds: u32,
-    /// Nine of ten.
+    /// The 90th percentile, in seconds.
     pub p90_seconds: u32,
-    /// Ninety-nine of a hundred.
+    /// The 99th percentile, in seconds.
     pub p99_seconds: u32,
-    /// The longest.
+    /// The longest lag, in seconds.
     pub worst_seconds: u32,
-    /// The share that took no longer than the threshold, from 0 to 1.
+    /// The share of images whose lag is at most the threshold, from 0 to 1.
     pub within: f64,
 }
 
 impl Distribution {
-    /// The distribution of lags in seconds; nothing of none. A percentile is the nearest rank: a lag that really was.
+    /// The distribution of lags in seconds; `None` if there are no lags. A percentile is the nearest rank, so it is
+    /// always a lag that was measured.
     #[must_use]
     pub fn of(mut lags: Vec<u32>, threshold_seconds: u32) -> Option<Self> {
         lags.sort_unstable();

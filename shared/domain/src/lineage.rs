@@ -1,4 +1,4 @@
-//! Everything known about one image, and the answers people want from it.
+//! Everything known about one image, and the answers that queries need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,48 +11,48 @@ use crate::{
     image::{Digest, Image, Registry, Tag},
 };
 
-/// How far apart, in seconds, an ECR event and the CloudTrail record that explains it may be. Both carry the time of the
-/// act, but a lifecycle run reports once for all its images; runs of one policy are hours apart.
+/// How far apart, in seconds, an ECR event and the CloudTrail record that explains it may be. Both carry the time of
+/// the deletion, but a lifecycle run sends one record for all its images; runs of one policy are hours apart.
 const CAUSE_WINDOW_SECONDS: i64 = 15 * 60;
 
 /// Everything known about one image: the evidence of every registry, and every fact, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lineage {
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
-    /// By registry, what is known of the image there.
+    /// What is known of the image, by registry.
     pub placements: BTreeMap<Registry, Placement>,
     /// What happened, oldest first; deletions of the whole repository included.
     pub facts: Vec<Fact>,
 }
 
-/// One image in one registry, present or not.
+/// One image in one registry, whether it is present or not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     /// Evidence about the digest itself.
     pub image: Evidence,
-    /// Evidence about each tag it ever had here.
+    /// Evidence about each tag that the image ever had in this registry.
     pub tags: BTreeMap<Tag, Evidence>,
 }
 
-/// Whether an image is in a registry, as far as is known.
+/// Whether an image is in a registry, according to what is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PlacementStatus {
-    /// There, and pullable.
+    /// The image is there and can be pulled.
     Present,
-    /// There, in the archive storage class.
+    /// The image is there, in the archive storage class.
     Archived,
-    /// Its last known tag was removed, and ECR deletes an image with its last tag: gone, unless it has tags that no
-    /// event told. Only a look at the registry makes it certain.
+    /// The last recorded tag was removed, and ECR deletes an image together with its last tag. The image is deleted
+    /// unless it has tags that no event reported; only a read of the registry confirms it.
     ProbablyAbsent,
-    /// Not there.
+    /// The image is not there.
     Absent,
 }
 
 impl PlacementStatus {
-    /// It in words.
+    /// The status in words, for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl PlacementStatus {
         }
     }
 
-    /// Whether the image may still be there: the careful reading.
+    /// Whether the image may still be there. Anything less than certain absence counts as there.
     #[must_use]
     pub fn may_be_there(self) -> bool {
         self != Self::Absent
@@ -71,7 +71,7 @@ impl PlacementStatus {
 }
 
 impl Placement {
-    /// Puts evidence about the same image in the same registry together.
+    /// Merges evidence about the same image in the same registry.
     #[must_use]
     pub fn of(evidence: impl IntoIterator<Item = (Option<Tag>, Evidence)>) -> Self {
         let mut placement = Self::default();
@@ -84,12 +84,12 @@ impl Placement {
         placement
     }
 
-    /// All evidence, that of the digest first.
+    /// All evidence: that of the digest, then that of each tag.
     fn names(&self) -> impl Iterator<Item = &Evidence> {
         std::iter::once(&self.image).chain(self.tags.values())
     }
 
-    /// Whether the image is here.
+    /// Whether the image is in this registry.
     #[must_use]
     pub fn status(&self) -> PlacementStatus {
         let pullable = self.names().filter_map(Evidence::pullable).max();
@@ -106,8 +106,8 @@ impl Placement {
         }
     }
 
-    /// When the last known tag was removed, if no tag is left, the last to go was removed rather than moved to another
-    /// image, and nothing has proved the image since.
+    /// When the last recorded tag was removed. `None` unless no tag is left, the last one was removed rather than moved
+    /// to another image, and nothing newer proves that the image is there.
     fn last_tag_removed(&self) -> Option<Timestamp> {
         let (mut removed, mut moved) = (None, None);
         for tag in self.tags.values() {
@@ -116,11 +116,11 @@ impl Placement {
             }
             let move_at = tag.moved.as_ref().map(|moved| moved.at);
             let first = [tag.removed, move_at].into_iter().flatten().filter(|at| Some(*at) > tag.set()).min();
-            // It went with the image, which came back without it.
+            // The tag was deleted with the image, and the image came back without it.
             if self.image.removed > tag.set() && first.is_none_or(|first| self.image.removed < Some(first)) {
                 continue;
             }
-            // A tag goes once: what happens to it later on another image is not this image's loss.
+            // Only the first end counts: what happens to the tag later, on another image, is not a loss of this image.
             match tag.removed.filter(|at| Some(*at) > tag.set() && move_at.is_none_or(|moved| *at < moved)) {
                 Some(at) => removed = removed.max(Some(at)),
                 None => moved = moved.max(move_at),
@@ -130,12 +130,12 @@ impl Placement {
         removed.filter(|at| Some(*at) > proved)
     }
 
-    /// Whether a tag is on the image, given that the image is here.
+    /// Whether the image has the tag, provided that the image is there.
     fn is_set(&self, tag: &Evidence) -> bool {
         tag.set().is_some() && tag.set() >= tag.removed.max(self.image.removed) && tag.moved.is_none()
     }
 
-    /// The tags the image has here now, as far as is known.
+    /// The tags that the image has here now, according to what is recorded.
     #[must_use]
     pub fn current_tags(&self) -> BTreeSet<&Tag> {
         match self.status() {
@@ -155,7 +155,7 @@ impl Placement {
         })
     }
 
-    /// The tags that other images took from it, unless they were removed before.
+    /// The tags that moved to other images, unless they were removed before.
     fn moved_tags(&self) -> Vec<MovedTag> {
         let moved = self.tags.iter().filter_map(|(tag, evidence)| {
             let moved = evidence.moved.as_ref()?;
@@ -166,7 +166,7 @@ impl Placement {
         moved.collect()
     }
 
-    /// When it went, if it is not here.
+    /// When the image was deleted, if it is not here.
     #[must_use]
     pub fn gone_at(&self) -> Option<Timestamp> {
         match self.status() {
@@ -176,7 +176,7 @@ impl Placement {
         }
     }
 
-    /// The newest push by somebody into this registry.
+    /// The newest push to this registry. Replication does not count as a push.
     #[must_use]
     pub fn pushed(&self) -> Option<Timestamp> {
         self.names().filter_map(|evidence| evidence.pushed).max()
@@ -194,43 +194,44 @@ impl Placement {
     }
 }
 
-/// A replica whose source no longer has the image.
+/// Whether a replica is an orphan: none of its sources has the image any more, and no push to its own registry is
+/// recorded.
 #[must_use]
 pub fn is_orphan(replica: &Placement, sources: &BTreeMap<Registry, Placement>) -> bool {
     let replicated = replica.replicated();
     replica.status().may_be_there()
         && replica.pushed().is_none()
         && !replicated.is_empty()
-        // A source that is only probably without it is doubt, and doubt makes no orphan.
+        // A source that is only probably without the image is in doubt, and a replica with such a source is no orphan.
         && replicated.keys().all(|source| {
             sources.get(*source).is_some_and(|source| source.status() == PlacementStatus::Absent)
         })
 }
 
-/// The answer to "where is it, where did it come from, since when, who deleted it?" for one registry.
+/// Where one image is: its status in one registry, how it came there, and who deleted it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whereabouts {
-    /// Where.
+    /// The registry.
     pub registry: Registry,
-    /// Whether it is there.
+    /// Whether the image is there.
     pub status: PlacementStatus,
-    /// Whether its source no longer has it.
+    /// Whether this is a replica that no source has any more.
     pub orphan: bool,
-    /// The newest push by somebody into this registry.
+    /// The newest push to this registry; absent if none is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
-    /// The newest replication into this registry.
+    /// The newest replication into this registry, one entry per source.
     pub replicated_from: Vec<ReplicatedFrom>,
-    /// The tags it has there.
+    /// The tags that the image has there now.
     pub tags: BTreeSet<Tag>,
-    /// The tags that other images took from it there: the newest time of each.
+    /// Tags that moved from this image to another one in this registry, with the newest move of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved_tags: Vec<MovedTag>,
-    /// The start of its present stay, or of its last.
+    /// The start of the present stay, or of the last one if the image is not there now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// When and why it went.
+    /// When and why the image was deleted; absent if it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Loss>,
 }
@@ -239,40 +240,40 @@ pub struct Whereabouts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReplicatedFrom {
-    /// The source.
+    /// The source registry.
     pub registry: Registry,
-    /// The newest replication from it.
+    /// The newest replication from this source.
     pub at: Timestamp,
-    /// Seconds from the newest push at the source until the replica had it.
+    /// The replication lag in seconds: from the newest push at the source to the replication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
 }
 
-/// A tag that another image took.
+/// A tag that moved to another image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MovedTag {
-    /// The tag.
+    /// The tag that moved.
     pub tag: Tag,
-    /// When.
+    /// When the tag was set on the other image.
     pub at: Timestamp,
-    /// The image that has it since.
+    /// The digest of the image that got the tag.
     pub to: Digest,
 }
 
-/// When and why an image went from a registry.
+/// When and why an image was deleted from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Loss {
-    /// When.
+    /// When the image was deleted.
     pub at: Timestamp,
-    /// Who or what.
+    /// Who or what deleted it.
     #[serde(flatten)]
     pub cause: Cause,
 }
 
 impl Lineage {
-    /// Puts together what is stored about one image, and the deletions of its whole repository.
+    /// Combines what is stored about one image with the deletions of its whole repository.
     #[must_use]
     pub fn new(
         image: Image,
@@ -297,7 +298,7 @@ impl Lineage {
         Self { image, placements, facts }
     }
 
-    /// Whether nothing at all is known about the image.
+    /// Whether nothing at all is recorded about the image.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.placements.is_empty() && self.facts.is_empty()
@@ -331,7 +332,7 @@ impl Lineage {
         }
     }
 
-    /// The lag of the newest arrival from a source.
+    /// The lag of the newest replication from a source, in seconds.
     fn lag_seconds(&self, replica: &Placement, source: &Registry) -> Option<i64> {
         let at_source = self.placements.get(source)?;
         let tagged = replica.tags.iter().filter_map(|(tag, evidence)| Some((evidence, at_source.tags.get(tag)?)));
@@ -362,8 +363,8 @@ impl Lineage {
         self.loss(registry).map_or(Cause::Unknown, |deleted| deleted.cause)
     }
 
-    /// When and why it went, if it is not there. Whoever sees that it is gone does not know why; whoever removed the last
-    /// tag before that may.
+    /// When and why the image was deleted, if it is not there. A fact that only found the image missing has no cause;
+    /// the removal of its last tag before that may have one.
     fn loss(&self, registry: &Registry) -> Option<Loss> {
         let placement = self.placements.get(registry)?;
         let deleted = |at| Loss { at, cause: self.cause(registry, at) };
@@ -375,8 +376,8 @@ impl Lineage {
         Some(with_last_tag.filter(|earlier| earlier.cause != Cause::Unknown).unwrap_or(gone))
     }
 
-    /// Who or what deleted the image, or tags of it, from a registry at a time: the nearest fact that knows. Where we did
-    /// it ourselves, CloudTrail tells only the role that we did it with.
+    /// Who or what deleted the image, or tags of it, from a registry at a time: the nearest fact with a known cause. A
+    /// deletion by ecr-lineage itself takes precedence, because CloudTrail names only the role that it used.
     #[must_use]
     pub fn cause(&self, registry: &Registry, at: Timestamp) -> Cause {
         let knows = |fact: &&Fact| fact.registry == *registry && distance(fact, at) <= CAUSE_WINDOW_SECONDS;
@@ -399,7 +400,7 @@ fn distance(fact: &Fact, at: Timestamp) -> i64 {
     (fact.time.as_second() - at.as_second()).abs()
 }
 
-/// The order of a timeline: by time; on the same second what was lost before what was found, as present wins.
+/// The order of a timeline: by time; within a second, losses before proofs of presence, because present wins.
 fn order(fact: &Fact) -> impl Ord + '_ {
     (
         fact.time,
@@ -410,7 +411,7 @@ fn order(fact: &Fact) -> impl Ord + '_ {
     )
 }
 
-/// Whether a fact proves the image to be there, or not.
+/// Whether a fact proves that the image is there (`true`), that it is not (`false`), or neither.
 fn presence(what: &What) -> Option<bool> {
     match what {
         What::Pushed { .. } | What::Replicated { .. } | What::Archived { .. } | What::Restored => Some(true),

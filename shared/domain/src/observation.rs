@@ -9,37 +9,37 @@ use crate::{
     policy::ManifestKind,
 };
 
-/// An image as a registry has it.
+/// An image as a registry describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedImage {
-    /// Its tags.
+    /// The tags of the image in this registry.
     pub tags: BTreeSet<Tag>,
-    /// Whether it is in the archive storage class, or on its way back from there.
+    /// Whether the image is in the archive storage class, or is being restored from it.
     pub archived: bool,
-    /// When it was pushed there, by somebody or by replication.
+    /// When the image arrived in this registry, by a push or by replication.
     pub pushed_at: Option<Timestamp>,
-    /// When it was last pulled there, up to 24 hours late.
+    /// When the image was last pulled from this registry; ECR updates this with a delay of up to 24 hours.
     pub last_pulled_at: Option<Timestamp>,
-    /// Its size.
+    /// The size of the image in bytes.
     pub size_bytes: u64,
-    /// What the manifest is.
+    /// What the manifest is: image, index or referrer.
     pub kind: ManifestKind,
-    /// What it refers to, if it is a referrer.
+    /// The digest of the subject, if the image is a referrer.
     pub subject: Option<Digest>,
 }
 
-/// What a look into a registry showed of an image.
+/// The result of reading one image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Observation {
-    /// It is there, in whatever storage class.
+    /// The image is there, in any storage class.
     Present(ObservedImage),
-    /// The repository is there, the image is not.
+    /// The repository exists, the image does not.
     Missing,
-    /// The repository is not there.
+    /// The repository does not exist.
     NoRepository,
-    /// The registry could not be asked, for this reason.
+    /// The registry could not be read, for this reason.
     Unreadable(String),
-    /// Nobody asked.
+    /// The registry was not read.
     #[default]
     NotAsked,
 }

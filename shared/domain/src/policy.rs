@@ -1,4 +1,4 @@
-//! What a policy is asked about a replica, and what it answers. Who answers is somebody else's concern.
+//! The question that is put to a policy about a replica, and its answer. The crate `policy` evaluates it.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,21 +10,21 @@ use crate::{
     image::{Image, Registry, Tag},
 };
 
-/// What may be done to a replica.
+/// What can be done to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Action {
     /// Delete the image with all its tags.
     Delete,
-    /// Move the image to the archive storage class, from where it can be restored.
+    /// Move the image to the archive storage class. It can be restored from there.
     Archive,
-    /// Remove one tag, never the last.
+    /// Remove one tag, never the last one.
     Untag,
 }
 
 impl Action {
-    /// The word for it, in policies and everywhere else.
+    /// The name of the action, as in its JSON and in policies.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl fmt::Display for Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ManifestKind {
-    /// An image of one platform, or anything else that is a plain manifest.
+    /// A plain manifest: an image of one platform, or any other artifact without a subject.
     #[default]
     Image,
     /// An image index or a manifest list.
@@ -55,7 +55,7 @@ pub enum ManifestKind {
 }
 
 impl ManifestKind {
-    /// The word for it, in policies and everywhere else.
+    /// The name of the kind, as in its JSON and in policies.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,56 +66,56 @@ impl ManifestKind {
     }
 }
 
-/// Everything that a policy may know about a replica and the loss of its source.
+/// Everything that a policy can use: the replica, and what its source lost.
 #[derive(Debug, Clone)]
 pub struct PolicyQuestion<'a> {
     /// The registry that lost the image, or the tag.
     pub source: &'a Registry,
-    /// The image.
+    /// The repository and the digest.
     pub image: &'a Image,
     /// The registry of the replica.
     pub registry: &'a Registry,
     /// The tags of the replica.
     pub tags: &'a BTreeSet<Tag>,
-    /// Those of its tags that the source never had.
+    /// The tags of the replica that the source never had.
     pub replica_only_tags: &'a BTreeSet<Tag>,
-    /// The newest push at the source.
+    /// The newest push at the source; `None` if no push is recorded.
     pub pushed_at: Option<Timestamp>,
     /// The newest replication from the source.
     pub replicated_at: Timestamp,
-    /// The last pull of the replica, up to 24 hours late; none was recorded if there is none.
+    /// The last pull of the replica; `None` if ECR reports none. ECR updates this with a delay of up to 24 hours.
     pub last_pulled_at: Option<Timestamp>,
-    /// The size of the replica.
+    /// The size of the replica in bytes.
     pub size_bytes: u64,
     /// What the manifest is.
     pub kind: ManifestKind,
     /// Whether the replica is in the archive storage class.
     pub archived: bool,
-    /// Now.
+    /// The time of the evaluation.
     pub now: Timestamp,
-    /// Since when the replica is without its source, or without the tag there.
+    /// Since when the source lacks the image or the tag, or since when the replica arrived if that is later.
     pub since: Timestamp,
-    /// Why the source lost it.
+    /// Who or what deleted the image, or the tag, at the source.
     pub cause: &'a Cause,
-    /// In how many other registries the image was found, and stays.
+    /// The number of other registries that have the image and keep it.
     pub other_copies: u64,
-    /// The tag, if a tag is meant and not the image.
+    /// The tag, if the deletion is about a tag and not about the image.
     pub tag: Option<&'a Tag>,
 }
 
-/// What a policy answers about one action.
+/// The answer of the policies about one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyAnswer {
-    /// Whether the action is permitted. Never, if anything failed to evaluate.
+    /// Whether the action is permitted. Never if a policy failed to evaluate.
     pub permitted: bool,
-    /// The policies that decided: those that permit, or those that forbid; none if nothing permits.
+    /// The names of the policies that decided: those that permit or those that forbid; empty if none permits.
     pub policies: BTreeSet<String>,
     /// The policies that failed to evaluate, with the reason.
     pub errors: Vec<String>,
-    /// How long to wait after the loss: the longest of the policies that permit.
+    /// The grace period: the longest of those of the policies that permit.
     pub grace: SignedDuration,
-    /// Whether a person must approve: if any policy that permits asks for it.
+    /// Whether an operator must approve: true if any policy that permits requires it.
     pub approval: bool,
-    /// Whether replicas with tags that the source never had may go: if all policies that permit say so.
+    /// Whether a replica with tags that the source never had may be deleted: true if all policies that permit allow it.
     pub replica_only_tags: bool,
 }

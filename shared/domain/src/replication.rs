@@ -1,4 +1,4 @@
-//! What a registry is told to replicate: its rules, as `DescribeRegistry` answers them.
+//! The replication rules of a registry, as `DescribeRegistry` returns them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,42 +10,42 @@ use crate::image::{MalformedError, Registry, RepositoryName};
 /// The replication rules of one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplicationRules {
-    /// In the order in which they are configured; people count them from 1.
+    /// In the order in which they are configured. Messages count them from 1.
     pub rules: Vec<ReplicationRule>,
 }
 
-/// One rule: what is copied where, and whether ECR deletes it there as well.
+/// One rule: which repositories ECR copies to which registries, and whether it replicates deletions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationRule {
-    /// Where copies go.
+    /// The destination registries.
     pub destinations: BTreeSet<Registry>,
-    /// Which repositories are copied: names that start with one of these; without any, all.
+    /// Prefixes of the names of the repositories that are copied. If there are none, all repositories are.
     pub prefixes: Vec<String>,
-    /// ECR's own switch, `deleteReplication`: whatever is deleted at the source is deleted at the destinations.
+    /// ECR's own `deleteReplication`: ECR deletes at the destinations whatever is deleted at the source.
     pub deletes_natively: bool,
 }
 
-/// An answer that is not one of `DescribeRegistry`.
+/// A response that cannot be read as one of `DescribeRegistry`.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationRulesError {
     /// Broken JSON, or a field that is missing or of another type.
     #[error("not an answer of DescribeRegistry")]
     Json(#[from] serde_json::Error),
-    /// A destination that is no registry.
+    /// A destination that is not a registry.
     #[error("a destination is malformed")]
     Destination(#[from] MalformedError),
-    /// A filter of a kind that did not exist when this was written.
+    /// A filter type other than `PREFIX_MATCH`, the only one known to this version.
     #[error("unknown filter type `{0}`")]
     FilterType(String),
 }
 
 impl ReplicationRules {
-    /// Reads the body of an answer of
-    /// [`DescribeRegistry`](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRegistry.html), as it
-    /// came over the wire: an SDK that is older than a field leaves it out.
+    /// Reads the body of a response of
+    /// [`DescribeRegistry`](https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRegistry.html) as it
+    /// came over the wire: an SDK that is older than a field drops the field.
     ///
     /// # Errors
-    /// When anything in it is not understood: who does not know the rules must not act on them.
+    /// When any part is not understood: no deletion may rely on rules that are only partly known.
     pub fn read(body: &[u8]) -> Result<Self, ReplicationRulesError> {
         let answer: wire::Registry = serde_json::from_slice(body)?;
         let rules = answer.replication_configuration.map(|configuration| configuration.rules).unwrap_or_default();
@@ -62,13 +62,13 @@ impl ReplicationRules {
         numbered.filter(|(_, rule)| rule.destinations.contains(destination) && rule.covers(repository))
     }
 
-    /// The first rule by which ECR itself replicates deletions in a repository to a destination.
+    /// The number of the first rule by which ECR replicates deletions in a repository to a destination.
     #[must_use]
     pub fn native_deletes(&self, repository: &RepositoryName, destination: &Registry) -> Option<usize> {
         self.to(repository, destination).find(|(_, rule)| rule.deletes_natively).map(|(number, _)| number)
     }
 
-    /// The first rule by which ECR would replicate a deletion in a repository to anywhere.
+    /// The number of the first rule by which ECR replicates deletions in a repository to any destination.
     #[must_use]
     pub fn carries_deletions_on(&self, repository: &RepositoryName) -> Option<usize> {
         let carries =
@@ -78,7 +78,8 @@ impl ReplicationRules {
 }
 
 impl ReplicationRule {
-    /// Whether a repository is copied. A filter is a plain prefix of the name: `prod` covers `production` as well.
+    /// Whether the rule copies a repository. A filter is a plain prefix of the name: `prod` covers `production` as
+    /// well.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-settings-examples.html>
     #[must_use]
     pub fn covers(&self, repository: &RepositoryName) -> bool {
@@ -86,30 +87,30 @@ impl ReplicationRule {
     }
 }
 
-/// What a registry is told to replicate, as last read, and since when.
+/// The replication rules of a registry as last read, flattened, with the time since when each is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicationSettings {
-    /// Where copies go.
+    /// One entry per destination and filter.
     pub routes: BTreeSet<Route>,
-    /// When they were read.
+    /// When the rules were last read.
     pub read_at: Timestamp,
 }
 
 /// One destination of one filter of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
-    /// Where copies go.
+    /// The destination registry.
     pub destination: Registry,
-    /// The repositories whose names start with this.
+    /// The prefix of the repository names that the filter matches; empty if it matches all.
     pub prefix: String,
-    /// ECR's own switch.
+    /// Whether ECR itself replicates deletions along this route (`deleteReplication`).
     pub deletes_natively: bool,
-    /// Since when it is known: what was pushed before may not be copied.
+    /// Since when the route is known. ECR may not have copied images that were pushed before.
     pub since: Timestamp,
 }
 
 impl ReplicationSettings {
-    /// The settings as they were read at a time, after others.
+    /// The settings after a read. Routes that the previous settings cover keep their `since`.
     #[must_use]
     pub fn after(previous: Option<&Self>, rules: &ReplicationRules, read_at: Timestamp) -> Self {
         let known_since = |destination: &Registry, prefix: &str| {
@@ -131,7 +132,7 @@ impl ReplicationSettings {
         Self { routes: routes.collect(), read_at }
     }
 
-    /// Where a repository is copied, and since when that is known.
+    /// The registries to which a repository is copied, and since when each is known.
     #[must_use]
     pub fn destinations(&self, repository: &RepositoryName) -> BTreeMap<&Registry, Timestamp> {
         let mut destinations = BTreeMap::new();
@@ -142,14 +143,14 @@ impl ReplicationSettings {
         destinations
     }
 
-    /// The filter that copies a repository to a destination; of several the one that says most.
+    /// The filter that copies a repository to a destination; the longest prefix if several match.
     #[must_use]
     pub fn route(&self, repository: &RepositoryName, destination: &Registry) -> Option<&Route> {
         let there = self.routes.iter().filter(|route| route.destination == *destination);
         there.filter(|route| repository.as_str().starts_with(&route.prefix)).max_by_key(|route| route.prefix.len())
     }
 
-    /// Where and for which names ECR replicates deletions.
+    /// The destinations and name prefixes for which ECR replicates deletions.
     #[must_use]
     pub fn native_deletes(&self) -> BTreeSet<(&Registry, &str)> {
         let native = self.routes.iter().filter(|route| route.deletes_natively);
@@ -157,7 +158,7 @@ impl ReplicationSettings {
     }
 }
 
-/// What ECR says of one copy of an image.
+/// The replication status that ECR reports for one destination of an image.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageReplicationStatus.html>
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyStatus {
@@ -165,11 +166,11 @@ pub enum CopyStatus {
     InProgress,
     /// `COMPLETE`.
     Complete,
-    /// `FAILED`, with a code that AWS does not document.
+    /// `FAILED`, with a failure code. AWS does not document the codes.
     Failed(Option<String>),
 }
 
-/// The answer as ECR writes it.
+/// The response as ECR writes it.
 mod wire {
     use super::{Deserialize, Registry as Name, ReplicationRulesError};
 
@@ -232,7 +233,7 @@ mod wire {
 mod tests {
     use super::*;
 
-    /// As botocore 1.44.5 encodes it (`tests/conformance` asks the simulator the same way).
+    /// As botocore 1.44.5 encodes it (`tests/conformance` sends the simulator the same request).
     const ANSWER: &str = r#"{"registryId": "111122223333", "replicationConfiguration": {"rules": [
         {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}],
          "repositoryFilters": [{"filter": "prod", "filterType": "PREFIX_MATCH"}],

@@ -1,8 +1,8 @@
-//! What a tag meant, and when.
+//! The history of tags: which image had a tag, and when.
 //!
-//! Every time a tag is set on an image, and every time it is removed from one, a [`TagAssignment`] is kept in the tag's own
-//! history. The history answers "which image was `v1.4.2` last week?", and it is the only place that knows which image
-//! lost a tag when another one got it, because ECR sends no event for that.
+//! Every time a tag is set on an image or removed from one, a [`TagAssignment`] is added to the tag's history. The
+//! history answers "which image was `v1.4.2` last week?". It is also the only record of which image lost a tag when
+//! another one got it, because ECR sends no event for that.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     image::{Digest, Image, Registry, RepositoryName, Tag},
 };
 
-/// A tag of a repository, in whatever registries have it.
+/// A tag of a repository, in all registries.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagName {
     /// The repository.
@@ -24,20 +24,20 @@ pub struct TagName {
     pub tag: Tag,
 }
 
-/// A tag was set on an image or removed from it, at one time in one registry.
+/// A tag that was set on an image or removed from it, at one time in one registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TagAssignment {
-    /// Where.
+    /// The registry.
     pub registry: Registry,
-    /// When.
+    /// When the tag was set or removed, in whole seconds.
     pub time: Timestamp,
-    /// Which image.
+    /// The digest of the image.
     pub digest: Digest,
-    /// Set, or removed.
+    /// Whether the tag was set (`true`) or removed (`false`).
     pub set: bool,
 }
 
-/// The marks that one fact leaves.
+/// The tag assignments that one fact reports.
 #[must_use]
 pub fn assignments_of(fact: &Fact) -> Vec<(TagName, TagAssignment)> {
     let Subject::Image(image) = &fact.subject else { return Vec::new() };
@@ -58,14 +58,15 @@ pub fn assignments_of(fact: &Fact) -> Vec<(TagName, TagAssignment)> {
     }
 }
 
-/// What setting a tag proves about the image that had it before, and what a later setting proves about this one.
+/// Evidence about the images that lost a tag: the setting of a tag proves a loss for the image that had it before, and
+/// a later setting proves a loss for this one.
 ///
 /// `before` are the settings at the nearest earlier second in the same registry, `after` those at the nearest later
-/// second. A setting in the same second moves nothing: present wins.
+/// second. A setting in the same second moves nothing, because present wins.
 ///
-/// INVARIANT (moves): a mark is stored before its neighbours are read, consistently. Of two marks that become
-/// neighbours, the one stored later therefore sees the other, and every adjacent pair is joined, in any order of
-/// arrival.
+/// INVARIANT (moves): a tag assignment is stored before the adjacent assignments are read, consistently. Of two
+/// assignments that become adjacent, the writer of the later stored one therefore sees the other, so every adjacent
+/// pair is evaluated, in any order of arrival.
 #[must_use]
 pub fn displacements(
     name: &TagName,
@@ -87,9 +88,9 @@ pub fn displacements(
         .collect()
 }
 
-/// The settings at the nearest second before a setting and at the nearest second after it, as [`displacements`] needs them,
-/// from the newest settings of its tag in its registry, newest first, which are all settings or not. Nothing, if those
-/// do not reach back far enough.
+/// The settings at the nearest second before an assignment and at the nearest second after it, as [`displacements`]
+/// needs them. `newest` are the newest settings of the tag in the registry, newest first; `all` says whether there are
+/// no others. `None` if `newest` does not reach back far enough.
 #[must_use]
 pub fn adjacent_assignments(
     assignment: &TagAssignment,
@@ -102,7 +103,7 @@ pub fn adjacent_assignments(
     while let Some(other) = earlier.next_if(|other| Some(other.time) == nearest) {
         before.push(other.clone());
     }
-    // Another second before that one proves that no setting of it is missing.
+    // An entry of a still earlier second proves that no setting of the nearest one is missing.
     if earlier.next().is_none() && !all {
         return None;
     }
@@ -112,17 +113,17 @@ pub fn adjacent_assignments(
     Some((before, after))
 }
 
-/// A tag meant one image, for a while.
+/// A time in which a tag was on one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagInterval {
-    /// Where.
+    /// The registry.
     pub registry: Registry,
-    /// Which image.
+    /// The digest of the image that had the tag.
     pub digest: Digest,
-    /// Since when.
+    /// When the tag was set on the image.
     pub from: Timestamp,
-    /// Until when and why; nothing while it lasts.
+    /// When and why the tag left the image; absent while the image has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
 }
@@ -131,21 +132,21 @@ pub struct TagInterval {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ended {
-    /// When.
+    /// When the tag left the image.
     pub at: Timestamp,
-    /// Why.
+    /// Why the tag left the image.
     #[serde(flatten)]
     pub why: AssignmentEnd,
 }
 
-/// Why a tag stopped to mean an image.
+/// Why an image no longer has a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum AssignmentEnd {
     /// The tag was set on another image.
     Moved {
-        /// That other image.
+        /// The digest of that other image.
         to: Digest,
     },
     /// The tag was removed.
@@ -154,19 +155,19 @@ pub enum AssignmentEnd {
     ImageDeleted,
 }
 
-/// The history of one tag from its marks: for each registry, which image, from when to when, oldest first.
+/// The history of one tag from its assignments: for each registry, which image had it, from when to when, oldest first.
 ///
-/// `gone` tells the newest time an image as a whole was deleted from a registry. Two images given the same tag within
-/// one second overlap: ECR's events do not tell which came last.
+/// `gone` returns the newest time an image as a whole was deleted from a registry. Two images that got the same tag
+/// within one second overlap: ECR's events do not say which came last.
 #[must_use]
 pub fn intervals(
     mut assignments: Vec<TagAssignment>,
     gone: impl Fn(&Registry, &Digest) -> Option<Timestamp>,
 ) -> Vec<TagInterval> {
-    // On the same second a removal comes before a setting: present wins.
+    // Within the same second, a removal comes before a setting: present wins.
     assignments.sort_by(|a, b| (&a.registry, a.time, a.set, &a.digest).cmp(&(&b.registry, b.time, b.set, &b.digest)));
     let mut intervals: Vec<TagInterval> = Vec::new();
-    // The open band of each registry and digest: an index into `intervals`, and the newest time the tag was set.
+    // The open interval of each registry and digest: an index into `intervals`, and the newest time the tag was set.
     let mut open: BTreeMap<(Registry, Digest), (usize, Timestamp)> = BTreeMap::new();
     for assignment in assignments {
         let TagAssignment { registry, time, digest, set } = assignment;
@@ -201,7 +202,7 @@ pub fn intervals(
     intervals
 }
 
-/// Ends a band, at the deletion of its image if that came first.
+/// Ends an interval, at the deletion of its image if that came first.
 fn end(intervals: &mut [TagInterval], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
     let Some(interval) = intervals.get_mut(index) else { return };
     let gone = gone.filter(|gone| since < *gone && *gone < ended.at);
@@ -240,7 +241,8 @@ mod tests {
             }
             assert!(said > 0, "all settings say it of {assignment:?}");
         }
-        // The newest setting, as nearly every one is when it is recorded, needs itself and two before it.
+        // A setting is nearly always the newest when it is recorded. Then it needs all settings of the second before
+        // it, and one that is still older.
         let newest = history.split_at(3).0;
         assert_eq!(adjacent_assignments(&setting(9, 'a'), newest, false), None, "another may be in that second");
         assert!(adjacent_assignments(&setting(9, 'a'), history.split_at(4).0, false).is_some());

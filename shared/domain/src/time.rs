@@ -1,8 +1,8 @@
-//! Times as ECR's events tell them.
+//! Times in the resolution of ECR's events.
 
 use jiff::Timestamp;
 
-/// The second in which a time lies: ECR's events know whole seconds only.
+/// Rounds a time down to whole seconds, the resolution of ECR's events.
 #[must_use]
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)

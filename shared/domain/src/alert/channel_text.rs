@@ -1,42 +1,42 @@
-//! An alert for people, in texts that can be put between quotes as they are.
+//! The texts of an alert that channels show, safe to put between quotes without escaping.
 //!
-//! EventBridge puts texts of an event into templates without escaping them: a quote would break the JSON that a channel
-//! is sent, and the alert would be lost to it.
+//! EventBridge inserts the texts of an event into input templates without escaping them: a quote would break the JSON
+//! that EventBridge sends to a channel, and the alert would be lost.
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html>
 
 use serde::Serialize;
 
 use super::{Alert, AlertState, Severity};
 
-/// PagerDuty's limit of a `dedup_key`, in characters, the shortest of all keys.
+/// The longest key, in characters: PagerDuty's limit of a `dedup_key`, the shortest of all channels.
 /// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
 const KEY: usize = 255;
 
-/// Slack's limit of a header, in characters, the shortest of all titles.
+/// The longest title, in characters: Slack's limit of a header, the shortest of all channels.
 /// <https://docs.slack.dev/reference/block-kit/blocks/header-block>
 const TITLE: usize = 150;
 
-/// In characters. Slack's limit of a section is 3,000, the shortest of all texts.
+/// The longest text, in characters. It is below Slack's limit of a section, 3,000, the shortest of all channels.
 /// <https://docs.slack.dev/reference/block-kit/blocks/section-block>
 const TEXT: usize = 2_000;
 
 /// What channels show of an alert. No text has quotes, backslashes, angle brackets or control characters.
 #[derive(Debug, Serialize)]
 pub struct ChannelText {
-    /// The same for every alert of one incident, and no longer than 255 characters.
+    /// The deduplication key: the same for every alert of one incident, at most 255 characters.
     key: String,
-    /// What, and to what: no longer than 150 characters.
+    /// The kind and the subject: at most 150 characters.
     title: String,
-    /// What happened: no longer than 2,000 characters.
+    /// What happened: at most 2,000 characters.
     text: String,
     /// What to do next.
     remediation: String,
-    /// How severe the incident is, also when it is over: who was told that it began is told that it ended.
+    /// The severity of the incident, also of the alert that resolves it: a filter by severity passes both or neither.
     severity: Severity,
 }
 
 impl ChannelText {
-    /// What channels show of this alert.
+    /// The texts of an alert.
     #[must_use]
     pub fn of(alert: &Alert) -> Self {
         Self {
@@ -59,7 +59,8 @@ fn title(alert: &Alert) -> String {
     }
 }
 
-/// A text that needs no escaping, not in JSON and not in Slack's markup, cut where it is too long.
+/// Replaces the characters that JSON or Slack's markup would require to be escaped, and cuts the text at `most`
+/// characters.
 fn channel_text(text: &str, most: usize) -> String {
     let harmless = |character: char| match character {
         '"' => '\'',
@@ -78,7 +79,8 @@ fn channel_text(text: &str, most: usize) -> String {
     short
 }
 
-/// A name as a key. The end of one that is too long is replaced by a hash of all of it, so that two stay two.
+/// A deduplication key. If it is too long, a hash of the whole name replaces its end, so that different names stay
+/// different.
 fn key(name: &str) -> String {
     let text = channel_text(name, usize::MAX);
     if text.chars().count() <= KEY {
@@ -88,7 +90,7 @@ fn key(name: &str) -> String {
     text.chars().take(KEY.saturating_sub(hash.len())).chain(hash.chars()).collect()
 }
 
-/// The same in every version of this program and of Rust.
+/// FNV-1a, 64 bits: unlike the standard library's hash, it is the same in every version of Rust and of this program.
 /// <http://www.isthe.com/chongo/tech/comp/fnv/>
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
@@ -122,7 +124,7 @@ mod tests {
             assert_eq!(key.chars().count(), KEY);
         }
         assert_eq!(key("2026-11-02/drift_found/x"), "2026-11-02/drift_found/x");
-        // A test vector of its authors.
+        // A test vector published by the authors of FNV.
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 }

@@ -1,11 +1,11 @@
-//! What people read about a deletion, and what an operator may do about it: said once, for the API, the page and the
-//! command line.
+//! The texts about a deletion, and the actions that an operator can take. The API, the page and the command line share
+//! them.
 
 use serde::{Serialize, Serializer};
 
 use super::{Deletion, DeletionStatus, OperatorAction};
 
-/// A deletion as the API answers it: what is stored, and what people read about it.
+/// A deletion as the API returns it: the stored fields and their description for people.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DescribedDeletion))]
@@ -17,7 +17,7 @@ pub struct DescribedDeletion {
     pub status_text: &'static str,
     /// Why the deletion has this status, or what is planned: one line.
     pub summary: String,
-    /// The actions that an operator can take now, whoever the caller is.
+    /// The actions that the status allows an operator to take now. The caller's permissions are not considered.
     pub allowed_actions: Vec<OperatorAction>,
 }
 
@@ -57,7 +57,7 @@ impl DeletionStatus {
 }
 
 impl Deletion {
-    /// Why it has its status, or what is planned: one line.
+    /// Why the deletion has this status, or what is planned: one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let last = self.checks.last().map(|check| check.why.as_str()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Whether a replica may follow its source: the checks, in their order, from what was just read.
+//! The checks that decide whether a deletion is mirrored to a replica, in their order, from what was just read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,26 +15,26 @@ use crate::{
     replication::ReplicationRules,
 };
 
-/// Another registry than the replica's.
+/// A registry other than the replica's.
 #[derive(Debug, Clone)]
 pub struct PeerRegistry<'a> {
     /// Its replication rules, or why they could not be read.
     pub rules: &'a Result<ReplicationRules, String>,
-    /// What it has of the image.
+    /// The observation of the image in this registry.
     pub observation: Observation,
 }
 
-/// Whether the subject of a referrer stays where the referrer is.
+/// Whether the subject of a referrer stays in the replica's registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SubjectState {
-    /// It has no subject, or its subject is not there.
+    /// The image has no subject, or its subject is not there.
     #[default]
     NotThere,
-    /// Its subject goes just before it.
+    /// The same run deletes its subject first.
     DeletedFirst,
-    /// Its subject is there, and stays for now.
+    /// Its subject is there, and the same run does not delete it first.
     Stays,
-    /// Nobody could find out.
+    /// The registry could not be read, for this reason.
     Unknown(String),
 }
 
@@ -43,19 +43,19 @@ pub enum SubjectState {
 pub struct DeletionContext<'a> {
     /// The deletion.
     pub deletion: &'a Deletion,
-    /// What is recorded of the image.
+    /// What is recorded about the image.
     pub lineage: &'a Lineage,
-    /// Now.
+    /// The time of the evaluation.
     pub now: Timestamp,
-    /// The replica.
+    /// The observation of the image in the replica's registry.
     pub replica: Observation,
     /// The replication rules of the replica's registry, or why they could not be read.
     pub onwards: &'a Result<ReplicationRules, String>,
-    /// Every other registry that is known.
+    /// Every other known registry.
     pub others: BTreeMap<&'a Registry, PeerRegistry<'a>>,
-    /// Registries whose copy of this image goes at the same time, or may have.
+    /// Registries whose copy of this image is deleted in the same run.
     pub going: &'a BTreeSet<Registry>,
-    /// Whether the replica's subject stays.
+    /// Whether the subject of the replica stays.
     pub subject: SubjectState,
     /// The breaker of the source.
     pub breaker: &'a Breaker,
@@ -64,21 +64,21 @@ pub struct DeletionContext<'a> {
 /// What to do about a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All checks passed: this may be done now.
+    /// All checks passed: execute this action now.
     Execute(Action),
     /// There is nothing left to do.
     AlreadyGone,
-    /// The replica stays.
+    /// Keep the replica.
     Keep,
-    /// The replica stays because its source has the image after all: what is recorded of the source is wrong.
+    /// Keep the replica because its source has the image after all: what is recorded about the source is wrong.
     SourceHasImage,
-    /// Judge again at this time.
+    /// Evaluate again at this time.
     Wait(Timestamp),
-    /// Something could not be found out, or something else must go first: judge again later.
+    /// Something could not be read, or something else must be deleted first: evaluate again later.
     Retry,
     /// The breaker is open.
     Hold,
-    /// A person must approve.
+    /// An operator must approve.
     NeedsApproval,
 }
 
@@ -87,21 +87,22 @@ pub enum Verdict {
 pub struct Decision {
     /// What to do.
     pub verdict: Verdict,
-    /// What was checked, in order; the last check decided.
+    /// The checks, in order; the last one decided.
     pub checks: Vec<Check>,
-    /// What the policy permits, if it was asked and permits anything.
+    /// What the policy permits; `None` if it was not evaluated or permits nothing.
     pub action: Option<Action>,
-    /// The policies that decided.
+    /// The names of the policies that decided.
     pub policies: BTreeSet<String>,
-    /// The size of the replica.
+    /// The size of the replica in bytes.
     pub size_bytes: Option<u64>,
 }
 
 type Checked = Result<String, (Verdict, String)>;
 type CheckOf = fn(&DeletionContext<'_>) -> Checked;
 
-/// The registries that must be asked for the image before a deletion can be judged: the replica's, every one that
-/// replicates or may replicate there, and every one that is believed to have a copy.
+/// The registries in which the image must be read before a deletion can be evaluated: those of the replica and the
+/// source, every one that replicates or may replicate to the replica's, and every one that is recorded as having a
+/// copy.
 #[must_use]
 pub fn registries_to_observe<'a>(
     deletion: &'a Deletion,
@@ -124,7 +125,7 @@ fn replica<'a>(deletion: &Deletion, lineage: &'a Lineage) -> Option<&'a Placemen
     lineage.placements.get(&deletion.registry)
 }
 
-/// Judges one deletion. `ask` is the policy.
+/// Evaluates one deletion. `ask` evaluates the policy.
 pub fn judge(context: &DeletionContext<'_>, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) -> Decision {
     let mut decision = Decision {
         verdict: Verdict::Keep,
@@ -180,7 +181,7 @@ pub fn judge(context: &DeletionContext<'_>, ask: impl Fn(Action, &PolicyQuestion
 }
 
 impl Decision {
-    /// Takes the result of a check; says whether to go on.
+    /// Records the result of a check; returns whether to go on.
     fn note(&mut self, check: CheckName, checked: Checked) -> bool {
         match checked {
             Ok(why) => {
@@ -197,7 +198,7 @@ impl Decision {
 }
 
 impl DeletionContext<'_> {
-    /// In how many other registries the image was just seen, and stays.
+    /// The number of other registries in which the image was just observed and is not about to be deleted.
     fn other_copies(&self) -> u64 {
         let stays = |(registry, other): &(&&Registry, &PeerRegistry<'_>)| {
             matches!(other.observation, Observation::Present(_)) && !self.going.contains(**registry)
@@ -210,7 +211,8 @@ impl DeletionContext<'_> {
     }
 }
 
-/// 1. It came by replication from this source, nobody pushed it here, and no other source of it still has it.
+/// 1. The image came by replication from this source, it was never pushed to this registry, and no other source still
+/// has it.
 fn origin(context: &DeletionContext<'_>) -> Checked {
     let Deletion { source, registry, image, .. } = context.deletion;
     let keep = |why: String| Err((Verdict::Keep, why));
@@ -255,7 +257,7 @@ fn origin(context: &DeletionContext<'_>) -> Checked {
     Ok(format!("replicated from {source} {at}, never pushed to {registry}"))
 }
 
-/// A digest that can be acted on. AWS's own sample events have others.
+/// Whether a digest is a complete SHA-256, which a call to ECR requires. AWS's own sample events have others.
 fn is_exact(digest: &Digest) -> bool {
     let encoded = digest.encoded();
     digest.as_str().starts_with("sha256:")
@@ -263,7 +265,7 @@ fn is_exact(digest: &Digest) -> bool {
         && encoded.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// 2. ECR does not replicate this deletion by itself: neither here, nor from here onwards.
+/// 2. ECR does not replicate this deletion itself: neither to this registry, nor from it to others.
 fn native(context: &DeletionContext<'_>) -> Checked {
     let Deletion { source, registry, image, .. } = context.deletion;
     match context.others.get(source).map(|other| other.rules) {
@@ -295,7 +297,7 @@ fn native(context: &DeletionContext<'_>) -> Checked {
     }
 }
 
-/// 3. The source really lacks it, in every storage class.
+/// 3. The source does not have the image, in any storage class.
 fn source(context: &DeletionContext<'_>) -> Checked {
     let source = &context.deletion.source;
     match (context.observation(source), &context.deletion.tag) {
@@ -322,7 +324,7 @@ fn source(context: &DeletionContext<'_>) -> Checked {
     }
 }
 
-/// 4. The replica is really there, and keeps a tag if only a tag is to go.
+/// 4. The replica is there, and has another tag left if only a tag is to be removed.
 fn is_there(context: &DeletionContext<'_>) -> Checked {
     let registry = &context.deletion.registry;
     match (&context.replica, &context.deletion.tag) {
@@ -350,7 +352,8 @@ fn describe(seen: &ObservedImage) -> String {
     format!("there, {tags}, {} bytes, {pulled}{archived}", seen.size_bytes)
 }
 
-/// 5. It is not needed by another manifest that stays. Of indexes only ECR knows, when it is asked to delete.
+/// 5. No other manifest that stays needs the image. References by an index are known only from ECR's answer to the
+/// deletion.
 fn manifest(context: &DeletionContext<'_>) -> Checked {
     let Observation::Present(ObservedImage { subject: Some(subject), kind, .. }) = &context.replica else {
         return Ok("it refers to no other manifest".to_owned());
@@ -374,7 +377,7 @@ fn manifest(context: &DeletionContext<'_>) -> Checked {
     }
 }
 
-/// 6. What the policy permits: of an image deletion, else the archive; of a tag its removal.
+/// 6. What the policy permits: for an image deletion, else archiving; for a tag its removal.
 fn permitted(
     question: &PolicyQuestion<'_>,
     ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer,
@@ -385,7 +388,7 @@ fn permitted(
     for action in actions {
         let answer = ask(*action, question);
         if let Some(error) = answer.errors.first() {
-            // A policy that failed might have been the one that forbids: nothing else is asked.
+            // The policy that failed might be one that forbids, so no other action is tried.
             return Err((format!("{action} is refused, a policy failed: {error}"), answer.policies));
         }
         let extra = *action == Action::Delete && !question.replica_only_tags.is_empty() && !answer.replica_only_tags;
@@ -419,7 +422,7 @@ fn archived_already(action: Action, seen: &ObservedImage) -> Checked {
     Ok(String::new())
 }
 
-/// 6a. The time of grace is over.
+/// 6a. The grace period is over.
 fn grace(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
     let until = context.deletion.since.saturating_add(answer.grace).unwrap_or(Timestamp::MAX);
     if context.now < until {
@@ -438,7 +441,7 @@ fn breaker(context: &DeletionContext<'_>) -> Checked {
     }
 }
 
-/// 8. A person approved it, where the policy wants that.
+/// 8. An operator approved the deletion, if the policy requires it.
 fn approval(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
     match context.deletion.approved() {
         _ if !answer.approval => Ok(String::new()),
@@ -447,7 +450,7 @@ fn approval(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
     }
 }
 
-/// What a policy is told about the replica.
+/// What the policy question contains about the replica.
 struct ReplicaFacts<'a> {
     tags: BTreeSet<Tag>,
     replica_only_tags: BTreeSet<Tag>,
@@ -462,7 +465,7 @@ struct ReplicaFacts<'a> {
 }
 
 impl<'a> ReplicaFacts<'a> {
-    /// What was just seen.
+    /// The facts from the read of the replica.
     fn seen(context: &DeletionContext<'a>, seen: &ObservedImage) -> Self {
         let Self { pushed_at, replicated_at, cause, image, .. } = Self::recorded(context.deletion, context.lineage);
         Self {
@@ -479,7 +482,7 @@ impl<'a> ReplicaFacts<'a> {
         }
     }
 
-    /// What is recorded.
+    /// The facts from what is recorded.
     fn recorded(deletion: &'a Deletion, lineage: &Lineage) -> Self {
         let placement = replica(deletion, lineage);
         let tags: BTreeSet<Tag> =
@@ -526,7 +529,7 @@ impl<'a> ReplicaFacts<'a> {
     }
 }
 
-/// The tags that the source never had: neither was one set there, nor did one come from there.
+/// The tags that the source never had: neither set there, nor replicated from there.
 fn replica_only<'t>(deletion: &Deletion, lineage: &Lineage, tags: impl Iterator<Item = &'t Tag>) -> BTreeSet<Tag> {
     let evidence = |registry: &Registry, tag: &Tag| lineage.placements.get(registry)?.tags.get(tag);
     tags.filter(|tag| {
@@ -538,7 +541,8 @@ fn replica_only<'t>(deletion: &Deletion, lineage: &Lineage, tags: impl Iterator<
     .collect()
 }
 
-/// When a new deletion is due, and what would be done as far as is recorded: nothing was looked at yet.
+/// Estimates when a new deletion is due and which action will be taken, from what is recorded. No registry was read
+/// yet.
 pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) {
     let known = ReplicaFacts::recorded(deletion, lineage);
     let copies = lineage.placements.iter().filter(|(registry, placement)| {

@@ -1,34 +1,34 @@
-//! How a deletion goes from one status to the next.
+//! The transitions of a deletion from one status to the next.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckName, Decision, Deletion, DeletionStatus, Verdict};
 
-/// Something that a person did about a deletion.
+/// An action of an operator on a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActionRecord {
-    /// What.
+    /// What the operator did.
     pub action: OperatorAction,
-    /// Who: the caller's ARN, or the nearest thing there is.
+    /// The operator: the caller's ARN, or else the most specific name that is known.
     pub by: String,
-    /// When.
+    /// When the operator did it.
     pub at: Timestamp,
 }
 
-/// What a person can do about a deletion.
+/// An action that an operator can take on a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum OperatorAction {
-    /// Stopped it until it is released.
+    /// Put the deletion on hold until it is released.
     Hold,
-    /// Let it be judged again.
+    /// Have the deletion evaluated again.
     Release,
-    /// Approved it.
+    /// Approve the deletion.
     Approve,
-    /// Stopped it for good: the replica stays.
+    /// Cancel the deletion: the replica is kept.
     Cancel,
 }
 
@@ -36,7 +36,7 @@ impl OperatorAction {
     /// Every action, in the order in which the page offers them.
     pub const ALL: [Self; 4] = [Self::Hold, Self::Release, Self::Approve, Self::Cancel];
 
-    /// The word for it, as in its JSON and in commands.
+    /// The name of the action, as in its JSON and in commands.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl OperatorAction {
     }
 }
 
-/// Why a person cannot do that now.
+/// An action that the status of a deletion does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {} a deletion that is {}: {why}", action.as_str(), status.as_str())]
 pub struct InvalidTransition {
@@ -57,10 +57,10 @@ pub struct InvalidTransition {
     why: &'static str,
 }
 
-/// The longest pause before something that was put off is tried again.
+/// The longest pause before a retry.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(6);
 
-/// Why an action means nothing in a status, if it does not.
+/// Why a status does not allow an action; `None` if it does.
 fn obstacle(action: OperatorAction, status: DeletionStatus) -> Option<&'static str> {
     match (action, status) {
         (_, DeletionStatus::Executing) => Some("the call to ECR is under way"),
@@ -78,22 +78,22 @@ fn obstacle(action: OperatorAction, status: DeletionStatus) -> Option<&'static s
 }
 
 impl Deletion {
-    /// Whether a person approved it.
+    /// The newest approval by an operator, if there is one.
     #[must_use]
     pub fn approved(&self) -> Option<&ActionRecord> {
         self.actions.iter().rev().find(|act| act.action == OperatorAction::Approve)
     }
 
-    /// Whether the breaker stopped it, and no person.
+    /// Whether the breaker, and not an operator, put the deletion on hold.
     #[must_use]
     pub fn held_by_breaker(&self) -> bool {
         self.status == DeletionStatus::Held && self.checks.last().is_some_and(|check| check.check == CheckName::Breaker)
     }
 
-    /// A person does something about it.
+    /// Applies an operator's action.
     ///
     /// # Errors
-    /// When that means nothing in its status.
+    /// When the status does not allow the action.
     pub fn act(&mut self, action: OperatorAction, by: &str, now: Timestamp) -> Result<(), InvalidTransition> {
         if let Some(why) = obstacle(action, self.status) {
             return Err(InvalidTransition { action, status: self.status, why });
@@ -103,7 +103,7 @@ impl Deletion {
             (OperatorAction::Approve, DeletionStatus::AwaitingApproval) => {
                 self.again(format!("approved by {by}, to be judged again"), now);
             }
-            // The approval stands when the rest is judged again.
+            // The approval is kept for when the other checks are repeated.
             (OperatorAction::Approve, _) => {}
             (OperatorAction::Hold, _) => {
                 self.settle(DeletionStatus::Held, Check::stopped(CheckName::Operator, format!("held by {by}")), now);
@@ -121,7 +121,7 @@ impl Deletion {
         Ok(())
     }
 
-    /// The actions that an operator can take now. An approval that was given is not asked for again.
+    /// The actions that an operator can take now. An approval that was given is not requested again.
     #[must_use]
     pub fn allowed_actions(&self) -> Vec<OperatorAction> {
         let is_given = |action: OperatorAction| action == OperatorAction::Approve && self.approved().is_some();
@@ -131,7 +131,7 @@ impl Deletion {
             .collect()
     }
 
-    /// It is to be judged again, now.
+    /// Schedules the deletion to be evaluated again now.
     fn again(&mut self, why: String, now: Timestamp) {
         self.checks.push(Check::passed(CheckName::Operator, why));
         self.status = DeletionStatus::Pending;
@@ -139,7 +139,7 @@ impl Deletion {
         self.attempts = 0;
     }
 
-    /// It waits for a person, or for nothing: the check says why.
+    /// Sets a status in which nothing is scheduled, with the check that explains it.
     pub fn settle(&mut self, status: DeletionStatus, check: Check, now: Timestamp) {
         self.checks.push(check);
         self.status = status;
@@ -148,7 +148,7 @@ impl Deletion {
         self.changed_at = now;
     }
 
-    /// It is put off: tried again after a minute, then after two, four and so on, up to six hours.
+    /// Schedules a retry: after 1 minute, then 2, 4 and so on, up to 6 hours.
     pub fn retry_later(&mut self, check: Check, now: Timestamp) {
         let minutes = 1i64.checked_shl(self.attempts).unwrap_or(i64::MAX);
         let pause = SignedDuration::from_mins(minutes.min(LONGEST_PAUSE.as_mins()));
@@ -159,7 +159,7 @@ impl Deletion {
         self.changed_at = now;
     }
 
-    /// Takes what was decided. What may go is left to whoever carries it out.
+    /// Applies a decision. A permitted action is not executed here; the caller does that.
     pub fn apply(&mut self, decision: &Decision, now: Timestamp) {
         self.checks.clone_from(&decision.checks);
         self.action = decision.action;

@@ -1,9 +1,9 @@
-//! CloudTrail records: who deleted, and why.
+//! CloudTrail records: who deleted an image, and why.
 //!
-//! ECR's own events name no actor. Four records do: `BatchDeleteImage`, `DeleteRepository`, `PutReplicationConfiguration`
-//! and the lifecycle policy's `PolicyExecutionEvent`
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>). A preview, `DryRunEvent`,
-//! has the same shape as the last and deletes nothing.
+//! ECR's own events name no caller. Four records do: `BatchDeleteImage`, `DeleteRepository`,
+//! `PutReplicationConfiguration` and the lifecycle policy's `PolicyExecutionEvent`
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>). The preview of a lifecycle
+//! policy, `DryRunEvent`, has the same shape as `PolicyExecutionEvent` and deletes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use crate::{
 
 /// Reads one CloudTrail record: the `detail` of an EventBridge event, or an entry of a log file's `Records`.
 ///
-/// A record that says nothing about any image (another service, a read, a dry run) is an event without facts.
+/// A record that says nothing about any image (another service, a read, a dry run) becomes an event without facts.
 ///
 /// # Errors
-/// When a field that is needed is missing or malformed.
+/// When a required field is missing or malformed.
 pub fn read_record(record: &Value) -> Result<Event, EventError> {
     let id = id(record, "detail.eventID")?;
     let facts = match (optional(record, "detail.eventSource")?, optional(record, "detail.eventName")?) {
@@ -31,7 +31,7 @@ pub fn read_record(record: &Value) -> Result<Event, EventError> {
         _ => return Ok(Event { id, facts: Vec::new() }),
     };
     let time = time(record, "detail.eventTime")?;
-    // A call may name another account's registry; the record then stands in both accounts' trails.
+    // A call may name another account's registry; the trails of both accounts then contain the record.
     let parameters = part(record, "requestParameters");
     let registry = match optional(parameters, "detail.requestParameters.registryId")? {
         Some(account) => registry_of(account, record)?,
@@ -46,11 +46,11 @@ fn registry_of(account: &str, record: &Value) -> Result<crate::image::Registry, 
         .map_err(|source| EventError::Field { field: "detail.requestParameters.registryId", source })
 }
 
-/// One fact per subject: an event id is unique only within one.
+/// One fact per subject, because an event id identifies only one fact of a subject.
 type Facts = BTreeMap<Subject, What>;
 
-/// `BatchDeleteImage`: the answer lists what went, one entry per tag; the request tells whether a digest or a tag was
-/// meant. Without an answer nothing is known to be gone.
+/// `BatchDeleteImage`: the response lists what ECR deleted, one entry per tag; the request shows whether the caller
+/// named a digest or a tag. Without a response, nothing is recorded as deleted.
 fn batch_delete(record: &Value) -> Result<Facts, EventError> {
     let parameters = part(record, "requestParameters");
     let repository: RepositoryName = parse(parameters, "detail.requestParameters.repositoryName")?;
@@ -98,15 +98,15 @@ fn delete_repository(record: &Value) -> Result<Facts, EventError> {
     Ok([(Subject::Repository(repository), what)].into())
 }
 
-/// `PutReplicationConfiguration`, unless it was refused.
+/// `PutReplicationConfiguration`, unless ECR refused the call.
 fn configured(record: &Value) -> Result<Facts, EventError> {
     let refused = optional(record, "detail.errorCode")?.is_some();
     let by = caller(record);
     Ok((!refused).then_some((Subject::Registry, What::ReplicationConfigured { by })).into_iter().collect())
 }
 
-/// `PolicyExecutionEvent`: what a lifecycle policy did. The same list reports expiries, moves to the archive and
-/// failures; only the rule says which, so an entry without a known rule changes nothing.
+/// `PolicyExecutionEvent`: what a lifecycle policy did. One list reports expiries, moves to the archive and failures;
+/// only the rule says which, so an entry without a known rule changes nothing.
 fn policy_execution(record: &Value) -> Result<Facts, EventError> {
     let details = value(record, "detail.serviceEventDetails")
         .ok_or(EventError::Missing { field: "detail.serviceEventDetails" })?;
@@ -152,7 +152,7 @@ fn refused(record: &Value, repository: &RepositoryName, by: &str) -> Result<Opti
     }))
 }
 
-/// The caller as CloudTrail names it, from the most to the least telling.
+/// The caller as CloudTrail names it, by the most specific field that is present.
 fn caller(record: &Value) -> String {
     let identity = part(record, "userIdentity");
     ["arn", "invokedBy", "principalId", "accountId", "type"]
@@ -166,12 +166,12 @@ fn image_id(id: &Value) -> Result<(Option<Digest>, Option<Tag>), EventError> {
     Ok((parse_optional(id, "detail.imageIds[].imageDigest")?, parse_optional(id, "detail.imageIds[].imageTag")?))
 }
 
-/// A part of an object; `null` where it is missing, of which every part is missing.
+/// A field of an object; `null` if it is missing. Every field of `null` is missing too.
 fn part<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
-/// The entries of a list that may be missing.
+/// The entries of a list, or none if the list is missing.
 fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }

@@ -2,7 +2,7 @@
 //!
 //! - `merging`: any order, repetition, batching and interleaving of the same facts gives the same table, and the table
 //!   says what a naive model of all facts says.
-//! - `parsing`: no input panics the parser; what is rejected names a field.
+//! - `parsing`: no input makes the parser panic; a rejection names a field.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it expects by panicking")]
 
