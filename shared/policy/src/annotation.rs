@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, fmt::friendly::SpanParser};
 
 use crate::{DEFAULT_GRACE, problem::PolicyProblem};
 
-/// The conditions under which a permit applies. Cedar carries annotations, and gives them no meaning.
+/// The conditions under which a permit applies. Cedar stores annotations but gives them no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// How long to wait after the loss.
+    /// The grace period: how long to wait after the loss.
     pub(crate) grace: SignedDuration,
-    /// Whether a person must approve.
+    /// Whether an operator must approve.
     pub(crate) approval: bool,
-    /// Whether replicas with tags that the source never had may go.
+    /// Whether a replica with tags that the source never had may be deleted.
     pub(crate) replica_only_tags: bool,
 }
 
@@ -24,13 +24,13 @@ impl Default for Terms {
     }
 }
 
-/// The longest grace: what waits longer than a quarter of a year is meant to stay.
+/// The longest grace period: 90 days. A replica that should stay longer needs no permit.
 const LONGEST_GRACE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// The longest id. It is stored with every deletion that it decides.
+/// The longest id, in characters. The id is stored with every deletion that the policy decides.
 const LONGEST_ID: usize = 64;
 
-/// The annotations that mean something.
+/// The known annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Annotation {
     Id,
@@ -55,7 +55,7 @@ impl Annotation {
         Self::ALL.into_iter().find(|annotation| annotation.as_str() == word)
     }
 
-    /// What may be written, for somebody who wrote something else.
+    /// The allowed values, for the message about any other value.
     fn rule(self) -> &'static str {
         match self {
             Self::Id => "write 1 to 64 of `a-z 0-9 -`, as in `@id(\"dev-follows-its-source\")`",
@@ -72,16 +72,17 @@ impl fmt::Display for Annotation {
     }
 }
 
-/// What a policy's annotations say.
+/// The annotations of one policy.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
-    /// The id, and the byte of the text where it stands.
+    /// The id, and the byte offset of its annotation in the text.
     pub(crate) id: Option<(String, usize)>,
-    /// The rest.
+    /// The terms from the other annotations.
     pub(crate) terms: Terms,
 }
 
-/// Reads the annotations of a policy that starts at a byte of the text: each as its name, its value and its own byte.
+/// Reads the annotations of a policy that starts at byte `start` of the text. Each has a name, a value and a byte
+/// offset.
 pub(crate) fn read<'a>(
     text: &str,
     start: usize,
@@ -137,7 +138,7 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Days have 24 hours: a grace counts elapsed time, in no time zone.
+/// A day has 24 hours: a grace period counts elapsed time and has no time zone.
 fn parse_grace(text: &str) -> Option<SignedDuration> {
     let span: Span = SpanParser::new().parse_span(text).ok()?;
     let grace = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -149,7 +150,7 @@ fn suggest(word: &str) -> String {
     let distance = |annotation: &Annotation| strsim::osa_distance(word, annotation.as_str());
     let nearest = Annotation::ALL.into_iter().min_by_key(distance);
     match nearest {
-        // More than half of the letters wrong is another word.
+        // If more than half of the letters differ, the word is taken to be another one.
         Some(nearest) if distance(&nearest) <= nearest.as_str().len() / 2 => format!("did you mean {nearest}?"),
         _ => format!("write one of {}", Annotation::ALL.map(|annotation| annotation.to_string()).join(", ")),
     }

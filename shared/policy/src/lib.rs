@@ -1,8 +1,9 @@
-//! Answers what may be done to a replica, from a policy that an operator wrote in
+//! Decides what may be done to a replica, from policies that an operator writes in
 //! [Cedar](https://docs.cedarpolicy.com).
 //!
-//! Nothing is permitted unless a policy permits it, a forbid beats every permit, and whatever cannot be evaluated is
-//! not permitted. A text is checked as a whole before it answers anything: [`Policy::load`] tells every mistake in it.
+//! Nothing is permitted unless a policy permits it, a forbid overrides every permit, and an action whose evaluation
+//! fails is not permitted. [`Policy::load`] checks a text as a whole before it is used, and reports every problem in
+//! it.
 
 mod annotation;
 mod problem;
@@ -20,18 +21,18 @@ use jiff::SignedDuration;
 pub use crate::problem::{InvalidPolicyError, PolicyProblem};
 use crate::{annotation::Terms, vocabulary::Vocabulary};
 
-/// The policy that permits nothing: what to load where no other was chosen.
+/// The policy that permits nothing, used if no other is configured.
 pub const KEEP_EVERYTHING: &str = include_str!("../../../infra/policies/keep-everything.cedar");
 
-/// How long to wait after the loss where a policy says nothing else: 24 hours.
+/// The grace period of a policy without `@grace`: 24 hours.
 pub const DEFAULT_GRACE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A text of policies, checked, and ready to answer.
+/// A checked set of policies, ready to be evaluated.
 #[derive(Debug)]
 pub struct Policy {
     name: String,
     vocabulary: Vocabulary,
-    /// Each under the id of its annotation, which then is what Cedar calls it in every answer and error.
+    /// Each policy has the id of its annotation, so that Cedar uses it in every answer and error.
     policies: PolicySet,
     /// The terms of each permit, by id.
     permits: BTreeMap<String, Terms>,
@@ -39,11 +40,11 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads the text of one or more policies and checks it. The name, usually that of a file, is for messages only.
+    /// Parses the text of one or more policies and checks it. The name, usually that of a file, is for messages only.
     ///
     /// # Errors
-    /// All mistakes of the text: those of syntax if there are any, else those against the schema, conditions that can
-    /// never be true, and annotations that are missing, unknown or misplaced.
+    /// All problems of the text: syntax errors if there are any; otherwise violations of the schema, conditions that
+    /// can never be true, and annotations that are missing, unknown or misplaced.
     pub fn load(name: &str, text: &str) -> Result<Self, InvalidPolicyError> {
         let invalid = |mut problems: Vec<PolicyProblem>| {
             problems.sort();
@@ -75,13 +76,13 @@ impl Policy {
         Ok(Self { name: name.to_owned(), vocabulary, policies, permits, authorizer: Authorizer::new() })
     }
 
-    /// The name it was loaded under.
+    /// The name under which it was loaded.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Answers whether an action on a replica is permitted, by which policies and on what terms.
+    /// Decides whether an action on a replica is permitted, by which policies and on what terms.
     #[must_use]
     pub fn ask(&self, action: Action, question: &PolicyQuestion<'_>) -> PolicyAnswer {
         let (request, entities) = match self.vocabulary.put(action, question) {
@@ -90,12 +91,12 @@ impl Policy {
         };
         let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
         let policies: BTreeSet<_> = response.diagnostics().reason().map(ToString::to_string).collect();
-        // Cedar leaves out what fails to evaluate. A forbid left out would permit.
+        // Cedar ignores a policy that fails to evaluate. Ignoring a forbid would permit the action.
         let mut errors: Vec<_> = response.diagnostics().errors().map(ToString::to_string).collect();
         errors.sort();
         match response.decision() {
             Decision::Deny => refuse(policies, errors),
-            // The permits decided nothing: the errors did.
+            // The errors decided, not the permits, so no policy is named.
             Decision::Allow if !errors.is_empty() => refuse(BTreeSet::new(), errors),
             Decision::Allow => {
                 let terms = || policies.iter().map(|id| self.permits.get(id).copied().unwrap_or_default());
@@ -112,7 +113,7 @@ fn refuse(policies: BTreeSet<String>, errors: Vec<String>) -> PolicyAnswer {
     PolicyAnswer { permitted: false, policies, errors, grace: DEFAULT_GRACE, approval: false, replica_only_tags: false }
 }
 
-/// What Cedar finds wrong, and what Cedar allows and we do not.
+/// The problems that Cedar finds, and those that only this crate rejects.
 fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec<PolicyProblem> {
     if parsed.is_empty() {
         let message = "the file has no policy; keep-everything.cedar is one that permits nothing";
@@ -122,7 +123,7 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
     let errors = checked.validation_errors().map(|error| {
         let problem = PolicyProblem::of(text, error);
         match error {
-            // Cedar guesses by letters alone: `archive` for `remove`.
+            // Cedar suggests a name by its letters alone: `archive` for `remove`.
             ValidationError::UnrecognizedActionId(_) => {
                 problem.suggest("the actions are `delete`, `archive` and `untag`")
             }
@@ -138,9 +139,10 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
     errors.chain(find_impossible(text, &checked)).chain(templates).collect()
 }
 
-/// Warnings of Cedar: a policy that can never apply is a mistake of whoever wrote it, and believes that it does.
+/// Problems from Cedar's warnings: a policy that can never apply is a mistake of its author, who believes that it does.
 ///
-/// Only the first reason is told: what cannot be checked, or applies to no action, is impossible as well.
+/// Only the first cause is reported: a policy with an error, or one that applies to no action, is also reported as
+/// impossible.
 fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item = PolicyProblem> {
     let wrong: HashSet<_> = checked.validation_errors().map(ValidationError::policy_id).collect();
     let is_scope = |warning: &&ValidationWarning| matches!(warning, ValidationWarning::InvalidActionApplication(_));
@@ -161,13 +163,13 @@ fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item
     })
 }
 
-/// Reads the annotations and gives each policy the id that they name.
+/// Reads the annotations and gives each policy the id that they contain.
 fn name_policies(
     text: &str,
     parsed: &PolicySet,
     problems: &mut Vec<PolicyProblem>,
 ) -> Vec<(cedar_policy::Policy, Terms)> {
-    // Only Cedar's own form of a policy, not part of its stable interface, knows places.
+    // Only Cedar's internal form of a policy, which is not part of its stable API, has positions.
     let start = |policy: &cedar_policy::Policy| policy.as_ref().loc().map_or(0, |place| place.span.offset());
     let mut policies: Vec<_> = parsed.policies().collect();
     policies.sort_by_key(|policy| start(policy));

@@ -1,10 +1,10 @@
-//! What is wrong with a policy's text, and where.
+//! The problems in the text of a policy, and their positions.
 
 use std::fmt;
 
 use miette::Diagnostic;
 
-/// A mistake in the text of a policy.
+/// A problem in the text of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = PolicyProblem))]
@@ -15,17 +15,17 @@ pub struct PolicyProblem {
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What to do about it, where that can be guessed.
+    /// How to fix it; `null` if there is no suggestion.
     pub suggestion: Option<String>,
 }
 
-/// A text that is not a usable policy, with everything that is wrong with it, in the order of the text.
+/// A text that cannot be used as a policy, with all its problems in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a usable policy: {}", line(.problems))]
 pub struct InvalidPolicyError {
-    /// The name of the policy, usually of its file.
+    /// The name of the policy, usually that of its file.
     pub name: String,
-    /// What is wrong; at least one.
+    /// The problems; at least one.
     pub problems: Vec<PolicyProblem>,
 }
 
@@ -46,7 +46,7 @@ fn line(problems: &[PolicyProblem]) -> String {
 }
 
 impl PolicyProblem {
-    /// A problem at a byte of the text.
+    /// A problem at a byte offset of the text.
     pub(crate) fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
         let (line, column) = position(text, offset);
         Self { line, column, message: message.into(), suggestion: None }
@@ -61,7 +61,7 @@ impl PolicyProblem {
     pub(crate) fn of(text: &str, diagnostic: &dyn Diagnostic) -> Self {
         let label = diagnostic.labels().and_then(|mut labels| labels.next());
         let offset = label.as_ref().map_or(0, miette::LabeledSpan::offset);
-        // Of a syntax error, the label says what could stand there instead.
+        // For a syntax error, the label lists what Cedar expected at this position.
         let suggestion = diagnostic
             .help()
             .map(|help| help.to_string())
@@ -71,8 +71,8 @@ impl PolicyProblem {
     }
 }
 
-/// The line and the column of a byte, both counted from 1. An end that comes too early is after the last word of the
-/// text, not below it.
+/// The line and the column of a byte offset, both counted from 1. An unexpected end of the text is reported after its
+/// last word, not on an empty line below it.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let text = text.trim_end();
     let before = text.get(..offset).unwrap_or(text);
@@ -81,9 +81,9 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// Cedar's words, without those that say nothing here: "for policy `policy0`" numbers the policies of the text, which
-/// the position does better, and an action is named although all of ours have the same context, so that each mistake
-/// would be told once per action.
+/// Cedar's message without the parts that add nothing: "for policy `policy0`" numbers the policies of the text, which
+/// the position identifies better; and the name of the action, because all actions of the schema have the same context
+/// and each problem would be reported once per action.
 fn tidy(words: &str) -> String {
     let words = words
         .strip_prefix("for policy `")

@@ -22,7 +22,7 @@ const SHIPPED: [&str; 7] = [KEEP_EVERYTHING, DEV, LIFECYCLE, ARCHIVE, RELEASES, 
 /// The policy under test permits everything, so that only a forbid or an error refuses.
 const PERMIT: &str = "@id(\"all\") permit (principal, action, resource);\n";
 
-/// A replica that lost its source, and how.
+/// A replica whose source lost the image, and how.
 #[derive(Debug, Clone)]
 struct Case {
     source: Registry,
@@ -352,7 +352,7 @@ fn approval_is_needed_if_any_permit_asks_and_replica_only_tags_go_if_all_say_so(
     assert_eq!(ask(&format!("{may_go} {approval}"), may_go, forbid), (false, false, false));
 }
 
-/// A text, and for each problem its line, its column and what its message and its suggestion contain.
+/// Asserts the problems of a text: for each, its line, its column and parts of its message and its suggestion.
 type Mistake = (&'static str, &'static [(usize, usize, &'static str, &'static str)]);
 
 #[test]

@@ -1,4 +1,4 @@
-//! A question in Cedar's terms: the schema, and the entities and the context made of a question.
+//! Translates a question into Cedar's terms: the schema, and the entities and the context of a request.
 
 use std::{collections::BTreeSet, iter, num::TryFromIntError};
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 const SCHEMA: &str = include_str!("../../../infra/policies/ecr-lineage.cedarschema");
 
-/// The words of the schema.
+/// The schema and the entity types in it.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,
@@ -23,10 +23,10 @@ pub(crate) struct Vocabulary {
     replica: EntityTypeName,
 }
 
-/// Why a question cannot be asked. Told in an answer and never acted on, hence no kinds.
+/// Why a question cannot be translated. The error is only shown in an answer and never matched, so it has no variants.
 type Unaskable = Box<dyn std::error::Error + Send + Sync>;
 
-/// A number that Cedar cannot hold.
+/// A number that does not fit into Cedar's 64-bit signed integers.
 #[derive(Debug, thiserror::Error)]
 #[error("`{number}` is more than a policy can count")]
 struct TooLargeError {
@@ -35,20 +35,20 @@ struct TooLargeError {
 }
 
 impl Vocabulary {
-    /// Reads the schema.
+    /// Parses the schema.
     ///
     /// # Errors
-    /// Cedar's words, when the schema cannot be read: a mistake of ours, that no text of a policy can cause.
+    /// Cedar's message, if the schema cannot be parsed. That is a defect of this crate; no policy text can cause it.
     pub(crate) fn load() -> Result<Self, String> {
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| error.to_string())?;
         let name = |name: &str| name.parse::<EntityTypeName>().map_err(|error: ParseErrors| error.to_string());
         Ok(Self { schema, action: name("Action")?, registry: name("Registry")?, replica: name("Replica")? })
     }
 
-    /// Puts a question into Cedar's terms, checked against the schema.
+    /// Translates a question into Cedar's terms and checks it against the schema.
     ///
     /// # Errors
-    /// When a value has no place in Cedar or does not follow the schema.
+    /// When Cedar cannot represent a value, or a value violates the schema.
     pub(crate) fn put(&self, action: Action, question: &PolicyQuestion<'_>) -> Result<(Request, Entities), Unaskable> {
         let source = self.registry(question.source);
         let replica = EntityUid::from_type_name_and_id(
@@ -95,7 +95,7 @@ impl Vocabulary {
     }
 }
 
-/// The context: the loss that is to be followed.
+/// The context: the loss at the source that is to be mirrored.
 fn loss(question: &PolicyQuestion<'_>) -> Result<Vec<(&'static str, RestrictedExpression)>, Unaskable> {
     let mut loss = vec![
         ("now", time(question.now)),
@@ -133,7 +133,7 @@ fn set(tags: &BTreeSet<Tag>) -> RestrictedExpression {
     RestrictedExpression::new_set(tags.iter().map(|tag| text(tag.as_str())))
 }
 
-/// Cedar counts in milliseconds, and reads a fraction only with exactly three digits.
+/// Cedar's `datetime` has milliseconds, and its parser accepts a fraction only with exactly three digits.
 fn time(at: Timestamp) -> RestrictedExpression {
     RestrictedExpression::new_datetime(format!("{at:.3}"))
 }
@@ -143,7 +143,7 @@ fn number(number: u64) -> Result<RestrictedExpression, Unaskable> {
     Ok(RestrictedExpression::new_long(number))
 }
 
-/// Every tag with a space before and after it, so that `like` can ask about the start and the end of one.
+/// All tags in one text, with a space before and after each, so that `like` can match the start or the end of a tag.
 fn tag_line(tags: &BTreeSet<Tag>) -> String {
     if tags.is_empty() {
         return String::new();
