@@ -1,4 +1,4 @@
-//! One place that says whether a failed AWS call may be tried again, and what went wrong in one line.
+//! Classifies failed AWS calls, in one place: whether a retry may help, and what went wrong in one line.
 
 use std::{error::Error as StdError, fmt};
 
@@ -18,20 +18,21 @@ pub enum Disposition {
 /// A failed call to AWS.
 #[derive(Debug)]
 pub struct CallError {
-    /// What to do about it.
+    /// Whether a retry may help.
     pub disposition: Disposition,
-    /// The service's error code, such as `ValidationException`, if the service answered; [`NO_CREDENTIALS`] if it was never
-    /// asked.
+    /// The service's error code, such as `ValidationException`, if the service answered; [`NO_CREDENTIALS`] if the call
+    /// was never made for lack of credentials.
     pub code: Option<String>,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// Codes of requests that are wrong in themselves.
+/// Error codes of requests that are invalid, so that a retry cannot help.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
 const NEVER: [&str; 3] = ["ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"];
 
-/// The code of a call that was never made, because nobody gave credentials for it: a role that cannot be assumed.
+/// The code of a call that was never made because there were no credentials, for example because a role cannot be
+/// assumed.
 pub const NO_CREDENTIALS: &str = "NoCredentials";
 
 impl<E, R> From<SdkError<E, R>> for CallError
@@ -83,18 +84,18 @@ impl From<BuildError> for CallError {
 }
 
 impl CallError {
-    /// A batch of which the service did nothing, without calling it an error.
+    /// A batch that the service left entirely unprocessed, without returning an error.
     pub fn throttled() -> Self {
         Self::unclear("the service left the whole batch unprocessed, repeatedly".to_owned())
     }
 
-    /// A part of a call that the service refused while it answered the call.
+    /// A part of a call that the service refused although it answered the call.
     pub fn refused(code: &str, message: &str) -> Self {
         let message = format!("{code}: {message}");
         Self { disposition: Disposition::Retry, code: Some(code.to_owned()), message, source: None }
     }
 
-    /// An answer that does not say what it should: who asks again may be told.
+    /// A response that lacks what it should contain. A retry may return it.
     pub fn unclear(message: String) -> Self {
         Self { disposition: Disposition::Retry, code: None, message, source: None }
     }
@@ -138,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a service error with this code.
+    /// The classification of a service error with this code.
     fn service_error(code: &str) -> CallError {
         let metadata = ErrorMetadata::builder().code(code).message("why").build();
         SdkError::service_error(PutItemError::generic(metadata), ()).into()
@@ -149,7 +150,8 @@ mod tests {
         for code in NEVER {
             assert_eq!(service_error(code).disposition, Disposition::Reject, "{code}");
         }
-        // Throttles and failures of the service, and what an operator can fix: a missing table, a missing permission.
+        // Throttling, failures of the service, and errors that an operator can fix: a missing table, a missing
+        // permission.
         for code in [
             "ThrottlingException",
             "ProvisionedThroughputExceededException",
