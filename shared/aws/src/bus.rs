@@ -1,4 +1,4 @@
-//! The event bus, on which alerts are told to whoever listens.
+//! The EventBridge event bus to which alerts are published.
 
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
@@ -8,17 +8,17 @@ use serde::Serialize;
 
 use retry::{CallError, Disposition};
 
-/// What our events have as their source.
+/// The `source` of our events.
 pub const SOURCE: &str = "ecr-lineage";
 
-/// As many entries as one call may have.
+/// The maximum number of entries in one call.
 /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 const ENTRIES_PER_CALL: usize = 10;
 
-/// How often an entry is sent that the bus refuses while it takes others.
+/// How often an entry is sent if the bus refuses it but accepts others in the same call.
 const ROUNDS: u32 = 4;
 
-/// How long to wait before it is sent again: twice as long each time, 0.7 s together.
+/// The pause before the second attempt; each further pause is twice as long, 0.7 s in total.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// An event bus, through an EventBridge client.
@@ -28,7 +28,7 @@ pub struct Bus {
     name: String,
 }
 
-/// What an event says: the alert, and the same for people.
+/// The `detail` of an event: the alert, and its texts for channels.
 #[derive(Debug, Serialize)]
 pub struct Detail<'a> {
     #[serde(flatten)]
@@ -36,23 +36,23 @@ pub struct Detail<'a> {
     channel_text: ChannelText,
 }
 
-/// Whether an alert was published. What refused a whole call is shared by its alerts.
+/// Whether an alert was published. The alerts of a call that failed as a whole share its error.
 pub type PublishResult = Result<(), Arc<CallError>>;
 
 impl Bus {
-    /// The bus of this name.
+    /// The bus with this name.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into() }
     }
 
-    /// Publishes alerts, in their order as far as calls go. Each answer stands for the alert in the same place. An alert
-    /// whose answer was lost may be on the bus: who publishes it again publishes the same id.
+    /// Publishes alerts, in order from call to call. Results are in the order of the alerts. If a response was lost,
+    /// the alert may be on the bus; publishing it again sends the same id.
     pub async fn publish(&self, alerts: &[Alert]) -> Vec<PublishResult> {
         let mut answers = Vec::with_capacity(alerts.len());
         for few in alerts.chunks(ENTRIES_PER_CALL) {
             for (alert, answer) in few.iter().zip(self.publish_together(few).await) {
-                // An entry that is wrong in itself, too large for one, has its whole call refused.
+                // An invalid entry, such as one that is too large, makes EventBridge refuse the whole call.
                 let wrong = answer.as_ref().is_err_and(|failure| failure.disposition == Disposition::Reject);
                 answers.push(if wrong && few.len() > 1 {
                     self.publish_together(slice::from_ref(alert)).await.pop().unwrap_or(answer)
@@ -64,7 +64,8 @@ impl Bus {
         answers
     }
 
-    /// Publishes no more alerts than one call takes, and those again that are refused while others are not.
+    /// Publishes at most as many alerts as fit into one call; sends those again that were refused while others were
+    /// accepted.
     async fn publish_together(&self, alerts: &[Alert]) -> Vec<PublishResult> {
         let mut waiting: BTreeMap<usize, _> = alerts.iter().map(|alert| self.entry(alert)).enumerate().collect();
         let mut refused = BTreeMap::new();
@@ -74,7 +75,7 @@ impl Bus {
             }
             refused = match self.put(&waiting).await {
                 Ok(refused) => refused,
-                // The client has tried that again already.
+                // The client has retried that already.
                 Err(failure) => {
                     let failure = Arc::new(failure);
                     refused = waiting.keys().map(|place| (*place, failure.clone())).collect();
@@ -89,14 +90,14 @@ impl Bus {
         (0..alerts.len()).map(|place| refused.remove(&place).map_or(Ok(()), Err)).collect()
     }
 
-    /// Makes one call, and returns what the bus refused of it, by place.
+    /// Makes one call, and returns the refused entries by their index.
     async fn put(
         &self,
         entries: &BTreeMap<usize, PutEventsRequestEntry>,
     ) -> Result<BTreeMap<usize, Arc<CallError>>, CallError> {
         let call = self.client.put_events().set_entries(Some(entries.values().cloned().collect()));
         let answer = call.send().await?;
-        // Answers are told apart by their places alone.
+        // A result belongs to an entry only by its index.
         if answer.entries().len() != entries.len() {
             let (asked, answered) = (entries.len(), answer.entries().len());
             return Err(CallError::unclear(format!("the bus answered {answered} entries, asked about {asked}")));
@@ -110,7 +111,7 @@ impl Bus {
     }
 
     fn entry(&self, alert: &Alert) -> PutEventsRequestEntry {
-        // An alert is always JSON. If it were not, the bus would refuse the empty detail.
+        // An alert always serializes to JSON. If it did not, the bus would refuse the empty detail.
         let detail = serde_json::to_string(&Detail::of(alert)).unwrap_or_default();
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
@@ -123,7 +124,7 @@ impl Bus {
 }
 
 impl<'a> Detail<'a> {
-    /// What the event of an alert says.
+    /// The `detail` of the event of an alert.
     #[must_use]
     pub fn of(alert: &'a Alert) -> Self {
         Self { alert, channel_text: ChannelText::of(alert) }

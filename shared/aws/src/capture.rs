@@ -1,4 +1,4 @@
-//! What the SDK's types leave out of an answer.
+//! Captures parts of a response that the SDK's types leave out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use aws_sdk_ecr::{
     error::BoxError,
 };
 
-/// Keeps a part of the answer to a call.
+/// An interceptor that keeps a part of the response to a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Capture<T> {
     part: fn(&HttpResponse) -> Option<T>,
@@ -17,12 +17,12 @@ pub(crate) struct Capture<T> {
 }
 
 impl<T> Capture<T> {
-    /// Keeps this part.
+    /// Keeps the part of the response that this function returns.
     pub(crate) fn new(part: fn(&HttpResponse) -> Option<T>) -> Self {
         Self { part, kept: Arc::default() }
     }
 
-    /// What was kept, once.
+    /// The captured part; `None` after the first call.
     pub(crate) fn take(&self) -> Option<T> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -33,7 +33,7 @@ impl<T: std::fmt::Debug + Send> Intercept for Capture<T> {
         "capture"
     }
 
-    /// Only now the whole body is in memory.
+    /// Only at this point is the whole body in memory.
     fn read_after_execution(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,

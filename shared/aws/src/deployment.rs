@@ -1,5 +1,5 @@
-//! A deployment, as AWS tells of it: the stack of the hub and what it is made of, and what registries send there. It only
-//! reads.
+//! Reads a deployment: the stack of the hub, its resources, and the rules in registries that send events to the hub. It
+//! changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -16,59 +16,59 @@ use retry::CallError;
 
 use crate::capture::Capture;
 
-/// How far back runs of functions are looked for.
+/// The period over which the runs of functions are read.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How finely, in seconds: the finest for which CloudWatch keeps a day.
+/// The period of the metrics, in seconds: the shortest that CloudWatch keeps for a day.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html>
 const MINUTE: i32 = 60;
 
-/// The stack of a hub.
+/// The CloudFormation stack of a hub.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// As CloudFormation calls it, such as `UPDATE_COMPLETE`.
+    /// CloudFormation's status, such as `UPDATE_COMPLETE`.
     pub status: String,
-    /// Whether it is as its template says.
+    /// Whether the last create, update or import of the stack succeeded.
     pub complete: bool,
-    /// What it puts out.
+    /// The outputs of the stack.
     pub outputs: BTreeMap<String, String>,
 }
 
-/// How a function ran in the last day.
+/// The runs of a Lambda function in the last 24 hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// How often it was started.
+    /// The number of invocations.
     pub started: u64,
-    /// How often it failed.
+    /// The number of invocations that failed.
     pub failed: u64,
-    /// The last minute in which it was started and did not fail.
+    /// The last minute in which more invocations were counted than failures.
     pub succeeded_at: Option<Timestamp>,
 }
 
-/// A rule of EventBridge.
+/// An EventBridge rule.
 #[derive(Debug, Clone)]
 pub struct EventRule {
-    /// Its name.
+    /// The name of the rule.
     pub name: String,
-    /// Whether it matches anything.
+    /// Whether the rule is enabled.
     pub enabled: bool,
-    /// Whether it also matches what CloudTrail calls read-only.
+    /// Whether the rule also matches management events that CloudTrail marks as read-only.
     pub all_of_cloudtrail: bool,
-    /// What it matches.
+    /// The event pattern, as JSON.
     pub pattern: String,
-    /// Whether what it cannot send is kept.
+    /// Whether undeliverable events go to a dead-letter queue.
     pub keeps_undelivered: bool,
 }
 
-/// The stack of a hub; nothing if there is none of this name.
+/// The stack of a hub; `None` if there is no stack of this name.
 ///
 /// # Errors
-/// When CloudFormation does not say.
+/// When the call to CloudFormation fails.
 pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, CallError> {
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
     let answer = match asked.map_err(CallError::from) {
         Ok(answer) => answer,
-        // That is how it says that there is none.
+        // CloudFormation reports a missing stack with this code.
         Err(failure) if failure.code.as_deref() == Some("ValidationError") => return Ok(None),
         Err(failure) => return Err(failure),
     };
@@ -81,37 +81,38 @@ pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, CallErr
     Ok(Some(Stack { complete: complete.contains(&status), status: status.to_string(), outputs: outputs.collect() }))
 }
 
-/// The account that credentials belong to.
+/// The account of the credentials.
 ///
 /// # Errors
-/// When STS does not say.
+/// When the call to STS fails.
 pub async fn account(sdk: &SdkConfig) -> Result<String, CallError> {
     let answer = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await?;
     answer.account.ok_or_else(|| CallError::unclear("STS names no account".to_owned()))
 }
 
-/// The policy of the caller's bus of this name, as JSON; nothing if it has none: then only its own account sends there.
+/// The resource policy of the bus with this name in the caller's account, as JSON. `None` if it has none, which means
+/// that only its own account can send events to it.
 ///
 /// # Errors
-/// When EventBridge does not say.
+/// When the call to EventBridge fails.
 pub async fn bus_policy(sdk: &SdkConfig, bus: &str) -> Result<Option<String>, CallError> {
     let answer = aws_sdk_eventbridge::Client::new(sdk).describe_event_bus().name(bus).send().await?;
     Ok(answer.policy)
 }
 
-/// Whether an archive keeps what comes.
+/// Whether an archive is enabled.
 ///
 /// # Errors
-/// When EventBridge does not say, or there is none.
+/// When the call to EventBridge fails, or the archive does not exist.
 pub async fn archives(sdk: &SdkConfig, archive: &str) -> Result<bool, CallError> {
     let answer = aws_sdk_eventbridge::Client::new(sdk).describe_archive().archive_name(archive).send().await?;
     Ok(answer.state() == Some(&ArchiveState::Enabled))
 }
 
-/// How functions ran in the last day.
+/// The runs of functions in the last 24 hours.
 ///
 /// # Errors
-/// When CloudWatch does not say.
+/// When the call to CloudWatch fails.
 pub async fn runs<'a>(
     sdk: &SdkConfig,
     functions: &[&'a str],
@@ -153,10 +154,11 @@ pub async fn runs<'a>(
     Ok(runs.collect())
 }
 
-/// The rules of a registry's account and region, whose default bus has ECR's events, that send to a bus.
+/// The rules in a registry's account and region that send events to a bus. ECR's events arrive on the default bus
+/// there.
 ///
 /// # Errors
-/// When EventBridge does not say.
+/// When a call to EventBridge fails.
 pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<EventRule>, CallError> {
     let events = aws_sdk_eventbridge::Client::new(sdk);
     let (mut rules, mut next) = (Vec::new(), None);
@@ -184,22 +186,23 @@ pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<EventRule>, Call
 /// Whether a pattern matches an event.
 ///
 /// # Errors
-/// When EventBridge does not say.
+/// When the call to EventBridge fails.
 pub async fn matches(sdk: &SdkConfig, pattern: &str, event: &str) -> Result<bool, CallError> {
     let asked = aws_sdk_eventbridge::Client::new(sdk).test_event_pattern().event_pattern(pattern).event(event);
     Ok(asked.send().await?.result())
 }
 
-/// Whether any trail of CloudTrail records what is done in an account and region: EventBridge tells of calls only then.
+/// Whether a CloudTrail trail logs the calls in an account and region; only then EventBridge delivers events about
+/// calls.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>
 ///
 /// # Errors
-/// When CloudTrail does not say.
+/// When a call to CloudTrail fails.
 pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, CallError> {
     let trails = aws_sdk_cloudtrail::Client::new(sdk);
     for trail in trails.describe_trails().send().await?.trail_list() {
         let Some(arn) = trail.trail_arn() else { continue };
-        // A trail of the organization tells its members only that it is there.
+        // A member account can see an organization trail but not its status.
         let logs = trails.get_trail_status().name(arn).send().await.map_err(CallError::from);
         match logs {
             Ok(status) if status.is_logging() == Some(true) => return Ok(true),
@@ -211,10 +214,10 @@ pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, CallError> {
     Ok(false)
 }
 
-/// How far this machine's clock is ahead of AWS's, to the second: signatures are good for five minutes.
+/// How far this machine's clock is ahead of AWS's, in whole seconds. AWS accepts signatures for five minutes.
 ///
 /// # Errors
-/// When STS does not answer, or not when.
+/// When STS does not answer, or its response has no readable `Date` header.
 pub async fn clock_skew(sdk: &SdkConfig) -> Result<SignedDuration, CallError> {
     let date = Capture::new(|answer| answer.headers().get("date").map(str::to_owned));
     let client = aws_sdk_sts::Client::new(sdk);

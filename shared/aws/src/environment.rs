@@ -1,4 +1,4 @@
-//! What a function is told by its environment: read through a function that knows it, all mistakes told at once.
+//! Configuration from environment variables. A getter is passed in, and all errors are reported at once.
 
 use std::{error::Error, fmt, ops::RangeInclusive, str::FromStr};
 
@@ -6,13 +6,13 @@ use retry::chain;
 
 use crate::registry::Roles;
 
-/// The environment, and what is wrong with it so far.
+/// Reads environment variables and collects the errors.
 pub struct Environment<F> {
     variable: F,
     errors: Vec<String>,
 }
 
-/// Everything that is wrong with the environment.
+/// All errors in the environment variables.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<String>);
 
@@ -23,7 +23,7 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
-    /// An environment that knows its variables by this function.
+    /// An environment whose variables this function returns.
     pub fn new(variable: F) -> Self {
         Self { variable, errors: Vec::new() }
     }
@@ -33,7 +33,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         (self.variable)(name).filter(|text| !text.is_empty())
     }
 
-    /// A variable that must be there, and what it means.
+    /// A variable that must be set; `meaning` explains it in the error.
     pub fn required(&mut self, name: &str, meaning: &str) -> String {
         let text = self.text(name);
         text.unwrap_or_else(|| {
@@ -47,13 +47,14 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         self.required("TABLE_NAME", "the DynamoDB table")
     }
 
-    /// `READ_ROLE` and `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    /// `READ_ROLE` and `EXTERNAL_ID`: the name of the role that reads registries, the same in every account, and the
+    /// STS external ID that its trust policies require.
     pub fn reader(&mut self) -> Roles {
         let read = self.required("READ_ROLE", "the role that reads registries, by its name in every account");
         Roles { read: Some(read), delete: None, external_id: self.text("EXTERNAL_ID") }
     }
 
-    /// A number within a range, or what it is if nobody says.
+    /// A number within a range, or the default if the variable is not set.
     pub fn number(&mut self, name: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
         let Some(text) = self.text(name) else { return default };
         text.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
@@ -63,7 +64,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         })
     }
 
-    /// Names, separated by commas.
+    /// A list of values, separated by commas.
     pub fn list<T: FromStr<Err: Error>>(&mut self, name: &str) -> Vec<T> {
         let text = self.text(name).unwrap_or_default();
         let mut list = Vec::new();
@@ -76,15 +77,15 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         list
     }
 
-    /// Something else that is wrong with a variable.
+    /// Adds an error about a variable.
     pub fn invalid(&mut self, name: &str, what: String) {
         self.errors.push(format!("environment variable `{name}` {what}"));
     }
 
-    /// What was read, if nothing is wrong.
+    /// The configuration, if there are no errors.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// All errors.
     pub fn finish<T>(self, config: T) -> Result<T, ConfigErrors> {
         if self.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(self.errors)) }
     }

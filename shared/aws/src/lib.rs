@@ -1,4 +1,4 @@
-//! Every AWS call that ecr-lineage makes, and nothing that decides.
+//! Every AWS call that ecr-lineage makes except those to its table. This crate takes no decisions.
 
 pub mod bus;
 mod capture;

@@ -1,10 +1,10 @@
-//! The queue of what could not be recorded.
+//! The dead-letter queue of events that could not be recorded.
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
 
 use retry::CallError;
 
-/// The dead letters of `record`, through an SQS client.
+/// The dead-letter queue of `record`, through an SQS client.
 #[derive(Debug)]
 pub struct DeadLetters {
     client: Client,
@@ -12,17 +12,17 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Those in the queue of this URL.
+    /// The queue with this URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// How many there are, approximately.
+    /// The approximate number of messages.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
     ///
     /// # Errors
-    /// When SQS does not say.
+    /// When the call fails or its response has no count.
     pub async fn count(&self) -> Result<u64, CallError> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let call = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());

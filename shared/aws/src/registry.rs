@@ -1,7 +1,8 @@
-//! Registries: what they replicate, what they hold, and the three calls that change them.
+//! Registries: their replication rules, their images, and the three calls that change them.
 //!
-//! A look must never mistake an image for gone. It always asks for every storage class (`imageStatus=ANY`: by default ECR
-//! shows only what is active), and what ECR neither shows nor denies is an error, not an absence.
+//! A read must never report an existing image as missing. Every read therefore includes all storage classes
+//! (`imageStatus=ANY`; by default ECR returns only active images), and an image that a response neither contains nor
+//! reports as missing is an error, not an absence.
 
 mod backfill;
 
@@ -52,42 +53,43 @@ use retry::CallError;
 
 use crate::capture::Capture;
 
-/// As many ids as one call may have.
+/// The maximum number of ids in one call.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html>
 pub const IDS_PER_CALL: usize = 100;
 
-/// As many images as one page of a list may have.
+/// The maximum number of images in one page of a list.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 const IMAGES_PER_PAGE: i32 = 1_000;
 
-/// As many repositories as one page of a list may have.
+/// The maximum number of repositories in one page of a list.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRepositories.html>
 const REPOSITORIES_PER_PAGE: i32 = 1_000;
 
-/// So many images are asked for one by one; more of them by a list of the whole repository, because ECR answers a call
+/// Up to this number, images are read one by one; for more, the whole repository is listed, because ECR answers a call
 /// about several images with an error as soon as one of them is missing.
 const FEW: usize = 3;
 
-/// How registries are entered.
+/// The roles through which registries are accessed.
 #[derive(Debug, Clone, Default)]
 pub struct Roles {
-    /// The name of the role that reads, in the account of each registry; without it the caller's own credentials.
+    /// The name of the role that reads, in the account of each registry. Without it, the caller's own credentials are
+    /// used.
     pub read: Option<String>,
     /// The name of the role that deletes and archives.
     pub delete: Option<String>,
-    /// What these roles want to be told by whoever assumes them.
+    /// STS external ID that the roles' trust policies require.
     pub external_id: Option<String>,
 }
 
-/// What a client is for.
+/// The purpose of a client, which decides its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
     Read,
     Change,
 }
 
-/// Every registry, through clients that are made when they are first needed and kept with their credentials. A clone shares
-/// clients, pace and the number of calls.
+/// Access to every registry. Clients are created on first use and kept with their credentials. Clones share the
+/// clients, the rate limit and the call counter.
 #[derive(Clone)]
 pub struct Registries {
     sdk: SdkConfig,
@@ -97,13 +99,13 @@ pub struct Registries {
     rate_limiter: Option<Arc<RateLimiter>>,
 }
 
-/// How fast registries are read.
+/// Limits the rate of reads.
 #[derive(Debug)]
 struct RateLimiter {
-    /// Calls a second to each registry, and to some of them another number.
+    /// The limit in calls per second to each registry; `exceptions` have limits of their own.
     per_second: u32,
     exceptions: BTreeMap<Registry, u32>,
-    /// When each may be called again.
+    /// When each registry may be called again.
     next: Mutex<BTreeMap<Registry, Instant>>,
 }
 
@@ -113,25 +115,26 @@ impl fmt::Debug for Registries {
     }
 }
 
-/// What a repository holds of some images.
+/// The result of reading some images of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribedImages {
-    /// Whether the repository is there.
+    /// Whether the repository exists.
     pub repository: bool,
-    /// Those that are there.
+    /// The images that exist.
     pub images: BTreeMap<Digest, ObservedImage>,
-    /// Images that the repository has at least; all of them if it was listed to its end. `None` if it was not listed.
+    /// A lower bound of the number of images in the repository; the exact number if the list was complete. `None` if
+    /// the repository was not listed.
     pub listed: Option<u32>,
 }
 
-/// What somebody may have set for a repository.
+/// A setting that a repository may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RepositorySetting {
-    /// A policy that says who may use it.
+    /// A repository policy, which grants access.
     Policy,
     /// A lifecycle policy.
     Lifecycle,
-    /// What is pushed is scanned.
+    /// Scan on push.
     Scanning,
 }
 
@@ -145,12 +148,12 @@ impl fmt::Display for RepositorySetting {
     }
 }
 
-/// What is expected of the images in question: it saves calls, and decides nothing.
+/// Whether most of the images are expected to exist. It only saves calls; it does not affect the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedPresence {
-    /// Most are there.
+    /// Most images exist.
     Present,
-    /// Most are gone.
+    /// Most images do not exist.
     Absent,
 }
 
@@ -159,41 +162,41 @@ pub enum ExpectedPresence {
 pub enum ImageOrTag {
     /// An image with all its tags.
     Image(Digest),
-    /// A tag, wherever it points.
+    /// A tag, whichever image has it.
     Tag(Tag),
 }
 
-/// What became of one id.
+/// The result for one id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteResult {
-    /// It is gone. A tag was on this image.
+    /// It was deleted. For a tag, the digest is that of the image that had it.
     Gone(Option<Digest>),
     /// ECR refused.
     Refused {
-        /// Its code, such as `ImageReferencedByManifestList`.
+        /// ECR's failure code, such as `ImageReferencedByManifestList`.
         code: String,
-        /// Its reason.
+        /// ECR's reason.
         reason: String,
     },
-    /// The answer does not mention it.
+    /// The response does not mention the id.
     Unmentioned,
 }
 
 impl Registries {
-    /// Registries that are entered with these roles, from the credentials and the endpoint of a configuration.
+    /// Registries that are accessed through these roles, with the credentials and the endpoint of a configuration.
     #[must_use]
     pub fn new(sdk: SdkConfig, roles: Roles) -> Self {
         Self { sdk, roles, clients: Arc::default(), calls: Arc::default(), rate_limiter: None }
     }
 
-    /// The same registries, with a rate limit of calls per second for each; some with a limit of their own. ECR publishes
-    /// no rates for what is read.
+    /// The same registries, with a limit of calls per second to each; `exceptions` have limits of their own. ECR
+    /// publishes no quotas for these reads.
     #[must_use]
     pub fn with_rate_limit(self, per_second: u32, exceptions: BTreeMap<Registry, u32>) -> Self {
         Self { rate_limiter: Some(Arc::new(RateLimiter { per_second, exceptions, next: Mutex::default() })), ..self }
     }
 
-    /// Calls to ECR so far, without those that the SDK repeated.
+    /// The number of calls to ECR so far, without the SDK's retries.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Relaxed)
@@ -213,7 +216,7 @@ impl Registries {
         client
     }
 
-    /// The configuration for whatever else is read in the account and region of a registry.
+    /// The SDK configuration for other reads in the account and region of a registry.
     pub async fn config(&self, registry: &Registry) -> SdkConfig {
         self.sdk_config_for(registry, self.roles.read.as_deref()).await
     }
@@ -244,11 +247,11 @@ impl Registries {
 
     // Reading
 
-    /// The replication rules of a registry, from the answer as ECR wrote it: the SDK's types lack the switch for
-    /// deletions.
+    /// The replication rules of a registry, from the response as ECR wrote it: the SDK's types lack the field
+    /// `deleteReplication`.
     ///
     /// # Errors
-    /// When they cannot be read, or not be understood.
+    /// When the rules cannot be read or parsed.
     pub async fn rules(&self, registry: &Registry) -> Result<ReplicationRules, CallError> {
         let body = Capture::new(|answer| answer.body().bytes().map(<[u8]>::to_vec));
         let call = self.read_client(registry).await.describe_registry().customize().interceptor(body.clone());
@@ -261,10 +264,10 @@ impl Registries {
         ReplicationRules::read(&body).map_err(|error| CallError::unclear(retry::chain(&error)))
     }
 
-    /// What ECR knows of the copies of an image, by destination; nothing if the source does not have the image.
+    /// The replication status of an image by destination; `None` if the source does not have the image.
     ///
     /// # Errors
-    /// When it did not say.
+    /// When the status cannot be read.
     pub async fn copies(
         &self,
         source: &Registry,
@@ -296,11 +299,11 @@ impl Registries {
         Ok(Some(answer.replication_statuses().iter().map(copy).collect::<Result<_, _>>()?))
     }
 
-    /// Looks for some images in a repository; at the same time whether it has at least so many images, if anybody wants
-    /// to know.
+    /// Reads some images of a repository. With `at_least`, it also determines whether the repository has at least this
+    /// number of images.
     ///
     /// # Errors
-    /// When any of them was neither shown nor denied.
+    /// When ECR neither returned one of the images nor reported it as missing.
     pub async fn describe(
         &self,
         registry: &Registry,
@@ -340,10 +343,10 @@ impl Registries {
         Ok(described)
     }
 
-    /// Looks for one image.
+    /// Reads one image.
     ///
     /// # Errors
-    /// When it was neither shown nor denied.
+    /// When ECR neither returned the image nor reported it as missing.
     pub async fn observe(&self, registry: &Registry, image: &Image) -> Result<Observation, CallError> {
         let digests = [image.digest.clone()].into();
         let mut found = self.describe(registry, &image.repository, &digests, ExpectedPresence::Present, None).await?;
@@ -354,7 +357,7 @@ impl Registries {
         })
     }
 
-    /// All of some images, unless any is missing.
+    /// Reads images by digest in one call: all of them, unless any is missing.
     async fn by_digest(
         &self,
         registry: &Registry,
@@ -375,7 +378,8 @@ impl Registries {
         }
     }
 
-    /// What a repository holds, up to so many pages, and whether that is all; nothing if it is not there.
+    /// The images of a repository, up to a number of pages, and whether the list is complete; `None` if the repository
+    /// does not exist.
     async fn list(
         &self,
         registry: &Registry,
@@ -406,10 +410,10 @@ impl Registries {
         Ok(Some((images, false)))
     }
 
-    /// Everything that a repository holds; nothing if it is not there.
+    /// All images of a repository; `None` if the repository does not exist.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the list cannot be read.
     pub async fn contents(
         &self,
         registry: &Registry,
@@ -421,7 +425,7 @@ impl Registries {
     /// The names of all repositories of a registry.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the list cannot be read.
     pub async fn repositories(&self, registry: &Registry) -> Result<BTreeSet<RepositoryName>, CallError> {
         let (mut names, mut next) = (BTreeSet::new(), None);
         loop {
@@ -437,10 +441,10 @@ impl Registries {
         }
     }
 
-    /// What is set for a repository; nothing if it is not there.
+    /// The settings of a repository; `None` if the repository does not exist.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When a setting cannot be read.
     pub async fn repository_settings(
         &self,
         registry: &Registry,
@@ -471,10 +475,10 @@ impl Registries {
         Ok(Some(repository_settings))
     }
 
-    /// Whether a repository, which is there, has a lifecycle policy.
+    /// Whether an existing repository has a lifecycle policy.
     ///
     /// # Errors
-    /// When ECR does not say.
+    /// When the call to ECR fails.
     pub async fn has_lifecycle_policy(
         &self,
         registry: &Registry,
@@ -492,12 +496,12 @@ impl Registries {
         }
     }
 
-    // Changing. The SDK does not repeat these calls: whoever makes them looks again first.
+    // Changing. The SDK does not retry these calls: the caller reads again before another attempt.
 
-    /// Deletes up to [`IDS_PER_CALL`] images or tags. What became of each is in the place of its id.
+    /// Deletes up to [`IDS_PER_CALL`] images or tags. Results are in the order of the ids.
     ///
     /// # Errors
-    /// When ECR refused all of it, or did not answer: any of it may be gone then.
+    /// When ECR refuses the whole call or does not answer. Any of the ids may have been deleted then.
     pub async fn delete(
         &self,
         registry: &Registry,
@@ -529,17 +533,17 @@ impl Registries {
     /// Moves an image to the archive storage class.
     ///
     /// # Errors
-    /// When ECR refused or did not answer: it may be moved all the same.
+    /// When ECR refuses or does not answer. The image may have been moved nevertheless.
     pub async fn archive(&self, registry: &Registry, image: &Image) -> Result<(), CallError> {
         let client = self.write_client(registry).await;
         self.update(client, registry, image, TargetStorageClass::Archive).await
     }
 
-    /// Starts to bring an image back from the archive storage class, with the caller's own credentials unless there is a
-    /// role that changes.
+    /// Starts to restore an image from the archive storage class. It uses the role that changes registries, or the
+    /// caller's own credentials if there is none.
     ///
     /// # Errors
-    /// When ECR refused or did not answer: it may be under way all the same.
+    /// When ECR refuses or does not answer. The restore may be running nevertheless.
     pub async fn restore(&self, registry: &Registry, image: &Image) -> Result<(), CallError> {
         let client = self.write_client(registry).await;
         self.update(client, registry, image, TargetStorageClass::Standard).await
@@ -561,7 +565,7 @@ impl Registries {
 }
 
 impl RateLimiter {
-    /// Waits for the turn of a call.
+    /// Waits until the registry may be called.
     async fn wait(&self, registry: &Registry) {
         let per_second = self.exceptions.get(registry).copied().unwrap_or(self.per_second).max(1);
         let turn = {
@@ -601,7 +605,7 @@ fn describe_images(client: &Client, registry: &Registry, repository: &Repository
     client.describe_images().registry_id(registry.account()).repository_name(repository.as_str()).filter(every_class)
 }
 
-/// What ECR knows of images that were asked for by name.
+/// The result of reading images by digest.
 enum FoundImages {
     All(BTreeMap<Digest, ObservedImage>),
     SomeMissing,
@@ -624,13 +628,13 @@ impl FoundImages {
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 
-/// A name in an answer that is none.
+/// The error for a name in a response that cannot be parsed.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn parsed(error: MalformedError) -> CallError {
     CallError::unclear(retry::chain(&error))
 }
 
-/// An image as ECR describes it. What is in any storage class but the standard one counts as archived.
+/// An image as ECR describes it. Any storage class but the standard one counts as archived.
 fn seen(detail: &ImageDetail) -> Result<(Digest, ObservedImage), CallError> {
     let digest: Digest = detail.image_digest().unwrap_or_default().parse().map_err(parsed)?;
     let subject = detail.subject_manifest_digest().map(str::parse).transpose().map_err(parsed)?;

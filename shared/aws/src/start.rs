@@ -1,4 +1,4 @@
-//! How every process of ours starts to talk to AWS.
+//! The AWS configuration and the logging of every process.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,14 +13,14 @@ use aws_smithy_http_client::{
 use jiff::Timestamp;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What is left of an invocation's time when nothing new is begun, if it has more than twice as much: calls to ECR, and their
-/// outcomes.
+/// The time before the end of an invocation in which no new work begins, if more than twice as much is left: it is
+/// needed for running calls to ECR and for storing their outcomes.
 const RESERVE: Duration = Duration::from_secs(60);
 
-/// Where credentials, region and endpoint come from: the SDK's usual places, to which a caller may add.
+/// The SDK's default sources of credentials, region and endpoint, to which a caller may add.
 ///
-/// One TLS stack (rustls with ring) instead of the SDK's default of two; limits that leave a function with a 30 s
-/// timeout room for a second try.
+/// One TLS stack (rustls with ring) instead of the SDK's default of two, and timeouts that leave a function with a 30 s
+/// timeout time for a second attempt.
 #[must_use]
 pub fn loader() -> ConfigLoader {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
@@ -33,25 +33,25 @@ pub fn loader() -> ConfigLoader {
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(4))
         .timeout_config(timeouts)
-        // It watches long downloads; our answers are small, and the timeouts above watch them.
+        // It monitors long downloads; our responses are small, and the timeouts above cover them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// Logs as JSON lines on standard output, from a level up, such as Lambda's `AWS_LAMBDA_LOG_LEVEL` says it; `INFO` if
-/// that is not a level.
+/// Starts logging JSON lines to standard output, from this level up. Lambda provides the level in
+/// `AWS_LAMBDA_LOG_LEVEL`; `INFO` if it is not a level.
 pub fn init_tracing(level: Option<&str>) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
     lines.with_max_level(level).init();
 }
 
-/// A name for this process, for a lease: Lambda gives each a log stream of its own.
+/// A name for this process, for a lease: Lambda gives each process a log stream of its own.
 #[must_use]
 pub fn process_name() -> String {
     std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| format!("process {}", std::process::id()))
 }
 
-/// Until when something new may be begun in an invocation that ends at its deadline.
+/// The time until which an invocation with this deadline may begin new work.
 #[must_use]
 pub fn accept_work_until(deadline: SystemTime) -> Timestamp {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();

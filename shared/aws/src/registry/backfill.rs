@@ -1,4 +1,5 @@
-//! ECR's own backfill: copies to one destination what was there before its rule, or failed.
+//! ECR's own backfill: it copies images to one destination that were pushed before its rule, or whose replication
+//! failed.
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-backfill.html>
 
 use aws_sdk_ecr::types::{
@@ -9,43 +10,44 @@ use domain::image::{Image, Registry, Tag};
 use super::{Registries, parsed};
 use retry::CallError;
 
-/// As many results as one page may have.
+/// The maximum number of results in one page.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeReplicationBackfillResults.html>
 const RESULTS_PER_PAGE: i32 = 1_000;
 
-/// How a backfill stands.
+/// The status of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backfill {
-    /// ECR's word for it, such as `IN_PROGRESS`.
+    /// ECR's status, such as `IN_PROGRESS`.
     pub status: String,
-    /// Whether it is over.
+    /// Whether the backfill has ended.
     pub over: bool,
-    /// Why it failed as a whole.
+    /// The failure code of the backfill as a whole, if it failed.
     pub failure: Option<String>,
-    /// How many copies there are to make, once that is known.
+    /// The number of copies to make; `None` until ECR reports it.
     pub total: Option<u64>,
-    /// How many were made.
+    /// The number of completed copies.
     pub completed: u64,
-    /// How many failed.
+    /// The number of failed copies.
     pub failed: u64,
 }
 
-/// What became of one copy.
+/// The result of one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
-    /// The tag that was copied with it.
+    /// The tag that was copied with the image.
     pub tag: Option<Tag>,
-    /// Why it failed, if it did: ECR's code, or nothing if it gives none.
+    /// `None` if the copy succeeded; otherwise ECR's failure code, or `Some(None)` if ECR gives none.
     pub failure: Option<Option<String>>,
 }
 
 impl Registries {
-    /// Starts a backfill, with the caller's own credentials unless there is a role that changes, and answers its id.
+    /// Starts a backfill and returns its id. It uses the role that changes registries, or the caller's own credentials
+    /// if there is none.
     ///
     /// # Errors
-    /// When ECR refused or did not answer: it may run all the same.
+    /// When ECR refuses or does not answer. The backfill may run nevertheless.
     pub async fn start_backfill(&self, source: &Registry, destination: &Registry) -> Result<String, CallError> {
         let to = ReplicationDestination::builder().region(destination.region()).registry_id(destination.account());
         let to = to.build().map_err(CallError::from)?;
@@ -54,10 +56,10 @@ impl Registries {
         answer.replication_backfill_id.ok_or_else(|| CallError::unclear("ECR's answer has no id".to_owned()))
     }
 
-    /// The backfill to a destination that runs now, if one does.
+    /// The id of the backfill to a destination that is running now, if there is one.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the list cannot be read.
     pub async fn running_backfill(
         &self,
         source: &Registry,
@@ -82,7 +84,7 @@ impl Registries {
         }
     }
 
-    /// How a backfill stands.
+    /// The status of a backfill.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -103,10 +105,10 @@ impl Registries {
         })
     }
 
-    /// What became of each copy of a backfill that is over.
+    /// The result of each copy of a backfill that has ended.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the results cannot be read.
     pub async fn backfilled(&self, source: &Registry, id: &str) -> Result<Vec<Copied>, CallError> {
         let (mut copied, mut next) = (Vec::new(), None);
         loop {
