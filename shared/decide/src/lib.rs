@@ -1,6 +1,7 @@
-//! What is to become of some deletions: everything is read afresh, then judged. Nothing is written.
+//! Decides about deletions: it reads the current state of all registries that matter, evaluates each deletion, and
+//! writes nothing.
 //!
-//! `mirror` carries out what is decided here; `answers` only shows it.
+//! `mirror` executes the decisions; `answers` only shows them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,74 +27,74 @@ use policy::{InvalidPolicyError, Policy, PolicyProblem};
 use retry::chain;
 use store::Table;
 
-/// No registry.
+/// No registries.
 static NONE: BTreeSet<Registry> = BTreeSet::new();
 
-/// How many partitions or registries are read at a time.
+/// The number of partitions or registries that are read concurrently.
 const AT_A_TIME: usize = 16;
 
-/// What decides: it reads, and touches nothing.
+/// Takes decisions from the table, the registries and the policy. It only reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Decider<'a> {
     /// The table.
     pub table: &'a Table,
-    /// The registries, entered by role.
+    /// The registries, accessed through the roles.
     pub registries: &'a Registries,
-    /// The policy, or why it cannot be used: then everything is kept.
+    /// The policy, or why it is invalid. While it is invalid, every replica is kept.
     pub policy: Result<&'a Policy, &'a InvalidPolicyError>,
-    /// How much may go at once.
+    /// The limits of the circuit breakers.
     pub limits: BreakerLimits,
-    /// Registries that may replicate although no event ever came from them.
+    /// Configured registries, which may replicate even if no event ever came from them.
     pub known: &'a BTreeSet<Registry>,
 }
 
-/// A deletion, and what is recorded of its image.
+/// A deletion, and what is recorded about its image.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// The deletion.
     pub deletion: Deletion,
-    /// The image.
+    /// What is recorded about the image.
     pub lineage: Lineage,
 }
 
-/// A deletion and what is to become of it.
+/// A deletion and the decision about it.
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// The deletion.
     pub deletion: Deletion,
-    /// What to do about it, and why.
+    /// The verdict and its reasons.
     pub decision: Decision,
-    /// What the replica looked like.
+    /// The observation of the image in the replica's registry.
     pub replica: Observation,
-    /// What the source looked like.
+    /// The observation of the image at the source.
     pub source: Observation,
-    /// Whether the table knows that the source has it.
+    /// Whether the table records that the source has the image.
     pub known_at_source: bool,
-    /// For the breaker.
+    /// The class in which the breaker counts the deletion.
     pub class: BreakerClass,
 }
 
-/// What is to become of all of them.
+/// The decisions about all candidates.
 #[derive(Debug, Default)]
 pub struct Decisions {
-    /// Each.
+    /// One entry per candidate.
     pub all: Vec<Decided>,
-    /// The breakers of their sources, with what is about to go already counted.
+    /// The breakers of the sources, with the deletions to be executed already counted.
     pub breakers: BTreeMap<Registry, Breaker>,
-    /// The breakers that open by that.
+    /// The breakers that opened because of these deletions.
     pub opened: BTreeMap<Registry, Opened>,
 }
 
-/// Where something was looked for.
+/// The repository in which images were read.
 type RepositoryKey = (Registry, RepositoryName);
 
-/// What was looked for, and what was found or why not.
+/// The digests that were read in each repository, and the result or why it could not be read.
 type Observations = BTreeMap<RepositoryKey, (BTreeSet<Digest>, Result<DescribedImages, String>)>;
 
-/// Loads the policy of a file; without one the policy that keeps everything.
+/// Loads the policy of a file; without a file, the policy that keeps everything.
 ///
 /// # Errors
-/// When the file cannot be read, or its policy cannot be used.
+/// When the file cannot be read, or its policy is invalid.
 pub fn load_policy(file: Option<&Path>) -> Result<Policy, InvalidPolicyError> {
     let Some(file) = file else { return Policy::load("keep-everything.cedar", policy::KEEP_EVERYTHING) };
     let name = file.display().to_string();
@@ -108,16 +109,16 @@ pub fn load_policy(file: Option<&Path>) -> Result<Policy, InvalidPolicyError> {
 }
 
 impl<'a> Decider<'a> {
-    /// What would be decided by a policy, within the usual limits.
+    /// A decider with this policy, the default limits and no configured registries.
     #[must_use]
     pub fn new(table: &'a Table, registries: &'a Registries, policy: &'a Policy) -> Self {
         Self { table, registries, policy: Ok(policy), limits: BreakerLimits::default(), known: &NONE }
     }
 
-    /// Decides, from fresh reads of every registry that matters.
+    /// Decides from fresh reads of every registry that matters.
     ///
     /// # Errors
-    /// When the table cannot be read. A registry that cannot be read keeps what depends on it.
+    /// When the table cannot be read. A registry that cannot be read keeps the replicas that depend on it.
     pub async fn decide(&self, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<Decisions, store::Error> {
         candidates.sort_by(|a, b| {
             (&a.deletion.image, a.deletion.replica_key()).cmp(&(&b.deletion.image, b.deletion.replica_key()))
@@ -136,7 +137,7 @@ impl<'a> Decider<'a> {
         Ok(decisions)
     }
 
-    /// The replication rules of every registry that is known.
+    /// The replication rules of every known registry.
     async fn rules(
         &self,
         candidates: &[Candidate],
@@ -155,8 +156,8 @@ impl<'a> Decider<'a> {
         Ok(read.buffer_unordered(AT_A_TIME).collect().await)
     }
 
-    /// Looks for every image wherever it matters: replicas first, sources last, so that nothing is older than what says
-    /// that the source lacks it.
+    /// Reads every image in every registry that matters. Replicas are read first and sources last, so that no
+    /// observation is older than the one that shows the source without the image.
     async fn observe_all(
         &self,
         candidates: &[Candidate],
@@ -180,7 +181,7 @@ impl<'a> Decider<'a> {
             let place = place(deletion, BreakerClass::of(&cause(deletion, lineage)));
             *going.entry((&deletion.source, place)).or_default() += 1;
         }
-        // How large a repository is matters only as far as the share of what goes depends on it.
+        // The size of a repository matters only as far as the share of the planned deletions depends on it.
         let mut at_least: BTreeMap<RepositoryKey, u32> = BTreeMap::new();
         for ((source, place), more) in going {
             let breaker = breakers.get(source).cloned().unwrap_or_default();
@@ -213,7 +214,7 @@ impl<'a> Decider<'a> {
         observation.buffer_unordered(AT_A_TIME).collect().await
     }
 
-    /// Judges each; referrers last, because they follow their subjects.
+    /// Evaluates each deletion. Referrers come last, because they depend on their subjects.
     fn judge_all(
         &self,
         candidates: Vec<Candidate>,
@@ -233,7 +234,8 @@ impl<'a> Decider<'a> {
         };
         let (referrers, others): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| kind(&candidate.deletion) == ManifestKind::Referrer);
-        // Whole images that go, by registry: copies that do not count, subjects that do not stay.
+        // The registries in which an image is deleted as a whole: these copies do not count, and these subjects do not
+        // stay.
         let mut going: BTreeMap<Digest, BTreeSet<Registry>> = BTreeMap::new();
         for Candidate { deletion, lineage } in others.into_iter().chain(referrers) {
             let image = &deletion.image;
@@ -245,7 +247,8 @@ impl<'a> Decider<'a> {
                 Some(subject) => {
                     let goes = going.get(subject).is_some_and(|registries| registries.contains(&deletion.registry));
                     match at(observations, &deletion.registry, &image.repository, subject) {
-                        // A referrer of a referrer waits for the next run: this one deletes all referrers at once.
+                        // A referrer of a referrer waits for the next run, because this run deletes all referrers at
+                        // once.
                         Observation::Present(subject) if goes && subject.kind != ManifestKind::Referrer => {
                             SubjectState::DeletedFirst
                         }
@@ -293,7 +296,7 @@ impl<'a> Decider<'a> {
     }
 }
 
-/// The subjects of referrers that were not looked for yet.
+/// The subjects of referrers that were not read yet.
 fn subjects(candidates: &[Candidate], observations: &Observations) -> BTreeMap<RepositoryKey, BTreeSet<Digest>> {
     let mut repositories: BTreeMap<RepositoryKey, BTreeSet<Digest>> = BTreeMap::new();
     for Candidate { deletion, .. } in candidates {
@@ -324,13 +327,13 @@ fn cause(deletion: &Deletion, lineage: &Lineage) -> domain::fact::Cause {
     }
 }
 
-/// Where a breaker counts a deletion.
+/// The key under which a breaker counts a deletion.
 #[must_use]
 pub fn place(deletion: &Deletion, class: BreakerClass) -> CountKey {
     CountKey { class, registry: deletion.registry.clone(), repository: deletion.image.repository.clone() }
 }
 
-/// What a look into a repository showed of an image.
+/// The observation of an image, from the results of reading its repository.
 fn at(observations: &Observations, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Observation {
     match observations.get(&(registry.clone(), repository.clone())) {
         Some((asked, _)) if !asked.contains(digest) => Observation::NotAsked,
@@ -343,7 +346,7 @@ fn at(observations: &Observations, registry: &Registry, repository: &RepositoryN
     }
 }
 
-/// Adds a second look to a first one into the same repository.
+/// Merges a second read of the same repository into the first.
 fn merge(
     observations: &mut Observations,
     repository_key: RepositoryKey,
@@ -356,13 +359,14 @@ fn merge(
             known.images.extend(found.images);
             known.repository &= found.repository;
         }
-        // What could not be read the second time stays what nobody asked.
+        // Images that could not be read the second time remain `Observation::NotAsked`.
         (Some(_), _) => {}
         (None, found) => _ = observations.insert(repository_key, (digests, found)),
     }
 }
 
-/// Counts what is about to go, source by source. A breaker that opens stops all of it.
+/// Counts the deletions to be executed, source by source. A breaker that opens puts all deletions of its source on
+/// hold.
 fn count(decisions: &mut Decisions, observations: &Observations, limits: &BreakerLimits, now: Timestamp) {
     let mut planned: BTreeMap<Registry, BTreeMap<CountKey, Planned>> = BTreeMap::new();
     for decided in decisions.all.iter().filter(|decided| matches!(decided.decision.verdict, Verdict::Execute(_))) {
