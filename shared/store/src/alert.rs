@@ -1,4 +1,4 @@
-//! Alerts, and the incidents that they come of.
+//! Alerts, and the incidents that they belong to.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
 use retry::CallError;
 
-/// The alert that a record of the table's stream tells of: its key, and the item as it became. None if it is not of an
+/// The alert in a record of the table's stream, from the key and the new item. `None` if the record is not about an
 /// alert.
 ///
 /// # Errors
-/// When it should be one, and cannot be read.
+/// When the record is about an alert that cannot be decoded.
 pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, item::ItemError> {
     if !item::is_alert(&key.into()) {
         return Ok(None);
@@ -28,7 +28,7 @@ pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Opt
 }
 
 impl Table {
-    /// Stores an alert, unless it is there.
+    /// Stores an alert, unless it exists.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -37,7 +37,7 @@ impl Table {
         self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
     }
 
-    /// The alerts of the day of a time, in the order of their ids.
+    /// The alerts of the UTC day of a time, in the order of their ids.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -47,18 +47,18 @@ impl Table {
         self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_alert)).collect()
     }
 
-    /// What is wrong now, or was a moment ago.
+    /// The incidents that are not resolved, or whose last alert was not stored yet.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn incidents(&self) -> Result<Vec<Incident>, Error> {
         let query = self.between(item::INCIDENTS, &item::everything());
         let items = self.all(item::INCIDENTS, query).await?;
         items.into_iter().map(|item| self.decode(item, item::read_incident)).collect()
     }
 
-    /// Stores what became of an expectation, and in the same step counts what is wrong; unless there was another push, or
-    /// somebody stored it since it was read.
+    /// Stores an expectation, and counts its problems in the same transaction. `Known` if there was another push, or
+    /// another writer stored the expectation since it was read.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -75,7 +75,7 @@ impl Table {
         let item = item::expectation(&next).map_err(|source| self.decode_error(&key, source))?;
         let mut condition = "#since = :since AND #version = :version".to_owned();
         if read == 0 {
-            // Of a push that no event told there is nothing yet.
+            // If no event reported the push, there is no item yet.
             condition =
                 "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version)".to_owned();
         }
@@ -138,7 +138,7 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// Counts what happened to some images, of which the first is named.
+    /// Counts an occurrence that affected some images; the incident names the first image.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -159,7 +159,7 @@ impl Table {
         Ok(())
     }
 
-    /// What an incident begins with, unless it is there: an expression that sets it, with its names and values.
+    /// The update expression that creates an incident unless it exists, with its names and values.
     fn opening(&self, first: &Occurrence, now: Timestamp) -> Result<Opening, Error> {
         let incident = Incident {
             kind: first.kind,
@@ -184,8 +184,8 @@ impl Table {
         Ok((format!("SET {}", sets.join(", ")), names, values))
     }
 
-    /// Stores an alert of an incident, and in the same step that it was told; an incident that is over is removed. Not if it
-    /// was told or changed meanwhile.
+    /// Stores an alert of an incident, and in the same transaction that it was sent; a resolved or one-shot incident is
+    /// deleted. `Known` if the incident was notified or changed meanwhile.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -205,7 +205,8 @@ impl Table {
         let names = HashMap::from([owned(("#notified", "notified"))]);
         let (pk, sk) = (AttributeValue::S(item::INCIDENTS.into()), AttributeValue::S(key.clone()));
         let step = if matches!(alert.state, AlertState::Resolved | AlertState::Notice) {
-            // Nothing may be open, or nothing more may have happened.
+            // An incident is deleted only if no image is open (resolved), or no further occurrence was counted
+            // (one-shot).
             let (changing, number) =
                 if alert.state == AlertState::Resolved { ("open", 0) } else { ("count", incident.count) };
             let names = names.into_iter().chain([owned(("#changing", changing))]).collect();
@@ -229,8 +230,8 @@ impl Table {
         self.transact(&key, vec![TransactWriteItem::builder().put(put).build(), step.build()]).await
     }
 
-    /// All of some writes, or none: `Known` if a condition does not hold. Others may write the same items at the same time:
-    /// then it is tried again.
+    /// Executes writes in one transaction: `Known` if a condition does not hold. A conflict with another transaction is
+    /// retried with growing pauses.
     async fn transact(&self, key: &str, steps: Vec<TransactWriteItem>) -> Result<Stored, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -257,14 +258,14 @@ impl Table {
     }
 }
 
-/// Why a transaction was cancelled, step by step.
+/// The reasons of a cancelled transaction, step by step.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 fn reasons(error: &TransactWriteItemsError) -> Vec<&str> {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return Vec::new() };
     cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect()
 }
 
-/// An expression that sets attributes, their names and their values.
+/// An update expression, its names and its values.
 type Opening = (String, HashMap<String, String>, HashMap<String, AttributeValue>);
 
 fn owned((placeholder, name): (&str, &str)) -> (String, String) {

@@ -1,5 +1,5 @@
-//! Calls that read and write many items at once. No item depends on another: an item that DynamoDB refuses is written
-//! again alone, so that one bad item fails itself and nothing beside it.
+//! Calls that read and write several items at once. The items are independent: an item that DynamoDB refuses is tried
+//! again alone, so that one bad item does not fail others.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,16 +14,16 @@ use futures::{StreamExt, future::join_all, stream};
 use crate::{Error, Stored, Table, item, item::Item};
 use retry::{CallError, Disposition};
 
-/// Puts in one BatchWriteItem, and statements in one BatchExecuteStatement.
+/// The maximum number of puts in one BatchWriteItem, and of statements in one BatchExecuteStatement.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>,
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>
 const WRITES: usize = 25;
 
-/// Keys in one BatchGetItem.
+/// The maximum number of keys in one BatchGetItem.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const KEYS: usize = 100;
 
-/// How many calls are open at a time. A function of 128 MB gains nothing from more.
+/// The number of concurrent calls. A function with 128 MB of memory gains nothing from more.
 pub(crate) const CALLS_AT_A_TIME: usize = 16;
 
 /// Partition key and sort key.
@@ -32,7 +32,7 @@ pub(crate) type Key = (String, String);
 /// An error that several items share.
 pub(crate) type Shared = Arc<Error>;
 
-/// What the condition of an item says that must not be there yet.
+/// The condition of an item that must not exist yet.
 const ABSENT: &str = "attribute_not_exists(pk)";
 
 impl Table {
@@ -58,7 +58,7 @@ impl Table {
         join_all(alone).await.into_iter().flatten().collect()
     }
 
-    /// Puts items that may be there already. One answer for each, in the same place. No two have the same key.
+    /// Puts items, replacing existing ones. Results are in the order of the items, which must have different keys.
     pub(crate) async fn put_each(&self, items: Vec<Item>) -> Vec<Result<(), Shared>> {
         let chunks = stream::iter(chunks(items, WRITES)).map(|chunk| self.put_chunk(chunk));
         chunks.buffered(CALLS_AT_A_TIME).concat().await
@@ -95,7 +95,7 @@ impl Table {
         if left.is_empty() {
             return items.iter().map(|_| Ok(())).collect();
         }
-        // A put that was throttled, or refused together with others: alone, which the client repeats with pauses.
+        // An item that was throttled, or refused together with others, is put alone, which the SDK retries with pauses.
         let alone = items.into_iter().map(async |item| match item::key_of(&item) {
             Some(key) if left.contains(&key) => drop_stored(self.put_alone(item, None).await),
             _ => Ok(()),
@@ -103,8 +103,8 @@ impl Table {
         join_all(alone).await
     }
 
-    /// Inserts items that should not be there yet; `Known` for an item that is. One answer for each, in the same place.
-    /// No two have the same key.
+    /// Inserts items that should not exist yet; `Known` for an item that does. Results are in the order of the items,
+    /// which must have different keys.
     pub(crate) async fn insert_each(&self, items: Vec<Item>) -> Vec<Result<Stored, Shared>> {
         let chunks = stream::iter(chunks(items, WRITES)).map(|chunk| self.insert_chunk(chunk));
         chunks.buffered(CALLS_AT_A_TIME).concat().await
@@ -121,8 +121,8 @@ impl Table {
         let call = self.client.batch_execute_statement().set_statements(Some(statements));
         let answers = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
             Ok(output) => {
-                // Nothing is said of a batch of which every statement failed: a unit each, as of a condition that
-                // fails.
+                // DynamoDB reports no capacity for a batch in which every statement failed. It costs one unit for each,
+                // like a failed condition.
                 output.consumed_capacity().iter().for_each(|consumed| self.wrote(Some(consumed)));
                 if output.consumed_capacity().is_empty() {
                     output.responses().iter().for_each(|_| self.wrote_nothing());
@@ -142,19 +142,19 @@ impl Table {
             match answer.map(|answer| answer.error.and_then(|error| error.code)) {
                 Some(None) => Ok(Stored::New),
                 Some(Some(Code::DuplicateItem | Code::ConditionalCheckFailed)) => Ok(Stored::Known),
-                // Throttled, refused, or not answered: alone, which the client repeats with pauses.
+                // An item that was throttled, refused or not answered is put alone, which the SDK retries with pauses.
                 Some(Some(_)) | None => self.put_alone(item, Some(ABSENT)).await,
             }
         });
         join_all(each).await
     }
 
-    /// An item as a statement that inserts it.
+    /// The statement that inserts an item.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.insert.html>
     fn insertion(&self, item: &Item) -> Result<BatchStatementRequest, CallError> {
         let mut statement = format!("INSERT INTO \"{}\" VALUE {{", self.name);
         let mut values = Vec::with_capacity(item.len());
-        // The same attributes make the same text.
+        // Sorted, so that the same attributes give the same statement.
         let attributes: BTreeMap<_, _> = item.iter().collect();
         for (name, value) in attributes {
             statement.push_str(if values.is_empty() { "'" } else { ", '" });
@@ -172,7 +172,7 @@ impl Table {
         put.await.map_err(Arc::new)
     }
 
-    /// One error for every item of a call.
+    /// The same error for every item of a call.
     fn all_failed<T>(&self, items: &[Item], source: CallError) -> Vec<Result<T, Shared>> {
         let key = items.first().map(item::display_key).unwrap_or_default();
         let error = Arc::new(Error::Write { table: self.name.clone(), key, source });
@@ -189,7 +189,7 @@ fn keyed<E>(item: Item) -> Option<(Key, Result<Item, E>)> {
     Some((item::key_of(&item)?, Ok(item)))
 }
 
-/// Some at a time.
+/// Splits a list into chunks of at most `size`.
 fn chunks<T>(all: impl IntoIterator<Item = T>, size: usize) -> Vec<Vec<T>> {
     let mut chunks: Vec<Vec<T>> = Vec::new();
     for one in all {

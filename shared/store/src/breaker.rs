@@ -1,4 +1,4 @@
-//! Breakers: one item for the state, one for each thing that is counted.
+//! Circuit breakers: one item for the state, one for each count.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 impl Table {
-    /// The breaker of a source, with everything it counted.
+    /// The breaker of a source, with all its counts.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -32,7 +32,7 @@ impl Table {
         Ok(breaker)
     }
 
-    /// Stores the state of a breaker, if nobody stored it since it was read.
+    /// Stores the state of a breaker, unless another writer stored it since it was read (optimistic locking).
     ///
     /// # Errors
     /// When it cannot be written.
@@ -47,10 +47,10 @@ impl Table {
         stored
     }
 
-    /// Stores what a breaker counted in some places. Only who has the lease of `mirror` counts.
+    /// Stores some counts of a breaker. Only the holder of the `mirror` lease may call this.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When a count cannot be written.
     pub async fn put_counts<'a>(
         &self,
         source: &Registry,
@@ -66,8 +66,8 @@ impl Table {
         Ok(())
     }
 
-    /// A person closes a breaker: what it counted is forgotten, then it is closed. Nothing is closed if somebody else
-    /// changed it meanwhile.
+    /// Resets a breaker for an operator: deletes its counts, then closes it. If another writer changed the breaker
+    /// meanwhile, it is not closed and `Known` is returned.
     ///
     /// # Errors
     /// When it cannot be read or written.

@@ -1,5 +1,5 @@
-//! The shape of the table, in one place: the embedded table, the tests and the deployed table are all created from
-//! it or checked against it.
+//! The schema of the table, in one place: the embedded table, the tests and the deployed table are all created from it
+//! or checked against it.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -13,14 +13,14 @@ use aws_sdk_dynamodb::{
 /// Partition and sort key of the table, both strings.
 pub const KEY: (&str, &str) = ("pk", "sk");
 
-/// The index that lists what a registry holds: only placements have its keys.
+/// The index that lists the images of a registry. Only evidence has its keys.
 pub const REGISTRY_INDEX: Index = Index {
     name: "registry-index",
     key: ("registry", "name"),
     projected: &["pushed", "replicated", "seen", "removed", "archived"],
 };
 
-/// The index of what is to be looked at, by time: only what is due, or will be, has its keys.
+/// The index of work by due time. Only items that are due, or will be, have its keys.
 pub const DUE_INDEX: Index = Index { name: "due-index", key: ("queue", "due"), projected: &[] };
 
 /// The index of deletions by status and source, newest last.
@@ -32,11 +32,12 @@ pub const INDEXES: [&Index; 3] = [&REGISTRY_INDEX, &DUE_INDEX, &DELETION_INDEX];
 /// A sparse global secondary index with two string keys.
 #[derive(Debug)]
 pub struct Index {
-    /// Its name.
+    /// The name of the index.
     pub name: &'static str,
     /// Its partition and sort key.
     pub key: (&'static str, &'static str),
-    /// What it holds besides all keys. An attribute that is left out costs the index nothing when it changes.
+    /// The attributes that it contains besides all keys. Changing an attribute that is left out costs no write to the
+    /// index.
     pub projected: &'static [&'static str],
 }
 

@@ -1,4 +1,4 @@
-//! Errands, losses among them, and the deletions that come of those.
+//! Work items, and the deletions that result from losses at a source.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,35 +21,35 @@ use super::{
 /// Everything in the partition of one image.
 #[derive(Debug, Clone)]
 pub struct ImageRecord {
-    /// What is known of it.
+    /// What is recorded about the image.
     pub lineage: Lineage,
-    /// The deletions to be mirrored, done and not done.
+    /// The deletions of its replicas, whether they have ended or not.
     pub deletions: Vec<Deletion>,
-    /// What somebody was to look into, at any time.
+    /// The work items that were ever enqueued for the image, including completed ones.
     pub work_items: BTreeSet<WorkItem>,
     /// The copies that its pushes should cause.
     pub expectations: Vec<ReplicationExpectation>,
 }
 
-/// A deletion in the list of its status and source.
+/// The position of a deletion in the list by status and source, from which a page can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// The image.
+    /// The repository and the digest.
     pub image: Image,
     /// The registry of the replica.
     pub registry: Registry,
-    /// The tag, if only a tag is meant.
+    /// The tag, if the deletion is about a tag and not about the image.
     pub tag: Option<Tag>,
-    /// When it had changed last.
+    /// When the deletion last changed, according to the index.
     pub changed_at: Timestamp,
 }
 
-/// What is due, image by image.
+/// What is due for one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Due {
-    /// The sources whose loss has not been looked into yet.
+    /// The sources whose loss was not evaluated yet.
     pub losses: BTreeSet<Registry>,
-    /// Whether any deletion of it is due.
+    /// Whether any deletion of the image is due.
     pub deletions: bool,
 }
 
@@ -62,10 +62,10 @@ impl Table {
         self.image_record_from(image, item::EVERYTHING).await
     }
 
-    /// What is expected of one image, and where it is: without its facts, whose number is not bounded.
+    /// The expectations and the placements of one image, without its facts, whose number is not bounded.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn expectations(&self, image: &Image) -> Result<ImageRecord, Error> {
         let (expected, placed) = futures::try_join!(
             self.image_record_from(image, item::EXPECTATIONS),
@@ -94,9 +94,9 @@ impl Table {
         Ok(ImageRecord { lineage, deletions, work_items, expectations })
     }
 
-    // Errands
+    // Work items
 
-    /// Asks somebody to look into something at once.
+    /// Enqueues a work item that is due immediately.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -104,7 +104,7 @@ impl Table {
         self.put(item::work_item(image, work_item), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// Takes an errand until a time: it is due again then, unless it is settled before.
+    /// Claims a work item until a time: it is due again then, unless it is completed before.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -112,7 +112,7 @@ impl Table {
         self.put(item::work_item_claimed(image, work_item, until), None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// Settles an errand that was taken until a time, unless it came again meanwhile.
+    /// Completes a work item that was claimed until a time, unless it was enqueued again since.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -125,7 +125,8 @@ impl Table {
 
     // Deletions
 
-    /// Stores a deletion, if nobody stored it since it was read. It then has the version that is stored.
+    /// Stores a deletion, unless another writer stored it since it was read (optimistic locking). `deletion.version`
+    /// then is the stored version.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -141,7 +142,7 @@ impl Table {
         stored
     }
 
-    /// Writes an item that counts its versions, if the version is still the one that was read.
+    /// Writes an item with a version, if the stored version is still the one that was read.
     pub(super) async fn put_version(&self, item: Item, read: u64) -> Result<Stored, Error> {
         if read == 0 {
             return self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await;
@@ -151,10 +152,10 @@ impl Table {
         self.put(item, Some("#version = :version".into()), names, values).await
     }
 
-    /// The deletions that are due, of at most `most` images.
+    /// The due losses and deletions, of at most `most` images.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn due(&self, now: Timestamp, most: usize) -> Result<BTreeMap<Image, Due>, Error> {
         let mut all: BTreeMap<Image, Due> = BTreeMap::new();
         let note = |item, has_capacity| {
@@ -176,8 +177,8 @@ impl Table {
         Ok(all)
     }
 
-    /// Notes what is due, a fair share of each part of the queue. Who notes is told whether there is room for another, and
-    /// answers how many there are; so many at most are asked for.
+    /// Visits the due items of a queue, dividing `most` evenly between its shards. The callback gets an item and
+    /// whether there is capacity for another one; it returns the number of entries accepted so far.
     pub(super) async fn each_due(
         &self,
         queue: Queue,
@@ -208,8 +209,8 @@ impl Table {
         Ok(())
     }
 
-    /// The deletions with a status from a source that changed since a time, newest first, at most `most`; and after which
-    /// one the list goes on.
+    /// The deletions of a source with a status that changed since a time, newest first, at most `most`; and the
+    /// position after which the list continues, if it does.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -221,7 +222,7 @@ impl Table {
         after: Option<&Listed>,
         most: usize,
     ) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
-        // The time to which a list goes back moves on between its parts.
+        // `since` moves forward from page to page, so a continued list can already be past its end.
         if after.is_some_and(|listed| listed.changed_at < since) {
             return Ok((Vec::new(), None));
         }
@@ -246,7 +247,7 @@ impl Table {
                 break;
             }
         }
-        // The index finds; the items themselves tell.
+        // The index only finds candidates; the items themselves, read consistently, decide.
         let items = self.get_all(keys).await?;
         let read = items.into_iter().map(|item| self.decode(item, item::read_deletion));
         let mut deletions = read.collect::<Result<Vec<_>, _>>()?;
@@ -255,7 +256,7 @@ impl Table {
         Ok((deletions, last))
     }
 
-    /// How many deletions with a status a source has, counted up to a limit.
+    /// The number of deletions of a source with a status, counted up to `most`.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -273,7 +274,7 @@ impl Table {
         Ok(usize::try_from(output.count).unwrap_or_default())
     }
 
-    /// When anything of some work is due next.
+    /// When the next item of a queue is due; `None` if the queue is empty.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -291,9 +292,9 @@ impl Table {
         Ok(next)
     }
 
-    // One at a time
+    // Leases
 
-    /// Takes the lease of some work until a time, if nobody has it at this one.
+    /// Takes the lease of a queue until a time, unless another owner holds it now.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -1,4 +1,4 @@
-//! What is expected of registries: their settings, and the copies that pushes should cause.
+//! The settings of registries, and the copies that pushes should cause.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,30 +25,30 @@ use super::{
 };
 use futures::{StreamExt, join, stream};
 
-/// How long settings are remembered: so much later may a push be. Measured between the times of pushes, which are all
-/// the time that `record` knows.
+/// How long cached settings are used. It is the difference between the times of pushes, because `record` has no other
+/// clock.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
-/// Settings that were read so long before a push say nothing about it.
+/// Settings that were read longer than this before a push are not used for it.
 const OUTDATED: SignedDuration = SignedDuration::from_hours(3);
 
-/// Settings as they were when a push was recorded.
+/// The time of the push for which settings were cached, and the settings.
 pub(super) type Remembered = Option<(Timestamp, Arc<BTreeMap<Registry, ReplicationSettings>>)>;
 
-/// What `watch` is to look at.
+/// What `watch` has to process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToWatch {
-    /// Images with copies that should be there by now, and what somebody is to look into besides.
+    /// Images with due expectations, and their work items.
     pub images: BTreeMap<Image, BTreeSet<WorkItem>>,
-    /// Registries whose settings are to be read.
+    /// Registries whose replication settings are to be read.
     pub registries: BTreeSet<Registry>,
 }
 
 impl Table {
-    /// The work items that are due, of at most `most` images.
+    /// The due items of `watch`, of at most `most` images.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn to_watch(&self, now: Timestamp, most: usize) -> Result<ToWatch, Error> {
         let mut due = ToWatch::default();
         let note = |item, has_capacity| {
@@ -70,16 +70,16 @@ impl Table {
         Ok(due)
     }
 
-    /// The unhealthy copies, of at most `most` images.
+    /// The expectations with a problem, of at most `most` images.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn expectations_with_problems(&self, most: usize) -> Result<Vec<ReplicationExpectation>, Error> {
         let lasting = |incident: &Incident| incident.open > 0;
         if !self.incidents().await?.iter().any(lasting) {
             return Ok(Vec::new());
         }
-        // Whatever is wrong is looked at again within hours.
+        // Every expectation with a problem is in the queue, because it is evaluated again within hours.
         let due = self.to_watch(Timestamp::MAX, most).await?;
         let mut with_problems = Vec::new();
         for image in due.images.into_keys() {
@@ -91,7 +91,7 @@ impl Table {
 
     // Settings
 
-    /// Every registry that any event told of, with what it replicates.
+    /// Every registry from which events came, with its replication settings.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -101,11 +101,11 @@ impl Table {
         items.into_iter().map(|item| self.decode(item, item::read_registry)).collect()
     }
 
-    /// Stores what a registry replicates, or that it could not be read, and when it is to be read again; unless
-    /// somebody asked for that since it was known.
+    /// Stores the replication settings of a registry, or keeps the known ones if they could not be read, and when to
+    /// read them again. `Known` if another read was requested since `known` was read.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When they cannot be written.
     pub async fn put_settings(
         &self,
         known: &KnownRegistry,
@@ -120,7 +120,7 @@ impl Table {
         self.put(item, Some("#due = :due".into()), names, values).await
     }
 
-    /// Asks for the settings of a registry to be read at once.
+    /// Requests that the settings of a registry are read immediately.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -130,8 +130,8 @@ impl Table {
 
     // Copies
 
-    /// Whether copies of what was pushed are to be expected: unless nothing is copied from there, or to there, as far
-    /// as is known.
+    /// Whether copies of a push are expected. They are not if the known settings replicate nothing from the registry of
+    /// the push, and nothing to it.
     pub(super) async fn expects_replication(
         &self,
         image: &Image,
@@ -144,7 +144,7 @@ impl Table {
         Ok(own.is_none_or(|own| !own.destinations(&image.repository).is_empty()) || copied_there())
     }
 
-    /// Expects the copies of what was pushed, unless a later push of it is known. One answer for each.
+    /// Stores the expectations of pushes, unless a later push is stored. One result for each.
     pub(super) async fn expect_replication(&self, pushes: Vec<Expected>) -> Vec<(BTreeSet<usize>, Result<(), Shared>)> {
         let (again, first): (Vec<_>, Vec<_>) = pushes.into_iter().partition(|push| push.stored.is_some());
         let again: Vec<_> = again
@@ -156,7 +156,7 @@ impl Table {
             stream::iter(first.into_iter().zip(self.insert_each(items).await)).map(async |(push, result)| {
                 match result {
                     Ok(Stored::New) => (push.places, Ok(())),
-                    // Somebody else expected it since it was read.
+                    // Another writer stored the expectation since it was read.
                     Ok(Stored::Known) => self.expect_again(push).await,
                     Err(error) => (push.places, Err(error)),
                 }
@@ -176,7 +176,7 @@ impl Table {
         (places, updated.map(drop).map_err(Arc::new))
     }
 
-    /// The settings of all registries, not much older than a time.
+    /// The settings of all registries, at most [`REMEMBERED`] older than a time.
     async fn remembered(&self, time: Timestamp) -> Result<Arc<BTreeMap<Registry, ReplicationSettings>>, Error> {
         {
             let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +193,7 @@ impl Table {
         Ok(settings)
     }
 
-    /// Sets attributes of an item, which may not be there yet, if a condition on them holds.
+    /// Sets attributes of an item, which need not exist, if a condition holds; `Known` if it does not.
     async fn update(&self, pk: String, sk: String, attributes: Item, condition: Option<&str>) -> Result<Stored, Error> {
         let update = self.client.update_item().table_name(&self.name);
         let mut update = update.key("pk", AttributeValue::S(pk.clone())).key("sk", AttributeValue::S(sk));

@@ -1,26 +1,26 @@
-//! Items and their keys: the only module that knows how anything is written down.
+//! Items and their keys: the only module that knows the layout of the table.
 //!
 //! | what | pk | sk |
 //! |---|---|---|
 //! | evidence | `image#<repository>@<digest>` | `placement#<registry>#<tag, or nothing>` |
 //! | fact | `image#…`, or `repository#<repository>`, or `registry#<registry>` | `fact#<time>#<registry>#<event id>` |
-//! | mark | `tag#<repository>:<tag>` | `<registry>#set#<time>#<digest>` or `<registry>#removed#…` |
+//! | tag assignment | `tag#<repository>:<tag>` | `<registry>#set#<time>#<digest>` or `<registry>#removed#…` |
 //! | deletion of a repository | `repository#<repository>` | `deleted#<registry>` |
-//! | registry, and what it replicates as last read | `registries` | `<registry>` |
-//! | loss: the source lost it or a tag of it, or a replica came after that | `image#…` | `loss#<source>` |
-//! | failure: a copy from the source failed | `image#…` | `failure#<source>#<tag, or nothing>` |
-//! | deletion of a replica whose source has the image | `image#…` | `replica-deleted#<registry>` |
+//! | registry, and its replication settings as last read | `registries` | `<registry>` |
+//! | work item: the source lost the image or a tag, or a replica arrived after that | `image#…` | `loss#<source>` |
+//! | work item: a copy from the source failed | `image#…` | `failure#<source>#<tag, or nothing>` |
+//! | work item: a replica was deleted whose source has the image | `image#…` | `replica-deleted#<registry>` |
 //! | expectation: the copies that a push should cause | `image#…` | `expect#<source>#<tag, or nothing>` |
 //! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
 //! | breaker | `breaker#<source>` | `state` |
-//! | what a breaker counted | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
-//! | alert | `alert#<day>` | its id |
-//! | incident: trouble that lasts, counted | `incidents` | `<kind>#<source>#<destination>` |
+//! | count of a breaker | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
+//! | alert | `alert#<day>` | the id of the alert |
+//! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
-//! | what a run did with a repository | `tasks#<registry>` | `<repository>` |
+//! | the last result of `reconcile` for a repository | `tasks#<registry>` | `<repository>` |
 //! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |
 //!
-//! No name contains `#`; times are RFC 3339 in UTC and whole seconds, so they sort as text.
+//! Names contain no `#`. Times are RFC 3339 in UTC and whole seconds, so they sort as text.
 
 use std::collections::HashMap;
 
@@ -43,13 +43,13 @@ use super::{
     reconcile::{ReconcileRun, RepositoryTask},
 };
 
-/// An item as the SDK has it.
+/// An item in the SDK's form.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// All of an image's partition, as a range of sort keys.
 pub(super) const EVERYTHING: (&str, &str) = (" ", "~");
 
-/// All of a partition, as a query wants it.
+/// All of a partition, as a range of sort keys.
 pub(super) fn everything() -> (String, String) {
     (EVERYTHING.0.to_owned(), EVERYTHING.1.to_owned())
 }
@@ -57,19 +57,19 @@ pub(super) fn everything() -> (String, String) {
 /// The evidence in an image's partition, as a range of sort keys.
 pub(super) const PLACEMENTS: (&str, &str) = ("placement#", "placement#~");
 
-/// What is expected of an image, as a range of sort keys.
+/// The expectations in an image's partition, as a range of sort keys.
 pub(super) const EXPECTATIONS: (&str, &str) = ("expect#", "expect#~");
 
-/// Why an item does not hold what its key says.
+/// Why an item cannot be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// A key that this version does not write.
+    /// The key has a form that this version does not write.
     #[error("the key has another form")]
     Key,
-    /// A name in a key that breaks its grammar.
+    /// A name in the key violates its grammar.
     #[error("a name in the key is malformed")]
     Name(#[from] MalformedError),
-    /// An attribute of another type, or one too few.
+    /// An attribute is missing or of another type.
     #[error("an attribute is missing or of another type")]
     Attribute(#[from] serde_dynamo::Error),
 }
@@ -118,7 +118,7 @@ pub(super) fn fact(fact: &Fact) -> Result<Item, ItemError> {
     Ok(with_key(serde_dynamo::to_item(fact)?, pk, sk))
 }
 
-/// The newest deletion of a repository in a registry: the fact itself, where reading an image finds it.
+/// The newest deletion of a repository in a registry: the fact itself, under a key that the read of an image uses.
 pub(super) fn repository_deletion(repository: &RepositoryName, fact: &Fact) -> Result<Item, ItemError> {
     let (pk, sk) = key_of_repository_deletion(repository, &fact.registry);
     Ok(with_key(serde_dynamo::to_item(fact)?, pk, sk))
@@ -150,12 +150,12 @@ fn index_name(name: &PlacementKey) -> String {
     format!("{}{}", index_prefix(&name.image), name.tag.as_ref().map_or("", |tag| tag.as_str()))
 }
 
-/// What the names of all entries of one image begin with in the registry index, and of no other.
+/// The prefix of the names of one image's entries in the registry index. No other image's entries have it.
 pub(super) fn index_prefix(image: &Image) -> String {
     format!("{image}#")
 }
 
-/// Reads evidence from the table or from the registry index, which has the same attributes but one.
+/// Reads evidence from the table or from the registry index, which has the same attributes except `moved`.
 pub(super) fn read_evidence(mut item: Item) -> Result<(PlacementKey, Evidence), ItemError> {
     let registry = take(&mut item, "registry")?.parse()?;
     let name = take(&mut item, "name")?;
@@ -174,7 +174,7 @@ pub(super) struct Condition {
     pub(super) values: Item,
 }
 
-/// The condition that stored evidence has not changed. The evidence is its own version: equal evidence is as good.
+/// The condition that stored evidence has not changed. Evidence needs no version number: equal evidence is as good.
 pub(super) fn unchanged(stored: &Evidence) -> Result<Condition, ItemError> {
     if *stored == Evidence::default() {
         let expression = "attribute_not_exists(pk)".to_owned();
@@ -200,7 +200,7 @@ pub(super) fn unchanged(stored: &Evidence) -> Result<Condition, ItemError> {
     Ok(condition)
 }
 
-// Marks
+// Tag assignments
 
 pub(super) fn assignment(name: &TagName, assignment: &TagAssignment) -> Item {
     let what = if assignment.set { "set" } else { "removed" };
@@ -220,8 +220,8 @@ pub(super) fn read_assignment(mut item: Item) -> Result<TagAssignment, ItemError
     Ok(TagAssignment { registry: registry.parse()?, time, digest: digest.parse()?, set: what == "set" })
 }
 
-/// The settings of a tag before and after the second of a mark, as two ranges of sort keys. `#` sorts before, `~` after
-/// everything in a name.
+/// The settings of a tag before and after the second of an assignment, as two ranges of sort keys. `#` sorts before,
+/// and `~` after, every character of a name.
 pub(super) fn adjacent_ranges(assignment: &TagAssignment) -> ((String, String), (String, String)) {
     let (set, end) = settings_of_tag(&assignment.registry);
     let before = (set.clone(), format!("{set}{}", assignment.time));
@@ -236,14 +236,14 @@ pub(super) fn settings_of_tag(registry: &Registry) -> (String, String) {
 
 // Work
 
-/// Who works on what is due.
+/// The queues of due items, one for each function that processes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// Deletions, and the losses they come of.
+    /// Deletions, and the losses that cause them.
     Mirror,
-    /// Copies that should come, those that failed, and the settings that ask for them.
+    /// Expected copies, failed copies, deleted replicas, and the replication settings of registries.
     Watch,
-    /// Whole registries.
+    /// Reconciliation of registries. It has only a lease, no items.
     Reconcile,
 }
 
@@ -257,10 +257,12 @@ impl Queue {
     }
 }
 
-/// A part of the due index. Each image is in one, so that many that are due at once do not meet in one partition.
+/// The number of shards of a queue in the due index. An image's shard depends on its digest, so that many items that
+/// are due at once are not in one partition.
 pub(super) const SHARDS: u32 = 8;
 
-/// When an errand is due: at once. Always the same, so that the order in which events come does not show.
+/// The due time of a new work item: immediately. It is a constant, so that the order in which events arrive has no
+/// effect on the item.
 const DUE_IMMEDIATELY: &str = "1970-01-01T00:00:00Z";
 
 pub(super) fn queue_shard(queue: Queue, shard: u32) -> String {
@@ -272,20 +274,20 @@ fn queue_of(queue: Queue, image: &Image) -> String {
     queue_shard(queue, sum % SHARDS)
 }
 
-/// A time as a sort key: whole seconds, none too early.
+/// A time as a sort key: rounded up to whole seconds, so that nothing is due too early.
 pub(super) fn sort_key_of_time(time: Timestamp) -> String {
     let seconds = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
     Timestamp::from_second(seconds).unwrap_or(time).to_string()
 }
 
-/// Something about an image that somebody should look into at once.
+/// Something about an image that a function has to process immediately.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkItem {
-    /// A source lost it or a tag of it, or a replica came after that.
+    /// A source lost the image or a tag of it, or a replica arrived after that.
     SourceLost(Registry),
     /// A copy from a source failed.
     ReplicationFailed(Registry, Option<Tag>),
-    /// A replica was deleted, although its source has the image as far as is known.
+    /// A replica was deleted although its source is recorded as having the image.
     ReplicaDeleted(Registry),
 }
 
@@ -314,7 +316,7 @@ fn read_tag(text: &str) -> Result<Option<Tag>, ItemError> {
     Ok(if text.is_empty() { None } else { Some(text.parse()?) })
 }
 
-/// What lies in a queue, until a time.
+/// Puts an item into a queue, due at a time.
 fn queued(mut item: Item, queue: String, due: String) -> Item {
     item.insert("queue".into(), AttributeValue::S(queue));
     item.insert("due".into(), AttributeValue::S(due));
@@ -325,12 +327,12 @@ pub(super) fn work_item(image: &Image, work_item: &WorkItem) -> Item {
     queued(work_item_completed(image, work_item), queue_of(work_item.queue(), image), DUE_IMMEDIATELY.into())
 }
 
-/// An errand that somebody is on: due again when they should be done.
+/// A work item that a function has claimed: due again at the time by which it should be completed.
 pub(super) fn work_item_claimed(image: &Image, work_item: &WorkItem, until: Timestamp) -> Item {
     queued(work_item_completed(image, work_item), queue_of(work_item.queue(), image), sort_key_of_time(until))
 }
 
-/// An errand that was done.
+/// A work item that is completed: it is in no queue.
 pub(super) fn work_item_completed(image: &Image, work_item: &WorkItem) -> Item {
     with_key(Item::new(), pk_of_image(image), work_item.sort_key())
 }
@@ -344,12 +346,12 @@ pub(super) fn lease(queue: Queue, owner: &str, until: Timestamp) -> Item {
 
 // Deletions
 
-/// The key of an item that an index found.
+/// The key of an item that an index returned.
 pub(super) fn key(mut item: Item) -> Option<(String, String)> {
     Some((take(&mut item, "pk").ok()?, take(&mut item, "sk").ok()?))
 }
 
-/// The key of an item that is needed further.
+/// The key of an item, without consuming it.
 pub(super) fn key_of(item: &Item) -> Option<(String, String)> {
     let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     Some((text("pk")?, text("sk")?))
@@ -363,7 +365,7 @@ fn sort_key_of_deletion(registry: &Registry, tag: Option<&Tag>) -> String {
     format!("deletion#{registry}#{}", tag_text(tag))
 }
 
-/// Where the list of deletions goes on after one of them.
+/// The start key of the list of deletions after one of them.
 pub(super) fn start_of_deletions(listed: &Listed, status_key: &str) -> Item {
     let key = Item::from([
         ("status_key".into(), AttributeValue::S(status_key.to_owned())),
@@ -373,7 +375,7 @@ pub(super) fn start_of_deletions(listed: &Listed, status_key: &str) -> Item {
     with_key(key, pk_of_image(&listed.image), sk)
 }
 
-/// Reads what the index knows of a deletion.
+/// Reads the index entry of a deletion.
 pub(super) fn read_listed(mut item: Item) -> Result<Listed, ItemError> {
     let (pk, sk) = (take(&mut item, "pk")?, take(&mut item, "sk")?);
     let image = pk.strip_prefix("image#").ok_or(ItemError::Key)?.parse()?;
@@ -402,7 +404,7 @@ pub(super) fn read_deletion(item: Item) -> Result<Deletion, ItemError> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
-/// What an item in the partition of an image is.
+/// The kind of an item in the partition of an image.
 pub(super) enum ImageItemKind {
     Evidence,
     Fact,
@@ -423,12 +425,12 @@ pub(super) fn image_item_kind(item: &Item) -> Option<ImageItemKind> {
     }
 }
 
-/// When something in a queue is due.
+/// The due time of an item in a queue.
 pub(super) fn read_due_time(mut item: Item) -> Result<Timestamp, ItemError> {
     take(&mut item, "due")?.parse().map_err(|_| ItemError::Key)
 }
 
-/// What is due in a queue.
+/// A due item in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DueItem {
     WorkItem(Image, WorkItem),
@@ -471,18 +473,18 @@ pub(super) fn key_of_expectation(image: &Image, source: &Registry, tag: Option<&
     (pk_of_image(image), format!("expect#{source}#{}", tag_text(tag)))
 }
 
-/// An expectation of a push, where there was none.
+/// The item of an expectation that did not exist before the push.
 pub(super) fn first_pushed((pk, sk): (String, String), image: &Image, since: Timestamp) -> Item {
     with_key(pushed(image, since), pk, sk)
 }
 
-/// Whether a push is newer than all that an expectation knows, as the condition of [`pushed`] says it.
+/// Whether a push is newer than the one of a stored expectation: the condition under which [`pushed`] is written.
 pub(super) fn is_newer(expectation: &Item, since: Timestamp) -> bool {
     let known = expectation.get("since").and_then(|since| since.as_s().ok());
     known.is_none_or(|known| *known < since.to_string())
 }
 
-/// The attributes that a push changes, and no other.
+/// The attributes that a push changes. All others are kept.
 pub(super) fn pushed(image: &Image, since: Timestamp) -> Item {
     let due = since.saturating_add(expectation::EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX);
     let item = Item::from([("since".to_owned(), AttributeValue::S(since.to_string()))]);
@@ -559,7 +561,7 @@ pub(super) fn read_breaker(mut item: Item) -> Result<BreakerPart, ItemError> {
     Ok(BreakerPart::Count(place, serde_dynamo::from_item(item)?))
 }
 
-/// What the partitions of alerts begin with, and no other.
+/// The prefix of the partition keys of alerts. No other partition key has it.
 const ALERTS: &str = "alert#";
 
 pub(super) fn pk_of_alerts(time: Timestamp) -> String {
@@ -579,7 +581,7 @@ pub(super) fn read_alert(item: Item) -> Result<Alert, ItemError> {
     Ok(serde_dynamo::from_item(item)?)
 }
 
-/// The partition of all incidents.
+/// The partition key of all incidents.
 pub(super) const INCIDENTS: &str = "incidents";
 
 pub(super) fn sort_key_of_incident(kind: AlertKind, source: &Registry, destination: &Registry) -> String {
@@ -592,15 +594,15 @@ pub(super) fn read_incident(item: Item) -> Result<Incident, ItemError> {
 
 // Registries
 
-/// The partition of all registries.
+/// The partition key of all registries.
 pub(super) const REGISTRIES: &str = "registries";
 
-/// A registry that was never read: its settings are to be read at once.
+/// A registry whose settings were never read: they are to be read immediately.
 pub(super) fn registry(registry: &Registry) -> Item {
     with_key(settings_requested(), REGISTRIES.into(), registry.to_string())
 }
 
-/// The attributes of a registry whose settings are to be read at once.
+/// The attributes of a registry whose settings are to be read immediately.
 pub(super) fn settings_requested() -> Item {
     queued(Item::new(), queue_shard(Queue::Watch, 0), DUE_IMMEDIATELY.into())
 }
@@ -624,19 +626,19 @@ pub(super) fn read_registry(mut item: Item) -> Result<KnownRegistry, ItemError> 
     Ok(KnownRegistry { registry, settings, due })
 }
 
-/// A registry that any event told of.
+/// A registry from which events came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRegistry {
-    /// Which.
+    /// The registry.
     pub registry: Registry,
-    /// What it replicates, if that was ever read.
+    /// Its replication settings; `None` if they were never read.
     pub settings: Option<ReplicationSettings>,
-    /// When that is to be read again, as it is stored.
+    /// When the settings are to be read again, as stored.
     pub(super) due: String,
 }
 
 impl KnownRegistry {
-    /// Whether nobody tried to read its settings since they were asked for.
+    /// Whether no read of the settings was attempted since the last request.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.due == DUE_IMMEDIATELY
@@ -645,7 +647,7 @@ impl KnownRegistry {
 
 // Runs of `reconcile`
 
-/// The partition of all runs.
+/// The partition key of all runs.
 pub(super) const RUNS: &str = "runs";
 
 pub(super) fn run(registry: &Registry, run: &ReconcileRun) -> Result<Item, ItemError> {

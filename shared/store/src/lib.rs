@@ -1,8 +1,8 @@
-//! The one table. Its shape is [`definition`]; what an item looks like is in `item`.
+//! The DynamoDB table. Its schema is [`definition`]; the layout of its items is in `item`.
 //!
 //! Everything about one image is in one partition, so one Query answers "where is it and why". Every write is
-//! idempotent: facts and marks are put under a key that is their whole identity, evidence is joined. A write that was
-//! lost, repeated or half done is completed by doing all of it again.
+//! idempotent: facts and tag assignments are put under a key that identifies them completely, and evidence is merged.
+//! Repeating all writes completes a sequence of which some were lost, repeated or not done.
 
 mod alert;
 mod batch;
@@ -50,27 +50,27 @@ use futures::future::join_all;
 use item::Item;
 use retry::{CallError, Disposition};
 
-/// How often evidence is read, joined and written again when somebody else wrote it in between. Each round lost is a
-/// round won by another writer, so this is the number of writers that can meet on one tag in one registry.
+/// The maximum number of attempts to read, merge and write evidence while other writers change it. Each lost attempt is
+/// a success of another writer, so this is the number of writers that can meet on one tag in one registry.
 const ROUNDS: usize = 16;
 
-/// How long to wait when a batch read was throttled as a whole: twice as long each time, 6.3 s together.
+/// The pause after a batch read that was throttled as a whole; each further pause is twice as long, 6.3 s in total.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_millis(3_200);
 
-/// The table, through a DynamoDB client. A clone shares what is counted and what this process knows.
+/// The table, through a DynamoDB client. Clones share the unit counters and the caches.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     name: String,
     units: Arc<Units>,
-    /// Registries that this process knows to be listed.
+    /// Registries that this process has registered or found registered.
     listed: Arc<Mutex<HashSet<Registry>>>,
-    /// What this process knows of their settings.
+    /// The settings of registries that this process has cached.
     remembered: Arc<Mutex<expectation::Remembered>>,
 }
 
-/// The settings of a tag at the nearest second before one, and at the nearest second after it.
+/// The settings of a tag at the nearest earlier second, and those at the nearest later second.
 type Neighbours = (Vec<TagAssignment>, Vec<TagAssignment>);
 
 /// Request units consumed so far, indexes included.
@@ -88,60 +88,60 @@ pub enum Error {
     /// The table could not be created.
     #[error("cannot create table `{table}`")]
     Create {
-        /// Its name.
+        /// The name of the table.
         table: String,
-        /// Why.
+        /// The failed call.
         #[source]
         source: CallError,
     },
     /// Items could not be read.
     #[error("cannot read `{key}` from table `{table}`")]
     Read {
-        /// The table's name.
+        /// The name of the table.
         table: String,
-        /// The partition.
+        /// The partition key.
         key: String,
-        /// Why.
+        /// The failed call.
         #[source]
         source: CallError,
     },
     /// An item could not be written.
     #[error("cannot write `{key}` to table `{table}`")]
     Write {
-        /// The table's name.
+        /// The name of the table.
         table: String,
-        /// The partition.
+        /// The partition key, or another name of the item.
         key: String,
-        /// Why.
+        /// The failed call.
         #[source]
         source: CallError,
     },
-    /// An item could not be turned into the type it should hold, or the other way round.
+    /// An item could not be encoded or decoded.
     #[error("item `{key}` of table `{table}` does not hold what its key says")]
     Item {
-        /// The table's name.
+        /// The name of the table.
         table: String,
-        /// The item's key.
+        /// The key of the item.
         key: String,
-        /// Why.
+        /// Why the item could not be encoded or decoded.
         #[source]
         source: item::ItemError,
     },
-    /// Others kept changing the same item.
+    /// Other writers kept changing the same item.
     #[error("item `{key}` of table `{table}` was changed by others {ROUNDS} times in a row")]
     Contended {
-        /// The table's name.
+        /// The name of the table.
         table: String,
-        /// The item's key.
+        /// The key of the item.
         key: String,
     },
-    /// What several items failed of.
+    /// An error that several items share.
     #[error(transparent)]
     Shared(Arc<Self>),
 }
 
 impl Error {
-    /// Whether the same step may succeed later.
+    /// Whether a retry of the same step may succeed.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -165,23 +165,23 @@ impl Error {
     }
 }
 
-/// Whether something was new to the table.
+/// The result of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It was written.
+    /// The item was written.
     New,
-    /// It was there already.
+    /// The condition did not hold: the item existed, or another writer changed it.
     Known,
 }
 
 impl Table {
-    /// The table of this name, which [`Table::create`] may have to create first.
+    /// The table with this name, which [`Table::create`] may have to create first.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into(), units: Arc::default(), listed: Arc::default(), remembered: Arc::default() }
     }
 
-    /// Creates the table and its indexes, unless it is there.
+    /// Creates the table and its indexes, unless it exists.
     ///
     /// # Errors
     /// When DynamoDB refuses or cannot be reached.
@@ -195,7 +195,7 @@ impl Table {
         }
     }
 
-    /// Request units consumed through this value so far, read and written, indexes included.
+    /// Request units consumed through this value and its clones so far, read and written, indexes included.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 units")]
     pub fn units(&self) -> (f64, f64) {
@@ -204,7 +204,7 @@ impl Table {
 
     // Writing
 
-    /// Stores that a repository was deleted, unless a later deletion is known.
+    /// Stores the deletion of a repository, unless a later deletion is stored.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -216,11 +216,11 @@ impl Table {
         self.put(item, Some("attribute_not_exists(pk) OR #time < :time".into()), names, time).await.map(drop)
     }
 
-    /// Joins evidence with what is stored under the same name, and returns all of it. Nothing is written if it proves
-    /// nothing new.
+    /// Merges evidence with what is stored under the same key, and returns the result. Writes nothing if the evidence
+    /// adds nothing.
     ///
     /// # Errors
-    /// When it cannot be read or written, or others kept writing the same name.
+    /// When it cannot be read or written, or other writers kept changing it.
     pub async fn merge_evidence(&self, name: &PlacementKey, evidence: &Evidence) -> Result<Evidence, Error> {
         for _ in 0..ROUNDS {
             let stored = self.evidence(name).await?;
@@ -236,7 +236,7 @@ impl Table {
         Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_placement(name) })
     }
 
-    /// Replaces evidence by other evidence, if it has not changed since it was read; `Known` if it has.
+    /// Replaces evidence if it has not changed since it was read; `Known` if it has.
     async fn replace(&self, name: &PlacementKey, stored: &Evidence, merged: &Evidence) -> Result<Stored, Error> {
         let unreadable = |source| self.decode_error(&item::sort_key_of_placement(name), source);
         let item = item::evidence(name, merged).map_err(unreadable)?;
@@ -244,7 +244,7 @@ impl Table {
         self.put(item, Some(condition.expression), condition.names, condition.values).await
     }
 
-    /// Lists a registry among those that the table knows.
+    /// Adds a registry to the known ones, unless it is there.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -291,7 +291,7 @@ impl Table {
 
     // Reading one thing
 
-    /// The evidence stored under one name.
+    /// The evidence stored under one key.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -315,9 +315,9 @@ impl Table {
         }
     }
 
-    /// The settings of a tag nearest to each of some settings of it in one registry: those of the nearest earlier
-    /// second and those of the nearest later one. Most settings are among the newest: one Query, which reads those,
-    /// finds the neighbours of all of them.
+    /// The adjacent assignments of some settings of a tag in one registry: for each, the settings of the nearest
+    /// earlier second and those of the nearest later one. Most settings are among the newest, so one Query of the
+    /// newest usually finds the adjacent assignments of all of them.
     async fn adjacent_assignments(
         &self,
         name: &TagName,
@@ -343,7 +343,7 @@ impl Table {
     }
 
     /// The newest settings of a tag in a registry, newest first, and whether these are all: enough of them for the
-    /// neighbours of so many.
+    /// adjacent assignments of `assignments` settings.
     async fn newest(
         &self,
         name: &TagName,
@@ -352,20 +352,22 @@ impl Table {
     ) -> Result<(Vec<TagAssignment>, bool), Error> {
         let pk = item::pk_of_tag(name);
         let range = item::settings_of_tag(registry);
-        // The setting before them, another one before that, which ends its second, and one that came later.
+        // One for the setting before them, one before that to prove that its second is complete, and one that came
+        // later.
         let limit = i32::try_from(assignments).unwrap_or(i32::MAX).saturating_add(3);
         let query = self.between(&pk, &range).scan_index_forward(false).limit(limit);
         let output = query.send().await.map_err(|error| self.read_error(&pk, error))?;
         self.read(output.consumed_capacity());
         let (items, more) = (output.items.unwrap_or_default(), output.last_evaluated_key.is_some());
         let read = items.len();
-        // What cannot be read ends them: who is beside it reads it again, and fails.
+        // An item that cannot be decoded ends the list. A setting next to it is then read on its own, which returns the
+        // error.
         let newest: Vec<_> = items.into_iter().map_while(|item| item::read_assignment(item).ok()).collect();
         let all = !more && newest.len() == read;
         Ok((newest, all))
     }
 
-    /// The marks of the first second in a range of a tag's history, read forwards or backwards.
+    /// The assignments of the first second in a range of a tag's history, read forwards or backwards.
     async fn nearest(
         &self,
         name: &TagName,
@@ -376,7 +378,7 @@ impl Table {
         let mut nearest: Vec<TagAssignment> = Vec::new();
         let mut start = None;
         loop {
-            // Two images rarely get the same tag within a second: one page nearly always holds the whole second.
+            // Two images rarely get the same tag within a second: one page nearly always contains the whole second.
             let query = self.between(&pk, &range).scan_index_forward(forward).limit(4).set_exclusive_start_key(start);
             let output = query.send().await.map_err(|error| self.read_error(&pk, error))?;
             self.read(output.consumed_capacity());
@@ -394,7 +396,7 @@ impl Table {
         }
     }
 
-    /// Everything known about one image: one Query of its partition, and one BatchGetItem for deletions of its whole
+    /// Everything recorded about one image: one Query of its partition, and one BatchGetItem for deletions of its whole
     /// repository.
     ///
     /// # Errors
@@ -403,10 +405,10 @@ impl Table {
         self.lineage_from(image, item::EVERYTHING).await
     }
 
-    /// Where one image is: its lineage without the facts, whose number is not bounded.
+    /// The placements of one image: its lineage without the facts, whose number is not bounded.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn placements(&self, image: &Image) -> Result<Lineage, Error> {
         self.lineage_from(image, item::PLACEMENTS).await
     }
@@ -437,7 +439,7 @@ impl Table {
     /// When it cannot be read.
     pub async fn tag_history(&self, name: &TagName) -> Result<Vec<TagInterval>, Error> {
         let assignments = self.assignments(name).await?;
-        // A deletion by digest takes all tags and names none: it is with the images.
+        // A deletion by digest removes all tags but names none, so it is in the evidence of the images.
         let images: BTreeSet<_> =
             assignments.iter().map(|assignment| (assignment.registry.clone(), assignment.digest.clone())).collect();
         let names = images.into_iter().map(|(registry, digest)| {
@@ -477,7 +479,7 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
-    /// One page of an index between two sort keys.
+    /// A Query of an index between two sort keys.
     fn index(&self, index: &Index, pk: &str, from: &str, to: &str) -> QueryFluentBuilder {
         self.client
             .query()
@@ -504,7 +506,7 @@ impl Table {
         Ok(items)
     }
 
-    /// The items of these keys that exist, read consistently, 100 a call.
+    /// The items of these keys that exist, read consistently, 100 per call.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
     async fn get_all(&self, keys: Vec<(String, String)>) -> Result<Vec<Item>, Error> {
         let key = |(pk, sk)| [("pk".into(), AttributeValue::S(pk)), ("sk".into(), AttributeValue::S(sk))].into();
@@ -526,7 +528,7 @@ impl Table {
                 .map_err(|error| self.read_error(&first, error))?;
             output.consumed_capacity().iter().for_each(|capacity| self.read(Some(capacity)));
             found.extend(output.responses.unwrap_or_default().into_values().flatten());
-            // What did not fit into an answer of 16 MB, or was throttled, is asked for again.
+            // Keys that did not fit into a response of 16 MB, or were throttled, are requested again.
             let left = output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys);
             wanted = left.collect();
             if wanted.len() == asked {
@@ -545,7 +547,7 @@ impl Table {
         self.units.halves_read.fetch_add(whole(consumed, 2.0), Relaxed);
     }
 
-    /// A failed condition still costs the write of an item of this size, one unit at least.
+    /// A failed condition costs the write of an item of this size, at least one unit.
     fn wrote_nothing(&self) {
         self.units.written.fetch_add(1, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Lists: what a registry holds, what a repository holds, which replicas are orphans.
+//! Lists: the images of a registry, the images of a repository, the orphans.
 //!
 //! An index finds candidates; each is then read from its own partition, consistently. Nothing here scans the table.
 
@@ -21,21 +21,21 @@ use super::{
     item::{self, Item},
 };
 
-/// How many images are read at a time for a list.
+/// The number of images that are read concurrently for a list.
 pub(super) const READS_AT_A_TIME: usize = 16;
 
-/// How many entries of the index are read at a time where only a part of a list is wanted, at least and at most: a hundred
-/// of a few hundred bytes are a handful of read units.
+/// The least and the largest number of index entries per read if only a part of a list is needed. A hundred entries of
+/// a few hundred bytes cost a handful of read units.
 const ENTRIES_AT_A_TIME: (usize, usize) = (100, 1_000);
 
-/// Which part of a list is wanted.
+/// The part of a list that is requested.
 #[derive(Debug, Clone, Copy)]
 pub struct PageBounds<'a> {
     /// Only this repository.
     pub repository: Option<&'a RepositoryName>,
     /// Only what comes after this image, in the order of the names.
     pub after: Option<&'a Image>,
-    /// How many images are looked at, whether or not they belong to the list.
+    /// The maximum number of images that are read, whether or not they belong to the list.
     pub most: usize,
 }
 
@@ -43,13 +43,13 @@ impl<'a> PageBounds<'a> {
     /// The whole list.
     pub const ALL: Self = Self { repository: None, after: None, most: usize::MAX };
 
-    /// All of one repository, or of every one.
+    /// The whole list of one repository, or of all.
     #[must_use]
     pub fn all_of(repository: Option<&'a RepositoryName>) -> Self {
         Self { repository, ..Self::ALL }
     }
 
-    /// How many entries of the index are read at a time, if not all.
+    /// The number of index entries per read; `None` for the largest page.
     fn at_a_time(&self) -> Option<i32> {
         let (least, most) = ENTRIES_AT_A_TIME;
         let wanted = (self.most < usize::MAX).then(|| self.most.clamp(least, most));
@@ -64,14 +64,14 @@ impl<'a> PageBounds<'a> {
 /// How far a list was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageEnd {
-    /// How many images were looked at.
+    /// The number of images that were read.
     pub images: usize,
-    /// After which image the list goes on; nothing at its end.
+    /// The image after which the list continues; `None` at its end.
     pub next: Option<Image>,
 }
 
 impl PageEnd {
-    /// Counts an image. Whether that were enough of them.
+    /// Counts an image. Returns whether the maximum is reached.
     pub(super) fn count(&mut self, image: &Image, bounds: PageBounds<'_>) -> bool {
         self.images += 1;
         let enough = self.images >= bounds.most;
@@ -82,19 +82,19 @@ impl PageEnd {
     }
 }
 
-/// A copy that arrived, and how long after its push.
+/// A copy that arrived, and its replication lag.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// Between which registries, and of what.
+    /// The source, the destination and the repository.
     pub lane: Lane,
-    /// When.
+    /// When the copy arrived.
     pub at: Timestamp,
-    /// Seconds since the push.
+    /// The replication lag: seconds since the push at the source.
     pub lag_seconds: u32,
 }
 
 impl Table {
-    /// Every registry that any event told of.
+    /// Every registry from which events came.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -102,7 +102,8 @@ impl Table {
         Ok(self.known_registries().await?.into_iter().map(|known| known.registry).collect())
     }
 
-    /// The images of a repository, wherever they are or were, without their facts; and how far the list was read.
+    /// The images of a repository in all registries, past ones included, without their facts; and how far the list was
+    /// read.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -118,7 +119,7 @@ impl Table {
         Ok((read.buffered(READS_AT_A_TIME).try_collect().await?, page_end))
     }
 
-    /// The images whose digest starts with some text; and how far was looked.
+    /// The images whose digest starts with some text, with or without its algorithm; and how far the list was read.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -133,7 +134,7 @@ impl Table {
         Ok((found, page_end))
     }
 
-    /// Walks through the images of all registries, each image once, in the order of their names.
+    /// Visits the images of all registries, each image once, in the order of their names.
     async fn everywhere(&self, bounds: PageBounds<'_>, mut each: impl FnMut(Image)) -> Result<PageEnd, Error> {
         let registries = self.registries().await?;
         let mut everywhere: Vec<_> = registries.iter().map(|registry| self.entries_from(registry, bounds)).collect();
@@ -163,8 +164,8 @@ impl Table {
 
     /// The replicas in a registry whose source no longer has the image; and how far the list was read.
     ///
-    /// The index is read side by side with those of the sources, so memory stays the same whatever their size. An
-    /// orphan is believed only when its own partition says so.
+    /// The index of the registry is read in parallel with those of the sources, so memory does not grow with their
+    /// size. A candidate is an orphan only if its own partition confirms it.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -203,11 +204,11 @@ impl Table {
         Ok((orphans, page_end))
     }
 
-    /// How long replication to a registry took, of the copies that arrived since a time and whose push is known: of each
-    /// digest and tag the newest; and how far the list was read. What took longer than anybody waits for came by a
-    /// backfill, and says nothing about lag.
+    /// Visits the replication lag of the copies that arrived in a registry since a time and whose push is recorded, the
+    /// newest of each digest and tag; returns how far the list was read. A lag of [`GIVE_UP`] or more comes from a
+    /// backfill, says nothing about replication, and is left out.
     ///
-    /// The index is read side by side with those of the sources.
+    /// The index of the registry is read in parallel with those of the sources.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -245,18 +246,18 @@ impl Table {
         Ok(page_end)
     }
 
-    /// What a registry holds according to the index, image by image in the order of their names.
+    /// The images of a repository in a registry according to the index, in the order of their names.
     pub(super) fn contents(&self, registry: &Registry, repository: &RepositoryName) -> Contents<'_> {
         self.entries_from(registry, PageBounds::all_of(Some(repository)))
     }
 
-    /// The same from somewhere on. Nobody counts here how many are looked at.
+    /// Like `contents`, within `bounds`. Does not enforce `bounds.most`; the caller does.
     pub(super) fn entries_from(&self, registry: &Registry, bounds: PageBounds<'_>) -> Contents<'_> {
         let prefix = bounds.prefix();
         Contents {
             table: self,
             registry: registry.clone(),
-            // Whoever goes on after an image of another repository sees nothing of that one.
+            // If `after` is in an earlier repository, the prefix is the greater bound.
             from: bounds
                 .after
                 .map(|image| format!("{}~", item::index_prefix(image)))
@@ -271,14 +272,14 @@ impl Table {
     }
 }
 
-/// A walk through the registry index.
+/// An iteration over the registry index.
 pub(super) struct Contents<'a> {
     table: &'a Table,
     registry: Registry,
-    /// From this name in the index to that one.
+    /// The first and the last name in the index.
     from: String,
     to: String,
-    /// How many entries are read at a time; a page of the index if nobody says.
+    /// The number of entries per read; `None` for the largest page.
     at_a_time: Option<i32>,
     page: IndexPage,
     items: std::vec::IntoIter<Item>,
@@ -286,14 +287,14 @@ pub(super) struct Contents<'a> {
     next: Option<(PlacementKey, Evidence)>,
 }
 
-/// Which page of the index comes next.
+/// The page of the index to read next.
 enum IndexPage {
     First,
     After(Item),
     None,
 }
 
-/// One image's entries of the index.
+/// The index entries of one image.
 pub(super) type Entries = Vec<(PlacementKey, Evidence)>;
 
 impl Contents<'_> {
@@ -318,7 +319,7 @@ impl Contents<'_> {
         Ok(Some((image, entries)))
     }
 
-    /// The next image.
+    /// The next image, without consuming it.
     async fn peek(&mut self) -> Result<Option<&Image>, Error> {
         if self.next.is_none() {
             self.next = self.entry().await?;
@@ -326,12 +327,12 @@ impl Contents<'_> {
         Ok(self.next.as_ref().map(|(name, _)| &name.image))
     }
 
-    /// The entries of one image, which must come after every image asked for before.
+    /// The entries of one image, which must come after every image requested before.
     pub(super) async fn seek(&mut self, image: &Image) -> Result<Entries, Error> {
-        // The order of the index: that of the text.
+        // The index is ordered by text.
         let wanted = image.to_string();
         loop {
-            // Who reads little at a time does not read all that is in between.
+            // With small pages, a new read that starts at the image skips the entries in between.
             let read = self.next.is_some() || self.items.len() > 0 || matches!(self.page, IndexPage::None);
             if !read && self.at_a_time.is_some() {
                 (self.from, self.page) = (item::index_prefix(image), IndexPage::First);

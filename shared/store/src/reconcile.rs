@@ -1,4 +1,4 @@
-//! What `reconcile` keeps of its runs, and what the index says of a registry.
+//! The runs of `reconcile`, and what the index records of a registry.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,35 +20,35 @@ use super::{
     list::{Contents, PageBounds, PageEnd, READS_AT_A_TIME},
 };
 
-/// A run through a registry, the last or the present one.
+/// The current or the last run through a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileRun {
-    /// When it began: the name of the run.
+    /// When the run began, which identifies it.
     pub began_at: Timestamp,
-    /// When it was over.
+    /// When the run ended; `None` while it is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What it found in all repositories.
+    /// The sum of the counts of all repositories.
     #[serde(default)]
     pub found: ReconcileCounts,
-    /// How much was not as it should be in the end.
+    /// The drift that remained at the end of the run.
     #[serde(default)]
     pub drifts: drift::Drifts,
-    /// When the last run before it was over.
+    /// When the previous run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Timestamp>,
 }
 
-/// What was found in a repository, or in several.
+/// The counts of one repository, or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileCounts {
-    /// Images that are there.
+    /// Images in the registry.
     pub images: u64,
-    /// Of these, the ones that nobody knew.
+    /// Images in the registry that were not recorded.
     pub added: u64,
-    /// Images that were thought to be there.
+    /// Images that were recorded as present and are not in the registry.
     pub removed: u64,
-    /// Images with other tags, or in another storage class, than was known.
+    /// Images whose tags or storage class differ from what was recorded.
     pub updated: u64,
 }
 
@@ -61,14 +61,14 @@ impl std::ops::AddAssign for ReconcileCounts {
     }
 }
 
-/// What `reconcile` last did with one repository.
+/// The last result of `reconcile` for one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryTask {
-    /// In which run.
+    /// When the run began that produced it.
     pub run: Timestamp,
-    /// What it found there.
+    /// The counts of the repository.
     pub found: ReconcileCounts,
-    /// Whether its settings were compared with those of its source.
+    /// Whether the settings of the repository were compared with those at its source.
     #[serde(default)]
     pub compared: bool,
 }
@@ -84,7 +84,7 @@ impl Table {
         items.into_iter().map(|item| self.decode(item, item::read_run)).collect()
     }
 
-    /// Stores how a run through a registry stands.
+    /// Stores the state of a run through a registry.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -93,17 +93,17 @@ impl Table {
         self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// What was last done with each repository of a registry.
+    /// The last result for each repository of a registry.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub async fn tasks(&self, registry: &Registry) -> Result<BTreeMap<RepositoryName, RepositoryTask>, Error> {
         let pk = item::pk_of_tasks(registry);
         let items = self.all(&pk, self.between(&pk, &item::everything())).await?;
         items.into_iter().map(|item| self.decode(item, item::read_task)).collect()
     }
 
-    /// Stores what was done with a repository.
+    /// Stores the result for a repository.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -118,8 +118,8 @@ impl Table {
         self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
     }
 
-    /// The repositories of which a registry has or had images, each found by one read: those whose names begin with some
-    /// text and come after another in the order of the index, at most `most`.
+    /// The repositories of which a registry has or had images, each found by one read: those whose names start with
+    /// `prefix` and come after `after` in the order of the index, at most `most`.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -130,7 +130,7 @@ impl Table {
         after: Option<&RepositoryName>,
         most: usize,
     ) -> Result<Vec<RepositoryName>, Error> {
-        // Nothing in a digest or a tag sorts after it.
+        // No digest or tag contains a character that sorts after `~`.
         let behind = |repository: &RepositoryName| format!("{repository}@~");
         let mut repositories = Vec::new();
         let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
@@ -140,7 +140,7 @@ impl Table {
             self.read(output.consumed_capacity());
             let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
             let repository = self.decode(item, item::read_evidence)?.0.image.repository;
-            // Who says more than a name may have means no repository.
+            // The prefix can contain characters that no repository name has, and then matches none.
             if !repository.as_str().starts_with(prefix) {
                 break;
             }
@@ -150,7 +150,8 @@ impl Table {
         Ok(repositories)
     }
 
-    /// What the index says of the images of a repository in a registry, one by one: where tags moved to, it does not know.
+    /// Visits what the index records about the images of a repository in a registry. The index does not record moves of
+    /// tags.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -171,11 +172,11 @@ impl Table {
         Ok(())
     }
 
-    /// What is not at the destinations of a source as it is there, and how far the list was read; what is younger
-    /// than [`EXPECTED_REPLICATION_TIME`] may still be on its way.
+    /// Visits the differences between a source and its destinations, and returns how far the list was read. Changes
+    /// younger than [`EXPECTED_REPLICATION_TIME`] are ignored, because ECR may still be replicating them.
     ///
-    /// The index of the source is read side by side with those of its destinations. A difference is believed only when the
-    /// partition of the image says so.
+    /// The index of the source is read in parallel with those of its destinations. A difference is reported only if the
+    /// partition of the image confirms it.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -236,10 +237,10 @@ impl Table {
     }
 }
 
-/// How many images that may differ are read at a time.
+/// The number of images that may differ and whose partitions are read together.
 const CANDIDATES_AT_A_TIME: usize = 1_000;
 
-/// In what the replicas of one image are not as their source.
+/// The differences between the replicas of one image and its source.
 fn differences(
     lineage: &Lineage,
     source: &Registry,

@@ -1,7 +1,8 @@
-//! Facts, and everything they prove.
+//! Records facts, and everything that they prove.
 //!
-//! Facts about several subjects are recorded together, step by step: what a step reads or writes of all of them is in
-//! as few calls as possible. A subject that fails in one step takes no part in those after it, and hurts no other.
+//! Facts about several subjects are recorded together, step by step, so that each step reads or writes for all of them
+//! in as few calls as possible. A subject that fails in one step is left out of the following ones and does not affect
+//! the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,44 +24,44 @@ use super::{
     item::{self, Item},
 };
 
-/// How facts were stored.
+/// The result of recording facts about one subject.
 #[derive(Debug)]
 pub struct Recorded {
     /// For each fact, whether it was new.
     pub stored: Vec<Stored>,
-    /// What is known under the names that the facts are about.
+    /// The merged evidence under the keys that the facts are about.
     pub known: BTreeMap<PlacementKey, Evidence>,
 }
 
-/// How the facts about several subjects were stored.
+/// The result of recording facts about several subjects.
 #[derive(Debug)]
 pub struct RecordedAll {
-    /// For each subject: for each of its facts, whether it was new; or why not all of them could be recorded.
+    /// For each subject: whether each of its facts was new, or why not all of them could be recorded.
     pub subjects: Vec<Result<Vec<Stored>, Arc<Error>>>,
-    /// What is known under the names that the facts are about, and under those that they were replicated from.
+    /// The merged evidence under the keys that the facts are about, and under those that they were replicated from.
     pub known: BTreeMap<PlacementKey, Evidence>,
 }
 
-/// The places of subjects.
+/// Indexes of subjects.
 type Places = BTreeSet<usize>;
 
-/// What is wanted for some subjects: each thing once.
+/// What a step reads or writes, once per key, with the subjects that need it.
 type PerSubjects<K, V> = BTreeMap<K, (V, Places)>;
 
-/// The facts about some subjects, and what went wrong with which.
+/// The facts about some subjects, and the failures so far.
 struct Batch<'a> {
     subjects: &'a [Vec<&'a Fact>],
     failures: Vec<Option<Shared>>,
 }
 
 impl<'a> Batch<'a> {
-    /// The facts of subjects that nothing went wrong with, each with the place of its subject.
+    /// The facts of subjects without a failure, each with the index of its subject.
     fn facts(&self) -> impl Iterator<Item = (usize, &'a Fact)> {
         let sound = self.subjects.iter().zip(&self.failures).enumerate().filter(|(_, (_, failure))| failure.is_none());
         sound.flat_map(|(place, (facts, _))| facts.iter().map(move |fact| (place, *fact)))
     }
 
-    /// Fails all subjects that wanted something.
+    /// Fails these subjects, unless they failed before.
     fn fail(&mut self, places: &Places, error: &Shared) {
         for place in places {
             if let Some(failure) = self.failures.get_mut(*place) {
@@ -69,7 +70,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Fails all subjects that wanted something, unless it went well.
+    /// Fails these subjects if the result is an error.
     fn check<T>(&mut self, places: &Places, result: Result<T, Shared>) -> Option<T> {
         result.map_err(|error| self.fail(places, &error)).ok()
     }
@@ -80,13 +81,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Whether nothing went wrong with at least one of some subjects.
+    /// Whether at least one of these subjects has no failure.
     fn sound(&self, places: &Places) -> bool {
         places.iter().any(|place| self.failures.get(*place).is_some_and(Option::is_none))
     }
 }
 
-/// Adds a place to what is wanted.
+/// Adds a subject to those that need a key.
 fn want<K: Ord, V>(wanted: &mut PerSubjects<K, V>, key: K, value: impl FnOnce() -> V, place: usize) -> &mut V {
     let (value, places) = wanted.entry(key).or_insert_with(|| (value(), Places::new()));
     places.insert(place);
@@ -94,30 +95,31 @@ fn want<K: Ord, V>(wanted: &mut PerSubjects<K, V>, key: K, value: impl FnOnce() 
 }
 
 impl Table {
-    /// Records the facts about one subject. The facts come last: a fact that is in the table says that all it proves
-    /// is.
+    /// Records the facts about one subject. The facts themselves are written last, so a fact in the table implies that
+    /// everything it proves is in the table too.
     ///
     /// # Errors
-    /// When anything of it cannot be read or written. Part of it may be recorded then; all of it is when it is done
-    /// again.
+    /// When something cannot be read or written. Part of it may be recorded then; recording the facts again completes
+    /// it.
     pub async fn record(&self, facts: &[&Fact]) -> Result<Recorded, Error> {
         let RecordedAll { subjects, known } = self.record_all(&[facts.to_vec()]).await;
         let stored = subjects.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
         Ok(Recorded { stored: stored.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))?, known })
     }
 
-    /// Records the facts about several subjects, as [`Table::record`] does for one. Each subject fails alone.
+    /// Records the facts about several subjects, as [`Table::record`] does for one. A failure affects only its own
+    /// subject.
     pub async fn record_all(&self, subjects: &[Vec<&Fact>]) -> RecordedAll {
         let mut batch = Batch { subjects, failures: subjects.iter().map(|_| None).collect() };
         self.register_registries(&mut batch).await;
         let facts: Vec<_> = batch.facts().collect();
         let (assignments, (expected, undecided)) = join!(self.put_assignments(&mut batch), self.expected(&facts));
         batch.check_all(undecided);
-        // Only now: see the invariant of `tag::displacements`.
+        // After the assignments are stored: see the invariant of `tag::displacements`.
         let displacements = self.displacements(&mut batch, assignments).await;
         let (known, mut expected) = self.prove(&mut batch, displacements, expected).await;
         self.put_repository_deletions(&mut batch).await;
-        // Only now: who is woken reads what is proved.
+        // After the evidence is stored, because the functions that process these items read it.
         let facts: Vec<_> = batch.facts().collect();
         expected.retain(|expected| batch.sound(&expected.places));
         let (woken, expecting, asked) = join!(
@@ -140,7 +142,7 @@ impl Table {
         batch.check_all(listed.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
     }
 
-    /// Stores the marks of the facts, and returns those that are stored.
+    /// Stores the tag assignments of the facts, and returns those that were stored.
     async fn put_assignments(&self, batch: &mut Batch<'_>) -> Vec<(TagName, TagAssignment, Places)> {
         let mut assignments: PerSubjects<(TagName, TagAssignment), ()> = BTreeMap::new();
         for (place, fact) in batch.facts() {
@@ -157,7 +159,7 @@ impl Table {
         stored.collect()
     }
 
-    /// What settings of tags prove about the images beside them in the history of the tag.
+    /// The evidence that settings of tags give about the adjacent assignments in the tag's history.
     async fn displacements(
         &self,
         batch: &mut Batch<'_>,
@@ -186,8 +188,8 @@ impl Table {
         displacements
     }
 
-    /// Joins what the facts prove with what is stored. All that is read for the steps from here on is read together:
-    /// the evidence, the evidence where images were replicated from, and the copies that are expected already.
+    /// Merges the evidence of the facts with what is stored. One read gets everything that the remaining steps need:
+    /// that evidence, the evidence at the sources of replications, and the stored expectations.
     async fn prove(
         &self,
         batch: &mut Batch<'_>,
@@ -232,7 +234,7 @@ impl Table {
                 }
             };
             let Some(stored) = batch.check(&places, stored.map_err(Arc::new)) else { continue };
-            // What failed meanwhile is done again as a whole.
+            // The caller repeats failed subjects as a whole, so nothing more is written for them.
             if !batch.sound(&places) {
                 continue;
             }
@@ -255,7 +257,8 @@ impl Table {
             }
         }
         for name in sources {
-            // Only a measurement needs these. It reads again what cannot be read, and says so.
+            // Only the measurement of lag needs these. It reads again whatever cannot be read here, and reports the
+            // error.
             match read.remove(&item::key_of_placement(&name)).transpose().map(|item| item.map(item::read_evidence)) {
                 Ok(None) => _ = known.entry(name).or_default(),
                 Ok(Some(Ok((name, evidence)))) => _ = known.entry(name).or_insert(evidence),
@@ -301,7 +304,7 @@ impl Table {
         batch.check_all(put.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
     }
 
-    /// Stores what somebody should look into because of some facts.
+    /// Enqueues the work items that result from some facts.
     async fn enqueue_work_items(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
         let (mut work_items, late, failed) =
             (work_items(facts, lost), work_items(facts, arrived), work_items(facts, failed));
@@ -323,7 +326,7 @@ impl Table {
         results
     }
 
-    /// Asks for the settings of registries that were configured.
+    /// Requests a read of the settings of registries whose replication was configured.
     async fn request_all_settings(&self, facts: &[(usize, &Fact)]) -> Vec<(Places, Result<(), Shared>)> {
         let mut configured: PerSubjects<&Registry, ()> = BTreeMap::new();
         for (place, fact) in facts.iter().filter(|(_, fact)| matches!(fact.what, What::ReplicationConfigured { .. })) {
@@ -334,10 +337,10 @@ impl Table {
         asked.buffer_unordered(CALLS_AT_A_TIME).collect().await
     }
 
-    /// Stores the facts, and returns for each subject how.
+    /// Stores the facts, and returns the result for each subject.
     async fn put_facts(&self, mut batch: Batch<'_>) -> Vec<Result<Vec<Stored>, Shared>> {
         let facts: Vec<_> = batch.facts().collect();
-        // Which fact is stored under which key: the same event may be in a batch twice.
+        // The item of each key, because the same event may be in a batch twice.
         let mut keys: BTreeMap<Key, usize> = BTreeMap::new();
         let (mut items, mut stored_at) = (Vec::new(), Vec::new());
         for (place, fact) in facts {
@@ -365,20 +368,20 @@ impl Table {
     }
 }
 
-/// Copies that a push should cause.
+/// The copies that a push should cause.
 pub(super) struct Expected {
     pub(super) key: Key,
     pub(super) image: Image,
     /// The newest of the pushes.
     pub(super) since: Timestamp,
-    /// The subjects of the pushes.
+    /// The indexes of the subjects of the pushes.
     pub(super) places: Places,
-    /// What is expected already.
+    /// The expectation that is already stored.
     pub(super) stored: Option<Item>,
 }
 
 impl Table {
-    /// The copies that the facts should cause, and the subjects of which that cannot be said.
+    /// The copies that the facts should cause, and the subjects for which that could not be determined.
     async fn expected(&self, facts: &[(usize, &Fact)]) -> (Vec<Expected>, Vec<(Places, Result<(), Shared>)>) {
         let (mut wanted, mut undecided) = (BTreeMap::new(), Vec::new());
         for (place, fact) in facts {
@@ -406,7 +409,7 @@ impl Table {
     }
 }
 
-/// What somebody should look into because of some facts about images.
+/// The work items that result from some facts about images.
 fn work_items<'a>(
     facts: &[(usize, &'a Fact)],
     of: fn(&Fact) -> Option<WorkItem>,
@@ -420,7 +423,7 @@ fn work_items<'a>(
     work_items
 }
 
-/// The name that a replica was copied from.
+/// The key of the image or tag at the source of a replication.
 fn replicated_from(fact: &Fact) -> Option<PlacementKey> {
     match (&fact.subject, &fact.what) {
         (Subject::Image(image), What::Replicated { source, tag }) => {
@@ -430,7 +433,7 @@ fn replicated_from(fact: &Fact) -> Option<PlacementKey> {
     }
 }
 
-/// The registry that lost an image or a tag by a fact. What we deleted ourselves starts nothing.
+/// The registry that lost an image or a tag by a fact. A deletion by ecr-lineage itself has no consequences.
 fn lost(fact: &Fact) -> Option<WorkItem> {
     let lost = match &fact.what {
         What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } => !matches!(cause, Cause::Mirror { .. }),
@@ -440,7 +443,7 @@ fn lost(fact: &Fact) -> Option<WorkItem> {
     lost.then(|| WorkItem::SourceLost(fact.registry.clone()))
 }
 
-/// The source of a replica that arrived: if it has lost the image meanwhile, the replica is late.
+/// The source of a replica that arrived. If the source lost the image meanwhile, the replica arrived after the loss.
 fn arrived(fact: &Fact) -> Option<WorkItem> {
     match &fact.what {
         What::Replicated { source, .. } | What::Observed { source: Some(source), .. } => {
@@ -458,7 +461,7 @@ fn failed(fact: &Fact) -> Option<WorkItem> {
     }
 }
 
-/// What ECR copies because of a fact, if any rule says so: "only repository content pushed or restored".
+/// The push or restore that ECR replicates, if a rule applies: "only repository content pushed or restored".
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
 fn pushed(fact: &Fact) -> Option<(&Image, Option<&Tag>)> {
     match (&fact.subject, &fact.what) {
