@@ -7,40 +7,40 @@ use domain::image::Registry;
 use retry::chain;
 use serde::Serialize;
 
-/// What is to be deployed.
+/// The stacks to deploy.
 #[derive(Debug, Serialize)]
 pub struct Plan {
-    /// The stack of the hub.
+    /// The hub's stack.
     pub hub: StackPlan,
     /// A stack for each registry that holds a source or a replica.
     pub registries: Vec<StackPlan>,
-    /// Where each registry copies to, as far as that could be read.
+    /// The destinations of each registry whose replication rules could be read.
     pub copies: BTreeMap<Registry, BTreeSet<Registry>>,
-    /// The registries that could not be read, and why: where they copy to is not known.
+    /// The registries whose replication rules could not be read, with the error.
     pub unread: BTreeMap<Registry, String>,
 }
 
-/// One stack.
+/// A stack with its parameters.
 #[derive(Debug, Serialize)]
 pub struct StackPlan {
-    /// Its account.
+    /// The account of the stack, 12 digits.
     pub account: String,
-    /// Its region.
+    /// The region of the stack.
     pub region: String,
-    /// Its name.
+    /// The name of the stack.
     pub stack: &'static str,
-    /// Its template.
+    /// The path of its template.
     pub template: &'static str,
-    /// Its parameters. What is left out has a default.
+    /// The parameters without those that keep their default.
     pub parameters: BTreeMap<&'static str, String>,
 }
 
-/// What everybody who deploys it must choose once, the same everywhere.
+/// The placeholder for the STS external ID, which the operator chooses once for all stacks.
 const EXTERNAL_ID: &str = "EXTERNAL_ID";
 
 const HUB: &str = "ecr-lineage";
 
-/// Plans a deployment for some registries and those that they copy to, which may copy on what is pushed to them.
+/// Plans a deployment for some registries and, transitively, for those that they replicate to.
 pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<&str>, first: &[Registry]) -> Plan {
     let (mut copies, mut unread) = (BTreeMap::new(), BTreeMap::new());
     let mut open: BTreeSet<Registry> = first.iter().cloned().collect();
@@ -72,7 +72,7 @@ fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) 
     stack(hub, HUB, "infra/hub.yaml", parameters)
 }
 
-/// Roles are of a whole account: its first region makes them.
+/// IAM roles belong to a whole account: the stack in the account's first region creates them.
 fn of_registries(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> Vec<StackPlan> {
     let mut accounts = BTreeSet::new();
     let plans = all.iter().map(|registry| {
@@ -87,7 +87,7 @@ fn of_registries(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Regi
     plans.collect()
 }
 
-/// The bus of events, as the hub's stack of the usual name puts it out.
+/// The ARN of the hub's event bus, if the hub's stack has its default name.
 pub(crate) fn bus(hub: &Registry) -> String {
     let partition = aws::registry::partition(hub);
     format!("arn:{partition}:events:{}:{}:event-bus/{HUB}-events", hub.region(), hub.account())

@@ -30,38 +30,38 @@ use crate::{
     target::configuration,
 };
 
-/// How a deployment is.
+/// The result of `doctor`.
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {
-    /// Everything that was looked at, the hub first, then registry by registry.
+    /// All findings: the hub first, then registry by registry.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// How it is.
+    /// The result's level.
     pub level: Level,
-    /// Where: the hub, or a registry.
+    /// The hub, or the registry that was checked.
     pub place: String,
-    /// What was found, in one line.
+    /// The result, in one line.
     pub what: String,
     /// The fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 
-/// How something is.
+/// The level of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// No fix is needed.
     Good,
-    /// Somebody may want it so.
+    /// A setting that an operator may have chosen deliberately.
     Notice,
-    /// It could not be looked at.
+    /// The check could not be made.
     Unknown,
-    /// It must be fixed.
+    /// A fix is needed.
     Wrong,
 }
 
@@ -73,34 +73,35 @@ impl Diagnosis {
     }
 }
 
-/// As far as clocks may be apart: signatures are refused from five minutes on, and times in the table would mislead.
+/// The largest accepted clock skew: AWS refuses signatures from five minutes on, and wrong times in the table would
+/// mislead.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
-/// How long ago what is started every few minutes may have succeeded last.
+/// A scheduled function, which runs every few minutes, must have succeeded within this time.
 const NOT_RUNNING_AFTER: SignedDuration = SignedDuration::from_mins(15);
 
-/// How long ago the hub may have read a registry, which it does hourly.
+/// The hub, which reads every registry hourly, must have read its settings within this time.
 const SETTINGS_STALE_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
-/// In how many repositories of a registry a lifecycle policy is looked for.
+/// The number of repositories per registry that are checked for a lifecycle policy.
 const REPOSITORIES: usize = 100;
 
-/// How many deletions of a status and source are looked at.
+/// The number of deletions of each status and source that are checked.
 const DELETIONS: usize = 100;
 
-/// How many registries are looked into at a time.
+/// Registries that are checked concurrently.
 const AT_A_TIME: usize = 8;
 
 const RUNBOOK: &str = "docs/runbook.md";
 
-/// The functions in the order in which the stack puts them out.
+/// The functions, in the order of the stack's output `Functions`.
 const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert", "query", "operate"];
 
-/// Looks into the deployment of a stack.
+/// Diagnoses the deployment of a stack.
 ///
 /// # Errors
-/// When there is no such stack, or nobody says. What else cannot be looked at is a finding.
+/// When the stack does not exist or cannot be read. Every other failed read is a finding.
 pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<Diagnosis, CliError> {
     let (sdk, roles) = configuration(target).await;
     let found = deployment::stack(&sdk, &options.stack).await;
@@ -150,13 +151,13 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
         let settings = settings.get(&registry).cloned().flatten();
         async move { hub.diagnose(&registry, settings.as_ref(), read).await }
     });
-    // In their order, however long each takes.
+    // In the order of the registries, regardless of which check ends first.
     let looked: Vec<_> = looked.buffered(AT_A_TIME).collect().await;
     findings.extend(looked.into_iter().flatten());
     Ok(Diagnosis { findings })
 }
 
-/// What was found in one place so far.
+/// The place that is checked, and its findings so far.
 struct Findings(String, Vec<Finding>);
 
 impl Findings {
@@ -181,7 +182,7 @@ impl Findings {
     }
 }
 
-/// The hub.
+/// The hub's stack, its outputs, and clients.
 struct Hub<'a> {
     name: &'a str,
     stack: &'a Stack,
@@ -263,7 +264,7 @@ impl Hub<'_> {
         }
     }
 
-    /// Whether the bus takes events of these registries' accounts.
+    /// Checks whether the event bus accepts events from the accounts of these registries.
     async fn admits(&self, registries: &BTreeSet<Registry>, findings: &mut Findings) {
         let policy = match deployment::bus_policy(self.sdk, self.bus.rsplit('/').next().unwrap_or_default()).await {
             Ok(policy) => policy.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
@@ -291,7 +292,7 @@ impl Hub<'_> {
         }
     }
 
-    /// Looks into one registry.
+    /// Checks one registry.
     async fn diagnose(
         &self,
         registry: &Registry,
@@ -301,7 +302,7 @@ impl Hub<'_> {
         let mut findings = Findings(registry.to_string(), Vec::new());
         self.check_what_it_knows(registry, settings, &mut findings).await;
         let sdk = registries.config(registry).await;
-        // Otherwise another account's rules would be taken for this one's.
+        // With credentials of another account, its rules would be taken for this account's.
         match deployment::account(&sdk).await {
             Ok(account) if account == registry.account() => {}
             Ok(account) => {
@@ -336,7 +337,7 @@ impl Hub<'_> {
         findings.1
     }
 
-    /// What the hub itself could and could not do here.
+    /// Checks when the hub last read the registry, and whether AWS refuses its deletions.
     async fn check_what_it_knows(
         &self,
         registry: &Registry,
@@ -416,7 +417,7 @@ impl Hub<'_> {
         }
     }
 
-    /// What becomes of its copies without anybody's doing.
+    /// Checks native deletion replication, and the lifecycle policies of replicas' repositories.
     async fn check_copies(
         &self,
         rules: &replication::ReplicationRules,
@@ -485,10 +486,10 @@ impl Hub<'_> {
 /// The fix for a call that a registry's account refused.
 const OTHERWISE: &str = "pass a role of the registry's account with `--role`, or its credentials with `--profile`";
 
-/// An event that should reach the hub.
+/// A sample event that EventBridge should send to the hub.
 struct Probe {
     what: &'static str,
-    /// Whether CloudTrail calls it read-only.
+    /// Whether CloudTrail marks the record as read-only.
     read_only: bool,
     event: Value,
 }
@@ -515,7 +516,7 @@ fn probes(registry: &Registry) -> [Probe; 3] {
     ]
 }
 
-/// Whom the policy of a bus lets send events.
+/// The principals that a bus policy allows to send events.
 #[derive(Debug, Default)]
 struct Admitted {
     everybody: bool,

@@ -1,4 +1,4 @@
-//! What registries lack beside each other, and the two commands that do something about it: `reconcile` and `backfill`.
+//! The commands `drift`, `reconcile` and `backfill`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,17 +23,17 @@ use answers::{
 
 use crate::{failure::CliError, print::progress, target::Target};
 
-/// Replicas that are not as their source, and those that are left over.
+/// Replicas that differ from their source, and orphans.
 #[derive(Debug, Serialize)]
 pub struct Drifted {
-    /// The former.
+    /// Missing replicas and replicas with different tags.
     #[serde(flatten)]
     pub report: DriftReport,
-    /// The latter: their source no longer has the image.
+    /// The replicas whose source no longer has the image.
     pub orphans: Vec<Orphan>,
 }
 
-/// Answers `drift`, of one repository or of all.
+/// Answers `drift`, for one repository or for all.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -43,17 +43,17 @@ pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Time
     Ok(Drifted { report, orphans: answer::orphans(table, &all).await?.orphans })
 }
 
-/// What was found in some registries.
+/// The result of `reconcile`.
 #[derive(Debug, Serialize)]
 pub struct Reconciled {
-    /// Each run, by registry.
+    /// The run through each registry.
     pub registries: BTreeMap<Registry, ReconcileRun>,
 }
 
-/// Answers `reconcile`: lists registries now, with at most `calls_per_second` calls to each.
+/// Answers `reconcile`: lists registries now, with at most `per_second` calls per second to each.
 ///
 /// # Errors
-/// When a registry cannot be listed to its end, or somebody else lists registries just now. What was done stays done.
+/// When a registry cannot be listed completely, or another process lists registries. What was recorded stays recorded.
 pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32) -> Result<Reconciled, CliError> {
     let reconcile = target.reconcile(per_second);
     let bar = progress(0, "{wide_bar} {pos}/{len} repositories  {elapsed}  {msg}");
@@ -73,45 +73,46 @@ pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32
     }
 }
 
-/// What became of a backfill.
+/// The result of a backfill.
 #[derive(Debug, Serialize)]
 pub struct Backfilled {
-    /// The registry that copied.
+    /// The registry that was copied from.
     pub source: Registry,
-    /// Where to.
+    /// The registry that was copied to.
     pub destination: Registry,
-    /// ECR's id of it.
+    /// ECR's id of the backfill.
     pub id: String,
-    /// ECR's word for how it ended, such as `COMPLETE`.
+    /// ECR's final status, such as `COMPLETE`.
     pub status: String,
-    /// Why it failed as a whole.
+    /// The reason why the backfill failed as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Copies that were made.
+    /// The number of completed copies.
     pub completed: u64,
-    /// Of these, the ones that no event had told yet, and that are recorded now.
+    /// The number of completed copies that no event had reported, and that are recorded now.
     pub recorded: u64,
-    /// Copies that failed.
+    /// The copies that failed.
     pub failed: Vec<FailedCopy>,
 }
 
 /// A copy that failed.
 #[derive(Debug, Serialize)]
 pub struct FailedCopy {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// ECR's code.
+    /// ECR's failure code.
     pub code: Option<String>,
 }
 
-/// How often ECR is asked how a backfill stands.
+/// The interval at which the status of a backfill is read.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Answers `backfill`: starts ECR's own, or joins the one that runs, follows it to its end, and records what it copied.
+/// Answers `backfill`: starts a backfill in ECR, or follows the one that is running, waits for its end, and records
+/// what it copied.
 ///
 /// # Errors
-/// When ECR refuses or does not say how it stands: it runs on all the same.
+/// When ECR refuses, or its status cannot be read. A backfill that was started continues in ECR.
 pub async fn backfill(target: &Target, source: &Registry, destination: &Registry) -> Result<Backfilled, CliError> {
     let registries = target.registries();
     let refused = |what| move |error| CliError::Registry { what, registry: source.clone(), source: error };
@@ -149,7 +150,7 @@ pub async fn backfill(target: &Target, source: &Registry, destination: &Registry
     })
 }
 
-/// Records the copies that no event told, as they are at the destination now; how many.
+/// Records the copies that no event reported, as they are at the destination now. Returns their number.
 async fn record(
     table: &Table,
     registries: &Registries,

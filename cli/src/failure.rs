@@ -1,4 +1,4 @@
-//! What went wrong, in one line, and what to do next, in another.
+//! Errors of the command line: one line for the error, one for the next step.
 
 use std::{error::Error as StdError, io::ErrorKind, path::PathBuf, sync::Arc};
 
@@ -8,10 +8,10 @@ use sandbox::embedded;
 
 use crate::options::Format;
 
-/// Why a command could not do what it was asked.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The table could not be used.
+    /// The table could not be read or written.
     #[error(transparent)]
     Table(#[from] store::Error),
     /// The embedded table could not be opened.
@@ -22,14 +22,14 @@ pub enum CliError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
-    /// Events could not be recorded, repeatedly.
+    /// Events could not be recorded after several attempts.
     #[error("cannot record the remaining events; the events before them are recorded")]
     Recording(#[source] Arc<store::Error>),
-    /// The question has no answer, or the change was not made.
+    /// A query or an operator action failed.
     #[error(transparent)]
     Query(answers::error::Error),
     /// The simulated registries could not be opened or saved.
@@ -40,73 +40,73 @@ pub enum CliError {
     Port {
         /// The port.
         port: u16,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
     /// A role could not be assumed.
     #[error("cannot assume the role")]
     Role(#[source] Box<dyn StdError + Send + Sync>),
-    /// A simulated registry refused something that the demo does.
+    /// A simulated registry refused a call of the demo.
     #[error("the demo failed")]
     Demo(#[source] Box<dyn StdError + Send + Sync>),
-    /// AWS does not say who the caller is.
+    /// `sts:GetCallerIdentity` failed.
     #[error("cannot determine your AWS identity")]
     Identity(#[source] Box<dyn StdError + Send + Sync>),
-    /// A policy cannot be used.
+    /// A policy is invalid.
     #[error(transparent)]
     Policy(#[from] policy::InvalidPolicyError),
-    /// A registry could not be asked or changed.
+    /// A registry could not be read or changed.
     #[error("cannot {what} in `{registry}`")]
     Registry {
-        /// What was tried.
+        /// The failed operation.
         what: &'static str,
-        /// Where.
+        /// The registry of the call.
         registry: Registry,
-        /// Why.
+        /// The error of the call.
         #[source]
         source: retry::CallError,
     },
-    /// There is no stack of this name.
+    /// The stack does not exist.
     #[error("stack `{stack}` does not exist in this account and region")]
     NoStack {
-        /// Its name.
+        /// The name of the stack.
         stack: String,
     },
-    /// A stack that is not one of a hub.
+    /// The stack is not a hub's stack.
     #[error("stack `{stack}` has no output `{output}`: it was not deployed from infra/hub.yaml")]
     NoHub {
-        /// Its name.
+        /// The name of the stack.
         stack: String,
-        /// What it lacks.
+        /// The missing output.
         output: &'static str,
     },
-    /// A deployment could not be looked into.
+    /// A stack could not be read.
     #[error("cannot read stack `{stack}`")]
     Stack {
-        /// Its name.
+        /// The name of the stack.
         stack: String,
-        /// Why.
+        /// The error of the call.
         #[source]
         source: retry::CallError,
     },
-    /// A build for the demo alone.
+    /// The program was built without `doctor`.
     #[cfg(not(feature = "doctor"))]
     #[error("this program was built without the feature `doctor`")]
     NoDoctor,
-    /// A registry could not be listed to its end.
+    /// A registry could not be listed completely.
     #[error(transparent)]
     Listing(reconcile::Error),
-    /// Somebody else lists registries.
+    /// Another process lists registries.
     #[error("another process is listing registries")]
     Busy,
-    /// An answer that is no graph.
+    /// The answer cannot be printed as a graph.
     #[error("only `show` supports the format `{}`", format!("{format:?}").to_lowercase())]
     Graph {
-        /// In which language.
+        /// The requested format.
         format: Format,
     },
-    /// Standard output is gone.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
 }
@@ -153,7 +153,7 @@ impl CliError {
         format!("{red}error:{red:#} {line}\n{next}")
     }
 
-    /// What to do next.
+    /// The recommended next step.
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::Table(error) => return table(error),
@@ -198,7 +198,7 @@ impl CliError {
     }
 }
 
-/// What to do about a table that cannot be used.
+/// The recommended next step for a table that cannot be used.
 fn table(error: &store::Error) -> Option<String> {
     let next = match error.code() {
         Some("ResourceNotFoundException") => {
@@ -217,7 +217,7 @@ fn table(error: &store::Error) -> Option<String> {
     Some(next.to_owned())
 }
 
-/// Whether an error or its sources speak of something.
+/// Whether the message of an error or of one of its sources contains a word.
 fn mentions(error: &dyn StdError, word: &str) -> bool {
     error.to_string().to_lowercase().contains(word) || error.source().is_some_and(|source| mentions(source, word))
 }

@@ -1,4 +1,4 @@
-//! `ingest`: files of events into the table.
+//! `ingest`: records events from files.
 
 use std::{
     io::Read,
@@ -13,42 +13,42 @@ use store::{Stored, Table};
 
 use crate::{failure::CliError, input, print::progress};
 
-/// How many events are recorded at a time: enough to merge what belongs together, few enough to see progress.
+/// Events that are recorded together: enough to merge the facts of an image, few enough to show progress.
 const BATCH: usize = 100;
 
-/// How often a batch is tried before giving up, with a pause in between. What was recorded stays recorded.
+/// Attempts to record a batch, with a pause in between. Events that were recorded stay recorded.
 const TRIES: u32 = 3;
 
-/// What became of the events in some files.
+/// The result of `ingest`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct IngestSummary {
-    /// Everything found, as events.
+    /// The number of entries read.
     pub read: usize,
-    /// Recorded, and new.
+    /// The number of new events.
     pub recorded: usize,
-    /// Recorded before.
+    /// The number of events that were recorded before.
     pub known: usize,
-    /// CloudTrail records that say nothing about any image.
+    /// The number of CloudTrail records that are not about an image.
     pub ignored: usize,
-    /// What could not be recorded.
+    /// The entries that could not be recorded.
     pub rejected: Vec<Rejected>,
 }
 
-/// Something in a file that could not be recorded.
+/// An entry of a file that could not be recorded.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// The file, `-` for standard input.
+    /// The path of the file; `-` for standard input.
     pub file: String,
-    /// The line on which it starts, counted from 1.
+    /// The line on which the entry starts, counted from 1.
     pub line: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 /// Records all events of some files.
 ///
 /// # Errors
-/// When a file cannot be read or the table cannot be written. All events before are recorded then, and recording them
+/// When a file cannot be read or the table cannot be written. The events before it are recorded, and recording them
 /// again changes nothing.
 pub async fn ingest(table: &Table, files: &[PathBuf]) -> Result<IngestSummary, CliError> {
     let mut summary = IngestSummary::default();

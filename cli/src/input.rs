@@ -1,11 +1,12 @@
-//! Files of events, in every form in which people have them.
+//! Files of events, in these formats:
 //!
 //! - EventBridge events: one document, one a line, or a JSON array;
-//! - SQS messages that hold them: what a queue gives (`Messages`, `Body`) and what Lambda gets (`Records`, `body`);
+//! - SQS messages that contain them, as `ReceiveMessage` returns them (`Messages`, `Body`) and as Lambda receives them
+//! (`Records`, `body`);
 //! - CloudTrail log files (`Records`) and single CloudTrail records;
 //! - any of these compressed with gzip.
 //!
-//! What cannot be read is rejected with its line; everything around it is kept.
+//! An entry that cannot be parsed is rejected with its line number; the entries around it are kept.
 
 use std::io::Read;
 
@@ -13,33 +14,33 @@ use domain::event::{self, Event, EventError};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Deserializer, Value};
 
-/// One thing found in a file, and the line it starts on.
+/// One entry of a file.
 #[derive(Debug)]
 pub struct Entry {
-    /// Counted from 1.
+    /// The line on which the entry starts, counted from 1.
     pub line: usize,
-    /// The event, or why it is none.
+    /// The event, or the reason why the entry is not one.
     pub event: Result<Event, InputError>,
 }
 
-/// Why something in a file is not an event.
+/// The error of an entry that is not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// Broken or cut off JSON.
+    /// Malformed or truncated JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// JSON, but none of the known forms.
+    /// JSON in none of the known formats.
     #[error("neither an EventBridge event nor a CloudTrail record nor an SQS message")]
     UnknownForm,
-    /// One of the known forms, with something wrong in it.
+    /// A known format with invalid content.
     #[error(transparent)]
     Rejected(#[from] EventError),
 }
 
-/// The text of a file, unpacked if it is compressed.
+/// The content of a file, decompressed if it is gzip.
 ///
 /// # Errors
-/// When it is compressed and damaged.
+/// When the file is gzip and damaged.
 pub fn unpack(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
@@ -49,10 +50,10 @@ pub fn unpack(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Reads everything in a text.
+/// Parses all entries of a text.
 ///
-/// Brackets and commas between documents are passed over, so that an array reads as its elements do: a file that was
-/// cut off still gives all that is whole. After something broken, reading goes on at the next line or element.
+/// Brackets and commas between documents are skipped, so that an array is read element by element: a truncated file
+/// still yields all complete entries. After a syntax error, parsing continues on the next line.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry> {
     let mut rest = text;
     let mut line = 1;
@@ -87,20 +88,20 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry> {
     })
 }
 
-/// Passes over the bytes that are wanted, and counts their lines.
+/// Skips the leading bytes that satisfy `wanted`, and returns the number of lines among them.
 fn advance(rest: &mut &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     let end = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
     skip(rest, end)
 }
 
-/// Passes over some bytes, and counts their lines.
+/// Skips a number of bytes, and returns the number of lines among them.
 fn skip(rest: &mut &[u8], bytes: usize) -> usize {
     let (passed, left) = rest.split_at_checked(bytes).unwrap_or((rest, &[]));
     *rest = left;
     passed.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The events in one document.
+/// Collects the events of one document.
 fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
     let has = |name| document.get(name).is_some();
     if has("detail-type") {
@@ -119,7 +120,7 @@ fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
     }
 }
 
-/// What is wrong with a text, without the place, which is counted from where reading went on.
+/// A syntax error without its position, which would count from where parsing continued.
 fn not_json(error: &serde_json::Error) -> InputError {
     if error.is_eof() {
         return InputError::NotJson("truncated".to_owned());

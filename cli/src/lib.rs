@@ -1,6 +1,6 @@
-//! The `ecr-lineage` command line: events in, answers out.
+//! The `ecr-lineage` command line.
 //!
-//! Every command prints a table for people or JSON for programs, from the same value.
+//! Every command prints a table for people, or JSON for programs with the same content.
 
 pub mod deploy;
 #[cfg(feature = "doctor")]
@@ -38,10 +38,10 @@ use print::Print;
 use sandbox::demo;
 use target::Target;
 
-/// Runs one command to its end and returns the exit code: 0, or 1 if anything was rejected.
+/// Runs one command and returns the exit code: 0, or 1 if a check failed or an entry was rejected.
 ///
 /// # Errors
-/// When the command could not do what it was asked; the message says what to do next.
+/// When the command failed; the message contains the next step.
 pub async fn run(options: Options) -> Result<ExitCode, CliError> {
     match &options.command {
         Command::Demo => {
@@ -178,7 +178,7 @@ fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
 /// Prints an answer. Colour and width are those of the terminal, if it is one.
 fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), CliError> {
     match format {
-        // Columns are padded; nobody wants the padding of the last one.
+        // Columns are padded; the padding of the last one is removed.
         Format::Table => {
             let table = answer.table(print::width());
             write(&table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>())

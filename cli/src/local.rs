@@ -20,12 +20,12 @@ use crate::{
     webhook,
 };
 
-/// Runs everything until Ctrl-C, telling what happens.
+/// Runs the system until Ctrl-C, and prints each recorded event and alert.
 ///
 /// # Errors
 /// As [`Local::start`] and [`Local::run`].
 pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
-    // Here a person waits: better now than as an alert in the table.
+    // Fail now on an invalid policy, instead of raising an alert in the table.
     decide::load_policy(options.policy.as_deref())?;
     let local = Local::start(settings(options)).await?;
     let interrupted = interrupted()?;
@@ -39,7 +39,7 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
         LocalEvent::Recorded(message) => say(&recorded_line(message)),
         LocalEvent::Alert(alert) => {
             say(&print::alert(alert));
-            // Nobody wants them without a webhook.
+            // Without a webhook the channel has no receiver, and the send fails.
             _ = bodies.send(webhook::body(alert, HUB, HUB_REGION));
         }
     };
@@ -69,7 +69,7 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     }
     let answers: serde_json::Map<_, _> =
         options.unconfirmed.iter().map(|(name, answer)| (name.clone(), (*answer).into())).collect();
-    // Each answer was read when it was parsed.
+    // The option's parser already validated each name and value.
     registries.unconfirmed = serde_json::from_value(answers.into()).unwrap_or_default();
     let (now, speed) = (Timestamp::now(), options.speed);
     let (port, data, policy) = (options.port, options.data.clone(), options.policy.clone());
@@ -77,7 +77,7 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     LocalSettings { registries, now, speed, port, data, policy, mode, limits: BreakerLimits::default() }
 }
 
-/// Listens for Ctrl-C, or for being asked to end, from now on; the future waits for it.
+/// Starts to listen for SIGINT (Ctrl-C) and SIGTERM; the future waits for either.
 #[cfg(unix)]
 pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -90,17 +90,17 @@ pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Listens for Ctrl-C from now on; the future waits for it.
+/// Starts to listen for Ctrl-C; the future waits for it.
 #[cfg(windows)]
 pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupted = tokio::signal::windows::ctrl_c()?;
     Ok(async move { _ = interrupted.recv().await })
 }
 
-/// A manifest as short as it can be.
+/// A minimal image manifest.
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
 
-/// What to know, and what to try: commands that work as they are.
+/// The greeting: settings, and commands to try that work unchanged.
 fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB listen on"));
     let mut line = |name: &str, value: &str| _ = writeln!(text, "  {name:<9} {value}");
@@ -153,7 +153,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     text
 }
 
-/// An event in words: one line for each fact.
+/// An event as text: one line for each fact.
 fn recorded_line(message: &Message) -> String {
     let facts = event::read(message.body.as_bytes()).map(|event| event.facts).unwrap_or_default();
     facts.iter().map(line).collect()
@@ -168,7 +168,7 @@ fn line(fact: &Fact) -> String {
     format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::fact_text(fact))
 }
 
-/// Prints to whoever still listens.
+/// Prints to standard output; a closed output is ignored.
 pub(crate) fn say(text: &str) {
     let mut out = anstream::stdout().lock();
     _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The options and commands of the command line.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -26,11 +26,11 @@ pub struct Options {
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 
-    /// What to ask, and where.
+    /// The table and the AWS configuration.
     #[command(flatten)]
     pub target: TargetOptions,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -65,7 +65,7 @@ pub struct TargetOptions {
     pub external_id: Option<String>,
 }
 
-/// How an answer is printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table for people
@@ -91,12 +91,12 @@ pub enum Command {
     /// Prepare a deployment
     #[command(subcommand)]
     Deploy(DeployCommand),
-    /// Something about a table.
+    /// The commands that need a table.
     #[command(flatten)]
     Table(TableCommand),
 }
 
-/// Which deployment is looked into.
+/// The options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorOptions {
     /// Name of the hub's stack, in the region of `--region`
@@ -108,7 +108,7 @@ pub struct DoctorOptions {
     pub registries: Vec<Registry>,
 }
 
-/// What can be prepared.
+/// The commands below `deploy`.
 #[derive(Debug, Subcommand)]
 pub enum DeployCommand {
     /// Read the replication rules of registries, and print the stacks that are needed, with their parameters
@@ -128,7 +128,7 @@ pub enum DeployCommand {
     },
 }
 
-/// The commands that work on a table, and some on the registries.
+/// The commands that need a table; some of them call registries too.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
     /// Record events from files: EventBridge events, SQS messages that contain them, CloudTrail logs (gzipped or not)
@@ -244,7 +244,7 @@ pub enum TableCommand {
     Policy(PolicyCommand),
 }
 
-/// Which deletions are listed.
+/// The options of `deletions`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct DeletionsOptions {
@@ -275,7 +275,7 @@ pub struct DeletionsOptions {
 }
 
 impl DeletionsOptions {
-    /// Which deletions are meant.
+    /// The filter with the chosen statuses; without a chosen status, every status except `done` and `kept`.
     #[must_use]
     pub fn filter(&self, now: Timestamp) -> DeletionFilter<'_> {
         let wanted = [
@@ -296,7 +296,7 @@ impl DeletionsOptions {
     }
 }
 
-/// Which deletions somebody does something about.
+/// The options of `hold`, `release`, `approve` and `cancel`.
 #[derive(Debug, Clone, Args)]
 pub struct ActOptions {
     /// Image, written as for `show`
@@ -311,7 +311,7 @@ pub struct ActOptions {
     pub tag: Option<Tag>,
 }
 
-/// What can be done about breakers.
+/// The commands below `breaker`.
 #[derive(Debug, Subcommand)]
 pub enum BreakerCommand {
     /// Show each breaker: its state and its counts
@@ -330,7 +330,7 @@ pub enum BreakerCommand {
     },
 }
 
-/// What can be looked for.
+/// The commands below `audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Show what ECR could delete if its native deletion replication were enabled today: tags that only replicas have,
@@ -346,7 +346,7 @@ pub enum AuditCommand {
     },
 }
 
-/// What can be asked about a policy.
+/// The commands below `policy`.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Check the syntax, schema and annotations of policies
@@ -379,7 +379,7 @@ pub enum PolicyCommand {
     },
 }
 
-/// How the page is served.
+/// The options of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeOptions {
     /// Port on the loopback interface; 0 picks a free one
@@ -391,7 +391,7 @@ pub struct ServeOptions {
     pub allow_changes: bool,
 }
 
-/// How registries are simulated.
+/// The options of `local`.
 #[derive(Debug, Args)]
 pub struct LocalOptions {
     /// Port on the loopback interface; 0 picks a free one
@@ -415,7 +415,8 @@ pub struct LocalOptions {
     pub webhook: Option<String>,
 
     /// Faults to simulate, in percent, such as `lost=2,delayed=10,throttled` (5 % if no number is given). Events: lost,
-    /// repeated, delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, unheard, unanswered
+    /// repeated, delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, request-lost,
+    /// response-lost
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]
     pub trouble: Trouble,
 
@@ -476,12 +477,12 @@ fn unconfirmed(text: &str) -> Result<(String, bool), String> {
     let (name, answer) = text.split_once('=').ok_or("expected NAME=true or NAME=false")?;
     let answer = answer.parse().map_err(|_| format!("`{answer}` is neither true nor false"))?;
     let one = serde_json::json!({name: answer});
-    // The list of names is serde's, so that it is complete.
+    // Serde has the list of names, so that the error message lists all of them.
     serde_json::from_value::<Unconfirmed>(one).map_err(|error| error.to_string())?;
     Ok((name.to_owned(), answer))
 }
 
-/// The embedded table of this user; in the working directory for a user without a home.
+/// The user's embedded table; in the working directory if the user has no home directory.
 fn default_table() -> String {
     directories::ProjectDirs::from("", "", "ecr-lineage")
         .map_or_else(|| PathBuf::from("./lineage.db"), |folders| folders.data_dir().join("lineage.db"))

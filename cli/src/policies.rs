@@ -1,28 +1,28 @@
-//! Policies: checked.
+//! `policy check`: validates policy files.
 
 use std::path::PathBuf;
 
 use policy::{InvalidPolicyError, PolicyProblem};
 use serde::Serialize;
 
-/// Policies, and what is wrong with them.
+/// The result of `policy check`.
 #[derive(Debug, Serialize)]
 pub struct CheckedPolicies {
-    /// By file, in the order of the call.
+    /// The checked files, in the order of the arguments.
     pub files: Vec<CheckedFile>,
 }
 
-/// One file.
+/// The result for one file.
 #[derive(Debug, Serialize)]
 pub struct CheckedFile {
-    /// The file.
+    /// The path of the file.
     pub file: PathBuf,
-    /// What is wrong, in the order of the text; nothing if it can be used.
+    /// The errors, in the order of the text; empty if the policy is valid.
     pub problems: Vec<PolicyProblem>,
 }
 
 impl CheckedPolicies {
-    /// Whether all can be used.
+    /// Whether every policy is valid.
     #[must_use]
     pub fn all_usable(&self) -> bool {
         self.files.iter().all(|file| file.problems.is_empty())

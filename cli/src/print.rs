@@ -1,7 +1,7 @@
-//! Answers as tables for people.
+//! Tables for people.
 //!
-//! Every colour has a sign or a word beside it, so that nothing is lost without colour. Whether colour is written is
-//! decided where the text leaves the process: only on a terminal, and never under `NO_COLOR`.
+//! Every colour has a sign or a word beside it, so that no information is lost without colour. Colour is removed at the
+//! output stream unless that is a terminal, and always under `NO_COLOR`.
 
 mod deploy;
 #[cfg(feature = "doctor")]
@@ -31,19 +31,20 @@ use sandbox::demo::Demo;
 
 use crate::ingest::IngestSummary;
 
-/// An answer that can be printed for people.
+/// An answer that can be printed as a table.
 pub trait Print {
-    /// The text, no line longer than the width if there is one.
+    /// The table as text. If there is a width, in columns, no line is longer.
     fn table(&self, width: Option<u16>) -> String;
 }
 
-/// The width of the terminal; nothing if standard output is none, because a program wants whole lines.
+/// The width of the terminal in columns; nothing if standard output is not a terminal, because programs expect whole
+/// lines.
 #[must_use]
 pub fn width() -> Option<u16> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(terminal_size::Width(width), _)| width)
 }
 
-/// A bar, if somebody watches; on standard error, where it cannot mix with the answer.
+/// A progress bar on standard error, hidden if standard error is not a terminal.
 pub(crate) fn progress(length: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -121,7 +122,7 @@ impl Print for ShownImage {
         if !self.registries.is_empty() {
             let longest =
                 self.registries.iter().map(|place| place.registry.to_string().len()).max().unwrap_or_default();
-            // The longest names of registries fit in 80 columns only if the columns are close.
+            // The longest registry names fit in 80 columns only with narrow gaps.
             let gap = if width.is_some_and(|width| longest + 54 > width.into()) { " " } else { "  " };
             let first = format!("{:<longest$}{gap}{:<10}{gap}{:<19}", "REGISTRY", "STATUS", "FIRST SEEN (UTC)");
             let heading = format!("{first}{gap}DELETED AT (UTC)");
@@ -142,7 +143,7 @@ impl Print for ShownImage {
     }
 }
 
-/// One registry: a line of facts that every registry has, and indented below it those that only some have.
+/// One registry: a line of values that every registry has, and below it, indented, those that only some have.
 fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16>) -> String {
     let is_confirmed = place.status != PlacementStatus::ProbablyAbsent;
     let (sign, word) = (sign(place.status), if is_confirmed { place.status.words() } else { "untagged" });
@@ -178,7 +179,7 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
     text
 }
 
-/// The facts, and what no event told this image: that others took its tags.
+/// The facts of the image, and the moves of its tags to other images, which are facts of those images.
 fn timeline_of(shown: &ShownImage) -> Vec<(Timestamp, String, String)> {
     let facts = shown.timeline.iter().map(|fact| (fact.time, fact.registry.to_string(), fact_text(fact)));
     let moves = shown.registries.iter().flat_map(|place| {
@@ -272,14 +273,14 @@ impl Print for Orphans {
     }
 }
 
-/// A line in as many as it needs: the indents of the first and of the rest. Without a terminal it stays whole.
+/// Wraps a line, with one indent for the first line and one for the rest. Without a width the line stays whole.
 fn filled(line: &str, [first, rest]: [&str; 2], width: Option<u16>) -> String {
     let options = textwrap::Options::new(width.map_or(usize::MAX, usize::from)).break_words(false);
     let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(line, options.initial_indent(first).subsequent_indent(rest))
 }
 
-/// A table whose columns in `whole` are never broken.
+/// A table whose columns with an index in `whole` are never wrapped.
 fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
     let headings = headings.iter().map(|heading| styled(HEADING, heading)).collect();
     Table { width, headings, whole: whole.to_vec(), rows: Vec::new() }
@@ -287,7 +288,7 @@ fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
 
 /// A table without lines: columns apart, headings bold.
 ///
-/// On a narrow terminal, cells of the columns that may be broken stand below their row, each on lines of its own.
+/// On a narrow terminal, the cells of wrappable columns are printed below their row, each on lines of its own.
 struct Table {
     width: Option<u16>,
     headings: Vec<String>,
@@ -295,7 +296,7 @@ struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// A column of text with fewer characters is hard to read.
+/// The fewest characters of a text column that are readable.
 const NARROWEST_TEXT: usize = 28;
 
 impl Table {
@@ -312,11 +313,11 @@ impl Table {
         broken > 0 && self.width.is_some_and(|width| usize::from(width) < needed)
     }
 
-    /// Some of its columns.
+    /// A table of some of the columns.
     fn grid(&self, columns: &[usize]) -> comfy_table::Table {
         let mut grid = comfy_table::Table::new();
         grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        // Without a terminal nothing is wrapped: programs and files want whole lines.
+        // Without a terminal nothing is wrapped: programs and files expect whole lines.
         grid.set_width(self.width.unwrap_or(u16::MAX));
         let chosen =
             |row: &Vec<String>| columns.iter().filter_map(|column| row.get(*column).cloned()).collect::<Vec<_>>();
@@ -390,7 +391,7 @@ fn found_by(fact: &Fact) -> &'static str {
     }
 }
 
-/// A fact in words.
+/// A fact as text.
 pub(crate) fn fact_text(fact: &Fact) -> String {
     let by = |cause: &Cause| match cause {
         Cause::Unknown => String::new(),

@@ -1,4 +1,4 @@
-//! The page and the API on this machine: for one person, with their own credentials.
+//! `serve`: the page and the API on this machine, for one user with their own credentials.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ use crate::{
 /// Serves a table until Ctrl-C.
 ///
 /// # Errors
-/// When the port is taken, or AWS does not say who the caller is.
+/// When the port is taken, or AWS does not return the caller's identity.
 pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliError> {
     let (who, port) = (target.who().await?, options.port);
     let listener =

@@ -1,4 +1,4 @@
-//! The table that a command works on: embedded, or DynamoDB's.
+//! The table that a command uses: embedded, or in DynamoDB.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use store::Table;
 
 use crate::{failure::CliError, options::TargetOptions};
 
-/// A table, the server behind it if it is embedded, and the way to the registries.
+/// A table, the server behind it if it is embedded, and access to the registries.
 #[derive(Debug)]
 pub struct Target {
     /// The table.
@@ -37,7 +37,7 @@ impl Target {
     /// Opens the table that the options name.
     ///
     /// # Errors
-    /// When an embedded table cannot be opened. Whether a DynamoDB table is there shows when it is asked.
+    /// When an embedded table cannot be opened. A missing DynamoDB table is an error of the first read.
     pub async fn open(options: &TargetOptions) -> Result<Self, CliError> {
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
@@ -52,13 +52,13 @@ impl Target {
         Ok(Self { table, name: options.table.clone(), sdk, registries, embedded: None })
     }
 
-    /// The registries, entered as the options say.
+    /// The registries, accessed with the role or credentials of the options.
     #[must_use]
     pub fn registries(&self) -> Registries {
         self.registries.clone()
     }
 
-    /// Lists registries, with a limit of calls per second to each.
+    /// The reconcile function with a limit of calls per second to each registry.
     #[must_use]
     pub fn reconcile(&self, per_second: u32) -> Reconcile {
         Reconcile {
@@ -70,7 +70,7 @@ impl Target {
         }
     }
 
-    /// What answers questions over HTTP. It never touches a registry.
+    /// The state of the HTTP API. The API never changes a registry.
     #[must_use]
     pub fn query(&self) -> Query {
         Query { table: self.table.clone(), registries: self.registries(), clock: Box::new(Timestamp::now) }
@@ -82,10 +82,11 @@ impl Target {
         &self.name
     }
 
-    /// Who does something: the caller's ARN; of an embedded table, which asks nobody for credentials, the user's name.
+    /// The name under which actions are recorded: the caller's ARN, or for an embedded table, which needs no
+    /// credentials, the user's name.
     ///
     /// # Errors
-    /// When AWS does not say who the caller is.
+    /// When AWS does not return the caller's identity.
     pub async fn who(&self) -> Result<String, CliError> {
         if self.embedded.is_some() {
             return Ok(user());
@@ -95,7 +96,7 @@ impl Target {
         Ok(identity.arn.unwrap_or_else(|| "an unidentified caller".to_owned()))
     }
 
-    /// Lets go of the table.
+    /// Closes an embedded table.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.close().await;
@@ -103,7 +104,7 @@ impl Target {
     }
 }
 
-/// Where AWS is, as whom, and how registries are entered.
+/// The SDK configuration from the profile, region and endpoint, and the roles for registries.
 pub(crate) async fn configuration(options: &TargetOptions) -> (SdkConfig, Roles) {
     let mut loader = start::loader();
     if let Some(profile) = &options.profile {

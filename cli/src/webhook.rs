@@ -1,4 +1,4 @@
-//! Alerts to a URL, as an EventBridge API destination sends them.
+//! Sends alerts to a URL, as an EventBridge API destination does.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-/// How long one request may take.
+/// The timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often an alert is sent, with a pause in between that doubles.
+/// Attempts to send an alert; the pause between two attempts doubles.
 const TRIES: u32 = 5;
 
-/// An alert as the event that EventBridge sends on.
+/// An alert as an EventBridge event.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 #[derive(Debug, Serialize)]
 struct EventBridgeEvent<'a> {
     version: &'static str,
-    /// The same for the same alert, as EventBridge's are not.
+    /// Derived from the alert's id, so that a repeated delivery has the same id; EventBridge creates a new one each
+    /// time.
     id: String,
     #[serde(rename = "detail-type")]
     detail_type: String,
@@ -31,7 +32,7 @@ struct EventBridgeEvent<'a> {
     detail: Detail<'a>,
 }
 
-/// The body of the request about an alert, from an account and its region.
+/// The request body for an alert, with the account and region of the event.
 #[must_use]
 pub fn body(alert: &Alert, account: &str, region: &str) -> String {
     let hash = Sha256::digest(alert.id.as_bytes());
@@ -48,11 +49,12 @@ pub fn body(alert: &Alert, account: &str, region: &str) -> String {
         resources: [],
         detail: Detail::of(alert),
     };
-    // An alert is always JSON.
+    // An alert always serializes to JSON.
     serde_json::to_string(&event).unwrap_or_default()
 }
 
-/// Sends the bodies that come to a URL, one after the other, until nobody has more. Who asks is told what could not be sent.
+/// Posts each body from the channel to a URL, one after the other, until the channel closes. Calls `fail` for each one
+/// that could not be sent.
 pub async fn send(url: String, mut bodies: mpsc::UnboundedReceiver<String>, fail: impl Fn(&str)) {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
     while let Some(body) = bodies.recv().await {

@@ -1,4 +1,4 @@
-//! A deployment for people.
+//! Prints a deployment plan.
 
 use std::fmt::Write;
 
@@ -45,7 +45,7 @@ impl Print for Plan {
     }
 }
 
-/// A command, in as many lines as it has parts, to be copied.
+/// A command to copy, with one option on each line.
 fn command(deploy: &str, capabilities: &str, stack: &StackPlan) -> String {
     let StackPlan { region, stack, parameters, .. } = stack;
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();

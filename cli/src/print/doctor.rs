@@ -1,4 +1,4 @@
-//! A diagnosis for people.
+//! Prints a diagnosis.
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ impl Print for Diagnosis {
                 Level::Wrong => coloured(AnsiColor::Red, format!("! {}", finding.what)),
             };
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
-            // A fix that the next finding shares is printed once.
+            // If the next finding has the same fix, the fix is printed only there.
             let again = |next: &&Finding| next.place == finding.place && next.fix == finding.fix;
             if let Some(fix) = finding.fix.as_ref().filter(|_| !findings.peek().is_some_and(again)) {
                 _ = writeln!(text, "{}", filled(&format!("→ {fix}"), ["    ", "      "], width));

@@ -1,4 +1,4 @@
-//! Drift for people.
+//! Prints drift, and the results of `reconcile` and `backfill`.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Deletions, breakers and policies for people.
+//! Prints deletions, breakers and policies.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ fn name(image: &Image, tag: Option<&Tag>) -> String {
     format!("{}@{}{tag}", image.repository, image.digest.short())
 }
 
-/// A deletion below the registry of its replica.
+/// A deletion, printed below the registry of its replica.
 pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
     let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
     let due = deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);

@@ -1,4 +1,4 @@
-//! Alerts and lag for people.
+//! Prints alerts and lag.
 
 use std::fmt::Write;
 
@@ -18,12 +18,12 @@ fn severity(severity: Severity, state: AlertState) -> String {
     }
 }
 
-/// A kind in words.
+/// An alert kind as text.
 fn words(kind: AlertKind) -> String {
     kind.as_str().replace('_', " ")
 }
 
-/// One alert, as it comes.
+/// One alert in the event log of `local`.
 pub(crate) fn alert(alert: &Alert) -> String {
     let (sign, kind) = (severity(alert.severity, alert.state), words(alert.kind));
     let next = match alert.state {
@@ -87,7 +87,7 @@ impl Print for LagReport {
                 seconds(lags.p90_seconds),
                 seconds(lags.p99_seconds),
                 seconds(lags.worst_seconds),
-                // Never rounded up to all of them.
+                // Rounded down: 100 % means all of them.
                 format!("{:.1} %", (lags.within * 1_000.0).floor() / 10.0),
             ]);
         }

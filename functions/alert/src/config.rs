@@ -1,16 +1,16 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use aws::environment::{ConfigErrors, Environment};
 
 /// Configuration of `alert`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `BUS_NAME`: the event bus on which alerts are published; `default` is the one that every account has.
+    /// `BUS_NAME`: the event bus on which alerts are published; `default` is the bus that every AWS account has.
     pub bus: String,
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
     /// When `BUS_NAME` is not set.

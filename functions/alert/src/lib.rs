@@ -1,8 +1,8 @@
-//! Alerts from the table's stream onto the event bus.
+//! Publishes alerts from the table's stream to the event bus.
 //!
-//! A batch of changes comes in; alerts that are new in the table are published, and what failed goes back. Lambda then
-//! sends the first that failed and everything after it again, so that an alert may be published twice: always with the
-//! same id, by which whoever listens knows it.
+//! The function receives a batch of changes, publishes every alert that was inserted, and returns the records that
+//! failed. Lambda then delivers the first failed record and everything after it again, so an alert may be published
+//! twice. Both events carry the same alert id, by which consumers can remove duplicates.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
 
 pub mod config;
@@ -16,7 +16,7 @@ use metrics::{counter, describe_counter};
 use retry::{CallError, Disposition, chain};
 use tracing::{error, warn};
 
-/// Tells CloudWatch the units of the metrics below.
+/// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("AlertsPublished", metrics::Unit::Count, "alerts that the bus took, repeats included");
     describe_counter!(
@@ -26,7 +26,7 @@ pub fn describe_metrics() {
     );
 }
 
-/// Publishes the alerts of one batch of changes, whatever else there is in it.
+/// Publishes the alerts of one batch of stream records; other records are ignored.
 pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
     let mut alerts = Vec::new();
     let mut numbers = Vec::new();
@@ -35,7 +35,8 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
         if record.event_name != "INSERT" {
             continue;
         }
-        // Without a number a record cannot be named in the answer, and nothing of the batch is done; a stream always has one.
+        // A record without a sequence number cannot be reported as failed: Lambda then retries the whole batch.
+        // DynamoDB Streams always sends the number.
         let number = record.change.sequence_number.unwrap_or_default();
         match store::alert_of(record.change.keys, record.change.new_image) {
             Ok(Some(alert)) => {

@@ -1,4 +1,4 @@
-//! The `alert` Lambda function: alerts from the table's stream onto the event bus.
+//! The `alert` Lambda function: publishes alerts from the table's stream to the event bus.
 
 use alert::config::Config;
 use aws::{bus::Bus, start};

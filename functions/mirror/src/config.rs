@@ -1,4 +1,4 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -21,11 +21,13 @@ pub struct Config {
     pub table: String,
     /// `MODE`: `observe` (the default) or `enforce`.
     pub mode: Mode,
-    /// `POLICY_FILE`: the Cedar file that says what may go; without it everything is kept.
+    /// `POLICY_FILE`: the Cedar file with the deletion policy; without it every replica is kept.
     pub policy: Option<PathBuf>,
-    /// `READ_ROLE`, `DELETE_ROLE`, `EXTERNAL_ID`: the names of the roles in every account, and what they want to be told.
+    /// `READ_ROLE`, `DELETE_ROLE`, `EXTERNAL_ID`: the names of the roles in every account, and the STS external ID that
+    /// the roles' trust policies require.
     pub roles: Roles,
-    /// `REGISTRIES`: registries, separated by commas, that may replicate although no event ever came from them.
+    /// `REGISTRIES`: registries, separated by commas, that may replicate although none of their events was received
+    /// yet.
     pub known: BTreeSet<Registry>,
     /// `BREAKER_IMAGES`, `BREAKER_PERCENT`, `BREAKER_LIFECYCLE_IMAGES`, `BREAKER_LIFECYCLE_PERCENT`,
     /// `BREAKER_WINDOW_HOURS`.
@@ -33,10 +35,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
-    /// Everything that is missing or malformed, at once.
+    /// Every missing or malformed variable, reported at once.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, reader) = (environment.table(), environment.reader());

@@ -1,7 +1,7 @@
-//! What was decided is stored, then done, then its outcome is stored.
+//! Stores decisions, executes them, and stores the outcome.
 //!
-//! What may go is claimed first: the plan and its reasons are in the table before any call. Whoever finds a claim that
-//! nobody finished looks again: an image that is gone then is ours.
+//! A deletion is claimed before it is executed: its plan and reasons are in the table before any call to ECR. A run
+//! that finds a claim without an outcome reads the replica again; if the image is missing, the earlier call deleted it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ use crate::{AT_A_TIME, CLAIM, Mirror, MirrorSummary, Mode};
 /// Consecutive failures after which the function raises an alert.
 const ALERT_AFTER_ATTEMPTS: u32 = 5;
 
-/// Something to be done to one replica.
+/// A claimed deletion, ready to execute.
 #[derive(Debug)]
 struct Claimed {
     deletion: Deletion,
@@ -38,7 +38,7 @@ struct Claimed {
 }
 
 impl Mirror {
-    /// Stores what was decided, and does what may be done.
+    /// Stores the decisions and executes those that are permitted.
     pub(crate) async fn carry_out(
         &self,
         decisions: Decisions,
@@ -61,7 +61,8 @@ impl Mirror {
                 "breaker opened: pending deletions of this source are on hold"
             );
             let Some(breaker) = breakers.get_mut(source) else { continue };
-            // If somebody reset it just now, what is held here is released by the next reset.
+            // If an operator resets the breaker at this moment, the next reset releases the deletions that this run
+            // puts on hold.
             self.table.put_breaker(source, breaker).await?;
         }
         for (source, breaker) in &breakers {
@@ -98,7 +99,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// Stores a decision; what may be done is claimed. Nothing if somebody else was faster.
+    /// Stores a decision and claims the deletion if it is to be executed. Returns no status if another process changed
+    /// the deletion first.
     async fn settle(
         &self,
         decided: Decided,
@@ -113,7 +115,7 @@ impl Mirror {
                     .map(taken);
             }
             if decision.verdict == Verdict::Retry {
-                // Still nobody knows.
+                // The outcome of the earlier call is still unknown.
                 let why = decision.checks.last().map(|check| check.why.clone()).unwrap_or_default();
                 return self.finish(&deletion, CallOutcome::Unknown(why), now).await.map(taken);
             }
@@ -126,7 +128,7 @@ impl Mirror {
             {
                 self.observe(&deletion, &deletion.registry, What::FOUND_MISSING, now).await?;
             }
-            // The table is wrong about the source: it learns, and looks what else the source may have lost.
+            // The table is wrong about the source: record what was observed, and re-evaluate the loss of the source.
             Verdict::SourceHasImage if !known_at_source => {
                 let storage = match &source {
                     Observation::Present(seen) if seen.archived => StorageClass::Archive,
@@ -149,7 +151,7 @@ impl Mirror {
         }
     }
 
-    /// Claims what may be done: from here on it is under way. In observe mode it is kept instead.
+    /// Claims a deletion, which sets its status to `executing`. In observe mode the replica is kept instead.
     async fn claim(
         &self,
         mut deletion: Deletion,
@@ -178,7 +180,7 @@ impl Mirror {
         Ok((None, Some(Claimed { deletion, action, kind, subject })))
     }
 
-    /// Does what was claimed: indexes before their children, subjects before their referrers.
+    /// Executes claimed deletions: indexes before their children, subjects before their referrers.
     async fn execute(&self, claims: Vec<Claimed>, now: Timestamp, summary: &mut MirrorSummary) {
         let mut still_there: BTreeSet<(Registry, Digest)> = BTreeSet::new();
         for kind in [ManifestKind::Index, ManifestKind::Image, ManifestKind::Referrer] {
@@ -242,7 +244,7 @@ impl Mirror {
         }
     }
 
-    /// Deletes one batch in one repository.
+    /// Deletes one batch of images or tags in one repository.
     async fn delete<'a>(
         &self,
         (registry, repository): (&Registry, &RepositoryName),
@@ -268,7 +270,7 @@ impl Mirror {
         (claimed, outcome)
     }
 
-    /// Stores what became of a claim.
+    /// Stores the outcome of a claimed deletion.
     async fn finish(
         &self,
         claimed: &Deletion,
@@ -278,7 +280,7 @@ impl Mirror {
         let mut deletion = claimed.clone();
         match outcome {
             CallOutcome::Done(why) => {
-                // First the fact: a deletion that is done is in the lineage.
+                // Record the fact first, so that every deletion with status `done` is in the lineage.
                 self.record_done(&deletion, claimed.changed_at).await?;
                 deletion.settle(DeletionStatus::Done, Check::passed(CheckName::Call, why), now);
                 info!(
@@ -300,7 +302,7 @@ impl Mirror {
             CallOutcome::Retry(check) => deletion.retry_later(check, now),
             CallOutcome::Unknown(why) => {
                 deletion.retry_later(Check::stopped(CheckName::Call, why), now);
-                // It may be done: whoever looks again must know that it was we.
+                // ECR may have executed the call: the next run must know that it was ours, so the claim stays.
                 deletion.status = DeletionStatus::Executing;
                 deletion.changed_at = claimed.changed_at;
             }
@@ -329,7 +331,7 @@ impl Mirror {
         self.raise_alert(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
     }
 
-    /// Records in the lineage that we did it.
+    /// Records the executed deletion in the lineage, with this product as its cause.
     async fn record_done(&self, deletion: &Deletion, at: Timestamp) -> Result<(), store::Error> {
         let cause = Cause::Mirror { source: deletion.source.clone(), policies: deletion.policies.clone() };
         let what = match (deletion.action, &deletion.tag) {
@@ -341,7 +343,7 @@ impl Mirror {
         self.record(deletion, &deletion.registry, at, format!("mirror-{tag}"), what).await
     }
 
-    /// Records in the lineage what a look showed.
+    /// Records an observation in the lineage.
     async fn observe(
         &self,
         deletion: &Deletion,
@@ -370,7 +372,7 @@ fn taken(status: DeletionStatus) -> (Option<DeletionStatus>, Option<Claimed>) {
     (Some(status), None)
 }
 
-/// Whether a call of ours, whose answer nobody heard, was carried out.
+/// Whether an earlier call of this function, whose response was lost, took effect.
 fn took_effect(claimed: &Deletion, replica: &Observation) -> bool {
     match (replica, &claimed.tag) {
         (Observation::Missing | Observation::NoRepository, _) => true,
@@ -380,25 +382,25 @@ fn took_effect(claimed: &Deletion, replica: &Observation) -> bool {
     }
 }
 
-/// What became of a claim.
+/// The outcome of a call to ECR for one claim.
 #[derive(Debug)]
 enum CallOutcome {
-    /// It is done.
+    /// ECR executed it, or the image was already missing.
     Done(String),
-    /// ECR refused, for now.
+    /// ECR refused for now; a later run tries again.
     Retry(Check),
-    /// It may be done.
+    /// ECR may have executed it; a later run reads the replica first.
     Unknown(String),
-    /// ECR refused for good.
+    /// ECR refused permanently.
     Failed(String),
 }
 
 impl CallOutcome {
-    /// Of a call that failed as a whole.
+    /// The outcome for each claim of a call that failed as a whole.
     fn of(failure: &CallError) -> Self {
         let why = chain(failure);
         match failure.code.as_deref() {
-            // The service itself fell over, or nobody answered: who knows what it did before.
+            // ECR failed internally, or no response arrived: the call may have taken effect.
             None | Some("ServerException" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable") => {
                 Self::Unknown(format!("no answer: {why}"))
             }
@@ -413,7 +415,7 @@ impl CallOutcome {
     }
 }
 
-/// Of one id in the answer of a call.
+/// The outcome for one id in the response of a call.
 fn outcome(claimed: &Claimed, deleted: DeleteResult) -> CallOutcome {
     match deleted {
         DeleteResult::Gone(Some(digest)) if digest != claimed.deletion.image.digest => {

@@ -1,9 +1,9 @@
-//! Deletions that are due: looked into, judged, carried out, recorded. The only function that deletes.
+//! Evaluates, executes and records deletions that are due. The only function that deletes.
 //!
-//! Every run takes what is due and brings it one step further. A loss becomes deletions, one for each replica; a
-//! deletion that is due is judged from fresh reads ([`mod@decide`]); what may go is claimed, deleted in batches, and its
-//! outcome stored ([`mod@execute`]). A run that ends anywhere leaves what the next one finishes. When in doubt, the
-//! replica stays.
+//! Every run takes the due work items and brings each one step further. A work item for a source's loss opens one
+//! deletion for each replica. A due deletion is decided from fresh reads ([`mod@decide`]); if it is permitted it is
+//! claimed, executed in batches, and its outcome is stored ([`mod@execute`]). A run may end at any point: the next run
+//! continues from what is stored. When in doubt, the replica is kept.
 
 pub mod config;
 pub mod execute;
@@ -29,62 +29,62 @@ use tracing::{error, warn};
 
 use decide::{Candidate, Decider};
 
-/// Whether anything is touched.
+/// Whether permitted deletions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Everything is decided and recorded as what would be done.
+    /// Decides and records what would be done, and changes nothing in any registry.
     #[default]
     Observe,
-    /// What is permitted is done.
+    /// Executes what the policy permits.
     Enforce,
 }
 
-/// Everything that the function works with.
+/// The mirror function: its clients and configuration.
 #[derive(Debug)]
 pub struct Mirror {
-    /// The table.
+    /// The table with lineage, deletions and breakers.
     pub table: Table,
-    /// The registries, entered by role.
+    /// The registries, accessed by assuming a role in each account.
     pub registries: Registries,
-    /// The policy, or why it cannot be used: then nothing is done.
+    /// The policy, or the error that makes it unusable: then no deletion runs.
     pub policy: Result<Policy, InvalidPolicyError>,
-    /// Whether anything is touched.
+    /// Whether permitted deletions are executed.
     pub mode: Mode,
-    /// How much may go at once.
+    /// The circuit breaker's limits: deletions per window.
     pub limits: BreakerLimits,
-    /// Registries that may replicate although no event ever came from them.
+    /// Registries that may replicate although none of their events was received yet.
     pub known: BTreeSet<Registry>,
-    /// A name for this process, for the lease.
+    /// The name of this process, as the holder of the lease.
     pub name: String,
 }
 
-/// What a run did, in deletions.
+/// The result of one run, counted in deletions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MirrorSummary {
-    /// New ones.
+    /// Deletions that this run opened.
     pub opened: usize,
-    /// How many of those that were looked at stand where now.
+    /// Evaluated deletions by their status after the run.
     pub by_status: BTreeMap<&'static str, usize>,
-    /// Images of which something could not be read or stored; they are due again.
+    /// Images of which something could not be read or stored; their work items are due again.
     pub failures: usize,
-    /// Another run was at work, or the policy cannot be used: nothing was done.
+    /// True if another run held the lease or the policy is invalid: nothing was done.
     pub idle: bool,
-    /// What people are to be told.
+    /// Occurrences of which alerts are counted.
     #[serde(skip)]
     occurrences: Occurrences,
 }
 
-/// How many images are taken at a time: enough for full batches, little enough for 256 MB.
+/// Images for each read of due work: enough for full batches, few enough for 256 MB of memory.
 const IMAGES_AT_A_TIME: usize = 1_000;
 
-/// How many partitions are read or written at a time.
+/// Concurrent reads or writes of table partitions, and calls to ECR.
 const AT_A_TIME: usize = 16;
 
-/// How long a run may take on a loss, or on calls to ECR, before another run may take it up.
+/// How long a claim of a work item or of a deletion is valid; afterwards another run may take it over.
 const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
-/// Tells CloudWatch the units of the metrics below.
+/// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("Deletions", metrics::Unit::Count, "deletions that were looked at, by where they stand now");
     describe_counter!("MirrorFailures", metrics::Unit::Count, "images of which something could not be read or stored");
@@ -96,7 +96,7 @@ pub fn describe_metrics() {
 }
 
 impl Mirror {
-    /// What decides, and only reads.
+    /// Decides deletions; only reads.
     fn decider(&self) -> Decider<'_> {
         Decider {
             table: &self.table,
@@ -107,11 +107,11 @@ impl Mirror {
         }
     }
 
-    /// Brings everything that is due one step further, until nothing is left or the time is over. Nothing is begun after
+    /// Processes everything that is due, until no work is left or the time is over. No further batch is started after
     /// `until`.
     ///
     /// # Errors
-    /// When the table cannot be asked what is due.
+    /// When the table cannot list what is due.
     pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<MirrorSummary, store::Error> {
         let mut summary = MirrorSummary::default();
         let started = clock();
@@ -145,7 +145,7 @@ impl Mirror {
                 break Ok(());
             }
         };
-        // The lease ends now; if this fails it ends by itself.
+        // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.take_lease(Queue::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
@@ -168,7 +168,7 @@ impl Mirror {
         Ok(open)
     }
 
-    /// Takes some images whose losses or deletions are due.
+    /// Processes images whose losses or deletions are due.
     async fn take(
         &self,
         due: BTreeMap<Image, Due>,
@@ -209,12 +209,12 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether a new deletion will be carried out, as far as is known.
+    /// Whether a new deletion is expected to be executed, from what the table knows so far.
     fn is_planned(&self, opened: &Deletion) -> bool {
         self.mode == Mode::Enforce && opened.status == DeletionStatus::Pending && opened.action.is_some()
     }
 
-    /// Opens the deletions that the losses of an image ask for, and returns those that are due.
+    /// Opens the deletions that the losses of an image require, and returns the new ones and those that are due.
     async fn open(
         &self,
         image: Image,
@@ -243,7 +243,7 @@ impl Mirror {
                         policy.ask(action, question)
                     });
                 }
-                // If a person was faster, theirs stands.
+                // If an operator changed the deletion first, the operator's version is kept.
                 if self.table.put_deletion(&mut opened).await? == Stored::New {
                     new.push(opened.clone());
                     deletions.insert(place, opened);
@@ -259,7 +259,7 @@ impl Mirror {
         Ok((new, due.map(|deletion| Candidate { deletion, lineage: image_record.lineage.clone() }).collect()))
     }
 
-    /// Stores an alert; one of a kind and subject a day.
+    /// Stores an alert; at most one a day for each kind and subject.
     async fn raise_alert(
         &self,
         kind: AlertKind,
@@ -273,7 +273,7 @@ impl Mirror {
 }
 
 impl MirrorSummary {
-    /// Counts a deletion by where it stands now, and notes it if it came there just now.
+    /// Counts a deletion by its status after the run, and notes an alert if the status is new.
     fn count_status(&mut self, before: &Deletion, status: DeletionStatus) {
         *self.by_status.entry(status.as_str()).or_default() += 1;
         if before.status == status {
@@ -293,7 +293,7 @@ impl MirrorSummary {
         }
     }
 
-    /// Notes that people are to be told of a deletion.
+    /// Notes an occurrence of a deletion for the alerts.
     fn note_occurrence(&mut self, kind: AlertKind, deletion: &Deletion, what: &str) {
         let Deletion { image, registry, source, tag, .. } = deletion;
         let name = match tag {

@@ -1,4 +1,4 @@
-//! The `mirror` Lambda function: every minute, what is due.
+//! The `mirror` Lambda function: runs every minute and processes the deletions that are due.
 
 use aws::{registry::Registries, start};
 use jiff::Timestamp;

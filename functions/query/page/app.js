@@ -155,7 +155,7 @@ function bytes(size) {
   return `${(size / 1_000 ** step).toFixed(step > 0 ? 1 : 0)} ${units[step]}`;
 }
 
-// Who, without what every ARN begins with.
+// The principal, without the common beginning of an ARN.
 const who = (by) => by.replace(/^arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/, '');
 
 function cause(what, name = (by) => by) {
@@ -593,7 +593,7 @@ function buttons(deletion) {
   const acted = here.acted.get(key);
   if (here.asking?.key === key) {
     const { did } = here.asking;
-    // Braces: what such a handler returns would stop the key.
+    // Braces, because the return value of such a handler would cancel the key event.
     const escape = (event) => {
       if (event.key === 'Escape') leaveIt(key);
     };
@@ -945,7 +945,7 @@ function edgeBelow({ from, to, came, nth }) {
   return [edge(`M${x} ${from.y + from.height}V${y}H${to.x - 3}`, { to }), label];
 }
 
-// The main text, and the rest of the line as far as it fits.
+// The main text, and as much of the rest of the line as there is space for.
 function lineText(attributes, { text, rest, due, weight }, room) {
   const main = due ? text : fitted(text, room, weight);
   const left = room - widthOf(main, weight);
@@ -1129,7 +1129,7 @@ function dayTicks(days, x, area) {
     .filter((day) => x(day) < area.right + 20);
 }
 
-// Each where its line ends, and no two on top of each other: p50 is lowest, and all stay in the picture.
+// Labels at the ends of their lines, without overlap: p50 is lowest, and all stay in the picture.
 function percentileLabels(day, y, area) {
   let below = area.bottom + LABEL;
   return PERCENTILES.map(([name, text], at) => {
@@ -1253,7 +1253,7 @@ function historyPicture({ repository, tag, history }) {
   );
 }
 
-// Six colours, and six patterns that go round at another pace: colour is not the only sign.
+// Six colours, and six patterns with a shift after each round of colours: colour is not the only sign.
 const HUES = 6;
 const PATTERNS = ['M0 0', 'M0 8 8 0', 'M4 0V8', 'M0 0 8 8', 'M0 4H8', 'M3 4h2'];
 const patternOf = (nth) => PATTERNS[(nth + Math.floor(nth / HUES)) % PATTERNS.length];
@@ -1542,7 +1542,7 @@ const overview = {
   title: () => 'Overview',
 
   async load(_, signal) {
-    // It changes slowly, and reads more than all other requests.
+    // The report changes slowly, and its request reads more than all other requests.
     if (!state.lag || Date.now() - state.lagAt > LAG_LASTS) {
       state.lag = await ask('lag', { signal });
       state.lagAt = Date.now();

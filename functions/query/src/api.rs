@@ -1,4 +1,4 @@
-//! The answers over HTTP, as JSON, for programs and for the page. What changes anything is a POST.
+//! The API over HTTP, as JSON, for programs and for the page. Every operation that changes anything is a POST.
 
 pub mod caller;
 mod etag;
@@ -27,28 +27,28 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::page;
 pub use problem::Problem;
 
-/// Everything that answers need.
+/// The state that handlers need.
 pub struct Query {
-    /// The table.
+    /// The table with lineage, deletions and breakers.
     pub table: Table,
-    /// The registries, entered by the role that reads.
+    /// The registries, accessed with the role that reads.
     pub registries: Registries,
-    /// The time.
+    /// Returns the current time.
     pub clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-/// No request is larger: a policy of 256 KiB is some thousand rules.
+/// The largest accepted request body, 256 KiB: a policy of that size has some thousand rules.
 const LARGEST_REQUEST: usize = 256 << 10;
 
-/// No answer takes longer: an API Gateway gives up after 30 seconds.
+/// The longest time for one response: API Gateway times out after 30 seconds.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const LONGEST_ANSWER: Duration = Duration::from_secs(25);
 
-/// What the page may do: nothing but to ask where it came from.
+/// The Content-Security-Policy of the page: it may only load from and connect to its own origin.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                                        connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the API is, but for its operations: those are with their functions.
+/// The OpenAPI document except for the operations, which are declared on their functions.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -59,7 +59,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
                        refused unless the caller may change anything.",
     ),
     servers((url = "/")),
-    // Every operation may answer one; the rest is found by their answers.
+    // Every operation may return a `Problem`; the other schemas are collected from the operations.
     components(schemas(Problem, policy::PolicyProblem)),
     tags(
         (name = "images", description = "Where images are, and were"),
@@ -69,7 +69,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 )]
 struct Api;
 
-/// The API and the page. Who calls is to be said by a layer around it, as a [`caller::Caller`]; nobody else may change anything.
+/// The API and the page. A layer around the router must set the caller as a [`caller::Caller`]; without it every change
+/// is refused.
 pub fn router(query: Query) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi()).merge(routes::all()).split_for_parts();
     let document = Arc::new(document);
@@ -96,7 +97,7 @@ pub fn router(query: Query) -> Router {
         .with_state(Arc::new(query))
 }
 
-/// A panic is a bug of ours; what it says is for the log.
+/// A panic is a bug in this program: its message is logged and not sent to the caller.
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");

@@ -1,4 +1,4 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use aws::{
     environment::{ConfigErrors, Environment},
@@ -10,17 +10,18 @@ use aws::{
 pub struct Config {
     /// `TABLE_NAME`: the DynamoDB table.
     pub table: String,
-    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and the STS external ID that the
+    /// role's trust policy requires.
     pub roles: Roles,
-    /// `CHANGES`: `refuse` (the default), or `allow` to every caller whom IAM lets in.
+    /// `CHANGES`: `refuse` (the default), or `allow` for every caller that IAM authenticated.
     pub may_change: bool,
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
-    /// Everything that is missing or malformed, at once.
+    /// Every missing or malformed variable, reported at once.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());

@@ -1,7 +1,7 @@
-//! Questions about lineage over HTTP, and a page.
+//! The HTTP API for lineage, and the page.
 //!
-//! The answers are in the crate `answers`; [`api`] gives them to programs and to the [`page`]. Whoever asks gets a part of a
-//! list at a time, and where it goes on.
+//! The crate `answers` computes the answers; [`api`] serves them to programs and to the [`page`]. Lists are paged: each
+//! response contains a cursor for the next page.
 
 pub mod api;
 pub mod config;

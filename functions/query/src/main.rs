@@ -1,4 +1,4 @@
-//! The `query` Lambda function: a function URL or an API Gateway, whose callers IAM knows.
+//! The `query` Lambda function, behind a function URL or an API Gateway with IAM authentication.
 
 use aws::{registry::Registries, start};
 use aws_sdk_dynamodb::Client;

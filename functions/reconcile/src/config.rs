@@ -1,4 +1,4 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +14,24 @@ use jiff::SignedDuration;
 pub struct Config {
     /// `TABLE_NAME`: the DynamoDB table.
     pub table: String,
-    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and the STS external ID that the
+    /// role's trust policy requires.
     pub roles: Roles,
-    /// `REGISTRIES`: registries, separated by commas, to list although no event ever came from them.
+    /// `REGISTRIES`: registries, separated by commas, to list although none of their events was received yet.
     pub known: BTreeSet<Registry>,
-    /// `RECONCILE_EVERY_HOURS`: how often each registry is listed; 24 unless told.
+    /// `RECONCILE_EVERY_HOURS`: the interval between two runs through a registry; default 24 hours.
     pub every: SignedDuration,
-    /// `RECONCILE_CALLS_PER_SECOND`: to each registry; 10 unless told.
+    /// `RECONCILE_CALLS_PER_SECOND`: calls per second to each registry; default 10.
     pub per_second: u32,
-    /// `RECONCILE_LIMITS`: other numbers for some registries, as in `111122223333/eu-west-1=2`, separated by commas.
+    /// `RECONCILE_LIMITS`: calls per second for some registries, as in `111122223333/eu-west-1=2`, separated by commas.
     pub exceptions: BTreeMap<Registry, u32>,
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
-    /// Everything that is missing or malformed, at once.
+    /// Every missing or malformed variable, reported at once.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
@@ -44,13 +45,13 @@ impl Config {
     }
 }
 
-/// Calls a second to one registry.
+/// Calls per second to one registry.
 struct RegistryRateLimit {
     registry: Registry,
     per_second: u32,
 }
 
-/// Why a text is no limit.
+/// The error of a text that is not a rate limit.
 #[derive(Debug, thiserror::Error)]
 enum RateLimitError {
     #[error("`{0}` is not a registry and a number from 1 to 1000, as in `111122223333/eu-west-1=2`")]

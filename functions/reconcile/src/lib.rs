@@ -1,9 +1,10 @@
-//! Registries, listed: what no event told.
+//! Lists registries and records what no event reported.
 //!
-//! Events are best effort, and what was pushed before anybody listened never had one. So every registry is listed once a day,
-//! repository by repository, and what is there is held against the table. Differences become facts, as seen at the time of
-//! the look. A run that ends with its invocation goes on with the next one where it was: a repository that was done is not
-//! listed again. Afterwards the table equals the registries, and what the registries lack beside each other is counted.
+//! Events are best effort, and images pushed before ecr-lineage was deployed have no events. So every registry is
+//! listed once a day, repository by repository, and compared with the table. Differences become facts with the time of
+//! the observation. A run that an invocation could not complete is continued by the next one: repositories that are
+//! done are not listed again. Afterwards the table equals the registries, and the drift between source and replicas is
+//! counted.
 
 pub mod config;
 mod report;
@@ -27,74 +28,74 @@ use serde::Serialize;
 use store::{Queue, ReconcileCounts, ReconcileRun, RepositoryTask, Table};
 use tracing::warn;
 
-/// Everything that the function works with.
+/// The reconcile function: its clients and configuration.
 #[derive(Debug)]
 pub struct Reconcile {
-    /// The table.
+    /// The table with lineage and the state of runs.
     pub table: Table,
-    /// The registries, entered by the role that reads.
+    /// The registries, accessed with the role that reads.
     pub registries: Registries,
-    /// Registries to list although no event ever came from them.
+    /// Registries to list although none of their events was received yet.
     pub known: BTreeSet<Registry>,
-    /// How often each registry is listed.
+    /// The interval between two runs through a registry.
     pub every: SignedDuration,
-    /// A name for this process, for the lease.
+    /// The name of this process, as the holder of the lease.
     pub name: String,
 }
 
-/// What an invocation did.
+/// The result of one invocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileSummary {
-    /// Registries that were listed to their end.
+    /// Registries whose run was completed.
     pub registries: usize,
     /// Repositories that were listed.
     pub repositories: usize,
-    /// What was found in them.
+    /// The counts of images and differences in those repositories.
     pub found: ReconcileCounts,
     /// Registries and repositories that could not be read or stored; they are due again.
     pub failures: usize,
-    /// Another invocation was at work: nothing was done.
+    /// True if another invocation held the lease: nothing was done.
     pub idle: bool,
 }
 
-/// How a run through a registry gets on.
+/// The progress of a run through a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Which registry.
+    /// The registry being listed.
     pub registry: Registry,
-    /// Repositories that were listed, of how many.
+    /// The number of repositories that are done, and of all.
     pub repositories: (usize, usize),
-    /// What was found in them.
+    /// The counts of images and differences in the repositories that are done.
     pub found: ReconcileCounts,
 }
 
-/// Why a registry could not be listed to its end.
+/// The error that ended a run through a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table.
+    /// The table could not be read or written.
     #[error(transparent)]
     Table(#[from] store::Error),
-    /// The registry.
+    /// The registry could not be read.
     #[error("cannot list {what}")]
     Registry {
         /// The registry, or one of its repositories.
         what: String,
-        /// Why.
+        /// The error of the call to ECR.
         #[source]
         source: retry::CallError,
     },
 }
 
-/// How many registries are listed at a time.
+/// Registries that are listed concurrently.
 const REGISTRIES_AT_A_TIME: usize = 8;
 
-/// How many images are read or recorded at a time.
+/// Images that are read or recorded concurrently.
 const AT_A_TIME: usize = 16;
 
-/// How long an invocation may overrun before another may take over.
+/// How long the lease outlasts an invocation's deadline before another invocation may take over.
 const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
-/// Tells CloudWatch the units of the metrics below.
+/// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("ImagesListed", metrics::Unit::Count, "images that were listed");
     describe_counter!("ImagesDiscovered", metrics::Unit::Count, "images that nobody knew");
@@ -109,11 +110,11 @@ pub fn describe_metrics() {
 }
 
 impl Reconcile {
-    /// Lists every registry whose last run began long enough ago, and goes on with those that are not over; nothing new is
-    /// begun after `until`.
+    /// Lists every registry whose last run began long enough ago, and continues runs that are not complete. No further
+    /// repository is started after `until`.
     ///
     /// # Errors
-    /// When the table cannot say which.
+    /// When the table cannot list the registries and their runs.
     pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<ReconcileSummary, store::Error> {
         let started = clock();
         if !self.take(started, until).await? {
@@ -170,7 +171,7 @@ impl Reconcile {
                 }
             }
         }
-        // Only now: a copy may be missing in a registry that was listed last.
+        // Only after all lists: otherwise a copy would count as missing in a registry that is listed later.
         for (registry, run) in done {
             self.end(&registry, run, clock()).await?;
             summary.registries += 1;
@@ -186,11 +187,11 @@ impl Reconcile {
         now.duration_since(run.began_at) >= self.every
     }
 
-    /// Lists some registries from their beginning to their end, whenever they were listed before. Who asks is told of each
-    /// repository. Nothing if another invocation is at work.
+    /// Lists the given registries completely, regardless of their last run. Calls `on_progress` after each repository.
+    /// Returns nothing if another invocation holds the lease.
     ///
     /// # Errors
-    /// When anything cannot be read or stored: what was done stays done.
+    /// When anything cannot be read or stored. Completed repositories stay recorded.
     pub async fn all_of(
         &self,
         registries: &[Registry],
@@ -216,7 +217,7 @@ impl Reconcile {
         let mut last = self.table.runs().await?;
         let (mut listed, mut summary) = (BTreeMap::new(), ReconcileSummary::default());
         for registry in registries {
-            // Not to be gone on with.
+            // Marks the last run as ended, so that it is not continued.
             let over = |run: ReconcileRun| ReconcileRun {
                 ended_at: run.ended_at.or(run.before).or(Some(run.began_at)),
                 ..run
@@ -239,7 +240,7 @@ impl Reconcile {
         self.table.take_lease(Queue::Reconcile, &self.name, now, until).await
     }
 
-    /// The lease ends now; if this fails it ends by itself.
+    /// The lease ends now; if this write fails, the lease expires on its own.
     async fn give_back(&self, now: Timestamp) {
         if let Err(error) = self.table.take_lease(Queue::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
@@ -248,8 +249,8 @@ impl Reconcile {
 
     // One registry
 
-    /// Begins a run through a registry, or goes on with the last, and lists every repository; nothing if the time is over
-    /// before that.
+    /// Starts a run through a registry, or continues the last, and lists every repository. Returns nothing if the time
+    /// was over first.
     async fn list(
         &self,
         registry: &Registry,
@@ -266,7 +267,7 @@ impl Reconcile {
             ended_at: None,
             found: ReconcileCounts::default(),
             before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
-            // Until it is over, those of the last.
+            // Until this run ends, the drift counts are those of the last run.
             drifts: last.map(|run| run.drifts).unwrap_or_default(),
         });
         self.table.put_run(registry, &run).await?;
@@ -314,7 +315,7 @@ impl Reconcile {
         Ok(Some(run))
     }
 
-    /// Counts and tells what is not as it should be in a registry that was listed, and ends the run.
+    /// Counts the drift of a listed registry, raises alerts for it, and ends the run.
     async fn end(
         &self,
         registry: &Registry,
@@ -329,7 +330,7 @@ impl Reconcile {
         Ok(run)
     }
 
-    /// The registries that copy to a registry, and what they copy.
+    /// The registries that replicate to a registry, and their replication settings.
     async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, ReplicationSettings>, store::Error> {
         let known = self.table.known_registries().await?.into_iter();
         let settings = known.filter_map(|known| Some((known.registry, known.settings?)));
@@ -340,7 +341,7 @@ impl Reconcile {
 
     // One repository
 
-    /// Lists a repository, records what nobody knew, and notes that it was done.
+    /// Lists a repository, records the differences, and stores that it is done.
     async fn list_repository(
         &self,
         registry: &Registry,
@@ -357,7 +358,7 @@ impl Reconcile {
         Ok(task)
     }
 
-    /// Holds what a repository has against the table, and records the differences.
+    /// Compares a repository's content with the table, and records the differences.
     async fn compare(
         &self,
         registry: &Registry,
@@ -376,7 +377,7 @@ impl Reconcile {
             ReconcileCounts { images: listed.len() as u64, added: unknown.len() as u64, ..ReconcileCounts::default() };
         let about = |digest: &Digest| Image { repository: repository.clone(), digest: digest.clone() };
 
-        // A list that takes several pages may lack what was there all the time: who is missing is looked for again.
+        // A list of several pages may miss an image that was there all the time: missing images are described again.
         let missing: BTreeSet<Digest> =
             different.iter().filter(|digest| !listed.contains_key(*digest)).cloned().collect();
         let (looked_again, mut there_after_all) = (clock(), BTreeMap::new());
@@ -384,7 +385,8 @@ impl Reconcile {
             let again = self.registries.describe(registry, repository, &missing, ExpectedPresence::Absent, None);
             there_after_all = again.await.map_err(unreadable)?.images;
         }
-        // Those that nobody knew are not read first: evidence that is joined twice is the same evidence.
+        // Images that are not in the table are recorded without a read first: merging the same evidence twice changes
+        // nothing.
         let unknown = unknown
             .into_iter()
             .map(|digest| (drift::delta_from_observation(None, listed.get(&digest), began), about(&digest)));
@@ -404,7 +406,7 @@ impl Reconcile {
         let gone =
             |delta: &Option<(Timestamp, What)>| delta.as_ref().is_some_and(|(_, what)| *what == What::FOUND_MISSING);
         let (gone, updated): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (delta, _))| gone(delta));
-        // That what was probably gone is gone for certain is no surprise.
+        // An image whose status was already "probably absent" is not counted as removed.
         let (expected, removed): (Vec<_>, Vec<_>) =
             gone.into_iter().partition(|(known, _)| *known == Some(PlacementStatus::ProbablyAbsent));
         let delta = |looked: Vec<(_, _)>| stream::iter(looked).map(|(_, delta)| delta);
@@ -414,7 +416,7 @@ impl Reconcile {
         Ok(found)
     }
 
-    /// Records news of images, and counts them.
+    /// Records a delta of each image, and counts the facts.
     async fn record(
         &self,
         registry: &Registry,
@@ -429,7 +431,7 @@ impl Reconcile {
         recorded.try_fold(0, async |count, _| Ok(count + 1)).await
     }
 
-    /// Records that a repository is not there any more, with all its images, if any was thought to be there.
+    /// Records the deletion of a repository and of all its images, if the table lists any of them as present.
     async fn gone(
         &self,
         registry: &Registry,
@@ -460,5 +462,5 @@ impl Reconcile {
     }
 }
 
-/// What stands for the id of an event in what was seen.
+/// The event id of facts that come from an observation by this function.
 const EVENT_ID: &str = "reconcile";

@@ -1,4 +1,4 @@
-//! The `reconcile` Lambda function: every few minutes, the registries whose day it is.
+//! The `reconcile` Lambda function: runs every few minutes and lists the registries that are due.
 
 use aws::{registry::Registries, start};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! What people should know of a registry that was listed.
+//! Alerts about a registry that was listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::{Error, Reconcile};
 
 impl Reconcile {
-    /// How much of a registry, and of its copies, is not as it should be.
+    /// Counts missing replicas, replicas with different tags, and orphans of a registry.
     pub(crate) async fn drifts(&self, registry: &Registry, now: Timestamp) -> Result<Drifts, store::Error> {
         let mut drifts = Drifts::default();
         let known = self.table.known_registries().await?.into_iter().find(|known| known.registry == *registry);
@@ -30,7 +30,7 @@ impl Reconcile {
         Ok(drifts)
     }
 
-    /// Tells of drift and of orphans, if there is more of either than at the end of the run before.
+    /// Raises an alert for drift and one for orphans, if there is more of it than at the end of the previous run.
     pub(crate) async fn alert_drift(
         &self,
         registry: &Registry,
@@ -57,8 +57,8 @@ impl Reconcile {
         Ok(())
     }
 
-    /// Holds what is set for a repository against what its sources have, and tells what it lacks; whether that could be done, so
-    /// that it need not be done again.
+    /// Compares the settings of a repository with those at its sources, and raises an alert for each setting it lacks.
+    /// Returns whether the comparison was possible, so that it is not repeated.
     pub(crate) async fn compare_repository_settings(
         &self,
         registry: &Registry,
@@ -69,7 +69,7 @@ impl Reconcile {
         let copies = |settings: &ReplicationSettings| settings.destinations(repository).contains_key(registry);
         let mut sources = sources.iter().filter(|(_, settings)| copies(settings)).map(|(source, _)| source).peekable();
         if sources.peek().is_none() {
-            // It may become the destination of somebody.
+            // A later replication rule may make it a destination.
             return Ok(false);
         }
         let unreadable = |failure: &retry::CallError| {
@@ -106,7 +106,7 @@ impl Reconcile {
         Ok(true)
     }
 
-    /// Tells that a registry could not be listed to its end for too long.
+    /// Raises an alert for a registry whose run was not completed for too long.
     pub(crate) async fn alert_overdue(
         &self,
         registry: &Registry,

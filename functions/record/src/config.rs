@@ -1,4 +1,4 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use aws::environment::{ConfigErrors, Environment};
 
@@ -10,7 +10,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
     /// When `TABLE_NAME` is not set.

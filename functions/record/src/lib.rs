@@ -1,8 +1,8 @@
-//! Events from the queue into the table.
+//! Records events from the queue into the table.
 //!
-//! A batch of messages comes in; the messages that failed go back, and only those. A message that can never succeed
-//! goes back too: after five receives the queue moves it to the dead letters, where a person finds it, and the log
-//! says why.
+//! The function receives a batch of messages and returns only those that failed. A message that can never succeed is
+//! returned too: after five receives SQS moves it to the dead-letter queue, where an operator finds it, and the log has
+//! the reason.
 
 pub mod config;
 
@@ -20,7 +20,7 @@ use retry::{Disposition, chain};
 use store::{RecordedAll, Stored, Table};
 use tracing::{error, warn};
 
-/// Tells CloudWatch the units of the metrics below.
+/// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("Events", metrics::Unit::Count, "facts that were new, by kind");
     describe_counter!("DuplicateFacts", metrics::Unit::Count, "facts that were recorded before");
@@ -29,13 +29,13 @@ pub fn describe_metrics() {
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
 }
 
-/// Records one batch of messages, each the JSON of one EventBridge event.
+/// Records one batch of messages; each body is the JSON of one EventBridge event.
 pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
     let mut events = Vec::new();
     let mut messages = Vec::new();
     let mut failed = Vec::new();
     for message in batch.records {
-        // Without an id a message cannot be named in the answer; SQS always sends one.
+        // A message without an id cannot be reported as failed; SQS always sends one.
         let id = message.message_id.unwrap_or_default();
         match event::read(message.body.unwrap_or_default().as_bytes()) {
             Ok(event) => {
@@ -66,12 +66,12 @@ pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
     response
 }
 
-/// Records events. Each answer stands for the event in the same place: how each of its facts was stored, or why some
-/// could not be. A failed event may be recorded in part; recording it again completes it.
+/// Records events. Each result belongs to the event at the same index: how each of its facts was stored, or the error.
+/// A failed event may be recorded in part; recording it again completes it.
 pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, Arc<store::Error>>> {
-    // Facts about one image are merged before they are written, whatever events told them.
+    // Facts about one image are merged before they are written, even if they come from different events.
     let mut places: BTreeMap<(&Subject, Option<&Registry>), usize> = BTreeMap::new();
-    // For each subject its facts, and for each of those the place of the event that told it.
+    // For each subject its facts, and for each fact the index of its event.
     let (mut subjects, mut event_places): (Vec<Vec<&Fact>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
     for (index, event) in events.iter().enumerate() {
         for fact in &event.facts {
@@ -105,7 +105,7 @@ pub async fn record(table: &Table, events: &[Event]) -> Vec<Result<Vec<Stored>, 
     answers
 }
 
-/// Measures the facts about one subject that are new.
+/// Updates metrics for the facts about one subject.
 async fn measure_all(table: &Table, facts: &[&Fact], stored: &[Stored], known: &BTreeMap<PlacementKey, Evidence>) {
     for (fact, stored) in facts.iter().zip(stored) {
         match stored {
@@ -115,7 +115,7 @@ async fn measure_all(table: &Table, facts: &[&Fact], stored: &[Stored], known: &
     }
 }
 
-/// Counts a fact that is new, and measures the lag of a replication whose push is known.
+/// Counts a new fact, and measures the replication lag if the push is known.
 async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evidence>) {
     counter!("Events", "Kind" => fact.what.kind()).increment(1);
     let (Subject::Image(image), What::Replicated { source, tag }) = (&fact.subject, &fact.what) else { return };
@@ -126,7 +126,7 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evid
         Some(evidence) => Ok(evidence.clone()),
         None => table.evidence(&name(source)).await,
     };
-    // The event is recorded either way; a measurement that is missing is not a failure.
+    // The event is recorded either way; a missing measurement is not a failure.
     match at_source {
         Ok(there) => {
             if let Some(lag) = here.lag_seconds(source, &there) {

@@ -1,4 +1,4 @@
-//! The `record` Lambda function: SQS batches of EventBridge events into the table.
+//! The `record` Lambda function: records SQS batches of EventBridge events in the table.
 
 use aws::start;
 use lambda_runtime::{Error, LambdaEvent, service_fn};

@@ -1,4 +1,4 @@
-//! What the function is told by its environment.
+//! Configuration from environment variables.
 
 use aws::{
     environment::{ConfigErrors, Environment},
@@ -10,14 +10,15 @@ use aws::{
 pub struct Config {
     /// `TABLE_NAME`: the DynamoDB table.
     pub table: String,
-    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and what it wants to be told.
+    /// `READ_ROLE`, `EXTERNAL_ID`: the name of the role that reads in every account, and the STS external ID that the
+    /// role's trust policy requires.
     pub roles: Roles,
-    /// `DEAD_LETTERS_URL`: the queue of what `record` could not record; without it nobody looks there.
+    /// `DEAD_LETTERS_URL`: the dead-letter queue of `record`; without it the queue is not checked.
     pub dead_letters: Option<String>,
 }
 
 impl Config {
-    /// Reads the configuration through a function that knows the environment.
+    /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
     /// When `TABLE_NAME` or `READ_ROLE` is not set.

@@ -1,9 +1,10 @@
-//! Copies that should be there by now: looked for, asked about, told.
+//! Checks expected replicas, asks ECR about missing ones, and raises alerts.
 //!
-//! Every run looks at what is due. A push whose copies all arrived costs a read of the table and one write, and no call to
-//! ECR. If any is missing, ECR is asked once for all destinations of the image; a copy that is complete and that no event
-//! told heals the lineage; one that is late, failed or missing becomes part of an incident. What the registries replicate
-//! is read when they are first seen, when CloudTrail says that it changed, and every hour.
+//! Every run checks what is due. A push whose replicas all arrived costs one read of the table and one write, and no
+//! call to ECR. If any replica is missing, the function asks ECR once for all destinations of the image. A complete
+//! copy that no event reported is recorded in the lineage; one that is late, failed or missing becomes part of an
+//! incident. The replication settings of a registry are read when the registry is first seen, when CloudTrail reports a
+//! change, and every hour.
 
 pub mod config;
 
@@ -29,53 +30,53 @@ use serde::Serialize;
 use store::{ImageRecord, KnownRegistry, Queue, Stored, Table, WorkItem};
 use tracing::warn;
 
-/// Everything that the function works with.
+/// The watch function: its clients and configuration.
 #[derive(Debug)]
 pub struct Watch {
-    /// The table.
+    /// The table with lineage, expectations and incidents.
     pub table: Table,
-    /// The registries, entered by the role that reads.
+    /// The registries, accessed with the role that reads.
     pub registries: Registries,
-    /// What `record` could not record, if somebody says where.
+    /// The dead-letter queue of `record`, if it is configured.
     pub dead_letters: Option<DeadLetters>,
-    /// A name for this process, for the lease.
+    /// The name of this process, as the holder of the lease.
     pub name: String,
 }
 
-/// What a run did.
+/// The result of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WatchSummary {
-    /// Images that were looked at.
+    /// Images that were checked.
     pub images: usize,
-    /// Facts that no event had told.
+    /// Facts recorded from observations, which no event had reported.
     pub facts_recovered: usize,
-    /// Copies that something is wrong with, and was not before.
+    /// Copies that became late, failed, missing or untagged in this run.
     pub problems: usize,
-    /// Alerts.
+    /// Incident alerts that were sent.
     pub alerts: usize,
     /// Images and registries of which something could not be read or stored; they are due again.
     pub failures: usize,
-    /// Another run was at work: nothing was done.
+    /// True if another run held the lease: nothing was done.
     pub idle: bool,
 }
 
-/// How many images are taken at a time.
+/// Images for each read of due work.
 const IMAGES_AT_A_TIME: usize = 1_000;
 
-/// How many images are looked at at a time: ECR publishes no rate for what is asked about them.
+/// Images that are checked concurrently. ECR publishes no rate limit for the calls that this needs.
 const AT_A_TIME: usize = 8;
 
-/// How long a run may take on an errand before another run may take it up.
+/// How long a claim of a work item is valid; afterwards another run may take it over.
 const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
-/// How often the settings of a registry are read, and how soon again if that failed.
+/// The interval between two reads of a registry's settings, and the delay after a failed read.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// How old settings may become before somebody should know.
+/// The age of a registry's settings after which a failed read raises an alert.
 const TOO_OLD: SignedDuration = SignedDuration::from_hours(2);
 
-/// Tells CloudWatch the units of the metrics below.
+/// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("ImagesChecked", metrics::Unit::Count, "images whose copies were looked at");
     describe_counter!("FactsRecovered", metrics::Unit::Count, "facts that no event had told");
@@ -93,10 +94,10 @@ pub fn describe_metrics() {
 }
 
 impl Watch {
-    /// Looks at everything that is due, until nothing is left or the time is over, and tells what is to be told.
+    /// Checks everything that is due, until no work is left or the time is over, and sends the alerts that are due.
     ///
     /// # Errors
-    /// When the table cannot be asked what is due.
+    /// When the table cannot list what is due.
     pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<WatchSummary, store::Error> {
         let started = clock();
         let lease_until = until.saturating_add(CLAIM).unwrap_or(until);
@@ -107,7 +108,7 @@ impl Watch {
         let done = self.check_due(&clock, until, &mut summary).await;
         self.check_dead_letters(clock(), &mut summary).await;
         let alerted = self.send_due_alerts(clock(), &mut summary).await;
-        // The lease ends now; if this fails it ends by itself.
+        // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.take_lease(Queue::Watch, &self.name, started, Timestamp::UNIX_EPOCH).await {
             warn!(error = chain(&error), "cannot give back the lease");
         }
@@ -166,7 +167,8 @@ impl Watch {
 
     // Settings
 
-    /// Reads what a registry replicates, and tells if ECR's own switch was turned.
+    /// Reads the replication settings of a registry, and raises an alert if ECR's native deletion replication was
+    /// switched on or off.
     async fn read_settings(
         &self,
         known: Option<&KnownRegistry>,
@@ -227,7 +229,7 @@ impl Watch {
 
     // Copies
 
-    /// Looks at one image: how many facts were new, and how many copies something is wrong with.
+    /// Checks one image. Returns the number of new facts, and of copies with a new problem.
     async fn check_image(
         &self,
         image: &Image,
@@ -278,8 +280,9 @@ impl Watch {
         Ok((facts_recovered, problems))
     }
 
-    /// Looks whether a replica was deleted whose source has the image, and tells; when to look again, if it is too early or
-    /// somebody does not answer. ECR's own replication of deletions emits the same event, and the source's may be later.
+    /// Checks whether a replica was deleted while its source has the image, and raises an alert. Returns when to check
+    /// again, if it is too early or a registry cannot be read. ECR's native deletion replication emits the same event,
+    /// and the source's event may arrive later.
     async fn check_deleted_replica(
         &self,
         image: &Image,
@@ -295,7 +298,7 @@ impl Watch {
         let again = now.saturating_add(EXPECTED_REPLICATION_TIME).ok();
         match self.observe(registry, image).await {
             Observation::Missing | Observation::NoRepository => {}
-            // Whoever lists the registry knows since when.
+            // The image was pushed or replicated again. `reconcile` records since when.
             Observation::Present(_) => return Ok(None),
             Observation::Unreadable(_) | Observation::NotAsked => return Ok(again),
         }
@@ -328,7 +331,7 @@ impl Watch {
         self.table.count_occurrence(&occurrence, 1, now).await
     }
 
-    /// Looks at what was pushed to one source.
+    /// Checks the replicas of pushes to one source.
     async fn check_copies(
         &self,
         source: &Registry,
@@ -338,7 +341,7 @@ impl Watch {
         now: Timestamp,
     ) -> Result<(usize, usize), store::Error> {
         let Some(own) = settings.get(source) else {
-            // Nobody could read them yet.
+            // The settings of the source were not read yet.
             for mut expectation in expectations {
                 expectation.due = now.saturating_add(TRY_AGAIN).ok();
                 self.table.put_expectation(&expectation, &[], now).await?;
@@ -361,7 +364,7 @@ impl Watch {
             matches!(observation, Observation::Present(seen) if tags.any(|tag| !seen.tags.contains(tag)))
         };
         if observations.values().any(lacks_tag) {
-            // Another image may have taken the tag at the source, and the event of that be on its way.
+            // Another image may have taken the tag at the source, and its event may not have arrived yet.
             observations.insert(source.clone(), self.observe(source, &lineage.image).await);
         }
         let (mut facts_recovered, mut problems) = (0, 0);
@@ -386,7 +389,7 @@ impl Watch {
     async fn ask(&self, source: &Registry, image: &Image) -> Asked {
         match self.registries.copies(source, image).await {
             Ok(Some(copies)) => Asked::Copies(copies),
-            // One answer is not enough to believe that an image is gone.
+            // One response is not enough to conclude that an image is missing.
             Ok(None) => match self.observe(source, image).await {
                 Observation::Missing | Observation::NoRepository => Asked::Gone,
                 Observation::Present(_) => Asked::Unreadable("ECR has the image, and says that it has not".to_owned()),
@@ -407,7 +410,7 @@ impl Watch {
             .unwrap_or_else(|failure| Observation::Unreadable(chain(&failure)))
     }
 
-    /// Tells of an image that somebody pushed where replicas go, and that no source has.
+    /// Raises an alert for an image that was pushed directly to a replication destination and that no source has.
     async fn alert_pushed_to_replica(
         &self,
         registry: &Registry,
@@ -449,10 +452,10 @@ impl Watch {
         }
     }
 
-    /// Tells of events that could not be recorded, if there are any; once a day.
+    /// Raises an alert if the dead-letter queue is not empty; at most once a day.
     ///
     /// # Errors
-    /// When it cannot be stored.
+    /// When the alert cannot be stored.
     pub async fn alert_dead_letters(&self, count: u64, now: Timestamp) -> Result<(), store::Error> {
         if count == 0 {
             return Ok(());
@@ -465,7 +468,7 @@ impl Watch {
 
     // Incidents
 
-    /// Tells what is to be told of what is wrong.
+    /// Sends the alerts of incidents that are due.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 copies")]
     async fn send_due_alerts(&self, now: Timestamp, summary: &mut WatchSummary) -> Result<(), store::Error> {
         let incidents = self.table.incidents().await?;
@@ -476,7 +479,7 @@ impl Watch {
         }
         for incident in incidents {
             let Some(alert) = incident.due(now) else { continue };
-            // If it changed meanwhile, the next run knows better.
+            // If the incident changed meanwhile, the next run sends the alert.
             match self.table.put_incident_alert(&incident, &alert).await {
                 Ok(Stored::New) => summary.alerts += 1,
                 Ok(Stored::Known) => {}
@@ -487,7 +490,7 @@ impl Watch {
     }
 }
 
-/// What a failed copy says of a push that no event told.
+/// The expectation that a failed replication implies, for a push that no event reported.
 fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact]) -> Option<ReplicationExpectation> {
     let failed = |fact: &&Fact| matches!(&fact.what, What::ReplicationFailed { source: from, tag: with } if from == source && with.as_ref() == tag);
     let since = facts.iter().filter(failed).map(|fact| fact.time).max()?;

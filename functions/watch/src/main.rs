@@ -1,4 +1,4 @@
-//! The `watch` Lambda function: every minute, what is due.
+//! The `watch` Lambda function: runs every minute and checks what is due.
 
 use aws::{queue::DeadLetters, registry::Registries, start};
 use jiff::Timestamp;

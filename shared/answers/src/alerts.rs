@@ -1,4 +1,4 @@
-//! What was told, what is wrong now, and how long replication takes.
+//! Alerts, open incidents, and replication lag.
 
 use std::collections::BTreeMap;
 
@@ -19,39 +19,39 @@ use crate::{
     paging::{PageRequest, PageToken},
 };
 
-/// What is wrong now, and what was told.
+/// Open incidents, and the alerts of a period.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alerts {
-    /// Trouble that lasts, the newest first.
+    /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
-    /// What was told, the newest first.
+    /// The alerts of the period, newest first.
     pub alerts: Vec<Alert>,
-    /// Where the list of what was told goes on.
+    /// The cursor for the next page of alerts; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<AlertCursor>>,
 }
 
-/// Trouble that lasts.
+/// An open incident.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OpenIncident {
-    /// What.
+    /// The incident: its kind, registries, counts and times.
     #[serde(flatten)]
     pub incident: Incident,
-    /// How soon a person should look.
+    /// The severity: how soon an operator should react.
     pub severity: Severity,
-    /// What to do next.
+    /// The recommended next step.
     pub remediation: String,
 }
 
-/// An alert in the list of what was told.
+/// The last alert on a page; the next page starts after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertCursor {
     time: Timestamp,
     id: String,
 }
 
-/// Answers `alerts`: all that was told since a time.
+/// Answers `alerts`: the open incidents, and unless `open` is set all alerts since a time.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -60,7 +60,7 @@ pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Times
     Ok(Alerts { open: incidents(table).await?, alerts, next_cursor: None })
 }
 
-/// The trouble that lasts, the newest first.
+/// The open incidents, newest first.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -75,8 +75,8 @@ pub async fn incidents(table: &Table) -> Result<Vec<OpenIncident>, store::Error>
     Ok(incidents.into_iter().map(open).collect())
 }
 
-/// What was told in a time until now, the newest first: after another alert, so many at most. And after which one the list
-/// goes on.
+/// Alerts of a period until now, newest first: at most `most`, after the alert of the cursor. Also returns the cursor
+/// for the next page, if there is one.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -89,7 +89,7 @@ pub async fn list(
 ) -> Result<(Vec<Alert>, Option<AlertCursor>), store::Error> {
     let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let one_day = SignedDuration::from_hours(24);
-    // Whose clock is ahead of ours tells of tomorrow.
+    // An alert may have tomorrow's date if the clock that set it is ahead of this one.
     let tomorrow = now.checked_add(one_day).unwrap_or(now);
     let mut day = Some(after.as_ref().map_or(tomorrow, |after| after.time.min(tomorrow)));
     let mut all = Vec::new();
@@ -114,68 +114,68 @@ pub async fn list(
     Ok((all, None))
 }
 
-/// How long replication takes, and what is late now.
+/// Replication lag, and the unhealthy copies.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LagReport {
     /// Seconds after which a copy is late.
     pub threshold_seconds: u32,
-    /// By source, destination and repository.
+    /// Lag by source, destination and repository.
     pub lanes: Vec<LaneReport>,
-    /// By the day of the arrivals in UTC, all lanes together.
+    /// Lag of all lanes together by the UTC day of arrival.
     pub days: Vec<DayReport>,
-    /// The copies that something is wrong with now, the oldest first.
+    /// Copies that are late, failed, missing or untagged now, oldest first.
     pub late: Vec<LateCopy>,
-    /// Where the report goes on, if it says only of a part of the images.
+    /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<PageToken>>,
 }
 
-/// How long copies took between two registries.
+/// The lag of copies of one repository between two registries.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LaneReport {
-    /// Between which, and of what.
+    /// The source, destination and repository.
     #[serde(flatten)]
     pub lane: Lane,
-    /// How long.
+    /// The distribution of the lag.
     #[serde(flatten)]
     pub lags: Distribution,
 }
 
-/// How long copies took that arrived on one day.
+/// The lag of copies that arrived on one day.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DayReport {
-    /// Which, in UTC.
+    /// The day, in UTC.
     pub day: Date,
-    /// How long.
+    /// The distribution of the lag.
     #[serde(flatten)]
     pub lags: Distribution,
 }
 
-/// A copy that something is wrong with.
+/// A copy that is late, failed, missing or untagged.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LateCopy {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
     /// The tag of the push.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// Where it was pushed.
+    /// The registry to which the image was pushed.
     pub source: Registry,
-    /// Where it should be.
+    /// The registry that should have the copy.
     pub destination: Registry,
-    /// When it was pushed.
+    /// The time of the push.
     pub pushed_at: Timestamp,
-    /// What is wrong.
+    /// The kind of problem.
     pub kind: AlertKind,
-    /// How soon a person should look.
+    /// The severity: how soon an operator should react.
     pub severity: Severity,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub why: String,
 }
 
-/// Answers `lag`: of what arrived in a time until now, at some destinations.
+/// Answers `lag`, for copies that arrived in a period until now.
 ///
 /// # Errors
 /// When the table cannot be read.

@@ -1,4 +1,4 @@
-//! The questions people ask, answered from the table.
+//! Images, tags and orphans, read from the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,28 +21,28 @@ use crate::{
     reference::{Reference, TagReference},
 };
 
-/// Everything about an image: where it is, then what happened. More than one image, if registries disagree on a tag.
+/// The lineage of an image. More than one image, if the tag points to different images in different registries.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Shown {
     /// The images, in the order of their digests.
     pub images: Vec<ShownImage>,
 }
 
-/// Everything about one image.
+/// The lineage of one image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ShownImage {
-    /// Its name.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Every registry that has or had it.
+    /// Every registry that has or had the image.
     pub registries: Vec<Whereabouts>,
-    /// Deletions that were or are to be mirrored to its replicas.
+    /// The deletions of its replicas, with status and reasons.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
-    /// What happened, oldest first.
+    /// The facts about the image, oldest first.
     pub timeline: Vec<Fact>,
-    /// How many things that happened before are left out.
+    /// The number of older facts that are not in `timeline`.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeline_omitted: usize,
 }
@@ -52,10 +52,10 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Answers `show`, with at most `max_facts` events: the newest.
+/// Answers `show`, with at most `max_facts` facts: the newest.
 ///
 /// # Errors
-/// When nothing is known of the image, more than one is meant, or the table cannot be read.
+/// When the image is unknown, the reference is ambiguous, or the table cannot be read.
 pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Result<Shown, Error> {
     let mut images = Vec::new();
     for image in resolve(table, reference).await? {
@@ -72,10 +72,10 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Res
     Ok(Shown { images })
 }
 
-/// The images that somebody means, also by a tag that nothing has any more: then the last that had it.
+/// Resolves a reference. A tag that no image has any more resolves to the last image that had it.
 ///
 /// # Errors
-/// When nothing is known of them, more than one is meant, or the table cannot be read.
+/// When the image is unknown, the reference is ambiguous, or the table cannot be read.
 pub async fn resolve_ever(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Error> {
     match (resolve(table, reference).await, reference) {
         (Err(Error::PastTag { .. }), Reference::Tagged(tag)) => {
@@ -89,10 +89,10 @@ pub async fn resolve_ever(table: &Table, reference: &Reference) -> Result<BTreeS
     }
 }
 
-/// The images that somebody means: one, unless registries disagree on a tag.
+/// Resolves a reference to one image, or to several if the tag points to different images in different registries.
 ///
 /// # Errors
-/// When nothing is known of them, more than one is meant, or the table cannot be read.
+/// When the image is unknown, the reference is ambiguous, or the table cannot be read.
 pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Image>, Error> {
     match reference {
         Reference::Exact(image) => Ok([image.clone()].into()),
@@ -116,13 +116,13 @@ pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Im
     }
 }
 
-/// How many images are enough to show that a short digest is not unique.
+/// The search for a shortened digest ends at this many matches: they show that it is ambiguous.
 const ENOUGH: usize = 10;
 
-/// How many images are looked at before that is asked.
+/// The number of images read between two checks for enough matches.
 const AT_A_TIME: usize = 10_000;
 
-/// The images whose digest begins with a prefix: at least two, if there are.
+/// The images whose digest begins with a prefix; stops after [`ENOUGH`] matches.
 async fn find(
     table: &Table,
     repository: Option<&RepositoryName>,
@@ -143,11 +143,11 @@ async fn find(
 /// The history of a tag.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct History {
-    /// The repository.
+    /// The repository of the tag.
     pub repository: RepositoryName,
     /// The tag.
     pub tag: Tag,
-    /// What it meant, by registry, oldest first.
+    /// The intervals in which the tag pointed to an image, by registry, oldest first.
     pub history: Vec<TagInterval>,
 }
 
@@ -175,9 +175,9 @@ async fn intervals(table: &Table, tag: &TagReference, registry: Option<&Registry
 pub struct Images {
     /// The repository.
     pub repository: RepositoryName,
-    /// Its images, the newest first: of a part of the list those of that part, which follows the digests.
+    /// The images. Each page covers a range of digests; on the page the newest push is first.
     pub images: Vec<ListedImage>,
-    /// Where the list goes on.
+    /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<Digest>>,
@@ -186,21 +186,21 @@ pub struct Images {
 /// One image of a repository.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ListedImage {
-    /// Its digest.
+    /// The digest.
     pub digest: Digest,
-    /// Its newest push anywhere.
+    /// The newest push to any registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
-    /// Its tags, in any registry.
+    /// The tags that the image has in any registry.
     pub tags: BTreeSet<Tag>,
-    /// Where it is or was.
+    /// The registries that have or had the image, with its status there.
     pub registries: BTreeMap<Registry, PlacementStatus>,
 }
 
-/// Answers `images`: at most `most` of them, after another image in the order of their digests.
+/// Answers `images`: at most `most` images, after a digest.
 ///
 /// # Errors
-/// When nothing is known of the repository, or the table cannot be read.
+/// When no image of the repository is known, or the table cannot be read.
 pub async fn images(
     table: &Table,
     repository: &RepositoryName,
@@ -220,7 +220,7 @@ pub async fn images(
 }
 
 impl ListedImage {
-    /// What a list says of an image.
+    /// Summarizes a lineage for a list of images.
     #[must_use]
     pub fn of(lineage: Lineage) -> Self {
         Self {
@@ -235,9 +235,9 @@ impl ListedImage {
 /// Replicas whose source no longer has the image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Orphans {
-    /// By image, then by registry: of a part of the list those of that part, which follows the registries.
+    /// The orphans, by image, then by registry. Each page covers a range of registries.
     pub orphans: Vec<Orphan>,
-    /// Where the list goes on. A part may be empty, and yet not the last.
+    /// The cursor for the next page; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<PageToken>>,
@@ -246,16 +246,16 @@ pub struct Orphans {
 /// One replica whose source no longer has the image.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Orphan {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where the replica is.
+    /// The registry of the replica.
     pub registry: Registry,
-    /// Whether it is there.
+    /// The replica's status in that registry.
     pub status: PlacementStatus,
-    /// The tags it has there.
+    /// The replica's tags in that registry.
     pub tags: BTreeSet<Tag>,
-    /// The registries it came from, and when they lost it.
+    /// The source registries, and when each deleted the image, if known.
     pub sources: BTreeMap<Registry, Option<Timestamp>>,
 }
 
@@ -276,7 +276,7 @@ pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans
 }
 
 impl Orphan {
-    /// What a list says of a replica.
+    /// Summarizes a replica for a list of orphans; nothing if the image has no placement in the registry.
     #[must_use]
     pub fn of(lineage: &Lineage, registry: &Registry) -> Option<Self> {
         let replica = lineage.placements.get(registry)?;

@@ -1,4 +1,4 @@
-//! `audit native-deletes`: what ECR's own switch could take with it, if it were turned on today.
+//! `audit native-deletes`: what ECR could delete if its native deletion replication were enabled today.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,66 +12,66 @@ use retry::{CallError, chain};
 use serde::Serialize;
 use store::Table;
 
-/// What the switch could take, rule by rule.
+/// What native deletion replication could delete, rule by rule.
 #[derive(Debug, Serialize)]
 pub struct NativeDeletes {
-    /// Each rule of each source.
+    /// The replication rules of each source.
     pub rules: Vec<AuditedRule>,
-    /// The registries that could not be read, and why: what is there is not told.
+    /// The registries that could not be read, with the error; their images are not in the result.
     pub unread: BTreeMap<Registry, String>,
 }
 
-/// What the switch of one rule could take.
+/// What native deletion replication of one rule could delete.
 #[derive(Debug, Serialize)]
 pub struct AuditedRule {
     /// The source.
     pub source: Registry,
-    /// The rule, counted from 1.
+    /// The index of the rule in the source's replication configuration, counted from 1.
     pub rule: usize,
-    /// Whether its switch is on.
+    /// Whether native deletion replication is enabled for the rule.
     pub on: bool,
-    /// Where it copies to.
+    /// The registries that the rule replicates to.
     pub destinations: BTreeSet<Registry>,
-    /// The prefixes of the repositories that it copies; all if there are none.
+    /// The repository name prefixes that the rule replicates; empty if it replicates every repository.
     pub prefixes: Vec<String>,
-    /// How many replicas were looked at.
+    /// The number of replicas that were read.
     pub replicas: usize,
-    /// Replicas with tags that their source does not have: when the source's image goes with its last tag, ECR deletes
-    /// the image at each destination with ALL its tags.
+    /// Replicas with tags that their source does not have: when the source's image is deleted with its last tag, ECR
+    /// deletes the image at each destination with ALL its tags.
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-delete.html>
     pub replica_only_tags: Vec<OnlyThere>,
-    /// Replicas that were pulled lately: they would go with their source, asked or not.
+    /// Replicas that were pulled in the period: ECR would delete them with their source regardless.
     pub pulled: Vec<Pulled>,
 }
 
-/// A replica with tags of its own.
+/// A replica with tags that its source does not have.
 #[derive(Debug, Serialize)]
 pub struct OnlyThere {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where.
+    /// The registry of the replica.
     pub registry: Registry,
-    /// The tags.
+    /// The tags that only the replica has.
     pub tags: BTreeSet<Tag>,
 }
 
-/// A replica that is in use.
+/// A replica that was pulled recently.
 #[derive(Debug, Serialize)]
 pub struct Pulled {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where.
+    /// The registry of the replica.
     pub registry: Registry,
-    /// When it was last pulled, up to 24 hours late.
+    /// The time of the last pull; ECR updates it up to 24 hours late.
     pub last_pulled_at: Timestamp,
 }
 
 /// Answers `audit native-deletes`, from fresh reads of the sources and of their destinations.
 ///
 /// # Errors
-/// When the table cannot be read. A registry that cannot be read is named.
+/// When the table cannot be read. A registry that cannot be read is listed in `unread`.
 pub async fn native_deletes(
     table: &Table,
     registries: &Registries,
@@ -117,7 +117,7 @@ pub async fn native_deletes(
 }
 
 impl AuditedRule {
-    /// Looks at what a destination holds of the repositories of the rule.
+    /// Reads the replicas of the rule's repositories at one destination.
     async fn audit_destination(
         &mut self,
         registries: &Registries,

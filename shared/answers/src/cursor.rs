@@ -1,15 +1,16 @@
-//! Where a list goes on, as text that a caller gives back.
+//! Cursors: opaque texts with which a caller requests the next page.
 
 use std::{fmt, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-/// A place in a list. Its parts are names and times, each checked when it is read: a forged one is another place, or no cursor.
+/// A position in a list. Its parts are names and times, each validated when parsed: a forged cursor is another position
+/// or an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor<T>(pub T);
 
-/// A text that is no cursor of this list.
+/// The error of a text that is not a cursor of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected what `next_cursor` said, of the same list")]
 pub struct CursorError;

@@ -1,4 +1,4 @@
-//! Deletions to be mirrored: listed, and what people do about them.
+//! Deletions of replicas: lists, operator actions, and breakers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,44 +15,44 @@ use utoipa::ToSchema;
 
 use crate::{answer, cursor::Cursor, error::Error, reference::Reference};
 
-/// As many of a status and source are read at once.
+/// Deletions of one status and source that are read at most for one list or in one step.
 const MOST: usize = 1_000;
 
-/// Deletions.
+/// Deletions of replicas.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deletions {
-    /// They: the newest first; of a part of the list by status and by source, and of each the newest first.
+    /// The deletions. On a page: by status, then by source, then the newest first.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
-    /// Where the list goes on.
+    /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<DeletionsPageToken>>,
 }
 
-/// Where a list of deletions goes on.
+/// The position at which the next page of deletions starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionsPageToken {
     status: DeletionStatus,
     source: Registry,
-    /// After this one; from the first if there is none.
+    /// The last deletion of the previous page; without one, start from the first.
     after: Option<Listed>,
 }
 
-/// Which deletions are meant.
+/// Selects deletions for a list.
 #[derive(Debug, Clone)]
 pub struct DeletionFilter<'a> {
-    /// With these statuses.
+    /// Deletions with one of these statuses.
     pub statuses: BTreeSet<DeletionStatus>,
-    /// From this source; without one from all.
+    /// Deletions from this source; without one, from every source.
     pub source: Option<&'a Registry>,
-    /// Changed since this time.
+    /// Deletions that changed since this time.
     pub since: Timestamp,
 }
 
 impl DeletionFilter<'_> {
-    /// The statuses of those that are not over, and of those that failed.
+    /// Every status except `done` and `kept`.
     #[must_use]
     pub fn not_over() -> BTreeSet<DeletionStatus> {
         DeletionStatus::ALL
@@ -62,7 +62,7 @@ impl DeletionFilter<'_> {
     }
 }
 
-/// Answers `deletions`: at most 1,000 of each status and source.
+/// Answers `deletions`, with at most 1,000 of each status and source.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -77,7 +77,7 @@ pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletion
     Ok(Deletions { deletions, next_cursor: None })
 }
 
-/// A page of the deletions by status and by source.
+/// One page of deletions, by status and by source.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -117,42 +117,42 @@ async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Regi
     }
 }
 
-/// What somebody did, and where the deletions stand now.
+/// An operator action, and the deletions after it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acted {
-    /// What was done.
+    /// The action.
     pub action: OperatorAction,
-    /// By whom.
+    /// The caller who acted.
     pub by: String,
-    /// To which deletions.
+    /// The deletions that the action changed, in their new state.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
 }
 
-/// The deletions that somebody does something about.
+/// Selects the deletions of an operator action.
 #[derive(Debug, Clone)]
 pub struct DeletionSelector {
-    /// Of this image.
+    /// The image.
     pub image: Reference,
-    /// Only in this registry.
+    /// Only the deletions in this registry.
     pub registry: Option<Registry>,
-    /// Which of those.
+    /// The deletions of the image itself, of its tags, or one of them.
     pub scope: DeletionScope,
 }
 
-/// Which deletions of an image are meant.
+/// Selects among the deletions of an image.
 #[derive(Debug, Clone)]
 pub enum DeletionScope {
     /// All: that of the image, and those of its tags.
     All,
-    /// That of this tag.
+    /// The deletion of this tag.
     OfTag(Tag),
-    /// The one that somebody looks at, as it was then: what it became since, nobody has approved.
+    /// Exactly the version that the caller saw: anything newer is rejected (optimistic lock).
     Seen {
-        /// The tag, if only a tag is meant.
+        /// The tag, if the deletion is of a tag and not of the image.
         tag: Option<Tag>,
-        /// How often it had been stored.
+        /// The version that the caller saw.
         version: u64,
     },
 }
@@ -171,10 +171,11 @@ impl DeletionScope {
     }
 }
 
-/// Does something about every deletion that is meant.
+/// Applies an operator action to every selected deletion.
 ///
 /// # Errors
-/// When there is none, when it cannot be done to any of them, or when the table cannot be read or written.
+/// When no deletion is selected, when none of them allows the action, when a deletion changed concurrently, or when the
+/// table cannot be read or written.
 pub async fn act(
     table: &Table,
     selector: &DeletionSelector,
@@ -214,23 +215,23 @@ pub async fn act(
 /// The breakers of all sources.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Breakers {
-    /// By source.
+    /// The breakers, by source.
     pub breakers: BTreeMap<Registry, BreakerStatus>,
 }
 
-/// One breaker.
+/// The state and counts of one breaker.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BreakerStatus {
-    /// Its state.
+    /// The state of the breaker.
     #[serde(flatten)]
     pub breaker: Breaker,
-    /// What it counted in the last 24 hours, by class and registry of the replicas.
+    /// The images counted in the last 24 hours, by class and by registry of the replicas.
     pub counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
-    /// How many deletions it holds.
+    /// The number of deletions that the breaker put on hold.
     pub held: usize,
 }
 
-/// Answers `breaker status`: of the breakers that ever did anything.
+/// Answers `breaker status`: the breakers that are open, were reset, or counted an image in the window.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -260,24 +261,24 @@ async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<Brea
     Ok(BreakerStatus { breaker, counted, held })
 }
 
-/// A breaker that was closed.
+/// The result of closing a breaker.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WasReset {
-    /// The source.
+    /// The source of the breaker.
     pub source: Registry,
-    /// By whom.
+    /// The caller who closed it.
     pub by: String,
-    /// So many images may go in the next window, whatever the limits say.
+    /// The number of images that may be deleted in the next window, regardless of the limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<u32>,
-    /// How many deletions are judged again.
+    /// The number of deletions that were released and are re-evaluated.
     pub released: usize,
 }
 
-/// Closes a breaker, and lets everything that it holds be judged again.
+/// Closes a breaker, and releases every deletion that it put on hold: they are re-evaluated.
 ///
 /// # Errors
-/// When the registry is not known, or the table cannot be read or written.
+/// When the registry is unknown, another process changed the breaker, or the table cannot be read or written.
 pub async fn reset(
     table: &Table,
     source: &Registry,
@@ -298,7 +299,7 @@ pub async fn reset(
         let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
         let before = released;
         for mut deletion in held.into_iter().filter(Deletion::held_by_breaker) {
-            // Who holds it for another reason meanwhile is faster, and right.
+            // If another process changed the deletion meanwhile, that change is kept.
             if deletion.act(OperatorAction::Release, by, now).is_ok()
                 && table.put_deletion(&mut deletion).await? == Stored::New
             {

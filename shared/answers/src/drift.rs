@@ -1,4 +1,4 @@
-//! What replicas lack beside their source.
+//! Drift: missing replicas and replicas with different tags.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,29 +13,29 @@ use crate::{
     paging::{PageRequest, PageToken},
 };
 
-/// Replicas that are not as their source.
+/// Replicas that differ from their source.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DriftReport {
-    /// When each registry was last listed to its end: the differences are as of then, or newer.
+    /// When the last complete listing of each registry ended: the differences are as of then, or newer.
     pub listed_at: BTreeMap<Registry, Option<Timestamp>>,
-    /// Registries of which nobody knows what they copy.
+    /// Registries whose replication settings were never read, so that their expected replicas are unknown.
     pub unread: BTreeSet<Registry>,
-    /// Replicas that are missing, or have other tags: of a part of the list those of that part, which follows the sources.
+    /// Missing replicas and replicas with different tags. Each page covers a range of source registries.
     pub differences: Vec<Difference>,
-    /// Where the list of differences goes on. A part may be empty, and yet not the last.
+    /// The cursor for the next page of differences; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<PageToken>>,
 }
 
-/// Answers `drift`, of the copies of some sources.
+/// Answers `drift`, for the replicas of some sources.
 ///
 /// # Errors
 /// When the table cannot be read.
 pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> Result<DriftReport, store::Error> {
     let runs = table.runs().await?;
     let known = table.known_registries().await?;
-    // Whose clock was ahead of ours knows what is settled.
+    // If the clock that set these times is ahead of this one, the newest of them counts as now.
     let listed = runs.values().filter_map(|run| run.ended_at);
     let read = known.iter().filter_map(|known| Some(known.settings.as_ref()?.read_at));
     let now = listed.chain(read).max().map_or(now, |at| at.max(now));

@@ -1,19 +1,19 @@
-//! Why a question has no answer, in one line, and what to do next, in another.
+//! Errors of queries and operator actions: one line for the error, one for the next step.
 
 use domain::image::{Image, Registry, RepositoryName};
 
-/// Why a question has no answer, or a change was not made.
+/// The error of a query or of an operator action.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table could not be used.
+    /// The table could not be read or written.
     #[error(transparent)]
     Table(#[from] store::Error),
-    /// Nothing is known of what was asked for.
+    /// The image is unknown.
     #[error("no image `{asked}` is known")]
     UnknownImage {
-        /// As it was asked for.
+        /// The reference, as the caller wrote it.
         asked: String,
-        /// Its repository, if it was said.
+        /// The repository, if the reference names one.
         repository: Option<RepositoryName>,
     },
     /// No image of the repository is known.
@@ -25,56 +25,56 @@ pub enum Error {
     /// The tag was never seen.
     #[error("tag `{asked}` was never seen{}", in_registry(registry.as_ref()))]
     UnknownTag {
-        /// As it was asked for.
+        /// The reference, as the caller wrote it.
         asked: String,
-        /// The only registry that was asked for.
+        /// The only registry of the query.
         registry: Option<Registry>,
-        /// Its repository.
+        /// The repository of the tag.
         repository: RepositoryName,
     },
-    /// Nothing has the tag now.
+    /// No image has the tag now.
     #[error("tag `{asked}` means no image now")]
     PastTag {
-        /// As it was asked for.
+        /// The reference, as the caller wrote it.
         asked: String,
     },
-    /// More than one digest starts like this.
+    /// The shortened digest matches more than one image.
     #[error("`{asked}` is the beginning of more than one digest: {}", list(found))]
     Ambiguous {
-        /// As it was asked for.
+        /// The reference, as the caller wrote it.
         asked: String,
-        /// Some of them.
+        /// Some of the matches.
         found: Vec<Image>,
     },
-    /// There is no such deletion.
+    /// The selected deletion does not exist.
     #[error("no deletion of `{asked}` is recorded{}", in_registry(registry.as_ref()))]
     NoDeletion {
-        /// The image.
+        /// The image of the query.
         asked: Image,
-        /// The only registry that was asked for.
+        /// The only registry of the query.
         registry: Option<Registry>,
     },
-    /// That cannot be done about a deletion now.
+    /// The deletion's status does not allow the action.
     #[error(transparent)]
     InvalidTransition(#[from] domain::deletion::InvalidTransition),
-    /// Somebody else changed it at the same time.
+    /// Another process changed the object at the same time.
     #[error("{what} was changed by somebody else just now")]
     Changed {
-        /// What.
+        /// The object that changed.
         what: String,
     },
-    /// No event ever told of the registry.
+    /// No event of the registry was ever recorded.
     #[error("registry `{registry}` is not known")]
     UnknownRegistry {
-        /// The registry.
+        /// The registry of the query.
         registry: Registry,
     },
-    /// The image is not a replica there.
+    /// The image is not a replica in the registry.
     #[error("`{image}` is not known as a replica in `{registry}`")]
     NoReplica {
-        /// The image.
+        /// The image of the query.
         image: Image,
-        /// Where.
+        /// The registry of the query.
         registry: Registry,
     },
 }
@@ -88,7 +88,7 @@ fn list(images: &[Image]) -> String {
 }
 
 impl Error {
-    /// What to do next.
+    /// The recommended next step.
     #[must_use]
     pub fn remediation(&self) -> Option<String> {
         Some(match self {

@@ -1,4 +1,4 @@
-//! The lineage of images as a graph: for other programs, and as text that Graphviz and Mermaid draw.
+//! The lineage of images as a graph: as JSON for programs, and as text for Graphviz and Mermaid.
 
 use std::fmt::Write;
 
@@ -16,83 +16,83 @@ use crate::answer::{Shown, ShownImage};
 /// A lineage as nodes and edges.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Graph {
-    /// Digests, and what registries have of them.
+    /// Images, and their placements in registries.
     pub nodes: Vec<Node>,
-    /// What happened between them.
+    /// Pushes, replications and deletions between nodes.
     pub edges: Vec<Edge>,
 }
 
-/// A node.
+/// A node of the graph.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Node {
-    /// Its name within the graph: `d0` or `r0_1`.
+    /// The node's id within the graph, such as `d0` or `r0_1`.
     pub id: String,
-    /// What it is.
+    /// An image, or its placement in a registry.
     #[serde(flatten)]
     pub kind: NodeKind,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NodeKind {
     /// An image.
     Digest {
-        /// Its name.
+        /// The repository and digest of the image.
         #[serde(flatten)]
         image: Image,
     },
-    /// The image in a registry.
+    /// The placement of the image in a registry.
     Registry {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// Whether it is there; nothing if no event told of it there.
+        /// The status of the placement; absent if no event reported the image there.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<PlacementStatus>,
-        /// The tags it has there.
+        /// The image's tags in the registry.
         tags: Vec<Tag>,
-        /// Whether its source no longer has it.
+        /// Whether the replica's source no longer has the image.
         orphan: bool,
     },
 }
 
-/// Something that happened between two nodes.
+/// A push, replication or deletion between two nodes.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Edge {
-    /// From this node.
+    /// The id of the node where the edge starts.
     pub from: String,
-    /// To that one.
+    /// The id of the node where the edge ends.
     pub to: String,
-    /// What.
+    /// The kind of the edge.
     #[serde(flatten)]
     pub kind: EdgeKind,
-    /// When, the newest time.
+    /// The newest time at which it happened.
     pub at: Timestamp,
 }
 
-/// What happened.
+/// The kind of an edge.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EdgeKind {
     /// The image was pushed to the registry.
     Pushed,
-    /// One registry replicated it to the other.
+    /// The first registry replicated the image to the second.
     Replicated {
-        /// Seconds from the push until the replica was there.
+        /// Replication lag in seconds, from the push until the replica was there.
         #[serde(skip_serializing_if = "Option::is_none")]
         lag_seconds: Option<i64>,
     },
-    /// It was deleted from the registry.
+    /// The image was deleted from the registry.
     Deleted {
-        /// Who or what did it, in words.
+        /// The cause, as text.
         cause: String,
     },
-    /// The registry followed the other, which had lost it before.
+    /// The replica was deleted because the first registry, its source, had deleted the image.
     Mirrored,
 }
 
 impl Graph {
-    /// The graph of what `show` answers.
+    /// The graph of the answer to `show`.
     #[must_use]
     pub fn of(shown: &Shown) -> Self {
         let mut graph = Self::default();
@@ -128,7 +128,7 @@ impl Graph {
         }
     }
 
-    /// The graph in Graphviz's language. <https://graphviz.org/doc/info/lang.html>
+    /// The graph in the DOT language of Graphviz. <https://graphviz.org/doc/info/lang.html>
     #[must_use]
     pub fn dot(&self) -> String {
         let quoted =
@@ -157,7 +157,7 @@ impl Graph {
         text + "}\n"
     }
 
-    /// The graph in Mermaid's language. <https://mermaid.js.org/syntax/flowchart.html>
+    /// The graph as a Mermaid flowchart. <https://mermaid.js.org/syntax/flowchart.html>
     #[must_use]
     pub fn mermaid(&self) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('#', "#35;").replace('"', "#quot;"));

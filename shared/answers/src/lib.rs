@@ -1,8 +1,8 @@
-//! Questions about lineage, and their answers: the same for the command line, over HTTP, and on the page.
+//! Queries about lineage, and operator actions: the same for the command line, the HTTP API and the page.
 //!
-//! Most modules answer from the table ([`answer`], [`alerts`], [`deletions`], [`drift`], [`overview`], [`search`]); some read
-//! registries as well ([`audit`], [`preview`], [`restore`]). Lists come in parts: each part says where the list goes on. Nothing
-//! here deletes.
+//! Most modules read the table ([`answer`], [`alerts`], [`deletions`], [`drift`], [`overview`], [`search`]); some read
+//! registries as well ([`audit`], [`preview`], [`restore`]). Long lists are paged: each page contains a cursor for the
+//! next one. Nothing here deletes an image.
 
 pub mod alerts;
 pub mod answer;
@@ -20,5 +20,5 @@ pub mod restore;
 pub mod search;
 pub mod time;
 
-/// How much is read from the table at a time.
+/// Concurrent reads of the table.
 const READS_AT_A_TIME: usize = 16;

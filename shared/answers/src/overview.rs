@@ -1,4 +1,4 @@
-//! How everything stands, in one answer.
+//! The current state, in one answer.
 
 use std::collections::BTreeMap;
 
@@ -15,58 +15,59 @@ use crate::{
     deletions::{self, BreakerStatus},
 };
 
-/// How everything stands.
+/// The current state of registries, replication, deletions and breakers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Overview {
-    /// The time of who answers.
+    /// The server's current time.
     pub now: Timestamp,
-    /// Who asks, as far as is known.
+    /// The name of the caller, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// Whether who asks may hold, release, approve, cancel and reset.
+    /// Whether the caller may hold, release, approve, cancel and reset.
     pub may_change: bool,
-    /// Every registry that any event told of.
+    /// Every registry of which an event was recorded.
     pub registries: Vec<RegistryOverview>,
-    /// The trouble that lasts, the newest first.
+    /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
-    /// Copies that something is wrong with now, the oldest first: some of them, if there are many.
+    /// Copies that are late, failed, missing or untagged now, oldest first. The number of images in this list is
+    /// limited.
     pub late: Vec<LateCopy>,
-    /// How many deletions are not over, by status.
+    /// The number of deletions of every status except `done` and `kept`.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub deletions: BTreeMap<DeletionStatus, usize>,
-    /// Whether there are more of them: of each status and source no more than 1,000 are counted.
+    /// Whether there may be more deletions: at most 1,000 of each status and source are counted.
     pub deletions_at_least: bool,
-    /// When the next of them is looked at.
+    /// When the next deletion or loss is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_due: Option<Timestamp>,
-    /// The breakers that ever did anything, by source.
+    /// The breakers that are open, were reset, or counted an image in the window, by source.
     #[schema(value_type = BTreeMap<String, BreakerStatus>)]
     pub breakers: BTreeMap<Registry, BreakerStatus>,
 }
 
-/// A registry, as it was when it was last listed.
+/// A registry, as of its last complete listing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RegistryOverview {
-    /// Which.
+    /// The registry.
     pub registry: Registry,
-    /// When it was last listed to its end.
+    /// When the last listing ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// How many images it had.
+    /// The number of images at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
-    /// How much was not as it should be.
+    /// The counts of missing replicas, tag mismatches and orphans at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drifts: Option<Drifts>,
 }
 
-/// How many deletions of a status and source are counted.
+/// The largest number of deletions that is counted of each status and source.
 const MOST_COUNTED: usize = 1_000;
 
-/// Among how many images late copies are looked for.
+/// The number of images with problems that are read for `late`.
 const MOST_LATE: usize = 100;
 
-/// Answers how everything stands.
+/// Reads the current state. The caller's name and permission are left empty.
 ///
 /// # Errors
 /// When the table cannot be read.

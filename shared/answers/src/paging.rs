@@ -1,4 +1,4 @@
-//! Lists that go through one registry after the other, part by part.
+//! Pages of lists that span several registries, one registry after the other.
 
 use std::collections::{BTreeSet, btree_set};
 
@@ -6,35 +6,35 @@ use domain::image::{Image, Registry, RepositoryName};
 use serde::{Deserialize, Serialize};
 use store::{PageBounds, PageEnd};
 
-/// Where a walk goes on.
+/// The position at which the next page starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageToken {
     registry: Registry,
-    /// After this image; from its first if there is none.
+    /// The last image of the previous page; without one, start from the registry's first image.
     after: Option<Image>,
 }
 
-/// How far a walk goes.
+/// The bounds of a page request.
 #[derive(Debug, Clone)]
 pub struct PageRequest<'a> {
     /// Only this registry.
     pub registry: Option<&'a Registry>,
     /// Only this repository.
     pub repository: Option<&'a RepositoryName>,
-    /// From here on.
+    /// Start at this position; without one, at the first registry.
     pub from: Option<PageToken>,
-    /// How many images are looked at, at least one.
+    /// The largest number of images to read, at least 1.
     pub most: usize,
 }
 
 impl<'a> PageRequest<'a> {
-    /// All of one registry or of every one, of one repository or of every one.
+    /// Everything: of one registry or of all, of one repository or of all.
     #[must_use]
     pub fn all_of(registry: Option<&'a Registry>, repository: Option<&'a RepositoryName>) -> Self {
         Self { registry, repository, from: None, most: usize::MAX }
     }
 
-    /// A walk through these of some registries, in their order.
+    /// A pager through the requested ones of these registries, in their order.
     #[must_use]
     pub fn through(&self, mut registries: BTreeSet<Registry>) -> RegistryPager<'a> {
         registries.retain(|registry| self.registry.is_none_or(|only| only == registry));
@@ -50,7 +50,7 @@ impl<'a> PageRequest<'a> {
     }
 }
 
-/// A walk, and how far it came.
+/// Iterates over registries until enough images were read.
 #[derive(Debug)]
 pub struct RegistryPager<'a> {
     repository: Option<&'a RepositoryName>,
@@ -59,10 +59,10 @@ pub struct RegistryPager<'a> {
     left: usize,
 }
 
-/// The next part of a walk.
+/// The next registry to read, with bounds.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// The registry.
+    /// The registry to read.
     pub registry: Registry,
     repository: Option<&'a RepositoryName>,
     after: Option<Image>,
@@ -70,7 +70,7 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The part of its list.
+    /// The bounds within the registry's list.
     #[must_use]
     pub fn bounds(&self) -> PageBounds<'_> {
         PageBounds { repository: self.repository, after: self.after.as_ref(), most: self.most }
@@ -78,7 +78,7 @@ impl Page<'_> {
 }
 
 impl<'a> RegistryPager<'a> {
-    /// The next part; nothing at the end, or when enough images were looked at.
+    /// The next registry to read; nothing at the end, or when enough images were read.
     pub fn next_page(&mut self) -> Option<Page<'a>> {
         let registry = self.registries.next()?;
         let after = self.from.take().filter(|place| place.registry == registry).and_then(|place| place.after);
@@ -89,7 +89,7 @@ impl<'a> RegistryPager<'a> {
         Some(Page { registry, repository: self.repository, after, most: self.left })
     }
 
-    /// Takes note of how far a part was read.
+    /// Records how far a page was read.
     pub fn end_page(&mut self, page: Page<'_>, page_end: PageEnd) {
         self.left = self.left.saturating_sub(page_end.images);
         if page_end.next.is_some() {
@@ -102,7 +102,7 @@ impl<'a> RegistryPager<'a> {
         self.from = Some(PageToken { registry, after });
     }
 
-    /// Where it goes on; nothing if it came to its end.
+    /// The position of the next page; nothing if the list is complete.
     #[must_use]
     pub fn token(self) -> Option<PageToken> {
         self.from

@@ -1,4 +1,4 @@
-//! What a policy would do with replicas. Nothing here touches anything.
+//! Preview and explanation of what a policy would do with replicas. Nothing here changes a registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,82 +26,83 @@ use crate::{
 /// What a policy would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Preview {
-    /// Each replica, by what would become of it.
+    /// The replicas, in the order of their planned actions.
     pub replicas: Vec<PreviewEntry>,
-    /// The sums.
+    /// The number and size of replicas on this page, by planned action.
     pub totals: BTreeMap<PreviewAction, Total>,
-    /// Where the preview goes on.
+    /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<PreviewPageToken>>,
 }
 
-/// What would become of replicas.
+/// The planned action for a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PreviewAction {
-    /// Deleted.
+    /// The replica would be deleted.
     Delete,
-    /// Moved to the archive storage class.
+    /// The replica would be moved to the archive storage class.
     Archive,
-    /// Left without a tag.
+    /// The tag would be removed, and the image kept.
     Untag,
-    /// Kept.
+    /// The replica would be kept.
     Keep,
-    /// Gone already.
+    /// The replica is already missing.
     Gone,
-    /// Nobody can tell: a registry could not be read. That keeps it.
+    /// Indeterminate: a registry could not be read, so the replica would be kept.
     Unknown,
 }
 
-/// How many and how much.
+/// The number and size of replicas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Total {
-    /// Replicas.
+    /// The number of replicas.
     pub images: usize,
-    /// Their sizes as ECR tells them; replicas share layers, so less may be freed.
+    /// The sum of sizes that ECR reports, in bytes; replicas share layers, so deleting them may free less.
     pub bytes: u64,
 }
 
-/// What would become of one replica.
+/// The planned action for one replica.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PreviewEntry {
-    /// What.
+    /// The planned action.
     pub planned_action: PreviewAction,
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where.
+    /// The registry of the replica.
     pub registry: Registry,
-    /// The tag, if only a tag is meant.
+    /// The tag, if the action is for a tag and not for the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// Whether the loss was recorded as a deletion, or the replica is an orphan without one.
+    /// True if a deletion is recorded, false if the replica is an orphan without one.
     pub recorded: bool,
-    /// Its size.
+    /// The size that ECR reports, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// The policies that decided.
+    /// The ids of the policies that decided.
     pub policies: BTreeSet<String>,
-    /// The check that decided.
+    /// The reason: the text of the deciding check.
     pub why: String,
 }
 
-/// Where a preview goes on.
+/// The position at which the next page starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PreviewPageToken {
-    /// Among the recorded deletions.
+    /// Continue with the recorded deletions.
     Recorded(deletions::DeletionsPageToken),
-    /// Among the orphans, from the first on if there is no place.
+    /// Continue with the orphans; without a token, from the first.
     Orphans(Option<paging::PageToken>),
 }
 
-/// Answers `policy preview`: what the policy of `decider` would do with deletions that were recorded in a time until now, and
-/// with orphans, judged now from fresh reads; of so many at most. What is too much at once is judged for each part by itself.
+/// Answers `policy preview`: what the policy of `decider` would do with deletions recorded in a period until now, and
+/// with orphans, decided from fresh reads. A page has at most `most` replicas; the breaker's limits apply to each page
+/// separately.
 ///
 /// # Errors
-/// When the table cannot be read. A registry that cannot be read leaves its replicas unknown.
+/// When the table cannot be read. Replicas that depend on a registry that cannot be read are indeterminate.
 pub async fn preview(
     decider: &Decider<'_>,
     since: SignedDuration,
@@ -144,7 +145,7 @@ pub async fn preview(
     Ok(Preview { replicas, totals, next_cursor: next.map(Cursor) })
 }
 
-/// The deletions that were recorded.
+/// Adds the recorded deletions to the candidates.
 async fn recorded(
     table: &Table,
     since: Timestamp,
@@ -163,7 +164,7 @@ async fn recorded(
     ))
 }
 
-/// The orphans of which no deletion was recorded.
+/// Adds the orphans without a recorded deletion to the candidates.
 async fn orphans(
     table: &Table,
     since: Timestamp,
@@ -218,7 +219,7 @@ fn key(deletion: &Deletion) -> Key {
     (deletion.image.clone(), deletion.registry.clone(), deletion.tag.clone())
 }
 
-/// The deletion of a replica that nobody asked for, from the source that lost it last.
+/// A deletion of an orphan for which none is recorded, from the source that deleted the image last.
 fn hypothetical_deletion(lineage: &Lineage, registry: &Registry, now: Timestamp) -> Option<Deletion> {
     let replica = lineage.placements.get(registry)?;
     let lost = |source: &Registry| lineage.placements.get(source).and_then(Placement::gone_at);
@@ -227,7 +228,7 @@ fn hypothetical_deletion(lineage: &Lineage, registry: &Registry, now: Timestamp)
     let since = lost(source).unwrap_or(now).max(arrived);
     let intent = DeletionIntent { registry: registry.clone(), tag: None, since };
     let mut deletion = Deletion::open(None, &lineage.image, source, intent, now)?;
-    // However old: here somebody asks on purpose.
+    // Pending regardless of the age of the loss: the operator asked for this evaluation.
     deletion.status = DeletionStatus::Pending;
     Some(deletion)
 }
@@ -235,33 +236,33 @@ fn hypothetical_deletion(lineage: &Lineage, registry: &Registry, now: Timestamp)
 /// Why a replica was or would be kept or deleted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explained {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where.
+    /// The registry of the replica.
     pub registry: Registry,
-    /// What was decided before, of the image and of its tags.
+    /// The recorded deletions of the image and of its tags, with their reasons.
     pub recorded: Vec<Deletion>,
-    /// What would be decided now.
+    /// The decisions from fresh reads now.
     pub now: Vec<JudgedDeletion>,
 }
 
-/// What would be decided now.
+/// A decision from fresh reads now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JudgedDeletion {
-    /// The tag, if only a tag is meant.
+    /// The tag, if the decision is for a tag and not for the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
-    /// What would become of it.
+    /// The planned action.
     pub planned_action: PreviewAction,
-    /// What was checked, in order; the last one decided.
+    /// The checks, in order; the last one decided.
     pub checks: Vec<Check>,
 }
 
-/// Answers `policy explain`, by the policy of `decider`.
+/// Answers `policy explain`, with the policy of `decider`.
 ///
 /// # Errors
-/// When the image is no replica there, or the table cannot be read.
+/// When the image is not a replica in the registry, or the table cannot be read.
 pub async fn explain(
     decider: &Decider<'_>,
     reference: &Reference,
@@ -269,7 +270,7 @@ pub async fn explain(
     now: Timestamp,
 ) -> Result<Explained, Error> {
     let table = decider.table;
-    // A tag may mean different images in different registries: the one that is meant is there.
+    // A tag may point to different images in different registries: use the one that is a replica in this registry.
     let mut last = None;
     for image in answer::resolve(table, reference).await? {
         let image_record = table.image_record(&image).await?;

@@ -1,4 +1,4 @@
-//! How people name an image: by digest, by a part of it, by tag, or as a container tool prints it.
+//! References to an image: by digest, by the beginning of a digest, by tag, or with the registry's host name.
 
 use std::{fmt, str::FromStr};
 
@@ -7,14 +7,14 @@ use domain::{
     tag::TagName,
 };
 
-/// An image as somebody wrote it.
+/// A reference to an image, as the caller wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// `REPO@sha256:…` with all 64 characters.
     Exact(Image),
     /// `REPO@sha256:ab12` or `ab12`: the beginning of a digest.
     Short {
-        /// The repository, if it was said.
+        /// The repository, if the reference names one.
         repository: Option<RepositoryName>,
         /// The beginning of the digest, with or without its algorithm.
         digest: String,
@@ -23,12 +23,12 @@ pub enum Reference {
     Tagged(TagReference),
 }
 
-/// A tag as somebody wrote it.
+/// A reference to a tag, as the caller wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagReference {
-    /// The tag.
+    /// The repository and tag.
     pub name: TagName,
-    /// The registry, if it was said.
+    /// The registry, if the reference has a host name.
     pub registry: Option<Registry>,
 }
 
@@ -49,17 +49,17 @@ impl fmt::Display for TagReference {
     }
 }
 
-/// Why a text names no image.
+/// The error of a text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; write `REPO:TAG`, `REPO@sha256:…` or the beginning of a digest")]
 pub struct ReferenceError {
     reason: String,
 }
 
-/// The characters of a SHA-256 digest.
+/// The number of hexadecimal characters in a SHA-256 digest.
 const DIGEST_LENGTH: usize = 64;
 
-/// The fewest characters of a digest that are worth looking for.
+/// The fewest characters of a digest that are accepted for a search.
 const SHORTEST: usize = 4;
 
 impl FromStr for Reference {
@@ -69,7 +69,7 @@ impl FromStr for Reference {
         let (registry, text) = without_host(text)?;
         if let Some((repository, digest)) = text.split_once('@') {
             let repository = repository.parse().map_err(reference_error)?;
-            // `repo:tag@digest`: the digest says it all.
+            // In `repo:tag@digest` the digest is enough.
             let encoded = digest.split_once(':').map_or(digest, |(_, encoded)| encoded);
             return if encoded.len() == DIGEST_LENGTH && encoded.len() < digest.len() {
                 Ok(Self::Exact(Image { repository, digest: digest.parse().map_err(reference_error)? }))
@@ -108,7 +108,7 @@ fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, Refere
     Ok(TagReference { name, registry })
 }
 
-/// The beginning of a digest: all but the whole of what [`domain::image::Digest`] accepts.
+/// The beginning of a digest, from [`SHORTEST`] characters to all 64.
 fn short(text: &str) -> Result<String, ReferenceError> {
     let encoded = text.split_once(':').map_or(text, |(_, encoded)| encoded);
     if encoded.len() < SHORTEST {
@@ -122,7 +122,7 @@ fn short(text: &str) -> Result<String, ReferenceError> {
     Ok(text.to_owned())
 }
 
-/// Takes off the host name of an ECR registry, which says the account and the region:
+/// Removes the host name of an ECR registry, which contains the account and the region:
 /// `111122223333.dkr.ecr.eu-west-1.amazonaws.com`, `111122223333.dkr-ecr.eu-west-1.on.aws`, and their FIPS forms.
 /// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>
 fn without_host(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {

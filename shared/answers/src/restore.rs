@@ -1,4 +1,4 @@
-//! `restore`: an archived replica comes back by a call; a deleted one from wherever it still is.
+//! `restore`: restores an archived replica with a call to ECR, and prints commands that copy a deleted one back.
 
 use std::collections::BTreeSet;
 
@@ -14,55 +14,55 @@ use store::Table;
 
 use crate::{answer, error, reference::Reference};
 
-/// What was found, and done.
+/// The result of `restore`.
 #[derive(Debug, Serialize)]
 pub struct Restored {
-    /// The image.
+    /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Where it is wanted.
+    /// The registry in which the image is restored.
     pub registry: Registry,
-    /// What became of it.
+    /// The state of the image there.
     #[serde(flatten)]
     pub outcome: RestoreOutcome,
 }
 
-/// What became of it.
+/// The state of the image in the registry.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RestoreOutcome {
-    /// It is there, and pullable.
+    /// The image is present and can be pulled.
     There,
-    /// ECR brings it back from the archive: "within 20 minutes".
+    /// ECR is restoring it from the archive: "within 20 minutes".
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>
     UnderWay,
-    /// It is not there.
+    /// The image is missing.
     Gone {
-        /// The registries that still have it, looked at just now.
+        /// The registries that have the image now, from fresh reads.
         held_by: BTreeSet<Registry>,
-        /// The registries that could not be looked at.
+        /// The registries that could not be read, or have the image archived.
         unknown: BTreeSet<Registry>,
-        /// The tags that it had, as far as is recorded.
+        /// The tags that the image had in the registry, as recorded.
         tags: BTreeSet<Tag>,
-        /// The commands that bring it back.
+        /// The commands that copy the image back.
         commands: Vec<String>,
     },
 }
 
-/// Why an image was not restored.
+/// The error of `restore`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not clear which image is meant.
+    /// The reference could not be resolved, or the table could not be read.
     #[error(transparent)]
     Question(#[from] error::Error),
-    /// The registry could not do it.
+    /// The call to the registry failed.
     #[error("cannot {what} in `{registry}`")]
     Registry {
-        /// What it could not do.
+        /// The failed operation.
         what: &'static str,
-        /// The registry.
+        /// The registry of the call.
         registry: Registry,
-        /// Why.
+        /// The error of the call.
         #[source]
         source: CallError,
     },
@@ -85,7 +85,7 @@ pub async fn restore(
     registry: &Registry,
 ) -> Result<Restored, Error> {
     let mut images = answer::resolve_ever(table, reference).await?;
-    // A tag may mean different images: the one that is known there is meant.
+    // A tag may point to different images: use the one that has a placement in this registry.
     if images.len() > 1 {
         let mut known = BTreeSet::new();
         for image in &images {
@@ -113,13 +113,13 @@ pub async fn restore(
     Ok(Restored { image, registry: registry.clone(), outcome })
 }
 
-/// Where it still is, and how it comes back from there.
+/// Finds the registries that still have the image, and the commands that copy it from there.
 async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -> RestoreOutcome {
     let (mut held_by, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for other in lineage.placements.keys().filter(|other| *other != registry) {
         match registries.observe(other, &lineage.image).await {
             Ok(Observation::Present(seen)) if !seen.archived => _ = held_by.insert(other.clone()),
-            // Archived it cannot be pulled; it is restored there first.
+            // An archived image cannot be pulled: it must be restored in its registry first.
             Ok(Observation::Present(_)) | Err(_) => _ = unknown.insert(other.clone()),
             Ok(_) => {}
         }
@@ -129,8 +129,8 @@ async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -
     RestoreOutcome::Gone { held_by, unknown, tags, commands }
 }
 
-/// The commands that copy an image with everything that belongs to it. `crane copy` keeps digests, indexes and their
-/// children. <https://github.com/google/go-containerregistry/blob/main/cmd/crane/doc/crane_copy.md>
+/// The commands that copy an image with all its tags. `crane copy` keeps digests, indexes and their children.
+/// <https://github.com/google/go-containerregistry/blob/main/cmd/crane/doc/crane_copy.md>
 fn copies(image: &Image, from: &Registry, to: &Registry, tags: &BTreeSet<Tag>) -> Vec<String> {
     let place = |registry: &Registry| format!("{}/{}", host(registry), image.repository);
     let copy = |target: String| format!("crane copy {}@{} {target}", place(from), image.digest);

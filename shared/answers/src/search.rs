@@ -1,4 +1,4 @@
-//! What somebody may mean by a text: repositories, a tag, images.
+//! Search for repositories, tags and images by a text.
 
 use std::collections::BTreeSet;
 
@@ -10,28 +10,28 @@ use utoipa::ToSchema;
 
 use crate::{READS_AT_A_TIME, cursor::Cursor, reference::Reference};
 
-/// What was found.
+/// The matches of a search text.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct SearchResult {
-    /// Repositories whose names begin like this.
+    /// Repositories whose names begin with the text.
     pub repositories: Vec<RepositoryName>,
-    /// The tag, if it was ever seen, as `REPO:TAG`.
+    /// The tag, as `REPO:TAG`, if it was ever seen.
     pub tags: Vec<String>,
-    /// The images whose digests begin like this.
+    /// Images whose digests begin with the text.
     pub images: BTreeSet<Image>,
-    /// Where to look on for a digest. A part may be empty, and yet not the last.
+    /// The cursor for the next page of images; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<Image>>,
 }
 
-/// How many repositories are listed.
+/// The largest number of repositories in a search result.
 const MOST_REPOSITORIES: usize = 50;
 
-/// How many images are looked at for a digest.
+/// The number of images that are read for one page of a search by digest.
 const MOST_IMAGES: usize = 5_000;
 
-/// Looks for what a text may mean, from an image on where it is a digest.
+/// Searches for a text. With `from`, a search by digest continues after that image, and repositories are left out.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -62,27 +62,28 @@ pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Se
     Ok(found)
 }
 
-/// Repositories by name.
+/// Repositories in the order of their names.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Repositories {
-    /// They.
+    /// The repositories on this page.
     pub repositories: Vec<KnownRepository>,
-    /// Where the list goes on.
+    /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<RepositoryName>>,
 }
 
-/// A repository that any event told of.
+/// A repository of which an event was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct KnownRepository {
-    /// Its name.
+    /// The name of the repository.
     pub repository: RepositoryName,
-    /// The registries that have or had images of it.
+    /// The registries that have or had images of the repository.
     pub registries: BTreeSet<Registry>,
 }
 
-/// The repositories whose names begin with a prefix, at most `most`, after another; and whether there may be more.
+/// The repositories whose names begin with a prefix: at most `most`, after another one. Also returns whether there may
+/// be more.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -106,7 +107,7 @@ pub async fn repositories(
             }
         }
     }
-    // The order of the index: that of the names with what follows them there.
+    // The order of the index: repository names followed by `@`.
     all.sort_by_key(|known| format!("{}@", known.repository));
     let more = all.len() > most;
     all.truncate(most);

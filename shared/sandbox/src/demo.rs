@@ -1,4 +1,4 @@
-//! `demo`: a story on three registries in two accounts, played through AWS's own SDK, and what was recorded of it.
+//! `demo`: plays a scenario on three registries in two accounts through the AWS SDK, and shows what was recorded.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -35,44 +35,44 @@ use crate::{
     local::{Local, LocalSettings},
 };
 
-/// The story, and what the table says of it afterwards.
+/// The steps of the scenario, and the lineage afterwards.
 #[derive(Debug, Serialize)]
 pub struct Demo {
-    /// What was done, in order.
+    /// The steps, in order.
     pub story: Vec<StoryStep>,
-    /// The image in the middle of it.
+    /// The lineage of the scenario's main image.
     pub shown: Shown,
-    /// A tag that moved, late in one registry.
+    /// The history of a tag that moved, late in one registry.
     pub history: History,
-    /// What was told of replication.
+    /// The replication incidents and alerts.
     pub alerts: Alerts,
-    /// The replicas that followed their source, and those that did not.
+    /// The deletions of replicas, with status and reasons.
     pub deletions: Deletions,
-    /// What was stopped because it was too much at once.
+    /// The breakers, one of which opened because too many images were deleted.
     pub breakers: Breakers,
-    /// The replicas that are left over.
+    /// The replicas whose source no longer has the image.
     pub orphans: Orphans,
 }
 
-/// One thing that somebody did, or that happened.
+/// One step of the scenario: an action of a user, or something that happened.
 #[derive(Debug, Serialize)]
 pub struct StoryStep {
-    /// When.
+    /// The simulated time.
     pub time: Timestamp,
-    /// Where.
+    /// The registry.
     pub registry: Registry,
-    /// What.
+    /// The action or event, as text.
     pub what: String,
 }
 
-/// 2 November 2026, 09:00 UTC.
+/// The time at which the scenario starts: 2 November 2026, 09:00 UTC.
 const BEGINNING: i64 = 1_793_610_000;
 
 const IRELAND: &str = "111122223333/eu-west-1";
 const VIRGINIA: &str = "111122223333/us-east-1";
 const TOKYO: &str = "444455556666/ap-northeast-1";
 
-/// Replicas follow their source after a day, but never a release.
+/// Deletes replicas one day after their source was deleted, but never a release.
 const POLICY: &str = r#"
 @id("follow-the-source") @grace("24h")
 permit (principal, action in [Action::"delete", Action::"untag"], resource);
@@ -100,22 +100,23 @@ impl From<aws_sdk_ecr::error::BuildError> for Error {
     }
 }
 
-/// A registry of the story.
+/// A registry of the scenario, with a client.
 struct Site {
     registry: Registry,
     ecr: Client,
 }
 
-/// The stage.
+/// The running scenario.
 struct Stage {
     local: Local,
     story: Vec<StoryStep>,
 }
 
-/// Plays the story, and answers what `show` and `orphans` answer.
+/// Plays the scenario, and returns the answers of `show`, `history`, `alerts`, `deletions`, `breaker status` and
+/// `orphans`.
 ///
 /// # Errors
-/// When there is no free port.
+/// When no port is free, or a call fails.
 pub async fn play() -> Result<Demo, Error> {
     let quick = Lag { from: SignedDuration::from_secs(20), to: SignedDuration::from_secs(70) };
     let registries = Settings { lag: quick, seed: 1, ..Settings::default() };
@@ -218,7 +219,7 @@ pub async fn play() -> Result<Demo, Error> {
     let history = answer::history(table, &stable, None).await?;
     let now = stage.local.simulator.clock().now();
     let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
-    // What was told of deletions is shown by them, and what lasts is not shown every day.
+    // The deletions list already shows the alerts about deletions, and repeated alerts are left out.
     alerts.alerts.retain(|alert| matches!(alert.state, AlertState::Opened | AlertState::Resolved));
     let api = "shop/api".parse().map_err(|error: MalformedError| Error::Demo(Box::new(error)))?;
     let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
@@ -232,7 +233,7 @@ pub async fn play() -> Result<Demo, Error> {
 }
 
 impl Stage {
-    /// A registry, and who works in it.
+    /// A registry, with a client that uses a role session.
     async fn site(&self, registry: &str, role: &str, session_name: &str) -> Result<Site, Error> {
         let registry: Registry = registry.parse().map_err(|error| Error::Demo(Box::new(error)))?;
         Ok(Site { ecr: self.local.registry(&registry, role, session_name).await?, registry })
@@ -243,16 +244,16 @@ impl Stage {
         self.story.push(StoryStep { time, registry: site.registry.clone(), what: what.into() });
     }
 
-    /// Lets time pass, with everything that happens in it, to the end of the last event.
+    /// Moves the clock forward and processes everything that happens until the last event.
     async fn wait(&self, time: SignedDuration) {
         self.local.simulator.step(Duration::try_from(time).unwrap_or_default());
         self.local.deliver_now().await;
-        // A run that the table refuses is found out by what the story shows.
+        // A failed run is ignored here: it shows in the result of the demo.
         _ = self.local.watch_now().await;
         _ = self.local.mirror_now().await;
     }
 
-    /// A few seconds between one thing and the next.
+    /// A few seconds between two steps.
     async fn breathe(&self) {
         self.wait(SignedDuration::from_secs(4)).await;
     }
@@ -279,7 +280,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A registry lets another account replicate into it.
+    /// Sets a registry policy that allows another account to replicate into the registry.
     async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Error> {
         self.act(site, format!("lets account {} replicate into it", source.registry.account()));
         let (region, account) = (site.registry.region(), site.registry.account());
@@ -323,7 +324,7 @@ fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold("sha256:".to_owned(), |digest, byte| format!("{digest}{byte:02x}"))
 }
 
-/// A manifest of one layer; what it is of makes it another.
+/// A manifest of one layer; `of` makes the digest distinct.
 fn image(of: &str, architecture: &str) -> String {
     let (config, layer) = (digest(&format!("{of} {architecture}")), digest(&format!("{of} {architecture} layer")));
     json!({
@@ -340,7 +341,7 @@ fn index(images: &[&str]) -> String {
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string()
 }
 
-/// A signature as an artifact whose subject is what it signs.
+/// A signature as an OCI artifact whose subject is the signed image.
 fn signature(of: &str) -> String {
     json!({
         "schemaVersion": 2, "mediaType": IMAGE, "artifactType": "application/vnd.cncf.notary.signature",

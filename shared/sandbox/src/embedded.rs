@@ -1,5 +1,5 @@
-//! The embedded table: a DynamoDB-compatible server in this process, in a file or in memory, that only this process
-//! is told the address of. The real SDK client talks to it, so nothing here is a second way to store anything.
+//! The embedded table: a DynamoDB-compatible server in this process, in a file or in memory, on a port that no other
+//! process is given. The real SDK client talks to it, so there is no second implementation of storage.
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
@@ -15,21 +15,21 @@ pub const EMBEDDED_NAME: &str = "ecr-lineage";
 /// A running embedded table.
 #[derive(Debug)]
 pub struct Embedded {
-    /// Where it listens, on the loopback interface.
+    /// The URL of the server, on the loopback interface.
     pub endpoint: String,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), String>>,
 }
 
-/// Why the embedded table could not be opened.
+/// The error of opening an embedded table.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder of the file could not be made.
+    /// The file's folder could not be created.
     #[error("cannot create folder `{}`", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
@@ -38,19 +38,19 @@ pub enum Error {
     Open {
         /// The file, or `memory`.
         place: String,
-        /// Why.
+        /// The reason that the server gives.
         reason: String,
     },
-    /// No port on the loopback interface.
+    /// No port on the loopback interface is free.
     #[error("cannot listen on 127.0.0.1")]
     Listen(#[source] std::io::Error),
 }
 
 impl Embedded {
-    /// Opens the table in a file, which is made if it is not there, or in memory.
+    /// Opens the table in a file, which is created if it does not exist, or in memory.
     ///
     /// # Errors
-    /// When the file cannot be opened or made, or is something else.
+    /// When the file cannot be opened or created, or is not a table.
     pub async fn open(file: Option<PathBuf>) -> Result<Self, Error> {
         let place = file.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
         if let Some(folder) = file.as_ref().and_then(|path| path.parent()) {
@@ -58,7 +58,7 @@ impl Embedded {
         }
         let database = if file.is_some() { Database::new(&place) } else { Database::memory() };
         let database = database.map_err(|error| {
-            // Its second sentence is advice for programmers.
+            // The first sentence only: the second is advice for programmers.
             let reason = error.to_string().split(". ").next().unwrap_or_default().to_owned();
             Error::Open { place, reason }
         })?;
@@ -75,16 +75,16 @@ impl Embedded {
     pub async fn client(&self) -> Client {
         let http = aws_smithy_http_client::Builder::new().build_http();
         let loader = start::loader().http_client(http).endpoint_url(&self.endpoint);
-        // DynamoDB's protocol needs credentials and a region; the embedded table looks at neither.
+        // DynamoDB's protocol needs credentials and a region; the embedded table ignores both.
         let credentials = Credentials::new("embedded", "embedded", None, None, "embedded");
         let config = loader.credentials_provider(credentials).region(Region::from_static("us-east-1")).load().await;
         Client::new(&config)
     }
 
-    /// Stops the server, once its last request is answered.
+    /// Stops the server after its last response.
     pub async fn close(self) {
         drop(self.stop);
-        // What was acknowledged is on disk already; there is nothing to do about a server that ended badly.
+        // Acknowledged writes are already on disk, so a server that does not end in time can be ignored.
         _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.server).await;
     }
 }

@@ -1,13 +1,13 @@
-//! Why something could not be run on this machine.
+//! Errors of the sandbox.
 
 use std::error::Error as StdError;
 
 use crate::embedded;
 
-/// Why something could not be run on this machine.
+/// The error of starting or running the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table could not be used.
+    /// The table could not be read or written.
     #[error(transparent)]
     Table(#[from] store::Error),
     /// The embedded table could not be opened.
@@ -21,17 +21,17 @@ pub enum Error {
     Port {
         /// The port.
         port: u16,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
     /// A role could not be assumed.
     #[error("cannot assume the role")]
     Role(#[source] Box<dyn StdError + Send + Sync>),
-    /// A question of the demo has no answer.
+    /// A query of the demo failed.
     #[error(transparent)]
     Query(#[from] answers::error::Error),
-    /// A simulated registry refused something that the demo does.
+    /// A simulated registry refused a call of the demo.
     #[error("the demo failed")]
     Demo(#[source] Box<dyn StdError + Send + Sync>),
 }

@@ -1,7 +1,7 @@
-//! Everything in one process: simulated registries, an embedded table, and the functions.
+//! The whole system in one process: simulated registries, an embedded table, and the functions.
 //!
-//! [`local`] runs them, [`demo`] plays a story on them, [`loopback`] serves the page to one person. `local`, `demo`, tests and
-//! benchmarks use it; the program that runs in AWS does not.
+//! [`local`] runs them, [`demo`] plays a scenario on them, [`loopback`] serves the page to one user. The commands
+//! `local` and `demo`, tests and benchmarks use this crate; the functions that run in AWS do not.
 
 pub mod demo;
 pub mod embedded;

@@ -26,78 +26,78 @@ use crate::{
     loopback::{self, user},
 };
 
-/// Everything that runs.
+/// The running system.
 pub struct Local {
     /// The registries, their clock and the queue.
     pub simulator: Simulator,
-    /// The table that `record` fills.
+    /// The table in which `record` writes.
     pub table: Table,
-    /// What lets replicas follow their sources, where its policy permits.
+    /// The function that deletes replicas after their source, where its policy permits.
     pub mirror: Mirror,
-    /// What looks for copies that should be there by now.
+    /// The function that checks expected replicas.
     pub watch: Watch,
-    /// What lists registries.
+    /// The function that lists registries.
     pub reconcile: Reconcile,
-    /// Where ECR, STS and DynamoDB answer.
+    /// The URL at which ECR, STS and DynamoDB listen.
     pub endpoint: String,
     embedded: Embedded,
     end: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
-/// How to run it.
+/// Settings of the sandbox.
 #[derive(Debug, Clone, Default)]
 pub struct LocalSettings {
-    /// How the registries behave.
+    /// The behaviour of the simulated registries.
     pub registries: Settings,
-    /// The time to begin with.
+    /// The time at which the clock starts.
     pub now: Timestamp,
-    /// How fast the clock runs; with 0 it stands.
+    /// The speed of the clock, as a multiple of real time; with 0 the clock does not move.
     pub speed: f64,
-    /// The port; with 0 any that is free.
+    /// The port on the loopback interface; 0 picks a free one.
     pub port: u16,
-    /// Where everything is kept; without it everything is forgotten in the end.
+    /// The folder for all state; without it, state is in memory only.
     pub data: Option<PathBuf>,
-    /// The file of the policy; without it everything is kept.
+    /// The policy file; without it, every replica is kept.
     pub policy: Option<PathBuf>,
-    /// Whether `mirror` touches anything.
+    /// Whether `mirror` executes what the policy permits.
     pub mode: Mode,
-    /// How much may go at once.
+    /// The circuit breaker's limits.
     pub limits: BreakerLimits,
 }
 
-/// What happens while everything runs.
+/// Something to report while the system runs.
 #[derive(Debug)]
 pub enum LocalEvent<'a> {
     /// An event was recorded.
     Recorded(&'a Message),
-    /// Somebody should know.
+    /// An alert was raised.
     Alert(&'a Alert),
 }
 
-/// The alerts of the last days that were told.
+/// The alerts of the last days that were already reported.
 struct SeenAlerts {
     until: Timestamp,
     ids: BTreeSet<String>,
 }
 
-/// As many messages as Lambda takes from a queue at once, by default.
+/// Messages for one invocation, as Lambda's default batch size.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
 
-/// How often `mirror`, `watch` and `reconcile` are started.
+/// The interval at which `mirror`, `watch` and `reconcile` are invoked.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
 
-/// How long they may run: as long as a Lambda function.
+/// The time that one invocation may take, which is that of the Lambda function.
 const RUNS: SignedDuration = SignedDuration::from_mins(14);
 
-/// The account that all of it runs in: the hub, which has no registry of its own.
+/// The account of the hub, which has no registry of its own.
 pub const HUB: &str = "999988887777";
-/// Its region.
+/// The region of the hub.
 pub const HUB_REGION: &str = "eu-west-1";
 
 impl Local {
-    /// Opens everything and answers requests. Nothing happens by itself yet: see [`Local::run`].
+    /// Opens all parts and listens for requests. The clock and the functions do not run yet: see [`Local::run`].
     ///
     /// # Errors
     /// When the port is taken, or the folder cannot be used.
@@ -107,7 +107,7 @@ impl Local {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| Error::Port { port, source })?;
         let address = listener.local_addr().map_err(|source| Error::Port { port, source })?;
         let endpoint = format!("http://{address}");
-        // First the registries: they say whether somebody else uses the folder.
+        // Open the registries first: they detect whether another process uses the folder.
         let simulator = Simulator::open(registries, now, speed, data.as_deref())?;
         let embedded = Embedded::open(data.map(|folder| folder.join("lineage.db"))).await?;
         let client = embedded.client().await;
@@ -122,7 +122,7 @@ impl Local {
         let watch = Watch {
             table: Table::new(client.clone(), EMBEDDED_NAME),
             registries: Registries::new(hub.clone(), roles.clone()),
-            // The queue is the simulator's.
+            // The simulator has its own dead-letter queue; see `watch_now`.
             dead_letters: None,
             name: "local".to_owned(),
         };
@@ -159,11 +159,11 @@ impl Local {
         Ok(Self { simulator, table, mirror, watch, reconcile, endpoint, embedded, end, serving: tokio::spawn(serving) })
     }
 
-    /// Lets the clock run and delivers events to `record`, until the future ends. Who asks is told each event that was
-    /// recorded, and each alert.
+    /// Runs the clock and the functions, and delivers events to `record`, until the future ends. Calls `on_event` for
+    /// each recorded event and for each alert.
     ///
     /// # Errors
-    /// When the registries cannot be saved any more.
+    /// When the registries cannot be saved any more, or the table cannot be read.
     pub async fn run(&self, end: impl Future<Output = ()>, on_event: impl Fn(LocalEvent<'_>)) -> Result<(), Error> {
         let delivering = async {
             loop {
@@ -174,7 +174,7 @@ impl Local {
         let scheduled = async {
             let clock = self.simulator.clock();
             let mut seen_alerts = SeenAlerts { until: clock.now(), ids: BTreeSet::new() };
-            // What was told before it was started is known.
+            // Alerts from before the start are not reported again.
             if let Err(error) = self.alerts(&mut seen_alerts).await {
                 return error;
             }
@@ -199,7 +199,7 @@ impl Local {
         }
     }
 
-    /// The alerts that were not told yet, oldest first.
+    /// The alerts that were not reported yet, oldest first.
     async fn alerts(&self, seen_alerts: &mut SeenAlerts) -> Result<Vec<Alert>, store::Error> {
         let (now, day) = (self.simulator.clock().now(), SignedDuration::from_hours(24));
         let mut alerts = Vec::new();
@@ -215,25 +215,25 @@ impl Local {
         Ok(alerts)
     }
 
-    /// Starts `mirror` once, as its schedule does.
+    /// Invokes `mirror` once, as its schedule does.
     ///
     /// # Errors
-    /// When the table cannot be asked what is due.
+    /// When the table cannot list what is due.
     pub async fn mirror_now(&self) -> Result<MirrorSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.mirror.run(|| clock.now(), until).await
     }
 
-    /// A client of the table's DynamoDB.
+    /// A DynamoDB client of the embedded table.
     pub async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         self.embedded.client().await
     }
 
-    /// Starts `watch` once, as its schedule does.
+    /// Invokes `watch` once, as its schedule does.
     ///
     /// # Errors
-    /// When the table cannot be asked what is due.
+    /// When the table cannot list what is due.
     pub async fn watch_now(&self) -> Result<watch::WatchSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
@@ -241,17 +241,17 @@ impl Local {
         self.watch.run(|| clock.now(), until).await
     }
 
-    /// Starts `reconcile` once, as its schedule does.
+    /// Invokes `reconcile` once, as its schedule does.
     ///
     /// # Errors
-    /// When the table cannot say which registries are due.
+    /// When the table cannot list the registries that are due.
     pub async fn reconcile_now(&self) -> Result<reconcile::ReconcileSummary, store::Error> {
         let clock = self.simulator.clock();
         let until = clock.now().saturating_add(RUNS).unwrap_or(Timestamp::MAX);
         self.reconcile.run(|| clock.now(), until).await
     }
 
-    /// Delivers all events that can be received now.
+    /// Delivers all events that are receivable now.
     pub async fn deliver_now(&self) {
         loop {
             let messages = self.simulator.receive_now(BATCH);
@@ -262,7 +262,8 @@ impl Local {
         }
     }
 
-    /// Delivers one batch as Lambda does: what the function does not report as failed is deleted from the queue.
+    /// Delivers one batch as Lambda does: messages that the function does not report as failed are deleted from the
+    /// queue.
     async fn deliver(&self, mut messages: Vec<Message>) -> Vec<Message> {
         let mut batch = SqsEvent::default();
         batch.records.extend(messages.iter().map(|message| {
@@ -277,7 +278,7 @@ impl Local {
         messages
     }
 
-    /// A client of one registry, for somebody who has assumed a role of its account.
+    /// An ECR client of one registry, with credentials of an assumed role of its account.
     ///
     /// # Errors
     /// When the role cannot be assumed.
@@ -300,16 +301,16 @@ impl Local {
         Ok(aws_sdk_ecr::Client::from_conf(config.build()))
     }
 
-    /// Stops answering, and lets go of the table.
+    /// Stops listening and closes the table.
     pub async fn close(self) {
         drop(self.end);
-        // Requests under way are answered, or given up after two seconds.
+        // Requests in progress are completed, or dropped after two seconds.
         _ = tokio::time::timeout(Duration::from_secs(3), self.serving).await;
         self.embedded.close().await;
     }
 }
 
-/// The configuration of a client with the credentials of an account.
+/// The SDK configuration with the credentials of an account.
 async fn account(endpoint: &str, account: &str, region: &str) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new().build_http();
     let loader = start::loader().http_client(http).endpoint_url(endpoint).region(Region::new(region.to_owned()));

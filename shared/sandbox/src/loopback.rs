@@ -1,4 +1,4 @@
-//! The page and the API on this machine, for one person.
+//! The page and the API on this machine, for one user.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use axum::{
 };
 use query::api::{self, Problem, Query, caller::Caller};
 
-/// The page and the API for one caller on this machine; with a key for whoever knows it.
+/// The page and the API for one caller on this machine, protected by a key if one is given.
 ///
-/// Other people may use this machine, and a page from anywhere may make a browser ask 127.0.0.1, under a name of its own
-/// (DNS rebinding). So the name must be ours, and whoever asks the API must know the key.
+/// Other users may have access to this machine, and a page of any site may make the browser send requests to 127.0.0.1
+/// under a host name of its own (DNS rebinding). So the host name must be `127.0.0.1` or `localhost`, and API requests
+/// must contain the key.
 pub fn router(query: Query, caller: Caller, key: Option<String>) -> Router {
     let key = key.map(Arc::new);
     api::router(query).layer(middleware::from_fn(move |request, next| {
@@ -32,7 +33,7 @@ async fn enter(mut request: Request, next: Next, caller: Caller, key: Option<&St
     next.run(request).await
 }
 
-/// The answer to a request that gets no other.
+/// The error response, if the request is refused.
 fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
@@ -52,7 +53,7 @@ fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
     None
 }
 
-/// The same as something that answers a whole request with a whole answer.
+/// Wraps the router as a handler of buffered requests and responses.
 #[must_use]
 pub fn whole(router: Router) -> simulator::server::FallbackHandler {
     Arc::new(move |request| {
@@ -66,7 +67,7 @@ pub fn whole(router: Router) -> simulator::server::FallbackHandler {
     })
 }
 
-/// The user of this machine.
+/// The name of this machine's user.
 #[must_use]
 pub fn user() -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());

@@ -1,4 +1,4 @@
-//! ECR's API: what a request asks, and what it is answered.
+//! ECR's API: operations, requests and responses.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 
@@ -19,23 +19,23 @@ use crate::{
     world::{RepositoryId, World},
 };
 
-/// Who calls, and where.
+/// The caller of an operation, and the region that is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiCaller {
     /// The 12-digit account of the credentials.
     pub account: String,
     /// The region of the signature.
     pub region: String,
-    /// As `GetCallerIdentity` tells it.
+    /// The caller's ARN, as `GetCallerIdentity` returns it.
     pub arn: String,
 }
 
-/// An error as ECR answers it.
+/// An error response of ECR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// The name of the error, such as `RepositoryNotFoundException`.
+    /// The error code, such as `RepositoryNotFoundException`.
     pub code: &'static str,
-    /// What a person reads.
+    /// The error message.
     pub message: String,
 }
 
@@ -51,8 +51,8 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", message)
 }
 
-/// An operation: whether CloudTrail's record of it is emitted, and what it does. Reads are recorded as well, but not
-/// emitted: no rule of ours matches them.
+/// An operation: its name, whether its CloudTrail record is emitted, and its implementation. Reads have CloudTrail
+/// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
 const OPERATIONS: [Operation; 25] = [
@@ -102,14 +102,14 @@ pub(crate) fn call(world: &mut World, caller: &ApiCaller, name: &str, body: &[u8
     Ok(answer)
 }
 
-/// Reads a request.
+/// Parses a request.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let value: Value = serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
         .map_err(|error| ApiError::new("SerializationException", error.to_string()))?;
     serde_json::from_value(value).map_err(|error| invalid(format!("Invalid parameter: {error}")))
 }
 
-/// What most requests begin with.
+/// The members that most requests have.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Where {
@@ -118,7 +118,7 @@ struct Where {
 }
 
 impl World {
-    /// The registry that a request means, if its caller may do that there (R5).
+    /// The registry of a request (R5).
     fn registry_of(&self, caller: &ApiCaller, account: Option<&str>) -> Result<Registry, ApiError> {
         let account = account.unwrap_or(&caller.account);
         Registry::new(account, &caller.region).map_err(|_| {
@@ -126,7 +126,7 @@ impl World {
         })
     }
 
-    /// The registry that a request means, where nothing but its own account may act.
+    /// The registry of a request that only its own account may make.
     fn own_registry(&self, caller: &ApiCaller, account: Option<&str>, action: &str) -> Result<Registry, ApiError> {
         let registry = self.registry_of(caller, account)?;
         if registry.account() == caller.account {
@@ -135,7 +135,7 @@ impl World {
         Err(denied(caller, action, &format!("registry {registry}")))
     }
 
-    /// The place that a request means, which need not be there.
+    /// The repository id of a request, after authorization; the repository may not exist.
     fn place(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
         let registry = self.registry_of(caller, at.registry_id.as_deref())?;
         let place = RepositoryId { registry, repository: name(&at.repository_name)? };
@@ -143,8 +143,8 @@ impl World {
         Ok(place)
     }
 
-    /// Whether a caller may do something in a registry: everything in that of its own account, and what the registry's policy
-    /// allows in another's (R5).
+    /// Authorizes a caller: everything in a registry of its own account, and what the registry policy allows in another
+    /// account's (R5).
     fn authorize(&self, caller: &ApiCaller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
         let allowed = || self.policy_allows(registry, &caller.arn, &caller.account, &format!("ecr:{action}"), arn);
         if registry.account() == caller.account || allowed() {
@@ -153,7 +153,7 @@ impl World {
         Err(denied(caller, action, &format!("resource: {arn}")))
     }
 
-    /// The repository of a request.
+    /// The repository, or the error that it does not exist.
     fn existing(&self, place: &RepositoryId) -> Result<&Repository, ApiError> {
         let (name, registry) = (&place.repository, place.registry.account());
         self.repository(place).ok_or_else(|| {
@@ -163,7 +163,7 @@ impl World {
         })
     }
 
-    /// The place of a request whose repository must be there.
+    /// The repository id of a request, after authorization, if the repository exists.
     fn found(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
         let place = self.place(caller, at, action)?;
         self.existing(&place)?;
@@ -177,10 +177,10 @@ fn denied(caller: &ApiCaller, action: &str, resource: &str) -> ApiError {
     ApiError::new("AccessDeniedException", message)
 }
 
-/// A repository name by ECR's whole grammar, of which the product accepts a looser one.
+/// Parses a repository name by ECR's full grammar, which is stricter than the product's.
 fn name(text: &str) -> Result<RepositoryName, ApiError> {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    // `[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*`: what separates runs, and that a part neither begins nor ends with it.
+    // `[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*`: the allowed separators; a part neither begins nor ends with one.
     let separates = |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
     let part = |part: &str| {
         part.starts_with(alphanumeric) && part.ends_with(alphanumeric) && part.split(alphanumeric).all(separates)
@@ -192,7 +192,7 @@ fn name(text: &str) -> Result<RepositoryName, ApiError> {
     })
 }
 
-/// The error of a call about one image that cannot be used.
+/// The error of a call about a single image.
 fn refused(place: &RepositoryId, id: &ImageId, (code, reason): Refusal) -> ApiError {
     if code != "ImageNotFound" {
         return invalid(reason);
@@ -206,7 +206,7 @@ fn refused(place: &RepositoryId, id: &ImageId, (code, reason): Refusal) -> ApiEr
     ApiError::new("ImageNotFoundException", message)
 }
 
-/// At least one and at most `most` of something.
+/// Checks that a list has at least one and at most `most` items.
 fn between<T>(what: &str, items: &[T], most: usize) -> Result<(), ApiError> {
     let rule = match items.len() {
         0 => "greater than or equal to 1".to_owned(),
@@ -218,7 +218,7 @@ fn between<T>(what: &str, items: &[T], most: usize) -> Result<(), ApiError> {
     )))
 }
 
-/// How a list is read in pages.
+/// The paging parameters of a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Paging {
@@ -226,7 +226,7 @@ struct Paging {
     max_results: Option<usize>,
 }
 
-/// One page of a list, in the order of its keys, and the token of the next.
+/// One page of a list, in the order of its keys, and the token for the next page.
 fn page<T>(
     entries: impl Iterator<Item = (String, T)>,
     paging: &Paging,
@@ -260,14 +260,14 @@ fn page<T>(
     Ok((page, next))
 }
 
-/// A time as JSON 1.1 has it: seconds since 1970, with milliseconds.
+/// A time in the format of JSON 1.1: seconds since 1970, with milliseconds.
 fn time(time: Timestamp) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970, exact up to 2^53")]
     let seconds = time.as_millisecond() as f64 / 1000.0;
     json!(seconds)
 }
 
-/// An object without the members that are not there.
+/// Removes members that are null.
 fn compact(mut object: Value) -> Value {
     if let Some(members) = object.as_object_mut() {
         members.retain(|_, value| !value.is_null());

@@ -1,4 +1,4 @@
-//! ECR's own backfill: copies of what was there before replication was configured (R10).
+//! ECR's backfill: copies images that were pushed before replication was configured (R10).
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-backfill.html>
 
@@ -16,14 +16,14 @@ use crate::{
     world::{PendingTask, RepositoryId, World},
 };
 
-/// One run.
+/// A backfill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Backfill {
     pub(crate) destination: Destination,
     pub(crate) status: BackfillStatus,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Option<Timestamp>,
-    /// How many copies are to be made; not known before it is prepared.
+    /// The number of copies to make; unknown until the backfill is prepared.
     pub(crate) total: Option<usize>,
     pub(crate) results: Vec<BackfillResult>,
     left: VecDeque<(RepositoryName, Digest, Option<Tag>)>,
@@ -46,25 +46,25 @@ impl BackfillStatus {
     }
 }
 
-/// What became of one image.
+/// The result of one copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BackfillResult {
     pub(crate) repository: RepositoryName,
     pub(crate) digest: Digest,
     pub(crate) tag: Option<Tag>,
-    /// Nothing if it was copied.
+    /// ECR's failure code; nothing if the image was copied.
     pub(crate) failure_code: Option<String>,
 }
 
-/// How many images are copied at a time, and how long that takes.
+/// The number of images in one step of the simulation, and the simulated duration of a step.
 const STEP: usize = 1_000;
 const STEP_TIME: SignedDuration = SignedDuration::from_secs(10);
 
-/// A run fails "when >= 50 % of at least 100 processed replications fail" (R10).
+/// A backfill fails "when >= 50 % of at least 100 processed replications fail" (R10).
 const FEWEST_TO_FAIL: usize = 100;
 
 impl World {
-    /// Starts a run: its images are looked for a little later.
+    /// Starts a backfill; a later task collects its images.
     pub(crate) fn start_backfill(&mut self, registry: &Registry, destination: Destination) -> String {
         let id = self.new_id();
         let run = Backfill {
@@ -104,7 +104,7 @@ impl World {
         self.registry_mut(registry).backfills.insert(id.to_owned(), run);
     }
 
-    /// What the rules send to a destination, and is not there.
+    /// The images that the rules replicate to a destination and that it does not have.
     fn missing(&self, registry: &Registry, destination: &Destination) -> Vec<(RepositoryName, Digest, Option<Tag>)> {
         let Some(to) = destination.registry() else { return Vec::new() };
         let mut missing = Vec::new();

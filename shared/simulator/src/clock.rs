@@ -1,4 +1,4 @@
-//! One clock for everything in the process: as fast as the wall's, faster, or standing until it is stepped.
+//! The clock that the whole process shares: at real time, faster, or stopped until it is stepped.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-/// A clock that all its clones share.
+/// A clock; its clones share their state.
 #[derive(Debug, Clone)]
 pub struct Clock {
     state: Arc<Mutex<State>>,
@@ -17,18 +17,18 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct State {
-    /// What it showed …
+    /// The time that the clock showed …
     shown: Timestamp,
     /// … at this instant.
     at: Instant,
     speed: f64,
 }
 
-/// The longest that a waiter sleeps without looking at the clock again.
+/// The longest sleep of a waiter before it reads the clock again.
 const NAP: Duration = Duration::from_secs(3600);
 
 impl Clock {
-    /// A clock that shows a time now. It runs `speed` times as fast as the wall's; with 0 it stands until it is stepped.
+    /// A clock that shows `shown` now. It runs `speed` times as fast as real time; with 0 it stops until it is stepped.
     #[must_use]
     pub fn new(shown: Timestamp, speed: f64) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// The time it shows. It never goes back.
+    /// The current time. It never goes back.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.read().0
@@ -49,7 +49,7 @@ impl Clock {
         (later(state.shown, SignedDuration::try_from_secs_f64(passed).unwrap_or(SignedDuration::MAX)), state.speed)
     }
 
-    /// Moves it on at once.
+    /// Moves the clock forward at once.
     pub fn step(&self, by: Duration) {
         let (now, _) = self.read();
         {
@@ -60,7 +60,7 @@ impl Clock {
         self.stepped.send_replace(());
     }
 
-    /// Waits until it shows a time.
+    /// Waits until the clock shows a time or a later one.
     pub async fn wait_until(&self, time: Timestamp) {
         let mut stepped = self.stepped.subscribe();
         loop {
@@ -69,8 +69,8 @@ impl Clock {
                 return;
             }
             let left = time.duration_since(now).as_secs_f64() / speed;
-            // Without speed there is no time left to sleep, only steps to wait for. A little more than is left: a
-            // waiter that wakes early would wake again and again.
+            // At speed 0 only steps move the clock, so the sleep is the longest one. Otherwise sleep a little longer
+            // than needed: a waiter that wakes early would wake again and again.
             let nap = Duration::try_from_secs_f64(left).map_or(NAP, |left| NAP.min(left + Duration::from_micros(500)));
             tokio::select! {
                 () = tokio::time::sleep(nap) => {}
@@ -80,7 +80,7 @@ impl Clock {
     }
 }
 
-/// A time and a while after it; the end of time, if that is beyond it.
+/// The sum of a time and a duration; the largest timestamp on overflow.
 #[must_use]
 pub fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)

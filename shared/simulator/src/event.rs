@@ -13,13 +13,13 @@ use crate::{
     world::{RepositoryId, World},
 };
 
-/// What happened to an image, in the words of `ECR Image Action`.
+/// The action types of `ECR Image Action`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Push,
     Delete,
     Archive,
-    /// With the time at which the image was active again.
+    /// With the time of the restore.
     Restore(Timestamp),
 }
 
@@ -66,7 +66,7 @@ impl World {
         self.emit(|id, time| envelope(&registry, "aws.ecr", detail_type, id, time, &[], detail.into()));
     }
 
-    /// Emits `ECR Replication Action` where the copy goes (E3, U12, U23).
+    /// Emits `ECR Replication Action` in the destination (E3, U12, U23).
     pub(crate) fn emit_replication(
         &mut self,
         place: &RepositoryId,
@@ -98,14 +98,14 @@ impl World {
         });
     }
 
-    /// Emits the end of a backfill. That there is an event is documented, its content is not (U21).
+    /// Emits the end of a backfill. AWS documents that there is an event, but not its content (U21).
     pub(crate) fn emit_backfill(&mut self, registry: &Registry, id: &str, status: &str) {
         let detail = json!({"action-type": "REPLICATION_BACKFILL", "result": status, "replication-backfill-id": id});
         let registry = registry.clone();
         self.emit(|id, time| envelope(&registry, "aws.ecr", "ECR Replication Backfill Action", id, time, &[], detail));
     }
 
-    /// Emits CloudTrail's record of a call (E5).
+    /// Emits CloudTrail's record of an API call (E5).
     pub(crate) fn emit_call(
         &mut self,
         caller: &ApiCaller,
@@ -135,13 +135,13 @@ impl World {
                 "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": account,
                 "eventCategory": "Management",
             });
-            // It stands in the trail of the caller's account.
+            // The event has the account of the caller's trail.
             let trail = Registry::new(&account, registry.region()).unwrap_or(registry);
             envelope(&trail, "aws.ecr", "AWS API Call via CloudTrail", id, time, &[], detail)
         });
     }
 
-    /// Emits CloudTrail's record of what a lifecycle policy did (E5).
+    /// Emits CloudTrail's record of a run of a lifecycle policy (E5).
     pub(crate) fn emit_policy_execution(
         &mut self,
         place: &RepositoryId,
@@ -170,7 +170,7 @@ impl World {
         });
     }
 
-    /// The tag of an event; untagged either way (U3).
+    /// Adds the tag to an event. Without a tag, the field is empty or absent (U3).
     fn put_tag(&self, detail: &mut Map<String, Value>, tag: Option<&Tag>) {
         match tag {
             Some(tag) => _ = detail.insert("image-tag".to_owned(), json!(tag)),
@@ -197,7 +197,7 @@ fn envelope(
     })
 }
 
-/// Whole seconds, as in every sample of AWS's.
+/// A time in whole seconds, as in every sample of AWS.
 fn time_text(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

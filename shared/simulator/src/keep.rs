@@ -1,7 +1,7 @@
-//! The simulator on disk: one table of keys and values, each change of the world one transaction.
+//! The simulator's state on disk: a table of keys and values; each change of the state is one transaction.
 //!
-//! A transaction is in the operating system's hands when a call is answered (SQLite's write-ahead log), so that nothing
-//! acknowledged is lost if the process is killed. A power failure may take the newest.
+//! A transaction is written to the operating system before a call is answered (SQLite's write-ahead log), so no
+//! acknowledged change is lost if the process is killed. A power failure may lose the newest changes.
 
 use std::path::{Path, PathBuf};
 
@@ -9,57 +9,57 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::world::{Key, World};
 
-/// What is kept.
+/// The open database.
 pub(crate) struct Keep {
     connection: Connection,
     path: PathBuf,
 }
 
-/// Why a folder cannot be used.
+/// The error of a folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder cannot be made.
+    /// The folder could not be created.
     #[error("cannot create folder `{}`", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
-    /// Another process has it open.
+    /// Another process uses the file.
     #[error("`{}` is in use by another process", path.display())]
     InUse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The file cannot be read or written, or is something else.
+    /// The file cannot be read or written, or is not a database.
     #[error("cannot use `{}`", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of SQLite.
         #[source]
         source: rusqlite::Error,
     },
-    /// An entry of the file is not of this version.
+    /// An entry of the file has the format of another version.
     #[error("cannot read `{}`: entry `{key}` is of another version", path.display())]
     Entry {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The entry.
+        /// The key of the entry.
         key: String,
-        /// Why.
+        /// The error of the parser.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// The file in the folder.
+/// The name of the file in the folder.
 const FILE: &str = "registries.db";
 
 impl Keep {
-    /// Opens the folder, which is made if it is not there, and puts what it has into the world.
+    /// Opens the folder, which is created if it does not exist, and loads its state into the world.
     pub(crate) fn open(folder: &Path, world: &mut World) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let path = folder.join(FILE);
@@ -92,7 +92,7 @@ impl Keep {
         Ok(keep)
     }
 
-    /// Saves what changed, all or nothing.
+    /// Saves all changes in one transaction.
     pub(crate) fn save(&mut self, world: &mut World) -> Result<(), Error> {
         let changes = world.take_changes();
         if changes.is_empty() {

@@ -1,11 +1,12 @@
-//! Amazon ECR on one machine: any number of registries that replicate, emit AWS's events, and go wrong when told to.
+//! Amazon ECR on one machine: any number of registries that replicate, emit AWS's events, and simulate faults on
+//! request.
 //!
-//! It speaks ECR's own protocol, so that every client of AWS's can be used. What it does follows what AWS documents:
-//! `FACTS.md` beside this crate lists each behaviour with its source, and the code names them (`R4`, `U7`). What AWS does
-//! not document is a setting with both answers ([`settings::Unconfirmed`]).
+//! It implements ECR's own protocol, so that every AWS SDK and the AWS CLI can use it. Its behaviour follows AWS's
+//! documentation: `FACTS.md` beside this crate lists each behaviour with its source, and the code refers to its entries
+//! (`R4`, `U7`). Where AWS documents nothing, the behaviour is a setting with both answers ([`settings::Unconfirmed`]).
 //!
-//! What it is not: it stores manifests, not layers, and takes every layer as uploaded; it checks no signatures and no IAM
-//! policies but the registry's own; it has no pull through cache, scanning, signing or creation templates.
+//! Limits: it stores manifests, not layers, and accepts every layer as uploaded. It checks no signatures, and no
+//! policies except the registry's own. It has no pull through cache, scanning, signing or creation templates.
 
 mod api;
 mod backfill;
@@ -47,7 +48,7 @@ use settings::Settings;
 use trouble::CallFate;
 use world::World;
 
-/// Registries, their events, and the queue that the events go to. Clones are the same registries.
+/// Registries, their events, and the queue that receives the events. Clones share their state.
 #[derive(Clone)]
 pub struct Simulator {
     inside: Arc<Mutex<Inside>>,
@@ -61,18 +62,18 @@ struct Inside {
     failure: Option<keep::Error>,
 }
 
-/// An image as a registry has it.
+/// An image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Its status.
+    /// The status of the image.
     pub status: ImageStatus,
-    /// Its tags.
+    /// The tags of the image.
     pub tags: BTreeSet<Tag>,
 }
 
 impl Simulator {
-    /// Registries that are forgotten in the end, or kept in a folder: then the clock goes on where it was, if that is
-    /// ahead of `now`.
+    /// Opens registries in memory, or in a folder across restarts. With a folder, the clock continues from the saved
+    /// time if that is ahead of `now`.
     ///
     /// # Errors
     /// When the folder cannot be used.
@@ -84,13 +85,13 @@ impl Simulator {
         Ok(Self { inside, clock, changed: watch::Sender::new(()) })
     }
 
-    /// The clock of everything in the process.
+    /// The clock that the whole process shares.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Lets what is due happen, does something, and saves what changed before anybody hears of it.
+    /// Processes tasks that are due, performs `act`, and saves all changes before it returns.
     fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
         let mut inside: MutexGuard<'_, Inside> = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let Inside { world, keep, failure } = &mut *inside;
@@ -112,13 +113,13 @@ impl Simulator {
         done
     }
 
-    /// Whether something could not be saved: from then on nothing is acknowledged.
+    /// Whether a change could not be saved: from then on nothing is acknowledged.
     fn has_failed(&self) -> bool {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner).failure.is_some()
     }
 
-    /// Performs one operation, as a call over the wire would: with the body of a request in JSON. Nothing is answered if
-    /// trouble has it so.
+    /// Performs one operation as a call over HTTP would, with the JSON body of a request. Returns nothing if a
+    /// simulated fault loses the request or the response.
     #[must_use]
     pub fn call(&self, caller: &ApiCaller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
         let answer = self.with(|world| {
@@ -143,18 +144,18 @@ impl Simulator {
         self.with(World::new_id)
     }
 
-    /// Changes how the registries behave from now on.
+    /// Changes the settings from now on.
     pub fn set(&self, change: impl FnOnce(&mut Settings)) {
         self.with(|world| change(&mut world.settings));
     }
 
-    /// Moves the clock on, and lets everything happen that is due then.
+    /// Moves the clock forward, and processes all tasks that are due then.
     pub fn step(&self, by: Duration) {
         self.clock.step(by);
         self.with(|_| ());
     }
 
-    /// Lets things happen when they are due, for ever; ends only when something cannot be saved.
+    /// Processes tasks when they are due. Returns only when a change cannot be saved.
     pub async fn run(&self) -> keep::Error {
         let mut changed = self.changed.subscribe();
         loop {
@@ -173,8 +174,9 @@ impl Simulator {
         }
     }
 
-    /// Up to `most` events from the queue, as soon as there are any: at least once each, in no order. What is not deleted
-    /// comes again after [`queue::VISIBILITY_TIMEOUT`], and after [`queue::MAX_RECEIVES`] times goes to the dead letters.
+    /// Waits for events and receives up to `most` of them: each at least once, in no order. A message that is not
+    /// deleted is received again after [`queue::VISIBILITY_TIMEOUT`]; after [`queue::MAX_RECEIVES`] receives it moves
+    /// to the dead-letter queue.
     pub async fn receive(&self, most: usize) -> Vec<Message> {
         let mut changed = self.changed.subscribe();
         loop {
@@ -191,36 +193,36 @@ impl Simulator {
         }
     }
 
-    /// Up to `most` events that are there now.
+    /// Receives up to `most` events that are visible now.
     #[must_use]
     pub fn receive_now(&self, most: usize) -> Vec<Message> {
         self.with(|world| world.receive(most))
     }
 
-    /// Deletes messages from the queue: what they say is recorded.
+    /// Deletes messages from the queue, as a consumer does after it processed them.
     pub fn delete(&self, messages: impl IntoIterator<Item = u64>) {
         self.with(|world| messages.into_iter().for_each(|id| world.delete_message(id)));
     }
 
-    /// How many messages wait in the queue, and how many are among the dead letters.
+    /// The number of messages in the queue, and in the dead-letter queue.
     #[must_use]
     pub fn queue_lengths(&self) -> (usize, usize) {
         self.with(|world| (world.queue().waiting(), world.queue().dead().count()))
     }
 
-    /// When the next thing happens by itself: a copy arrives, a policy is evaluated, a message can be received.
+    /// The time of the next task or visible message: a copy arrives, a policy is evaluated, a message can be received.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {
         self.with(|world| [world.next(), world.queue().next()].into_iter().flatten().min())
     }
 
-    /// The events emitted after the one with a number, oldest first, lost ones included; the newest 10,000.
+    /// The events emitted after the one with this number, oldest first, including lost ones; at most the newest 10,000.
     #[must_use]
     pub fn emitted(&self, after: u64) -> Vec<Emitted> {
         self.with(|world| world.emitted().filter(|emitted| emitted.number > after).cloned().collect())
     }
 
-    /// Everything that the registries have.
+    /// Every image in every registry.
     #[must_use]
     pub fn held(&self) -> BTreeMap<(Registry, Image), Held> {
         self.with(|world| {

@@ -1,4 +1,4 @@
-//! Lifecycle policies: what they say, which images they choose, and what happens to those.
+//! Lifecycle policies: parsing, the images that they select, and the actions on those images.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html>,
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>
@@ -16,17 +16,17 @@ use crate::{
     world::{PendingTask, RepositoryId, World},
 };
 
-/// How often a policy is evaluated: images go "within 24 hours" (L1).
+/// The interval between two evaluations: images expire "within 24 hours" (L1).
 const PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long an archived image stays before a policy may delete it (L4).
+/// The time that an archived image is kept before a policy may delete it (L4).
 const ARCHIVED_AT_LEAST: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// More images than this are told in several records of CloudTrail, with at most this many tags each (E5).
+/// CloudTrail records of a run have at most this many images, and this many tags for each image (E5).
 const IMAGES_PER_RECORD: usize = 10;
 const TAGS_PER_IMAGE: usize = 100;
 
-/// A policy that was read.
+/// A parsed policy.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
@@ -105,7 +105,7 @@ enum ActionKind {
 }
 
 impl Policy {
-    /// Reads a policy; says what is wrong with it.
+    /// Parses a policy; the error is a message for the caller.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let policy: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut priorities = BTreeSet::new();
@@ -141,7 +141,7 @@ impl Policy {
         Ok(policy)
     }
 
-    /// The images it chooses, each by the rule with the lowest priority that chooses it (L2).
+    /// The images that the policy selects, each with the rule of the lowest priority number that selects it (L2).
     fn choose(&self, repository: &Repository, now: Timestamp) -> BTreeMap<Digest, &Rule> {
         let mut rules: Vec<_> = self.rules.iter().collect();
         rules.sort_by_key(|rule| rule.rule_priority);
@@ -159,7 +159,7 @@ impl Policy {
 impl Selection {
     fn images<'a>(&self, repository: &'a Repository, now: Timestamp) -> Vec<&'a Digest> {
         let mut images: Vec<_> = repository.images().iter().filter(|(_, image)| self.covers(image)).collect();
-        // Newest first: the count keeps the newest.
+        // Newest first: `imageCountMoreThan` keeps the newest images.
         images.sort_by_key(|(_, image)| std::cmp::Reverse(since(image)));
         let old = |time: Option<Timestamp>| {
             let age = SignedDuration::from_hours(24 * i64::from(self.count_number));
@@ -199,20 +199,20 @@ impl Selection {
     }
 }
 
-/// When the image was pushed, or was active again (L2).
+/// The time of the image's push, or of its last restore (L2).
 fn since(image: &StoredImage) -> Timestamp {
     image.state.activated_at.unwrap_or(image.state.pushed_at)
 }
 
 impl World {
-    /// Plans the first evaluation of a policy that was put.
+    /// Schedules the first evaluation of a new policy.
     pub(crate) fn plan_lifecycle(&mut self, place: &RepositoryId) {
         if !self.plans_lifecycle(place) {
             self.plan(later(self.now(), PERIOD), PendingTask::Lifecycle(place.clone()));
         }
     }
 
-    /// Does what the lifecycle policy of a repository says, and plans the next evaluation.
+    /// Executes the lifecycle policy of a repository, and schedules the next evaluation.
     pub(crate) fn evaluate_lifecycle_policy(&mut self, place: &RepositoryId) {
         let moment = self.moment();
         let Some(kept) = self.repository(place).and_then(|repository| repository.lifecycle.clone()) else { return };
@@ -222,7 +222,7 @@ impl World {
         }
         let (Ok(policy), Some(repository)) = (Policy::read(&kept.text), self.repository(place)) else { return };
         let mut chosen: Vec<_> = policy.choose(repository, moment).into_iter().collect();
-        // Indexes go before the images they refer to (L3).
+        // Indexes are processed before the images that they refer to (L3).
         chosen.sort_by_key(|(digest, _)| {
             repository.image(digest).is_some_and(|image| image.manifest.children.is_empty())
         });
@@ -256,7 +256,7 @@ impl World {
         self.archive_referrers(place);
         let description = self.description(&policy, &kept.id, moment);
         let entries: Vec<_> = actions.into_iter().chain(failures).collect();
-        // Runs that did nothing are told, too (E5).
+        // Runs that changed nothing have a record, too (E5).
         let records = entries.len().div_ceil(IMAGES_PER_RECORD).max(1);
         for record in 0..records {
             let part: Vec<_> =
@@ -269,7 +269,7 @@ impl World {
     fn clean_up_referrers(&mut self, place: &RepositoryId) {
         let emits = self.settings.unconfirmed.referrer_cleanup_emits_delete;
         while let Some(repository) = self.repository(place) {
-            // An artifact may have artifacts of its own.
+            // An artifact may be the subject of other artifacts.
             let orphans = repository.referrers_without_subject();
             if orphans.is_empty() {
                 return;
@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// The policy as its record tells it.
+    /// The policy in the format of its CloudTrail record.
     fn description(&self, policy: &Policy, id: &str, moment: Timestamp) -> Value {
         let rules: Vec<_> = policy.rules.iter().map(|rule| {
             let action = match rule.action.kind {

@@ -1,4 +1,4 @@
-//! What a manifest says: an image, an index of images, or an artifact about another image.
+//! Parses manifests: images, indexes of images, and artifacts with a subject.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md>, `image-index.md`
 
@@ -6,22 +6,22 @@ use domain::image::Digest;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-/// A manifest and what is read from it.
+/// A manifest, and the values that the simulator needs from it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
     pub(crate) text: String,
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
-    /// The media type of its configuration; an index has none.
+    /// The media type of the configuration; nothing for an index.
     pub(crate) artifact_media_type: Option<String>,
-    /// What a referrer is, as its subject's list of referrers says it.
+    /// The artifact type, as in the subject's list of referrers.
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: serde_json::Map<String, serde_json::Value>,
-    /// The manifests of an index.
+    /// The manifests that an index refers to.
     pub(crate) children: Vec<Digest>,
-    /// The image that an artifact is about.
+    /// The subject of an artifact.
     pub(crate) subject: Option<Digest>,
-    /// Configuration and layers; nothing for an index.
+    /// The size of the configuration and the layers; 0 for an index.
     pub(crate) size_bytes: u64,
 }
 
@@ -49,7 +49,8 @@ struct Descriptor {
 }
 
 impl Manifest {
-    /// Reads a manifest; says what is wrong with it. A manifest without a media type needs one from its pusher.
+    /// Parses a manifest; the error is a message for the caller. A manifest without a media type needs one in the
+    /// request.
     pub(crate) fn read(text: String, media_type: Option<String>) -> Result<Self, &'static str> {
         let document: Document = serde_json::from_str(&text).map_err(|_| "Invalid JSON syntax")?;
         let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();

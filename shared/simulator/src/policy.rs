@@ -1,7 +1,7 @@
-//! The registry permissions policy: who of other accounts may do what (R5).
+//! The registry permissions policy: what principals of other accounts may do (R5).
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html>: "enforces the registry policy in
-//! all ECR requests". What the simulator cannot evaluate it does not accept, rather than guess.
+//! all ECR requests". The simulator rejects a policy that it cannot evaluate, rather than guess.
 
 use domain::image::Registry;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{repository::wildcard, world::World};
 
-/// A policy that was read.
+/// A parsed policy.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(crate) struct RegistryPolicy {
@@ -65,13 +65,15 @@ impl<T> OneOrMany<T> {
 }
 
 impl RegistryPolicy {
-    /// Reads a policy; says what is wrong with it or cannot be evaluated here (conditions, for one).
+    /// Parses a policy; the error is a message for the caller. Elements that the simulator cannot evaluate, such as
+    /// conditions, are errors.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
-    /// Whether it allows an action of a caller on a resource: nothing denies it, and something allows it.
+    /// Whether the policy allows an action of a caller on a resource: no statement denies it, and at least one allows
+    /// it.
     fn allows(&self, caller: &str, account: &str, action: &str, resource: &str) -> bool {
         let matching = |statement: &&Statement| {
             statement.principal.includes(caller, account)
@@ -88,7 +90,7 @@ impl RegistryPolicy {
 }
 
 impl World {
-    /// Whether a registry's policy allows a caller of another account something; without a policy nothing is allowed.
+    /// Whether a registry's policy allows an action of another account's caller; without a policy nothing is allowed.
     pub(crate) fn policy_allows(
         &self,
         registry: &Registry,

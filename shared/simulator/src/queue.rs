@@ -1,7 +1,7 @@
-//! The queue in front of `record`: Amazon SQS as an EventBridge rule fills it and a Lambda function empties it.
+//! The queue in front of `record`: Amazon SQS, filled by an EventBridge rule and emptied by a Lambda function.
 //!
-//! At least once, in no order; a message that is received is hidden for a while, and what was received too often goes
-//! to the dead letters.
+//! Messages are delivered at least once, in no order. A received message is hidden for a while; after too many receives
+//! it moves to the dead-letter queue.
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>,
 //! `sqs-dead-letter-queues.html`
 
@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::later;
 
-/// A message.
+/// A message of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its number.
+    /// The id of the message.
     pub id: u64,
     /// The event, as JSON.
     pub body: String,
-    /// How often it was received.
+    /// The number of receives so far.
     pub receives: u32,
-    /// When it can be received next; nothing among the dead letters.
+    /// When the message becomes visible; nothing in the dead-letter queue.
     pub(crate) visible_at: Option<Timestamp>,
 }
 
-/// How long a received message is hidden: six times the function's timeout of 30 s, as Lambda recommends.
+/// How long a received message is hidden: six times the function's timeout of 30 s, as AWS recommends for Lambda.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 pub const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
 
-/// How often a message is received before it goes to the dead letters.
+/// The number of receives after which a message moves to the dead-letter queue.
 pub const MAX_RECEIVES: u32 = 5;
 
-/// The messages that wait, and the dead letters.
+/// The messages of the queue and of the dead-letter queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     messages: BTreeMap<u64, Message>,
@@ -49,7 +49,8 @@ impl Queue {
         self.messages.insert(message.id, message);
     }
 
-    /// Up to `most` messages that are visible, and all that this changed: those that are dead now are not received.
+    /// Receives up to `most` visible messages. Also returns the ids of all messages that this changed, including those
+    /// that moved to the dead-letter queue.
     pub(crate) fn receive(&mut self, most: usize, now: Timestamp) -> (Vec<Message>, Vec<u64>) {
         let (mut received, mut changed) = (Vec::new(), Vec::new());
         while received.len() < most {
@@ -76,12 +77,12 @@ impl Queue {
         }
     }
 
-    /// When the next message can be received.
+    /// When the next message becomes visible.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.visible.first().map(|(at, _)| *at)
     }
 
-    /// How many wait, whether visible or not.
+    /// The number of messages in the queue, visible or not.
     pub(crate) fn waiting(&self) -> usize {
         self.visible.len()
     }

@@ -1,4 +1,4 @@
-//! Replication: which images are copied where, how copies arrive, and ECR's own replication of deletions.
+//! Replication: destinations of images, arrival of copies, and ECR's native deletion replication.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
 
@@ -21,7 +21,7 @@ use crate::{
     world::{PendingTask, RepositoryId, World, partition},
 };
 
-/// The replication configuration of a registry, as it is put and told.
+/// The replication configuration of a registry, as in requests and responses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReplicationConfiguration {
     pub(crate) rules: Vec<Rule>,
@@ -51,7 +51,7 @@ pub(crate) struct RepositoryFilter {
     pub(crate) filter_type: String,
 }
 
-/// ECR's own switch (R8).
+/// The setting of native deletion replication (R8).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeleteReplication {
     pub(crate) enabled: bool,
@@ -64,8 +64,8 @@ impl Destination {
 }
 
 impl Rule {
-    /// A filter is a prefix of the name: as a text, so that `prod` also means `production`, or as a path (R1, U22).
-    /// Without filters: everything.
+    /// Whether the rule covers a repository. A filter is a prefix of the name: as text, so that `prod` also matches
+    /// `production`, or as a path (R1, U22). A rule without filters covers every repository.
     fn covers(&self, repository: &str, as_text: bool) -> bool {
         let is_prefix = |filter: &RepositoryFilter| {
             let rest = repository.strip_prefix(&filter.filter);
@@ -76,7 +76,8 @@ impl Rule {
 }
 
 impl ReplicationConfiguration {
-    /// Where a repository is copied, each destination once; only by rules that also replicate deletions, if asked.
+    /// The destinations of a repository, each once; with `only_deletions`, only those of rules that also replicate
+    /// deletions.
     fn destinations(&self, repository: &str, only_deletions: bool, as_text: bool) -> BTreeSet<Registry> {
         let deletes = |rule: &&Rule| rule.delete_replication.as_ref().is_some_and(|switch| switch.enabled);
         let rules = self.rules.iter().filter(|rule| rule.covers(repository, as_text));
@@ -85,28 +86,29 @@ impl ReplicationConfiguration {
     }
 }
 
-/// A copy under way.
+/// A copy in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CopyTask {
     pub(crate) from: RepositoryId,
     pub(crate) to: Registry,
     pub(crate) digest: Digest,
     pub(crate) tag: Option<Tag>,
-    /// How it will end, known from the start: "in-progress replications" finish, whatever permissions become (R5).
+    /// The failure code with which the copy will end. It is decided at the start: "in-progress replications" finish,
+    /// even if permissions change (R5).
     pub(crate) failure: Option<String>,
 }
 
-/// A deletion that ECR replicates.
+/// A deletion in progress that ECR replicates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeletionTask {
     place: RepositoryId,
     digest: Digest,
-    /// Only this tag; nothing if the image is gone at the source.
+    /// Only this tag is deleted; nothing if the image was deleted at the source.
     tag: Option<Tag>,
 }
 
 impl World {
-    /// Starts the copies of an image that was pushed or restored, with the tag it was pushed with (R2, R3).
+    /// Starts the copies of an image that was pushed or restored, with the tag of the push (R2, R3).
     pub(crate) fn replicate(&mut self, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, false) {
             let fate = self.copy_fate();
@@ -127,7 +129,7 @@ impl World {
         }
     }
 
-    /// Where the rules send a repository; only those that also send deletions, if asked.
+    /// The destinations of a repository; with `only_deletions`, only those that also receive deletions.
     pub(crate) fn destinations(&self, place: &RepositoryId, only_deletions: bool) -> BTreeSet<Registry> {
         let as_text = self.settings.unconfirmed.filters_are_text_prefixes;
         let configured = self.registry(&place.registry).map(|registry| &registry.replication);
@@ -141,7 +143,7 @@ impl World {
         from.saturating_add(self.chance_of_copy().up_to(u64::try_from(width).unwrap_or(0)))
     }
 
-    /// Why a destination of another account does not take a copy, if it does not (R5).
+    /// The failure code if a destination in another account does not permit the copy (R5).
     pub(crate) fn refusal(&self, from: &RepositoryId, to: &Registry) -> Option<&'static str> {
         let place = from.in_registry(to);
         let account = from.registry.account();
@@ -155,13 +157,13 @@ impl World {
         (creates && !self.allowed(&place, account, "ecr:CreateRepository")).then_some("RepositoryNotFound")
     }
 
-    /// Whether a registry lets another account's ECR do something.
+    /// Whether a registry's policy allows an action of another account's ECR.
     fn allowed(&self, place: &RepositoryId, account: &str, action: &str) -> bool {
         let caller = format!("arn:{}:iam::{account}:root", partition(place.registry.region()));
         self.policy_allows(&place.registry, &caller, account, action, &place.arn())
     }
 
-    /// What becomes of the next copy.
+    /// Draws the fate of the next copy.
     pub(crate) fn copy_fate(&mut self) -> CopyFate {
         let mut chance = self.chance_of_copy();
         self.settings.trouble.of_copy(&mut chance)
@@ -180,7 +182,7 @@ impl World {
         }
     }
 
-    /// A copy arrives, or fails.
+    /// Completes a copy: it arrives or fails.
     pub(crate) fn arrive(&mut self, copy: &CopyTask) {
         let unconfirmed = &self.settings.unconfirmed;
         let source = self.repository(&copy.from).and_then(|repository| repository.image(&copy.digest));
@@ -204,11 +206,11 @@ impl World {
         self.set_copy(&copy.from, &copy.digest, &copy.to, CopyStatus::Complete, None);
     }
 
-    /// Puts a copy where it belongs.
+    /// Stores a copy in the destination.
     pub(crate) fn copy(&mut self, source: &Registry, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         let Some(manifest) = self.manifest(digest) else { return };
         if self.repository(place).is_none() {
-            // R4: with default settings, whatever those of the source are.
+            // R4: ECR creates the repository with default settings, regardless of the source's settings.
             self.put_repository(place, Repository::new(self.moment()));
         }
         self.copy_children(source, place, &manifest);
@@ -229,7 +231,7 @@ impl World {
         }
     }
 
-    /// An index arrives with its children (R7).
+    /// Copies the children of an index (R7).
     fn copy_children(&mut self, source: &Registry, place: &RepositoryId, index: &Manifest) {
         for child in &index.children {
             let there = self.repository(place).is_some_and(|repository| repository.image(child).is_some());
@@ -257,7 +259,7 @@ impl World {
         }
     }
 
-    /// Sends a deletion on to where ECR's own switch says so (R8): of a tag, or of an image that is gone here.
+    /// Starts the native replication of a deletion (R8): of a tag, or of an image that was deleted here.
     pub(crate) fn replicate_deletion(&mut self, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         for to in self.destinations(place, true) {
             let at = later(self.now(), self.lag(&to));
@@ -266,7 +268,7 @@ impl World {
         }
     }
 
-    /// A replicated deletion arrives.
+    /// Completes a replicated deletion.
     pub(crate) fn delete_replica(&mut self, deletion: &DeletionTask) {
         let DeletionTask { place, digest, tag } = deletion;
         let Some(repository) = self.repository(place) else { return };
@@ -278,7 +280,7 @@ impl World {
         }
     }
 
-    /// Deletes an image with all its tags, and emits what ECR emits of that (U2).
+    /// Deletes an image with all its tags, and emits ECR's events of it (U2).
     pub(crate) fn delete_image(&mut self, place: &RepositoryId, digest: &Digest, emits: bool) {
         let Some(image) = self.remove_image(place, digest) else { return };
         if !emits {
@@ -293,7 +295,7 @@ impl World {
         }
     }
 
-    /// Removes a tag, and the image with its last tag (D1).
+    /// Removes a tag; without any tag left, also the image (D1).
     pub(crate) fn untag(&mut self, place: &RepositoryId, tag: &Tag, emits: bool) {
         let digest = self.repository(place).and_then(|repository| repository.tagged(tag)).cloned();
         let Some(manifest) = digest.and_then(|digest| self.manifest(&digest)) else { return };
@@ -306,7 +308,7 @@ impl World {
         }
     }
 
-    /// Where the copies of an image are, by destination.
+    /// The copies of an image, by destination.
     pub(crate) fn copies(&self, place: &RepositoryId, digest: &Digest) -> BTreeMap<Registry, CopyState> {
         let image = self.repository(place).and_then(|repository| repository.image(digest));
         image.map(|image| image.state.copies.clone()).unwrap_or_default()

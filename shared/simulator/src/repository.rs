@@ -1,4 +1,4 @@
-//! One repository: its images, what their tags mean, and what refers to what.
+//! A repository: its images, its tags, and the references between manifests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,11 +17,11 @@ use crate::manifest::Manifest;
 pub(crate) struct Repository {
     pub(crate) created_at: Timestamp,
     pub(crate) mutability: Mutability,
-    /// What was asked for at its creation, only to be told again.
+    /// The settings of the create request, which only describe operations return.
     pub(crate) scanning: Value,
     pub(crate) encryption: Value,
     pub(crate) lifecycle: Option<LifecyclePolicy>,
-    /// Who else may do what with it: only kept.
+    /// The repository policy; it is stored and not evaluated.
     #[serde(default)]
     pub(crate) policy: Option<String>,
     #[serde(skip)]
@@ -31,12 +31,12 @@ pub(crate) struct Repository {
     /// The indexes that refer to a manifest.
     #[serde(skip)]
     indexes: BTreeMap<Digest, BTreeSet<Digest>>,
-    /// The artifacts about an image; it need not be here.
+    /// The artifacts of a subject, which may not be in this repository.
     #[serde(skip)]
     referrers: BTreeMap<Digest, BTreeSet<Digest>>,
 }
 
-/// A lifecycle policy as it was put.
+/// A lifecycle policy with the time of its last evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LifecyclePolicy {
     pub(crate) text: String,
@@ -44,7 +44,7 @@ pub(crate) struct LifecyclePolicy {
     pub(crate) last_evaluated_at: Timestamp,
 }
 
-/// Whether tags can move (I2).
+/// Whether tags are mutable (I2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Mutability {
@@ -83,7 +83,7 @@ impl Mutability {
     }
 }
 
-/// Whether a text follows a pattern in which `*` stands for anything.
+/// Whether a text matches a pattern in which `*` matches any characters.
 pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -101,7 +101,7 @@ pub(crate) struct StoredImage {
     pub(crate) state: ImageState,
 }
 
-/// What changes about an image.
+/// The mutable state of an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageState {
     pub(crate) tags: BTreeSet<Tag>,
@@ -110,7 +110,7 @@ pub(crate) struct ImageState {
     pub(crate) status: ImageStatus,
     pub(crate) archived_at: Option<Timestamp>,
     pub(crate) activated_at: Option<Timestamp>,
-    /// Its copies, where it was pushed.
+    /// The copies of the image, in the registry of the push.
     pub(crate) copies: BTreeMap<Registry, CopyState>,
 }
 
@@ -136,11 +136,11 @@ pub enum ImageStatus {
     Active,
     /// In the archive storage class.
     Archived,
-    /// On its way back to the standard storage class.
+    /// Being restored to the standard storage class.
     Activating,
 }
 
-/// One copy of an image, as `DescribeImageReplicationStatus` tells it (R9).
+/// The state of one copy, as in `DescribeImageReplicationStatus` (R9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CopyState {
@@ -157,7 +157,7 @@ pub(crate) enum CopyStatus {
     Failed,
 }
 
-/// How a request names an image: not parsed yet, because what is wrong with it is an answer of its own (D2).
+/// An image id of a request, unparsed: an invalid id is a failure of its own in the response (D2).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageId {
@@ -167,7 +167,7 @@ pub(crate) struct ImageId {
     pub(crate) image_tag: Option<String>,
 }
 
-/// Why an image that is named cannot be used: ECR's `ImageFailureCode` and its reason (D2).
+/// ECR's `ImageFailureCode` for an id, and its reason (D2).
 pub(crate) type Refusal = (&'static str, String);
 
 impl Repository {
@@ -203,13 +203,13 @@ impl Repository {
         self.tags.get(tag)
     }
 
-    /// How large an image is; an index is as large as its largest image (I5).
+    /// The size of an image in bytes; an index has the size of its largest image (I5).
     pub(crate) fn size_bytes(&self, manifest: &Manifest) -> u64 {
         let children = manifest.children.iter().filter_map(|child| self.images.get(child));
         children.map(|child| self.size_bytes(&child.manifest)).max().unwrap_or(manifest.size_bytes)
     }
 
-    /// An index that refers to a manifest (D3).
+    /// One of the indexes that refer to a manifest (D3).
     pub(crate) fn index_of(&self, digest: &Digest) -> Option<&Digest> {
         self.indexes.get(digest)?.first()
     }
@@ -218,13 +218,13 @@ impl Repository {
         self.referrers.get(subject).into_iter().flatten().filter_map(|digest| self.images.get_key_value(digest))
     }
 
-    /// Artifacts whose subject is not here.
+    /// The artifacts whose subject is not in this repository.
     pub(crate) fn referrers_without_subject(&self) -> Vec<Digest> {
         let gone = self.referrers.iter().filter(|(subject, _)| !self.images.contains_key(subject));
         gone.flat_map(|(_, artifacts)| artifacts).cloned().collect()
     }
 
-    /// The image that an id names, and the tag, if it names one.
+    /// Resolves an id to a digest, and to the tag if the id has one.
     pub(crate) fn resolve(&self, id: &ImageId) -> Result<(Digest, Option<Tag>), Refusal> {
         let wrong_digest = || {
             (
@@ -275,7 +275,7 @@ impl Repository {
         }
     }
 
-    /// Puts an image here, without a tag.
+    /// Stores an image without a tag.
     pub(crate) fn put(&mut self, image: StoredImage) {
         let digest = image.manifest.digest.clone();
         for child in &image.manifest.children {
@@ -290,7 +290,7 @@ impl Repository {
         self.images.insert(digest, image);
     }
 
-    /// Puts a tag on an image that is here, and says from which other image it was taken.
+    /// Sets a tag on an image of this repository. Returns the image that had the tag before, if it was another one.
     pub(crate) fn set_tag(&mut self, tag: &Tag, digest: &Digest) -> Option<Digest> {
         let image = self.images.get_mut(digest)?;
         image.state.tags.insert(tag.clone());
@@ -301,7 +301,7 @@ impl Repository {
         Some(before)
     }
 
-    /// Takes a tag off its image, and says which image is without any tag now.
+    /// Removes a tag. Returns the image if it has no tag left.
     pub(crate) fn remove_tag(&mut self, tag: &Tag) -> Option<Digest> {
         let digest = self.tags.remove(tag)?;
         let image = self.images.get_mut(&digest)?;
@@ -309,7 +309,7 @@ impl Repository {
         image.state.tags.is_empty().then_some(digest)
     }
 
-    /// Deletes an image with all its tags.
+    /// Removes an image with all its tags.
     pub(crate) fn remove(&mut self, digest: &Digest) -> Option<StoredImage> {
         let image = self.images.remove(digest)?;
         for tag in &image.state.tags {

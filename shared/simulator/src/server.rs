@@ -1,4 +1,4 @@
-//! One loopback port for everything: ECR, STS, the embedded table, and the simulator's own controls.
+//! The HTTP server on one loopback port: ECR, STS, the embedded table, and the simulator's own controls.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -23,31 +23,31 @@ use crate::{
     sts,
 };
 
-/// ECR's target names begin with this. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
+/// The prefix of ECR's target header. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
 const ECR: &str = "AmazonEC2ContainerRegistry_V20150921.";
 
-/// A manifest has at most 4 MiB, and is written as JSON within JSON.
+/// The largest request body: a manifest has at most 4 MiB, and is escaped as a JSON string.
 const LARGEST_BODY: usize = 32 << 20;
 
-/// How long requests under way may take after the end was asked for.
+/// The time for requests in progress after the server was asked to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
-/// Nobody answers: the connection ends without a word, as a client sees it that waited too long.
+/// No response: the server closes the connection, which is what a client sees after a lost request or response.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer")]
 struct NoAnswerError;
 
 type HttpResponse = Response<Full<Bytes>>;
 
-/// Who answers what is neither ECR, STS nor DynamoDB.
+/// Handles requests that are for neither ECR, STS nor DynamoDB.
 pub type FallbackHandler =
     Arc<dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> + Send + Sync>;
 
-/// Serves until the future ends, then lets requests under way finish. DynamoDB's requests are passed on to an endpoint, if
-/// there is one; what belongs to nobody here, to others.
+/// Serves until the future ends, then completes requests in progress. Requests for DynamoDB are forwarded to an
+/// endpoint, if there is one; requests for no simulated service are passed to `others`.
 ///
 /// # Errors
-/// When the listener cannot accept any more.
+/// When the listener cannot accept connections any more.
 pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
@@ -65,7 +65,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted?.0,
             () = &mut end => break,
         };
-        // Small answers, each waited for.
+        // Responses are small, and each client waits for them: send without delay.
         _ = stream.set_nodelay(true);
         let handler = RequestHandler {
             simulator: simulator.clone(),
@@ -78,14 +78,14 @@ pub async fn serve(
             async move { handler.answer(request).await }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answering));
-        // A connection that breaks is its client's to notice.
+        // The client detects a broken connection.
         tokio::spawn(async move { _ = connection.await });
     }
     _ = tokio::time::timeout(LAST_REQUESTS, graceful.shutdown()).await;
     Ok(())
 }
 
-/// Everything that answers on the port.
+/// The state that each connection needs.
 #[derive(Clone)]
 struct RequestHandler {
     simulator: Simulator,
@@ -116,7 +116,7 @@ impl RequestHandler {
             let body = body.collect().await.map_err(|_| NoAnswerError)?.to_bytes();
             return Ok(Response::from_parts(head, Full::new(body)));
         }
-        // The controls first: whoever uses `curl -d` says that its body is a form.
+        // The controls come first: `curl -d` sends its body with the content type of a form.
         match (&head.method, path) {
             (&Method::POST, "/_simulator/step") => return Ok(step(&self.simulator, &body)),
             (&Method::GET, "/_simulator/events") => return Ok(events(&self.simulator, head.uri.query())),
@@ -134,7 +134,7 @@ impl RequestHandler {
     }
 }
 
-/// Answers ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
+/// Handles ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 fn call(
     simulator: &Simulator,
     headers: &HeaderMap,
@@ -165,7 +165,7 @@ fn json_answer(status: StatusCode, body: &Value) -> HttpResponse {
     answer
 }
 
-/// Answers STS's protocol: forms and XML.
+/// Handles STS's protocol: forms and XML.
 fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpResponse {
     let id = simulator.new_id();
     let answered = caller(headers).and_then(|caller| sts::call(&caller, form, simulator.clock().now(), &id));
@@ -187,7 +187,7 @@ fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpRespon
     answer
 }
 
-/// Who signed a request. The signature itself is not checked: nobody here has a secret.
+/// The caller that signed a request. The signature is not checked, because the simulator has no secret keys.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 fn caller(headers: &HeaderMap) -> Result<ApiCaller, ApiError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -203,7 +203,7 @@ fn caller(headers: &HeaderMap) -> Result<ApiCaller, ApiError> {
     })
 }
 
-/// `POST /_simulator/step {"seconds": 60}`: moves the clock on, and answers when all that is due has happened.
+/// `POST /_simulator/step {"seconds": 60}`: moves the clock forward, and responds when all tasks that are due are done.
 fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
     let seconds = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("seconds")?.as_f64());
     let Some(Ok(by)) = seconds.map(Duration::try_from_secs_f64) else {
@@ -214,7 +214,7 @@ fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
     json_answer(StatusCode::OK, &json!({"time": simulator.clock().now().to_string()}))
 }
 
-/// `GET /_simulator/events?after=7`: the events that were emitted after the 7th, lost ones included.
+/// `GET /_simulator/events?after=7`: the events that were emitted after number 7, including lost ones.
 fn events(simulator: &Simulator, query: Option<&str>) -> HttpResponse {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let after = pairs.filter(|(name, _)| name == "after").find_map(|(_, value)| value.parse().ok()).unwrap_or(0);

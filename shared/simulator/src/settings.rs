@@ -1,4 +1,4 @@
-//! What the simulator is told: how fast registries copy, what AWS left undocumented, and how much goes wrong.
+//! Settings of the simulator: replication lag, behaviour that AWS does not document, and faults.
 
 use std::collections::BTreeMap;
 
@@ -8,51 +8,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::trouble::Trouble;
 
-/// How the registries behave.
+/// Settings of the simulated registries.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// How long a copy takes to any destination that is not in `lags`.
+    /// The replication lag to every destination that is not in `lags`.
     pub lag: Lag,
-    /// How long a copy takes, by destination.
+    /// The replication lag, by destination.
     pub lags: BTreeMap<Registry, Lag>,
-    /// Answers to what AWS does not document.
+    /// Behaviour that AWS does not document.
     pub unconfirmed: Unconfirmed,
-    /// What goes wrong.
+    /// The simulated faults.
     pub trouble: Trouble,
-    /// Where all chance comes from: the same seed and the same calls give the same trouble, lags and ids.
+    /// The random seed: the same seed and the same calls give the same faults, lags and ids.
     pub seed: u64,
-    /// Gives every change a whole second of its own, ahead of the clock if need be. ECR's events have no more than
-    /// seconds, so that of two opposite changes in one second nobody can say which came last. Registries do not
-    /// promise this: it is for tests that compare what events say with what is there.
+    /// Gives every change a whole second of its own, ahead of the clock if necessary. ECR's events have times in whole
+    /// seconds, so the order of two opposite changes in one second is unknown. Real registries do not guarantee this:
+    /// it is for tests that compare the events with the registries' content.
     pub seconds_apart: bool,
 }
 
-/// How long replication takes: each copy something between the two.
+/// A range of replication lags; the lag of each copy is a random value between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
-    /// The shortest.
+    /// The shortest lag.
     pub from: SignedDuration,
-    /// The longest.
+    /// The longest lag.
     pub to: SignedDuration,
 }
 
 impl Default for Lag {
-    /// 5 to 30 seconds: "The majority of images replicate in less than 30 minutes" (R9), small ones in far less.
+    /// 5 to 30 seconds: "The majority of images replicate in less than 30 minutes" (R9); small images take far less.
     fn default() -> Self {
         Self { from: SignedDuration::from_secs(5), to: SignedDuration::from_secs(30) }
     }
 }
 
 impl Lag {
-    /// Always the same.
+    /// A lag without variation.
     #[must_use]
     pub fn exactly(lag: SignedDuration) -> Self {
         Self { from: lag, to: lag }
     }
 }
 
-/// Behaviour that AWS does not document, with both answers. `FACTS.md` says what is known of each; the default is the
-/// likelier one.
+/// Behaviour that AWS does not document, with both answers. `FACTS.md` lists what is known of each; the default is the
+/// likelier answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one question with two answers")]
@@ -83,25 +83,25 @@ pub struct Unconfirmed {
     pub replicate_in_destination_account: bool,
     /// U13. Whether PUSH and DELETE events carry the media types.
     pub media_types_in_events: bool,
-    /// U14. Whether an archived image that is asked for is `ImageInaccessible`, or `ImageNotFound`.
+    /// U14. Whether a request for an archived image fails with `ImageInaccessible`, or with `ImageNotFound`.
     pub archived_is_inaccessible: bool,
     /// U15. Whether a copy that lacks permission emits FAILED, or nothing.
     pub denied_replication_emits_failed: bool,
-    /// U16. Whether a copy that is under way arrives although its source was deleted meanwhile.
+    /// U16. Whether a copy in progress arrives although its source was deleted meanwhile.
     pub replication_survives_deletion: bool,
-    /// U17. Whether the event of a replica that could not have its tag carries that tag.
+    /// U17. Whether the event of a replica that did not get its tag contains that tag.
     pub untagged_replica_event_has_tag: bool,
-    /// U18. Whether a late copy takes its tag, although the tag has moved on at the source.
+    /// U18. Whether a late copy takes its tag, although the tag moved to another image at the source.
     pub late_replica_takes_tag: bool,
-    /// U19. Whether a move to the archive by a lifecycle policy reads `transition` in its record, or `archive`.
+    /// U19. Whether the record of a move to the archive by a lifecycle policy says `transition`, or `archive`.
     pub transition_in_policy_record: bool,
     /// U20. Whether automatic clean-up of referrers emits DELETE.
     pub referrer_cleanup_emits_delete: bool,
-    /// U22. Whether a filter is a prefix of the name as a text (`prod` also means `production`), or as a path.
+    /// U22. Whether a filter is a prefix of the name as text (`prod` also matches `production`), or as a path.
     pub filters_are_text_prefixes: bool,
-    /// U23. Whether the event of a failed copy carries its failure code.
+    /// U23. Whether the event of a failed copy contains its failure code.
     pub failed_replication_has_code: bool,
-    /// U24. Whether another tag for an image that is there is copied like a push.
+    /// U24. Whether a new tag for an existing image replicates like a push.
     pub new_tag_replicates: bool,
 }
 

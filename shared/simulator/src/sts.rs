@@ -1,7 +1,7 @@
-//! AWS STS, as much as clients of several accounts need: who am I, and give me a role of another account.
+//! AWS STS, as far as clients of several accounts need it: `GetCallerIdentity` and `AssumeRole`.
 //!
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>. Trust policies are not evaluated: every
-//! role can be assumed by everybody.
+//! caller can assume every role.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::{
     clock::later,
 };
 
-/// The prefix of temporary access keys; the account follows.
+/// The prefix of temporary access key ids; the account follows.
 pub(crate) const TEMPORARY: &str = "ASIA";
 
-/// How long a role is assumed, unless the request says.
+/// The default duration of a session, in seconds.
 const SESSION: i64 = 3_600;
 
-/// Answers a form, as the query protocol sends it.
+/// Handles a form of the query protocol.
 pub(crate) fn call(caller: &ApiCaller, form: &[u8], now: Timestamp, request_id: &str) -> Result<String, ApiError> {
     let form: BTreeMap<_, _> = form_urlencoded::parse(form).into_owned().collect();
     let field = |name: &str| form.get(name).map(String::as_str);
@@ -77,8 +77,8 @@ fn assume_role<'a>(field: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> R
     ))
 }
 
-/// The caller that credentials stand for: the account is a 12-digit access key, or follows [`TEMPORARY`]; a session token
-/// says which role.
+/// The caller of some credentials. The access key id is the 12-digit account, or [`TEMPORARY`] and the account; the
+/// session token contains the role.
 pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Option<ApiCaller> {
     let account = access_key.strip_prefix(TEMPORARY).unwrap_or(access_key);
     if !is_account(account) {
@@ -94,7 +94,7 @@ fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text within XML.
+/// Escapes a text for XML.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

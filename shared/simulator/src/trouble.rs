@@ -1,11 +1,11 @@
-//! What goes wrong, by chance that can be repeated: the same seed and the same calls give the same trouble.
+//! Simulated faults, with reproducible randomness: the same seed and the same calls give the same faults.
 
 use std::{fmt, str::FromStr};
 
 use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
-/// How often each thing goes wrong: a share between 0 and 1.
+/// The probability of each fault, between 0 and 1.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trouble {
     /// Events that never arrive.
@@ -14,25 +14,25 @@ pub struct Trouble {
     pub repeated: f64,
     /// Events that arrive up to 15 minutes late.
     pub delayed: f64,
-    /// Events that arrive up to 10 seconds late, and so change places with others.
+    /// Events that arrive up to 10 seconds late, and so in another order.
     pub reordered: f64,
     /// Copies that take 30 minutes to 3 hours longer.
     pub slow: f64,
-    /// Copies that stay `IN_PROGRESS` for ever.
+    /// Copies that stay `IN_PROGRESS` forever.
     pub stuck: f64,
     /// Copies that end as `FAILED`.
     pub failed: f64,
-    /// Copies that never begin, and of which ECR knows nothing.
+    /// Copies that never start, and of which ECR has no status.
     pub missing: f64,
-    /// Calls that are refused with `ThrottlingException`, and have no effect.
+    /// Calls that are refused with `ThrottlingException` and have no effect.
     pub throttled: f64,
-    /// Calls that get no answer, and have no effect.
+    /// Calls that get no response and have no effect.
     pub request_lost: f64,
-    /// Calls that take effect, and get no answer.
+    /// Calls that take effect and get no response.
     pub response_lost: f64,
 }
 
-/// A kind of trouble, in the words of the command line.
+/// A kind of fault: its name on the command line, and its field.
 type FaultKind = (&'static str, fn(&mut Trouble) -> &mut f64);
 
 const KINDS: [FaultKind; 11] = [
@@ -49,10 +49,10 @@ const KINDS: [FaultKind; 11] = [
     ("response-lost", |trouble| &mut trouble.response_lost),
 ];
 
-/// What a kind without a number means, in percent.
+/// The probability of a kind without a number, in percent.
 const SOME: f64 = 5.0;
 
-/// Why a text is no trouble.
+/// The error of a text that is not a list of faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{part}` is not trouble: write KIND or KIND=PERCENT, with KIND one of {}", KINDS.map(|(name, _)| name).join(", "))]
 pub struct TroubleError {
@@ -62,7 +62,7 @@ pub struct TroubleError {
 impl FromStr for Trouble {
     type Err = TroubleError;
 
-    /// `lost=2,delayed=10,stuck`: percent; without a number 5.
+    /// Parses `lost=2,delayed=10,stuck`: percentages; 5 without a number.
     fn from_str(text: &str) -> Result<Self, TroubleError> {
         let mut trouble = Self::default();
         for part in text.split(',').map(str::trim) {
@@ -96,7 +96,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What becomes of one call.
+/// The outcome of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallFate {
     Answered,
@@ -105,10 +105,10 @@ pub(crate) enum CallFate {
     ResponseLost,
 }
 
-/// What becomes of one copy.
+/// The outcome of one copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CopyFate {
-    /// It arrives after the usual lag and this.
+    /// The copy arrives after the usual lag and this additional delay.
     Arrives(SignedDuration),
     Stuck,
     Fails,
@@ -116,7 +116,7 @@ pub(crate) enum CopyFate {
 }
 
 impl Trouble {
-    /// When an event arrives, as delays: once, twice, or never.
+    /// The delays of an event's deliveries: one, two, or none.
     pub(crate) fn of_event(&self, chance: &mut Chance) -> Vec<SignedDuration> {
         let (lost, repeated) = (chance.happens(self.lost), chance.happens(self.repeated));
         let (delayed, reordered) = (chance.happens(self.delayed), chance.happens(self.reordered));
@@ -138,7 +138,7 @@ impl Trouble {
 
     pub(crate) fn of_copy(&self, chance: &mut Chance) -> CopyFate {
         let (stuck, fails, slow) = (chance.happens(self.stuck), chance.happens(self.failed), chance.happens(self.slow));
-        // Only then: other trouble stays what it was without this kind.
+        // Drawn only if this kind is used, so that other faults stay the same without it.
         if self.missing > 0.0 && chance.happens(self.missing) {
             CopyFate::NeverBegins
         } else if stuck {
@@ -169,8 +169,8 @@ fn later(one: SignedDuration, other: SignedDuration) -> SignedDuration {
     one.saturating_add(other)
 }
 
-/// Chance that can be repeated. What it is for and the number of the occasion are part of where it starts, so that the
-/// trouble of calls does not move the trouble of events.
+/// Reproducible randomness. The generator's seed includes a purpose and a counter, so that faults of calls do not
+/// change faults of events.
 pub(crate) struct Chance(fastrand::Rng);
 
 impl Chance {

@@ -1,6 +1,6 @@
-//! All registries, and what is still to happen in them.
+//! The state of all registries, and their pending tasks.
 //!
-//! Everything that is kept across restarts is changed here, so that nothing can change without being saved.
+//! All state that is saved across restarts is changed in this module, so that no change is left unsaved.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -51,7 +51,7 @@ pub(crate) fn partition(region: &str) -> &'static str {
     }
 }
 
-/// What is saved, in the order in which it must be loaded again.
+/// The keys of saved entries, in the order in which they must be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Key {
     Counters,
@@ -63,7 +63,7 @@ pub(crate) enum Key {
     Message(u64),
 }
 
-/// What a registry is told as a whole.
+/// The state of a registry as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RegistryState {
     pub(crate) replication: ReplicationConfiguration,
@@ -71,22 +71,22 @@ pub(crate) struct RegistryState {
     pub(crate) backfills: BTreeMap<String, Backfill>,
 }
 
-/// Something that is still to happen.
+/// A pending task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum PendingTask {
-    /// A copy arrives, or fails.
+    /// A copy arrives or fails.
     Copy(CopyTask),
-    /// A deletion that ECR itself replicates arrives.
+    /// A deletion that ECR replicates natively arrives.
     Deletion(DeletionTask),
-    /// An image is back from the archive.
+    /// The restore of an image from the archive ends.
     Activation { place: RepositoryId, digest: Digest },
     /// The lifecycle policy of a repository is evaluated.
     Lifecycle(RepositoryId),
-    /// A backfill goes on.
+    /// The next step of a backfill.
     Backfill { registry: Registry, id: String },
 }
 
-/// Numbers that never repeat.
+/// Counters that only increase, and the times of the newest change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Counters {
     tasks: u64,
@@ -95,27 +95,27 @@ struct Counters {
     calls: u64,
     copies: u64,
     ids: u64,
-    /// When the newest change happened: with `seconds_apart` perhaps ahead of the clock.
+    /// The time of the newest change; with `seconds_apart` it may be ahead of the clock.
     moment: Timestamp,
-    /// What the clock showed then.
+    /// The clock's time at that change.
     now: Timestamp,
 }
 
-/// One event as it was emitted.
+/// An emitted event.
 #[derive(Debug, Clone)]
 pub struct Emitted {
-    /// Its number, from 1.
+    /// The number of the event, from 1.
     pub number: u64,
     /// The event, as EventBridge would deliver it.
     pub event: Value,
-    /// How often it is delivered: 0 if it is lost.
+    /// The number of deliveries; 0 if the event is lost.
     pub deliveries: usize,
 }
 
-/// How many events are remembered for those who look; the queue has its own.
+/// The number of emitted events that can be listed; the queue stores its own messages.
 const REMEMBERED: usize = 10_000;
 
-/// The CloudTrail records that the hub's rule lets through: those that say who deleted, and that settings changed.
+/// The CloudTrail records that the hub's EventBridge rule matches: those of deletions and of changed settings.
 const WANTED_RECORDS: [&str; 5] = [
     "BatchDeleteImage",
     "DeleteRepository",
@@ -126,7 +126,7 @@ const WANTED_RECORDS: [&str; 5] = [
 
 pub(crate) struct World {
     pub(crate) settings: Settings,
-    /// The time up to which everything has happened.
+    /// The time up to which all tasks were processed.
     now: Timestamp,
     registries: BTreeMap<Registry, RegistryState>,
     repositories: BTreeMap<RepositoryId, Repository>,
@@ -156,14 +156,14 @@ impl World {
         }
     }
 
-    // Time.
+    // Time
 
-    /// When the present change happens: all of it in one moment.
+    /// The time of the current change, the same for all its parts.
     pub(crate) fn moment(&self) -> Timestamp {
         self.counters.moment
     }
 
-    /// Begins a change.
+    /// Starts a change.
     pub(crate) fn begin(&mut self) {
         let second = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
         let last = self.counters.moment;
@@ -176,7 +176,7 @@ impl World {
         self.changed.insert(Key::Counters);
     }
 
-    /// Lets everything happen that is due by a time.
+    /// Processes all tasks that are due by a time.
     pub(crate) fn advance(&mut self, to: Timestamp) {
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= to) {
             self.due.remove(&(at, id));
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    /// Plans something.
+    /// Schedules a task.
     pub(crate) fn plan(&mut self, at: Timestamp, task: PendingTask) {
         self.counters.tasks += 1;
         let id = self.counters.tasks;
@@ -212,7 +212,7 @@ impl World {
         self.tasks.insert(id, (at, task));
     }
 
-    /// When the next thing happens by itself.
+    /// When the next task is due.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -221,12 +221,12 @@ impl World {
         self.now
     }
 
-    /// Whether a lifecycle policy of a repository is to be evaluated some time.
+    /// Whether an evaluation of a repository's lifecycle policy is scheduled.
     pub(crate) fn plans_lifecycle(&self, place: &RepositoryId) -> bool {
         self.tasks.values().any(|(_, task)| matches!(task, PendingTask::Lifecycle(of) if of == place))
     }
 
-    // Chance.
+    // Randomness
 
     pub(crate) fn chance_of_call(&mut self) -> Chance {
         self.counters.calls += 1;
@@ -239,14 +239,14 @@ impl World {
         Chance::of(self.settings.seed, "copy", self.counters.copies)
     }
 
-    /// An id that nothing else has.
+    /// A new unique id.
     pub(crate) fn new_id(&mut self) -> String {
         self.counters.ids += 1;
         self.changed.insert(Key::Counters);
         Chance::of(self.settings.seed, "id", self.counters.ids).id()
     }
 
-    // Registries, repositories, images.
+    // Registries, repositories and images
 
     pub(crate) fn registry(&self, registry: &Registry) -> Option<&RegistryState> {
         self.registries.get(registry)
@@ -265,7 +265,7 @@ impl World {
         self.repositories.get(place)
     }
 
-    /// A repository whose settings are about to change; its images change by the functions below.
+    /// A repository whose settings will be changed; use the functions below to change its images.
     pub(crate) fn repository_mut(&mut self, place: &RepositoryId) -> Option<&mut Repository> {
         self.changed.insert(Key::Repository(place.clone()));
         self.repositories.get_mut(place)
@@ -312,7 +312,7 @@ impl World {
         }
     }
 
-    /// Takes a tag off its image, and says which image is without any tag now.
+    /// Removes a tag. Returns the image if it has no tag left.
     pub(crate) fn remove_tag(&mut self, place: &RepositoryId, tag: &Tag) -> Option<Digest> {
         let repository = self.repositories.get_mut(place)?;
         let digest = repository.tagged(tag)?.clone();
@@ -325,9 +325,10 @@ impl World {
         self.repositories.get_mut(place)?.remove(digest)
     }
 
-    // Events.
+    // Events
 
-    /// Emits an event: it is remembered, and delivered as often and as late as trouble has it (E4).
+    /// Emits an event: stores it for `emitted`, and delivers it as often and as late as the simulated faults determine
+    /// (E4).
     pub(crate) fn emit(&mut self, event: impl FnOnce(String, Timestamp) -> Value) {
         self.counters.events += 1;
         let number = self.counters.events;
@@ -370,9 +371,9 @@ impl World {
         self.changed.insert(Key::Message(id));
     }
 
-    // Keeping.
+    // Persistence
 
-    /// What changed since this was asked last: the new value of each, or nothing if it is gone.
+    /// The changes since the last call: the new value of each key, or nothing if it was removed.
     pub(crate) fn take_changes(&mut self) -> Vec<(Key, Option<String>)> {
         let changed = std::mem::take(&mut self.changed);
         changed
@@ -388,7 +389,7 @@ impl World {
         !self.changed.is_empty()
     }
 
-    /// Forgets what changed: nobody keeps it.
+    /// Discards the changes, if the state is not saved.
     pub(crate) fn forget_changes(&mut self) {
         self.changed.clear();
     }
@@ -412,7 +413,7 @@ impl World {
         }
     }
 
-    /// Takes in what was kept, in the order of [`Key`]. Nothing of it counts as changed.
+    /// Loads a saved entry, in the order of [`Key`]. It does not count as changed.
     pub(crate) fn restore(&mut self, key: Key, value: &str) -> Result<(), serde_json::Error> {
         fn of<T: DeserializeOwned>(value: &str) -> Result<T, serde_json::Error> {
             serde_json::from_str(value)
@@ -447,7 +448,7 @@ impl World {
         Ok(())
     }
 
-    /// Forgets the manifests that no image and no copy under way needs any more.
+    /// Removes the manifests that no image and no copy in progress needs any more.
     pub(crate) fn forget_manifests(&mut self) {
         let stored = self.repositories.values().flat_map(|repository| repository.images().keys());
         let under_way = self.tasks.values().filter_map(|(_, task)| match task {
@@ -463,7 +464,7 @@ impl World {
     }
 }
 
-/// Whether the hub's EventBridge rule lets an event through: everything of ECR's own, and few of CloudTrail's records.
+/// Whether the hub's EventBridge rule matches an event: every event of ECR's own, and the CloudTrail records above.
 fn is_wanted(event: &Value) -> bool {
     match event.pointer("/detail/eventName").and_then(Value::as_str) {
         Some(name) => WANTED_RECORDS.contains(&name),

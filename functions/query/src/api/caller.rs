@@ -1,4 +1,4 @@
-//! Who calls, and whether they may change anything.
+//! The caller's identity, and whether the caller may change anything.
 
 use axum::{
     extract::Request,
@@ -10,17 +10,17 @@ use lambda_http::request::RequestContext;
 
 use super::problem::Problem;
 
-/// Who calls. Nobody, unless a layer says it.
+/// The caller. Without a layer that sets it, the caller is unknown and may change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// Their ARN, or the nearest thing there is.
+    /// The caller's ARN, or another name if there is no ARN.
     pub name: Option<String>,
-    /// Whether they may hold, release, approve, cancel and reset.
+    /// Whether the caller may hold, release, approve, cancel and reset.
     pub may_change: bool,
 }
 
 impl Caller {
-    /// The caller that a Lambda function URL or an API Gateway authenticated by IAM.
+    /// The caller that IAM authenticated for a Lambda function URL or an API Gateway.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
     #[must_use]
     pub fn of(context: &RequestContext) -> Option<String> {
@@ -33,12 +33,12 @@ impl Caller {
     }
 }
 
-/// Whether a request changes something: every POST but that which only asks.
+/// Whether a request changes something: every POST except the policy preview.
 fn changes(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() != "/v1/policy/preview"
 }
 
-/// Refuses changes of those who may make none, of unknown callers, and of pages from elsewhere.
+/// Refuses changes from callers without permission, from unknown callers, and from pages of other origins.
 pub(super) async fn guard(mut request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
     if changes(&request) {
@@ -56,14 +56,14 @@ pub(super) async fn guard(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Whether a browser says that another site's page makes the request.
+/// Whether the browser's headers say that a page of another site makes the request.
 /// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
 fn from_elsewhere(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let authority = |origin: &str| origin.split_once("://").map(|(_, authority)| authority.to_owned());
     match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
         (Some(site), _) => !matches!(site, "same-origin" | "none"),
-        // An old browser; a program sends neither.
+        // An old browser sends only `Origin`; a program sends neither header.
         (None, Some(origin)) => authority(origin).as_deref() != text(header::HOST.as_str()),
         (None, None) => false,
     }

@@ -1,4 +1,4 @@
-//! The same answer is not sent twice. <https://www.rfc-editor.org/rfc/rfc9110#name-etag>
+//! Answers 304 if the caller already has the content. <https://www.rfc-editor.org/rfc/rfc9110#name-etag>
 
 use axum::{
     body::{Body, to_bytes},
@@ -9,7 +9,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-/// Names each answer by its content, and sends nothing if the caller has it.
+/// Sets an `ETag` from the content of each response to a GET, and sends no body if the caller has that version.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
     let asked = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
     let is_get = request.method() == Method::GET;
@@ -22,7 +22,7 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let hash: String = Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    // Weak: the same answer may be compressed, or not.
+    // Weak, because the same content may be sent compressed or uncompressed.
     let tag = format!("W/\"{hash}\"");
     if let Ok(value) = HeaderValue::from_str(&tag) {
         head.headers.insert(header::ETAG, value);

@@ -1,4 +1,4 @@
-//! What went wrong, as a problem document. <https://www.rfc-editor.org/rfc/rfc9457>
+//! Errors as problem documents. <https://www.rfc-editor.org/rfc/rfc9457>
 
 use answers::error::Error;
 use axum::{
@@ -17,38 +17,38 @@ use utoipa::{
     openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder},
 };
 
-/// What went wrong.
+/// An error as a problem document of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// The kind of problem: all there is to know of it is its status.
+    /// Always `about:blank`: the kind of problem is the HTTP status.
     #[schema(example = "about:blank")]
     r#type: &'static str,
-    /// The status in words.
+    /// The reason phrase of the HTTP status.
     #[schema(example = "Not Found")]
     title: String,
-    /// The status.
+    /// The HTTP status code.
     #[schema(example = 404)]
     status: u16,
-    /// What went wrong, in one line.
+    /// The error, in one line.
     #[schema(example = "no image `team/app@sha256:7f5b` is known")]
     detail: String,
-    /// What to do next.
+    /// The recommended next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     remediation: Option<String>,
-    /// What is wrong with a policy, in the order of its text.
+    /// The errors in a policy, in the order of its text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<policy::PolicyProblem>,
 }
 
-/// What axum says before what is wrong with a parameter, or with a part of a body.
+/// The prefixes that axum puts before an error in a query string or in a JSON body.
 const IN_QUERY: &str = "Failed to deserialize query string: ";
 const IN_BODY: &str = "Failed to deserialize the JSON body into the target type: ";
 
-/// The longest explanation that is taken from elsewhere.
+/// The longest error text, in bytes, that is taken from a response of axum.
 const LONGEST_DETAIL: usize = 2_000;
 
 impl Problem {
-    /// A problem with a status, in one line.
+    /// A problem with a status and one line of detail.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             r#type: "about:blank",
@@ -60,7 +60,7 @@ impl Problem {
         }
     }
 
-    /// The same, and what to do next.
+    /// Adds the recommended next step.
     #[must_use]
     pub fn remediation(self, remediation: impl Into<String>) -> Self {
         Self { remediation: Some(remediation.into()), ..self }
@@ -91,7 +91,7 @@ impl From<store::Error> for Problem {
 }
 
 impl From<&store::Error> for Problem {
-    /// What the table said is for the log: callers need not know its name.
+    /// The table's error is logged and not sent: callers need not know the table's name.
     fn from(error: &store::Error) -> Self {
         warn!(error = chain(error), "the table cannot be used");
         let problem = match error.disposition() {
@@ -120,7 +120,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Every operation may have one: the same for all.
+/// The response that every operation may return.
 impl utoipa::IntoResponses for Problem {
     fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
@@ -130,7 +130,7 @@ impl utoipa::IntoResponses for Problem {
     }
 }
 
-/// Makes a problem document of every other answer that tells of a failure, such as that of a wrong parameter.
+/// Converts every other error response, such as axum's for a malformed parameter, into a problem document.
 pub(super) async fn explain(request: Request, next: Next) -> Response {
     let asked = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
@@ -162,7 +162,7 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
     explained
 }
 
-/// A text as the body of an answer.
+/// A response with a text body and its content type.
 pub(super) fn text(kind: &'static str, text: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], Body::from(text)).into_response()
 }

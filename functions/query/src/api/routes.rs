@@ -1,4 +1,4 @@
-//! One function for each operation: what it takes, what it answers.
+//! One function for each operation: its parameters and its response.
 
 use std::sync::Arc;
 
@@ -40,25 +40,26 @@ use super::{
 
 type ApiResult<T> = Result<Json<T>, Problem>;
 
-/// How many entries a list has at a time if nobody says, and at most.
+/// Entries on a page of a list: the default, and the maximum.
 const ENTRIES: (usize, usize) = (100, 1_000);
 
-/// How many images are looked at for a part of a list of which few belong to it.
+/// Images read for one page of a list of which few images are part.
 const LOOKED_AT: usize = 1_000;
 
-/// How many images are looked at for a part of the lag report: two percentiles of ten thousand are good ones.
+/// Images read for one page of the lag report: percentiles of 10,000 images are meaningful.
 const LAG_OF: usize = 10_000;
 
-/// How many replicas a part of a preview judges, with fresh reads of ECR.
+/// Replicas on one page of a preview, each with fresh reads of ECR.
 const PREVIEWED: usize = 100;
 
-/// How much of a timeline is told: the newest.
+/// The newest facts of a timeline that are returned.
 const MAX_TIMELINE_FACTS: usize = 1_000;
 
-/// A host, a repository, a tag: each has at most 300 characters, and nobody looks for all of all.
+/// The longest accepted text, in characters: a host, a repository and a tag have at most 300 each, and none is that
+/// long in practice.
 const LONGEST_TEXT: usize = 512;
 
-/// Nobody asks further back.
+/// The furthest time back that a request may ask for: 366 days.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
@@ -84,9 +85,9 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(policy_preview))
 }
 
-// What requests say
+// Parameters
 
-/// How many entries are wanted.
+/// The requested number of entries, from 1 to 1,000.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "usize")]
 struct PageSize(usize);
@@ -110,7 +111,7 @@ impl Default for PageSize {
     }
 }
 
-/// How far back is asked.
+/// The requested time back from now.
 #[derive(Debug, Clone, Copy)]
 struct Since(SignedDuration);
 
@@ -125,22 +126,22 @@ fn days(days: i64) -> Since {
     Since(SignedDuration::from_hours(24 * days))
 }
 
-/// A text that is no longer than any name.
+/// Accepts a text up to the longest accepted length.
 fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.chars().count() > LONGEST_TEXT { Err(D::Error::custom("it is too long")) } else { Ok(text) }
 }
 
-/// A text that names something, parsed where it is read.
+/// Parses a text into its type.
 fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-// How everything stands
+// Overview
 
-/// How everything stands: registries, trouble, deletions, breakers.
+/// The current state: registries, incidents, late copies, deletions and breakers.
 #[utoipa::path(get, path = "/v1/overview", tag = "replication", responses((status = 200, body = Overview), Problem))]
 async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<Caller>) -> ApiResult<Overview> {
     let overview = overview::overview(&query.table, (query.clock)()).await?;
@@ -148,21 +149,22 @@ async fn overview(State(query): State<Arc<Query>>, Extension(caller): Extension<
     Ok(Json(Overview { caller: caller.name, may_change, ..overview }))
 }
 
-// Where images are
+// Images
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SearchParameters {
-    /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; also with a host name.
+    /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; with or without
+    /// a host name.
     #[serde(deserialize_with = "short")]
     #[param(max_length = 512)]
     q: String,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Image>>,
 }
 
-/// Repositories, a tag and images that a text may mean.
+/// Repositories, tags and images that match a search text.
 #[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = SearchResult), Problem))]
 async fn search(
     State(query): State<Arc<Query>>,
@@ -174,20 +176,20 @@ async fn search(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct RepositoriesParameters {
-    /// The beginning of their names.
+    /// The beginning of the repositories' names.
     #[serde(default, deserialize_with = "short")]
     #[param(max_length = 512)]
     prefix: String,
-    /// How many at a time.
+    /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageSize,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<RepositoryName>>,
 }
 
-/// Repositories by name.
+/// Repositories in the order of their names.
 #[utoipa::path(get, path = "/v1/repositories", tag = "images", params(RepositoriesParameters), responses((status = 200, body = Repositories), Problem))]
 async fn repositories(
     State(query): State<Arc<Query>>,
@@ -205,16 +207,16 @@ struct ImagesParameters {
     /// The repository, such as `team/app`.
     #[param(example = "team/app")]
     repository: RepositoryName,
-    /// How many at a time.
+    /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageSize,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Digest>>,
 }
 
-/// The images of a repository, and where they are.
+/// The images of a repository, and the registries that have or had them.
 #[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters), responses((status = 200, body = Images), Problem))]
 async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImagesParameters>) -> ApiResult<Images> {
     let after = asked.cursor.map(|Cursor(digest)| digest);
@@ -224,14 +226,14 @@ async fn images(State(query): State<Arc<Query>>, Parameters(asked): Parameters<I
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ImageParameters {
-    /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
+    /// `REPO@sha256:…` (the digest may be shortened), `REPO:TAG`, or either with the registry's host name.
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = String, example = "team/app:v1")]
     image: Reference,
 }
 
 impl ImageParameters {
-    /// What is meant, if it can be found without reading whole indexes.
+    /// The reference, if it can be resolved without reading a whole index; otherwise a 400.
     fn bounded(self) -> Result<Reference, Problem> {
         match self.image {
             Reference::Short { repository: None, digest } => {
@@ -244,13 +246,16 @@ impl ImageParameters {
     }
 }
 
-/// Every registry that has or had an image, since when, from where, deleted by whom; its deletions, and what happened.
+/// The lineage of an image
+///
+/// Every registry that has or had the image, since when, from where, and the cause of its deletion; the image's
+/// deletions and its timeline.
 #[utoipa::path(get, path = "/v1/lineage", tag = "images", params(ImageParameters), responses((status = 200, body = Shown), Problem))]
 async fn lineage(State(query): State<Arc<Query>>, Parameters(asked): Parameters<ImageParameters>) -> ApiResult<Shown> {
     Ok(Json(answer::show(&query.table, &asked.bounded()?, MAX_TIMELINE_FACTS).await?))
 }
 
-/// In which language a graph is written.
+/// The format of a graph.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum GraphFormat {
@@ -263,11 +268,11 @@ enum GraphFormat {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct GraphParameters {
-    /// `REPO@sha256:…` (also short), `REPO:TAG`, or either with the registry's host name.
+    /// `REPO@sha256:…` (the digest may be shortened), `REPO:TAG`, or either with the registry's host name.
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = String, example = "team/app:v1")]
     image: Reference,
-    /// JSON, Graphviz's DOT, or Mermaid's.
+    /// The format: JSON, Graphviz DOT or Mermaid.
     #[serde(default)]
     #[param(inline, value_type = Option<GraphFormat>)]
     format: GraphFormat,
@@ -298,7 +303,7 @@ async fn graph(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct HistoryParameters {
-    /// `REPO:TAG`, also with the registry's host name.
+    /// `REPO:TAG`, with or without the registry's host name.
     #[serde(deserialize_with = "parsed")]
     #[param(value_type = String, example = "team/app:v1")]
     tag: TagReference,
@@ -306,7 +311,7 @@ struct HistoryParameters {
     registry: Option<Registry>,
 }
 
-/// Which image a tag meant, from when to when, in each registry.
+/// The images that a tag pointed to in each registry, with the start and end of each interval.
 #[utoipa::path(get, path = "/v1/history", tag = "images", params(HistoryParameters), responses((status = 200, body = History), Problem))]
 async fn history(
     State(query): State<Arc<Query>>,
@@ -315,24 +320,24 @@ async fn history(
     Ok(Json(answer::history(&query.table, &asked.tag, asked.registry.as_ref()).await?))
 }
 
-// What is late, missing, left over
+// Replication
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct AlertsParameters {
-    /// What was told in this time, as in `12h` or `30d`.
+    /// Alerts of this period until now, as in `12h` or `30d`.
     #[param(value_type = Option<String>, default = "7d")]
     since: Option<Since>,
-    /// How many at a time.
+    /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageSize,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<AlertCursor>>,
 }
 
-/// What is wrong now, and what was told.
+/// Open incidents, and the alerts of a period.
 #[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters), responses((status = 200, body = Alerts), Problem))]
 async fn alerts(State(query): State<Arc<Query>>, Parameters(asked): Parameters<AlertsParameters>) -> ApiResult<Alerts> {
     let (table, Since(since)) = (&query.table, asked.since.unwrap_or(days(7)));
@@ -344,20 +349,21 @@ async fn alerts(State(query): State<Arc<Query>>, Parameters(asked): Parameters<A
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct LagParameters {
-    /// Copies that arrived in this time, as in `12h` or `30d`.
+    /// Copies that arrived in this period until now, as in `12h` or `30d`.
     #[param(value_type = Option<String>, default = "30d")]
     since: Option<Since>,
-    /// Only at this destination, as in `111122223333/us-east-1`.
+    /// Only this destination, as in `111122223333/us-east-1`.
     destination: Option<Registry>,
-    /// Only of this repository.
+    /// Only this repository.
     repository: Option<RepositoryName>,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
 }
 
-/// How long replication takes, of 10,000 images at a time: by source, destination and repository, and by day; and what is not
-/// there now.
+/// Replication lag, of 10,000 images on a page
+///
+/// By source, destination and repository, and by day; and the copies that are late, failed, missing or untagged now.
 #[utoipa::path(get, path = "/v1/lag", tag = "replication", params(LagParameters), responses((status = 200, body = LagReport), Problem))]
 async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagParameters>) -> ApiResult<LagReport> {
     let request = PageRequest {
@@ -373,14 +379,14 @@ async fn lag(State(query): State<Arc<Query>>, Parameters(asked): Parameters<LagP
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct DriftParameters {
-    /// Only of this repository.
+    /// Only this repository.
     repository: Option<RepositoryName>,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
 }
 
-/// What replicas lack beside their source, and their other tags: of 1,000 images at a time.
+/// Missing replicas and replicas with different tags, of 1,000 images on a page.
 #[utoipa::path(get, path = "/v1/drift", tag = "replication", params(DriftParameters), responses((status = 200, body = DriftReport), Problem))]
 async fn drift(
     State(query): State<Arc<Query>>,
@@ -394,16 +400,16 @@ async fn drift(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct OrphansParameters {
-    /// Only in this registry, as in `111122223333/us-east-1`.
+    /// Only this registry, as in `111122223333/us-east-1`.
     registry: Option<Registry>,
-    /// Only of this repository.
+    /// Only this repository.
     repository: Option<RepositoryName>,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
 }
 
-/// The replicas whose source no longer has the image: among 1,000 images at a time.
+/// Orphans (replicas whose source no longer has the image) among 1,000 images on a page.
 #[utoipa::path(get, path = "/v1/orphans", tag = "replication", params(OrphansParameters), responses((status = 200, body = Orphans), Problem))]
 async fn orphans(
     State(query): State<Arc<Query>>,
@@ -415,29 +421,29 @@ async fn orphans(
     Ok(Json(answer::orphans(&query.table, &request).await?))
 }
 
-// Deletions that follow
+// Deletions
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct DeletionsParameters {
-    /// Only with these statuses, separated by commas; without one those that are not over, and those that failed.
+    /// Only these statuses, separated by commas. Default: every status except `done` and `kept`.
     #[param(value_type = Option<String>, example = "pending,held")]
     status: Option<String>,
-    /// Only from this source, as in `111122223333/eu-west-1`.
+    /// Only this source, as in `111122223333/eu-west-1`.
     source: Option<Registry>,
-    /// Only those that changed in this time, as in `12h` or `30d`.
+    /// Only deletions that changed in this period until now, as in `12h` or `30d`.
     #[param(value_type = Option<String>, default = "30d")]
     since: Option<Since>,
-    /// How many at a time.
+    /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageSize,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<deletions::DeletionsPageToken>>,
 }
 
-/// Deletions that are to follow a source, or did, and why.
+/// Deletions of replicas after their source's deletion, with status and reasons.
 #[utoipa::path(get, path = "/v1/deletions", tag = "deletions", params(DeletionsParameters), responses((status = 200, body = Deletions), Problem))]
 async fn deletions(
     State(query): State<Arc<Query>>,
@@ -462,19 +468,20 @@ fn status(word: &str) -> Result<DeletionStatus, Problem> {
     })
 }
 
-/// The deletion that something is done about, as it was seen.
+/// The deletion to act on, in the version that the caller saw.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ActRequest {
-    /// Of this image, as `REPO@sha256:…`.
+    /// The image, as `REPO@sha256:…`.
     #[serde(deserialize_with = "parsed")]
     #[schema(value_type = String)]
     image: Image,
-    /// Of its replica in this registry.
+    /// The registry of the replica.
     registry: Registry,
-    /// The tag, if only a tag is meant.
+    /// The tag, if the deletion is of a tag and not of the image.
     tag: Option<Tag>,
-    /// Its `version`: what changed since is refused.
+    /// The `version` of the deletion that the caller saw; if the deletion changed since, the request is refused with
+    /// 409.
     version: u64,
 }
 
@@ -485,7 +492,7 @@ async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorA
     Ok(Json(deletions::act(&query.table, &selector, action, &by, (query.clock)()).await?))
 }
 
-/// Stop a deletion until it is released.
+/// Put a deletion on hold until it is released.
 #[utoipa::path(post, path = "/v1/deletions/hold", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn hold(
     State(query): State<Arc<Query>>,
@@ -495,7 +502,7 @@ async fn hold(
     act(&query, caller, asked, OperatorAction::Hold).await
 }
 
-/// Let a deletion that is held, kept or failed be judged again.
+/// Release a deletion that is on hold, kept or failed: it is re-evaluated.
 #[utoipa::path(post, path = "/v1/deletions/release", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn release(
     State(query): State<Arc<Query>>,
@@ -505,7 +512,7 @@ async fn release(
     act(&query, caller, asked, OperatorAction::Release).await
 }
 
-/// Approve a deletion, where the policy wants that; every other check is made all the same.
+/// Approve a deletion for which the policy requires approval. Every other check still applies.
 #[utoipa::path(post, path = "/v1/deletions/approve", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn approve(
     State(query): State<Arc<Query>>,
@@ -515,7 +522,7 @@ async fn approve(
     act(&query, caller, asked, OperatorAction::Approve).await
 }
 
-/// Stop a deletion for good: the replica stays.
+/// Cancel a deletion permanently: the replica is kept.
 #[utoipa::path(post, path = "/v1/deletions/cancel", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 async fn cancel(
     State(query): State<Arc<Query>>,
@@ -528,11 +535,11 @@ async fn cancel(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct BreakersParameters {
-    /// Only of this source, as in `111122223333/eu-west-1`.
+    /// Only this source, as in `111122223333/eu-west-1`.
     source: Option<Registry>,
 }
 
-/// The breakers that ever did anything.
+/// The breakers that are open, were reset, or counted deletions in the last window.
 #[utoipa::path(get, path = "/v1/breakers", tag = "deletions", params(BreakersParameters), responses((status = 200, body = Breakers), Problem))]
 async fn breakers(
     State(query): State<Arc<Query>>,
@@ -541,18 +548,18 @@ async fn breakers(
     Ok(Json(deletions::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
 }
 
-/// The breaker that is closed.
+/// The breaker to close.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ResetRequest {
-    /// The source whose deletions it stops.
+    /// The source whose deletions the breaker puts on hold.
     source: Registry,
-    /// So many images may go in the next window, whatever the limits say.
+    /// The number of images that may be deleted in the next window, regardless of the limits.
     #[schema(value_type = Option<u64>, maximum = 4294967295u64)]
     allow: Option<u32>,
 }
 
-/// Close a breaker, and let everything that it holds be judged again.
+/// Close a breaker, and re-evaluate every deletion that it put on hold.
 #[utoipa::path(post, path = "/v1/breakers/reset", tag = "deletions", request_body = ResetRequest, responses((status = 200, body = WasReset), Problem))]
 async fn reset(
     State(query): State<Arc<Query>>,
@@ -563,23 +570,26 @@ async fn reset(
     Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
 }
 
-/// What is to be previewed.
+/// The policy to preview, and for which deletions.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PreviewRequest {
     /// The text of the policy, in Cedar.
     #[schema(example = "@id(\"all\") permit (principal, action, resource);")]
     policy: String,
-    /// Deletions that happened in this time, as in `12h` or `30d` (the default); orphans of any age.
+    /// Deletions recorded in this period until now, as in `12h` or `30d` (the default); orphans of any age are
+    /// included.
     #[schema(value_type = Option<String>)]
     since: Option<Since>,
-    /// `next` of the answer before.
+    /// `next_cursor` of the previous response.
     #[schema(value_type = Option<String>)]
     cursor: Option<Cursor<preview::PreviewPageToken>>,
 }
 
-/// What a policy would do with recorded deletions and orphans, judged now from fresh reads of ECR, 100 at a time. Nothing is
-/// touched.
+/// Preview a policy, of 100 replicas on a page
+///
+/// What the policy would do with recorded deletions and orphans, decided from fresh reads of ECR. No registry is
+/// changed.
 #[utoipa::path(post, path = "/v1/policy/preview", tag = "deletions", request_body = PreviewRequest, responses((status = 200, body = Preview), Problem))]
 async fn policy_preview(State(query): State<Arc<Query>>, Json(asked): Json<PreviewRequest>) -> ApiResult<Preview> {
     let policy = Policy::load("policy", &asked.policy)?;

@@ -1,4 +1,4 @@
-//! Runs of ECR's own backfill (R10).
+//! Operations on ECR's backfills (R10).
 
 use domain::image::Registry;
 use jiff::SignedDuration;
@@ -14,10 +14,10 @@ use crate::{
     world::World,
 };
 
-/// How many run at a time, at most (R10).
+/// The largest number of running backfills (R10).
 const MAX_RUNNING: usize = 10;
 
-/// How long a run is remembered after its end (R10).
+/// How long a backfill can be described after its end (R10).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,7 @@ pub(super) fn start_replication_backfill(world: &mut World, caller: &ApiCaller, 
             format!("No replication rule has the destination {} in {}", destination.registry_id, destination.region);
         return Err(ApiError::new("ValidationException", message));
     }
-    // One at a time for each destination region.
+    // At most one running backfill for each destination region.
     let running = |run: &&Backfill| !run.status.is_over() && run.destination.region == destination.region;
     if state.is_some_and(|state| state.backfills.values().any(|run| running(&run))) {
         let message = format!("A replication backfill to {} is running", destination.region);
@@ -112,7 +112,7 @@ pub(super) fn describe_replication_backfill_results(world: &mut World, caller: &
     let id = request.run.replication_backfill_id;
     let run = found(world, &registry, &id)?;
     let status = |code: &Option<String>| if code.is_some() { "FAILED" } else { "COMPLETE" };
-    // Results are told when the run is over (R10).
+    // The results are available when the backfill has ended (R10).
     let results = run.results.iter().filter(|_| run.status.is_over());
     let wanted = results.filter(|result| {
         request.result_status_filter.as_ref().is_none_or(|wanted| wanted == status(&result.failure_code))
@@ -166,7 +166,7 @@ fn description(registry: &Registry, id: &str, run: &Backfill) -> Value {
     })
 }
 
-/// Nothing before it is prepared (R10).
+/// The progress; nothing while the backfill is `PREPARING` (R10).
 fn progress(run: &Backfill) -> Option<Value> {
     let total = run.total?;
     let mut codes: Vec<_> = run.results.iter().filter_map(|result| result.failure_code.as_ref()).collect();

@@ -1,4 +1,4 @@
-//! Images: put, get, delete, describe, list.
+//! Operations on images: put, get, delete, describe, list.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::{
     world::{RepositoryId, World},
 };
 
-/// How many images one call is about, at most (D2).
+/// The largest number of image ids in a call (D2).
 const MAX_IDS: usize = 100;
 
-/// How many tags an image has, at most.
+/// The largest number of tags of an image.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>
 const MAX_TAGS: usize = 1_000;
 
@@ -78,13 +78,13 @@ pub(super) fn put_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> A
     if there.is_some_and(|state| state.tags.len() >= MAX_TAGS) && !same {
         return Err(ApiError::new("LimitExceededException", format!("The image has {MAX_TAGS} tags already")));
     }
-    // U24: another tag for what is there is a push, or is not.
+    // U24: whether a new tag for an existing image replicates like a push.
     let replicates = there.is_none() || archived || world.settings.unconfirmed.new_tag_replicates;
     let moment = world.moment();
     let manifest = Arc::new(manifest);
     match world.image_mut(&place, &digest) {
         None => world.put_image(&place, StoredImage { manifest: manifest.clone(), state: ImageState::pushed(moment) }),
-        // S2: a push restores what is archived.
+        // S2: pushing an archived image restores it.
         Some(image) if archived => {
             image.status = ImageStatus::Active;
             image.activated_at = Some(moment);
@@ -122,7 +122,7 @@ fn failure(id: &ImageId, code: &str, reason: &str) -> Value {
     json!({"imageId": id, "failureCode": code, "failureReason": reason})
 }
 
-/// How often a pull is noted: "at least once every 24 hours" (I4).
+/// The pull time is updated "at least once every 24 hours" (I4).
 const PULL_NOTED: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn batch_get_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
@@ -171,7 +171,7 @@ pub(super) fn batch_delete_image(world: &mut World, caller: &ApiCaller, body: &[
     Ok(json!({"imageIds": deleted, "failures": failures}))
 }
 
-/// Deletes what one id names, and says what is gone: one entry for each tag (D1).
+/// Deletes the image or tag of one id. Returns an entry for each tag that was deleted (D1).
 fn delete(
     world: &mut World,
     place: &RepositoryId,
@@ -182,7 +182,7 @@ fn delete(
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    // U6: with both, the digest is a condition on the tag.
+    // U6: whether the digest is only a condition if the id has both a tag and a digest.
     let whole = id.image_digest.is_some() && !world.settings.unconfirmed.tag_with_digest_removes_tag;
     let tag = tag.filter(|_| !whole);
     let tags = repository.image(&digest).map(|image| image.state.tags.clone()).unwrap_or_default();
@@ -203,12 +203,12 @@ fn delete(
         }));
     };
     world.untag(place, &tag, true);
-    // R8: of the last tag, the deletion of the image is replicated.
+    // R8: with the last tag, the deletion of the image is replicated.
     world.replicate_deletion(place, &digest, Some(&tag).filter(|_| !last));
     Ok(Ok(vec![gone(Some(&tag))]))
 }
 
-/// Which images a list is about (I3).
+/// Selects the images of a list (I3).
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Filter {
@@ -323,7 +323,7 @@ pub(super) fn list_images(world: &mut World, caller: &ApiCaller, body: &[u8]) ->
     Ok(compact(json!({"imageIds": ids, "nextToken": next})))
 }
 
-/// One row for each tag, and one for each image without (I3).
+/// One row for each tag, and one for each untagged image (I3).
 fn rows<'a>(repository: &'a Repository, filter: &'a Filter) -> impl Iterator<Item = (String, ImageId)> + 'a {
     repository.images().iter().filter(|(_, image)| filter.covers(image)).flat_map(|(digest, image)| {
         let untagged = image.state.tags.is_empty().then_some(None);

@@ -1,4 +1,4 @@
-//! What is set for a registry as a whole: where it replicates, and who of other accounts may do what.
+//! Operations on a registry's settings: its replication configuration and its registry policy.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ pub(super) fn put_replication_configuration(world: &mut World, caller: &ApiCalle
     Ok(json!({"replicationConfiguration": configuration}))
 }
 
-/// Whether a text can be the beginning of a repository name: 2 to 256 characters,
+/// Whether a text is a valid prefix filter for repository names: 2 to 256 characters,
 /// `(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*`.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_RepositoryFilter.html>
 fn is_prefix(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Repositories, and what is set for each.
+//! Operations on repositories and their settings.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
     world::{RepositoryId, World, partition},
 };
 
-/// A repository as it is told.
+/// A repository as the API describes it.
 fn description(place: &RepositoryId, repository: &Repository) -> Value {
     let (account, region) = (place.registry.account(), place.registry.region());
     let uri = format!("{account}.dkr.ecr.{region}.amazonaws.com/{}", place.repository);
@@ -119,7 +119,7 @@ pub(super) fn describe_repositories(world: &mut World, caller: &ApiCaller, body:
     Ok(compact(json!({"repositories": repositories, "nextToken": next})))
 }
 
-/// What a call is about that names no repository.
+/// The ARN of an operation that names no repository.
 fn all_repositories(registry: &Registry) -> String {
     let (account, region) = (registry.account(), registry.region());
     format!("arn:{}:ecr:{region}:{account}:repository/*", partition(region))
@@ -144,7 +144,7 @@ pub(super) fn put_image_tag_mutability(world: &mut World, caller: &ApiCaller, bo
     Ok(answer)
 }
 
-/// Exclusions go with the settings that have them, and only with those (I2).
+/// Exclusion filters are required with the settings that use them, and invalid with all others (I2).
 fn check(mutability: &Mutability) -> Result<(), ApiError> {
     let with = matches!(
         mutability.setting,

@@ -1,4 +1,4 @@
-//! Images to the archive and back (S1).
+//! Operations that move images to the archive storage class and back (S1).
 
 use domain::image::Digest;
 use jiff::SignedDuration;
@@ -13,7 +13,7 @@ use crate::{
     world::{PendingTask, RepositoryId, World},
 };
 
-/// How long a restore takes: "You can expect ECR to restore the image within 20 minutes" (S1).
+/// The duration of a restore: "You can expect ECR to restore the image within 20 minutes" (S1).
 const RESTORE: SignedDuration = SignedDuration::from_mins(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,7 +41,7 @@ pub(super) fn update_image_storage_class(world: &mut World, caller: &ApiCaller, 
     };
     let status = match (image.state.status, target) {
         (ImageStatus::Active, StorageClass::Archive) => {
-            // As for lifecycle policies: a manifest goes after the list that refers to it (L3).
+            // As for lifecycle policies: an index must be archived before the manifests that it refers to (L3).
             if let Some(index) = repository.index_of(&digest) {
                 let message = format!("Requested image referenced by manifest list: [{index}]");
                 return Err(ApiError::new("ImageStorageClassUpdateNotSupportedException", message));
@@ -57,7 +57,7 @@ pub(super) fn update_image_storage_class(world: &mut World, caller: &ApiCaller, 
             world.plan(later(world.now(), RESTORE), again);
             ImageStatus::Activating
         }
-        // Nothing to do: what is asked for is so, or on its way.
+        // The image already has the requested class, or its restore is running.
         (status @ (ImageStatus::Active | ImageStatus::Activating), StorageClass::Standard)
         | (status @ ImageStatus::Archived, StorageClass::Archive) => status,
         (ImageStatus::Activating, StorageClass::Archive) => {
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// An image is back from the archive, unless something else happened to it meanwhile. It replicates like a new one (R2).
+    /// Completes a restore, unless the image changed meanwhile. The image replicates like a new one (R2).
     pub(crate) fn activate(&mut self, place: &RepositoryId, digest: &Digest) {
         let moment = self.moment();
         let Some(image) = self.image_mut(place, digest).filter(|image| image.status == ImageStatus::Activating) else {
