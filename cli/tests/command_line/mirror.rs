@@ -38,8 +38,8 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Ireland replicates four images to Tokyo, and deletes three of them: one deletion is permitted, one needs approval,
-    /// and one is forbidden.
+    /// Ireland replicates four images to Tokyo, and deletes three of them: one deletion is permitted, one needs
+    /// approval, and one is forbidden.
     pub(crate) fn new() -> Self {
         Self::some_time_ago(SignedDuration::ZERO)
     }
