@@ -1,4 +1,5 @@
-"""Every field of ECR's events. The samples: https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html"""
+"""Every field of ECR's events. The samples:
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html"""
 
 import json
 import pathlib

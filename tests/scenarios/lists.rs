@@ -31,7 +31,7 @@ async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
     let store = Store::new().await;
     let events = [
         // a: its source deleted it. b: its source still has it. c: also pushed to the replica. d: one of its two
-        // sources has it. e: no event reports a loss. f: only its last tag was removed, which does not prove the
+        // sources has it. e: no event came from its source. f: only its last tag was removed, which does not prove the
         // deletion.
         push(IRELAND, 'a', Some("a"), 0),
         replicate(IRELAND, TOKYO, 'a', Some("a"), 5),
