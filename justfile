@@ -1,11 +1,11 @@
-# What people and CI run. `just --list` shows it; `.ci/tools` installs what a recipe calls, beside Rust and Python.
+# Recipes for developers and CI. `just --list` shows them; `.ci/tools` installs their tools, except Rust and Python.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 tools := justfile_directory() / "target/tools"
 export PATH := tools / "bin:" + env("PATH")
 
-# The same random histories for everybody: what fails here fails again. Another number gives others.
+# A fixed seed, so that the random histories are the same on every machine and failures are reproducible.
 export PROPTEST_RNG_SEED := env("PROPTEST_RNG_SEED", "1")
 export INSTA_UPDATE := env("INSTA_UPDATE", "no")
 export SAM_CLI_TELEMETRY := "0"
@@ -18,20 +18,20 @@ architecture := if arch() == "aarch64" { "arm64" } else { "x86_64" }
 default:
     @just --list --unsorted
 
-# Format, lints and the fast tests: what to run before every commit
+# Format, lints and the fast tests: run before every commit
 check: format lints
     .ci/tools cargo-nextest
     cargo nextest run --workspace --profile fast
 
-# The format of every source
+# Check the format of all Rust sources
 format:
     cargo fmt --all --check
 
-# Clippy, without a warning
+# Clippy; warnings are errors
 lints:
     cargo clippy --workspace --all-targets --features tests/runtime-contract -- --deny warnings
 
-# Every test, and no snapshot that none refers to
+# Every test, and that no snapshot file is unused
 test:
     .ci/tools cargo-nextest
     mkdir -p target/snapshots && rm -f target/snapshots/used
@@ -40,19 +40,19 @@ test:
     sed "s#^$PWD/##" target/snapshots/used | sort -u >target/snapshots/used-once
     if [ -n "$(comm -23 target/snapshots/there target/snapshots/used-once | tee /dev/stderr)" ]; then exit 1; fi
 
-# Thousands of random histories, every call failing in every way: some fifteen minutes
+# Thousands of random histories, and every call failing in every way: about 15 minutes
 histories: (history "ordering" "1000") (history "end_to_end" "300") (history "mirror" "1000") (history "watch" "1000") (history "reconcile" "500")
 
-# As many random histories of one part as are said
+# A number of random histories of one part, such as `just history mirror 1000`
 history part cases:
     .ci/tools cargo-nextest
     PROPTEST_CASES={{ cases }} cargo --config .cargo/histories.toml nextest run --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
 
-# The simulator and moto, asked by boto3 and the AWS CLI
+# The simulator and moto, called with boto3 and the AWS CLI
 conformance: build
     tests/conformance/run
 
-# The API against its own document
+# The API against its OpenAPI document
 api: build
     .ci/tools schemathesis
     ECR_LINEAGE={{ program }} SCHEMATHESIS={{ tools }}/bin/schemathesis EXAMPLES=100 tests/api/run
@@ -69,16 +69,16 @@ build:
 docs:
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
 
-# Words that the product does not use: their number may only shrink
+# Words that the product replaces by plain names: their counts may only shrink
 words:
     tests/words/run
 
-# The spelling of everything, by typos
+# Spelling in all files, by typos
 spelling:
     .ci/tools typos
     typos
 
-# Bans, licences and sources of what others wrote
+# Bans, licences and sources of external crates
 dependencies:
     .ci/tools cargo-deny
     cargo-deny --log-level error check bans licenses sources
@@ -90,16 +90,16 @@ templates:
     for template in infra/*.yaml; do AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template "$template"; done
     checkov --config-file infra/.checkov.yaml --file infra/*.yaml
 
-# The workflow of GitHub, by actionlint
+# The GitHub workflow, by actionlint
 workflows:
     tests/workflows/run
 
-# Every scenario again, through another DynamoDB
+# Every scenario again, with another implementation of DynamoDB
 second-dynamodb:
     .ci/tools cargo-nextest ministack
     tests/second_dynamodb/run
 
-# The functions as they are deployed, for this machine's architecture
+# Build the functions as they are deployed, for this machine's architecture
 functions:
     .ci/tools sam cargo-lambda
     PATH={{ tools }}/environments/cargo-lambda/bin:$PATH CARGO_LAMBDA_COMPILER=cargo AWS_DEFAULT_REGION=us-east-1 sam build \
@@ -114,26 +114,26 @@ runtime-contract:
       ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query-Shared/bootstrap \
       cargo nextest run --workspace --profile ci --features tests/runtime-contract --test runtime_contract
 
-# The templates, deployed on this machine and used; needs `just functions`
+# Deploy the templates to an emulator on this machine and use them; needs `just functions`
 deployment: build
     HUB_BUILD={{ hub }} ECR_LINEAGE={{ program }} tests/deployment/run
 
-# Calls, request units and bytes, held against the list that is kept of them
+# Calls, request units and bytes, compared with benchmarks/counts.tsv
 counts *options:
     benchmarks/run counts {{ options }}
 
-# Everything that is measured, beside its baselines: release builds, an hour
+# All benchmarks, with their baselines: needs release builds, takes an hour
 bench *parts:
     benchmarks/run {{ parts }}
 
-# Breaks each check that keeps a replica, and expects a test to notice: an hour
+# Remove each check that keeps a replica, and expect a test to fail: an hour
 mutants *names:
     tests/mutations/run {{ names }}
 
-# Two of the mutations, chosen by the commit; and that every one still finds its line
+# Two of these mutations, chosen by the commit; and that every mutation still finds its line
 mutants-sample:
     tests/mutations/run --sample 2
 
-# Everything that must hold before a change lands
+# Everything that must pass before a change is merged
 ci:
     .ci/run

@@ -1,7 +1,8 @@
-"""Runs the steps of CI, two at a time where that is faster, and says at the end what each of them took.
+"""Runs the steps of CI, two at a time where that is faster, and prints at the end how long each took.
 
-A step is a recipe of the justfile. One lane compiles, since cargo lets only one at a time; the other does what Python, Chromium and the
-network do beside it. What a step prints is shown when it ends, so that the lanes do not mix. The first failure ends everything.
+A step is a recipe of the justfile. One lane compiles, because cargo allows one build at a time; the other lane runs
+steps that use Python, Chromium and the network. The output of a step is printed when the step ends, so that the output
+of the lanes does not mix. The first failure stops everything.
 """
 
 import os
@@ -27,7 +28,7 @@ COMPILING = [
     "mutants-sample",
     "docs",
 ]
-# What needs the command line waits for the tests, which build it.
+# Steps that need the command line run after the tests, which build it.
 BESIDE = ["words", "spelling", "workflows", "dependencies", "templates", ("test", ["conformance", "api", "browser"])]
 
 started = time.monotonic()
@@ -44,14 +45,14 @@ def run(recipe: str) -> None:
     begin = time.monotonic()
     log = LOGS / f"{recipe}.log"
     with log.open("wb") as output:
-        # In a session of its own, so that all that it started ends with it.
+        # In its own session, so that all processes that it started can be stopped with it.
         step = subprocess.Popen(["just", recipe], stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         with lock:
             running.add(step)
         code = step.wait()
     with lock:
         running.discard(step)
-        # Whoever was stopped because another failed has nothing to say.
+        # A step that was stopped because another one failed is not reported.
         if failed.is_set() and code < 0:
             return
         took[recipe] = (begin - started, time.monotonic() - begin)

@@ -1,7 +1,8 @@
 """The baseline: what `record` does for image events, written with boto3 as a Python Lambda function.
 
-Same steps in the same order, same items, one call to DynamoDB for each; the benchmark checks that both leave the same table behind.
-It does less than `record`: it knows no CloudTrail records, and validates only what it needs.
+It performs the same steps in the same order, writes the same items, and makes one call to DynamoDB for each step; the
+benchmark checks that both functions leave the same table behind. It does less than `record`: it cannot read CloudTrail
+records, and validates only the fields that it needs.
 """
 
 import json
@@ -189,7 +190,8 @@ def later(time, seconds):
 
 
 def settings(time):
-    """What the registries replicate, not much older than a time. Of registries that nobody read yet, as here, nothing."""
+    """The replication settings of the registries, at most five minutes older than `time`. Empty for a registry whose
+    settings were never read, as in this benchmark."""
     if not REMEMBERED or REMEMBERED["time"] <= later(time, -300):
         page = DYNAMODB.query(
             TableName=TABLE,
@@ -267,7 +269,7 @@ def record_image(repository, digest, facts):
     lost = {fact["registry"] for fact in facts if fact["what"] in ("tags_deleted", "image_deleted")}
     for source in lost:
         put_loss(repository, digest, source)
-    # A replica of what its source has lost meanwhile is looked into as well.
+    # `mirror` must also check a replica that arrived after its source lost the image.
     for source in {fact["source"] for fact in facts if fact["what"] == "replicated"} - lost:
         if has_loss(repository, digest, source):
             put_loss(repository, digest, source)

@@ -1,6 +1,6 @@
 """The baseline of a cold start: what `mirror` does before its first invocation, with boto3 and cedarpy.
 
-Clients of DynamoDB, ECR and STS, and a policy that is loaded and checked against the schema.
+It creates clients for DynamoDB, ECR and STS, loads a policy and checks it against the schema.
 """
 
 import os

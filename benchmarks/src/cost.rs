@@ -1,4 +1,4 @@
-//! What an event costs in request units, and a question in calls.
+//! What an event costs in DynamoDB request units, and what an API request costs in `Query` calls.
 
 use std::sync::{
     Arc,
@@ -23,10 +23,10 @@ use crate::{
     report::Report,
 };
 
-/// The image whose events are measured; the next one takes its tags.
+/// Number of the image whose events are measured; the next number takes over its tags.
 const IMAGE: u32 = 1_000_000;
 
-/// Measures on a table that is empty, then on one with a history, then on a large one.
+/// Measures on an empty table, on one with a history, and on a table of `images` images.
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
     let embedded = Embedded::open(None).await?;
     let queries = Queries::default();
@@ -34,7 +34,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let table = Table::new(Client::from_conf(config.build()), "cost");
     table.create().await?;
 
-    // The first event of a registry lists it, once and for all.
+    // The first event of a registry also registers it; that cost occurs once and is not measured.
     for event in [push(u32::MAX, "v0", 0)].into_iter().chain(REPLICAS.map(|to| replicate(to, u32::MAX, "v0", 0))) {
         units(&table, &event).await?;
     }
@@ -58,12 +58,12 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     Ok(())
 }
 
-/// The write and read units of each kind of event about an image, and about its successor that takes its tag.
+/// The write and read units of each kind of event about an image, and about the next image that takes over its tag.
 async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> Result<(), Error> {
-    // Each round has its own tag and a later time: old news would cost less.
+    // Each round has its own tag and a later time: events older than what is recorded would cost less.
     let (image, tag, second) = (IMAGE, format!("release-{round}"), 100_000 + round * 100);
     let [replica, _] = REPLICAS;
-    // One of its own in each round: a loss is remembered.
+    // Each round loses another image, because the table keeps a lost image's work item.
     let lost = IMAGE + 1 + round;
     let kinds = [
         ("push", Some(6.0), push(image, &tag, second)),
@@ -85,7 +85,7 @@ async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> R
     Ok(())
 }
 
-/// The units of one event, read and written.
+/// The write and read units of one event.
 async fn units(table: &Table, event: &Value) -> Result<(f64, f64), Error> {
     let before = table.units();
     record(table, std::slice::from_ref(event)).await?;
@@ -93,7 +93,7 @@ async fn units(table: &Table, event: &Value) -> Result<(f64, f64), Error> {
     Ok((after.0 - before.0, after.1 - before.1))
 }
 
-/// Records events, a hundred at a time.
+/// Records events in batches of 100.
 pub(crate) async fn fill(table: &Table, events: Vec<Value>) -> Result<(), Error> {
     let batches: Vec<_> = events.chunks(100).map(<[Value]>::to_vec).collect();
     let mut done = stream::iter(batches).map(|batch| async move { record(table, &batch).await }).buffer_unordered(4);
@@ -111,7 +111,7 @@ async fn record(table: &Table, events: &[Value]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Counts Query calls.
+/// Counts `Query` calls to DynamoDB.
 #[derive(Debug, Clone, Default)]
 struct Queries(Arc<AtomicU32>);
 

@@ -1,20 +1,20 @@
-//! The rows that are counts: calls, request units, bytes, and what those cost. They are the same on every machine and in every
-//! build, so CI holds each against the list that is kept; a change that costs more or less changes the list, and says so.
+//! The rows that are counts: calls, request units, bytes, and their price. They are the same on every machine and in
+//! every build, so CI compares each with a file in the repository. A change that alters a cost must update that file.
 
 use std::collections::BTreeSet;
 
 use crate::{Error, cost, mirror, price, reconcile, report::Report};
 
-/// The list: what is counted, its unit and the count, separated by tabs.
+/// The file of expected counts: name, unit and count, separated by tabs.
 const KEPT: &str = "benchmarks/counts.tsv";
 
-/// Images in the larger tables: enough for several pages, few enough for a build that is not optimised.
+/// Images in the larger tables: enough for several pages, few enough for a debug build.
 const IMAGES: u32 = 1_000;
 
-/// Images that expire at their source.
+/// Images that a lifecycle policy expires at their source.
 const EXPIRED: u32 = 100;
 
-/// Counts everything, and compares it with the list or writes that anew.
+/// Counts everything, and compares the counts with the file, or rewrites the file if `update` is set.
 pub(crate) async fn measure(update: bool, report: &mut Report) -> Result<(), Error> {
     cost::measure(IMAGES, report).await?;
     price::measure(report).await?;

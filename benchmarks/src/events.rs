@@ -1,22 +1,22 @@
-//! Events as ECR writes them.
+//! Events in the format in which ECR sends them.
 
 use serde_json::{Value, json};
 
 pub(crate) const SOURCE: &str = "111122223333/eu-west-1";
 pub(crate) const REPLICAS: [&str; 2] = ["111122223333/us-east-1", "444455556666/ap-northeast-1"];
 
-/// A digest from a number.
+/// A digest that contains `number`.
 pub(crate) fn digest(number: u32) -> String {
     format!("sha256:{number:064x}")
 }
 
-/// A time from a number of seconds, within the days of one month.
+/// The time `second` seconds after the start of October 2026; wraps after 28 days.
 fn time(second: u32) -> String {
     let (day, hour) = (second / 86_400 % 28 + 1, second / 3_600 % 24);
     format!("2026-10-{day:02}T{hour:02}:{:02}:{:02}Z", second / 60 % 60, second % 60)
 }
 
-/// An event about one image; `more` are the fields in which the kinds of events differ.
+/// An event about one image; `more` has the fields that are specific to the kind of event.
 pub(crate) fn event(detail_type: &str, registry: &str, number: u32, second: u32, more: Value) -> Value {
     let (account, region) = registry.split_once('/').unwrap_or_default();
     let mut detail = json!({"result": "SUCCESS", "repository-name": "team/app", "image-digest": digest(number)});
@@ -59,7 +59,7 @@ pub(crate) fn replicate(registry: &str, number: u32, tag: &str, second: u32) -> 
     event("ECR Replication Action", registry, number, second, more)
 }
 
-/// A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries.
+/// The events of a typical release: the push of a version, `latest` moved to it, and both replicated to two registries.
 pub(crate) fn release(number: u32) -> Vec<Value> {
     let second = number * 300;
     let version = format!("v1.{number}");
@@ -71,19 +71,19 @@ pub(crate) fn release(number: u32) -> Vec<Value> {
     events
 }
 
-/// A release that its source loses: first the tag of its version, then the image.
+/// The events of a deletion of that release at its source: first the tag of its version, then the image.
 pub(crate) fn lose(number: u32) -> [Value; 2] {
     let second = number * 300 + 100;
     [delete(SOURCE, number, &format!("v1.{number}"), second), delete(SOURCE, number, "", second + 1)]
 }
 
-/// A copy of it that comes only then.
+/// A replication event of the image that arrives after its deletion at the source.
 pub(crate) fn late(number: u32) -> Value {
     let [replica, _] = REPLICAS;
     replicate(replica, number, "", number * 300 + 200)
 }
 
-/// One batch of messages as Lambda hands it to the function.
+/// One batch of SQS messages in the format in which Lambda passes it to the function.
 pub(crate) fn batch(events: &[Value]) -> String {
     let record = |(place, event): (usize, &Value)| {
         json!({

@@ -27,33 +27,34 @@ use tokio::{
 
 use crate::{Error, events, report::Report};
 
-/// How often each function is started; the median counts.
+/// How often each function is started; the median of the cold starts is reported.
 pub(crate) const STARTS: usize = 20;
 
-/// Releases of six events each that are recorded while CPU is measured, and before, to warm up.
+/// Releases of six events each: how many are recorded while CPU time is measured, and how many before, to warm up.
 const RELEASES: u32 = 500;
 const WARM_UP: u32 = 50;
 
 /// Events in a batch: SQS's default for Lambda.
 const BATCH: usize = 10;
 
-/// Batches in a turn: four turns, so that a machine that slows down slows both, each long enough to be warm.
+/// Batches per turn. With four turns, a machine that slows down affects both functions; each turn is long enough to
+/// be warm.
 const TURN: usize = 75;
 
 /// The table of each function.
 const TABLES: [&str; 2] = ["ours", "baseline"];
 
-/// Amazon Linux's certificates, and Debian's.
+/// CA certificate bundles: Amazon Linux's path, and Debian's.
 const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
-/// The Runtime API as a function sees it.
+/// A Lambda Runtime API that serves one function process.
 struct Api {
     ready: mpsc::UnboundedSender<Instant>,
     invocations: Mutex<mpsc::UnboundedReceiver<String>>,
     answers: mpsc::UnboundedSender<Result<String, String>>,
 }
 
-/// A running function.
+/// A running function process.
 pub(crate) struct Function {
     process: Child,
     invocations: mpsc::UnboundedSender<String>,
@@ -61,7 +62,7 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Starts a function, and waits until it asks for its first invocation: its cold start.
+    /// Starts a function and waits until it requests its first invocation; that duration is its cold start.
     pub(crate) async fn start(
         mut command: Command,
         table: &str,
@@ -94,7 +95,7 @@ impl Function {
             .env("AWS_ACCESS_KEY_ID", "111122223333")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
-            // As the deployed function has it: one bundle of certificates instead of a folder with the same again.
+            // As in the deployed function: one bundle file instead of a directory of the same certificates.
             .env("SSL_CERT_FILE", CERTIFICATES.iter().find(|path| Path::new(path).exists()).unwrap_or(&""))
             .env("TABLE_NAME", table)
             .envs(more.iter().copied())
@@ -113,12 +114,12 @@ impl Function {
         Ok(answer.ok_or("the function ended")??)
     }
 
-    /// CPU time used so far by all threads, user and system, in seconds.
+    /// CPU time that all threads have used so far, user and system, in seconds.
     fn cpu_seconds(&self) -> Result<f64, Error> {
         cpu_seconds(&self.pid()?.to_string())
     }
 
-    /// The most memory resident at once, in MiB.
+    /// Peak resident memory, in MiB.
     pub(crate) fn peak_mebibytes(&self) -> Result<f64, Error> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/…/status")?;
@@ -131,7 +132,7 @@ impl Function {
     }
 }
 
-/// CPU time used so far by all threads of a process, user and system, in seconds.
+/// CPU time that all threads of a process have used so far, user and system, in seconds.
 pub(crate) fn cpu_seconds(process: &str) -> Result<f64, Error> {
     let mut nanoseconds = 0.0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
@@ -168,7 +169,7 @@ async fn error(State(api): State<Arc<Api>>, body: String) -> Response {
     axum::http::StatusCode::ACCEPTED.into_response()
 }
 
-/// Measures both functions and compares them. They take turns, so that whatever else the machine does hits both alike.
+/// Measures both functions and compares them. They take turns, so that other load on the machine affects both alike.
 pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report) -> Result<(), Error> {
     let embedded = &Embedded::open(None).await?;
     let python = std::path::absolute(python)?;
@@ -212,13 +213,13 @@ pub(crate) async fn compare(function: &Path, python: &Path, report: &mut Report)
     Ok(())
 }
 
-/// The median in milliseconds.
+/// The median, in milliseconds.
 pub(crate) fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3
 }
 
-/// Gives both functions the same batches.
+/// Sends the same batches to both functions.
 async fn take_turns(one: &mut Function, other: &mut Function, events: &[Value]) -> Result<(), Error> {
     for turn in events.chunks(TURN * BATCH) {
         for function in [&mut *one, &mut *other] {
@@ -233,11 +234,13 @@ async fn take_turns(one: &mut Function, other: &mut Function, events: &[Value]) 
     Ok(())
 }
 
-/// Gives both functions deletions, and copies that come after them: too rare to be measured, but part of the comparison.
+/// Sends deletions, and replications that arrive after them, to both functions. They are too rare to be measured, but
+/// the resulting tables are compared.
 async fn lose(embedded: &Embedded, one: &mut Function, other: &mut Function) -> Result<(), Error> {
     let lost: Vec<_> = (0..WARM_UP).flat_map(events::lose).collect();
     take_turns(one, other, &lost).await?;
-    // `mirror` looks into every other loss: where it did, the table shows whether a late copy wakes it, elsewhere the loss.
+    // Half of the losses are processed as `mirror` would: their table items show whether a late copy re-enqueues them.
+    // The other half keep the work item that `record` enqueued.
     let (loss, until) = (WorkItem::SourceLost(events::SOURCE.parse()?), "2026-11-01T00:00:00Z".parse()?);
     for table in TABLES {
         let table = Table::new(embedded.client().await, table);
@@ -251,7 +254,7 @@ async fn lose(embedded: &Embedded, one: &mut Function, other: &mut Function) -> 
     take_turns(one, other, &late).await
 }
 
-/// Everything in a table, in an order.
+/// Every item of a table as text, sorted.
 async fn dump(embedded: &Embedded, table: &str) -> Result<Vec<String>, Error> {
     let client = embedded.client().await;
     let mut pages = client.scan().table_name(table).into_paginator().items().send();
@@ -263,7 +266,7 @@ async fn dump(embedded: &Embedded, table: &str) -> Result<Vec<String>, Error> {
     Ok(items)
 }
 
-/// An attribute as text; maps have no order of their own.
+/// An attribute as text, with the keys of maps sorted.
 fn text(value: &AttributeValue) -> String {
     match value {
         AttributeValue::M(fields) => {

@@ -1,6 +1,7 @@
-//! What `record` and `mirror` need, beside the same work in Python; what `reconcile` needs, beside what is unavoidable; what
-//! each kind of event costs; what answers take; what the whole route on one machine takes. Run it with `benchmarks/run`, which builds and
-//! installs everything; see `benchmarks/README.md` for what the rows mean.
+//! The benchmarks: `record` and `mirror` compared with the same work in Python, `reconcile` compared with the minimum
+//! number of calls that paging allows, the cost of each kind of event, the latency of API responses, and the
+//! end-to-end throughput on one machine. Run them with `benchmarks/run`, which builds and installs everything;
+//! `docs/benchmarks.md` explains the rows.
 
 mod cost;
 mod counts;
@@ -19,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use report::Report;
 
-/// Any failure ends the run: half a benchmark is none.
+/// Any failure ends the run: a partial benchmark is not reported.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures one part of the product.
@@ -28,75 +29,75 @@ struct Options {
     /// Where to write the rows as JSON
     #[arg(long)]
     json: PathBuf,
-    /// What to measure: each in a process of its own, for the sake of its memory
+    /// What to measure; each part runs in its own process, so that its memory use is its own
     #[command(subcommand)]
     part: Part,
 }
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// The record function, beside its baseline
+    /// The record function and its baseline
     Function {
-        /// The release build of the record function
+        /// Path of the record function's release build
         #[arg(long)]
         function: PathBuf,
-        /// A Python that has the baseline's requirements
+        /// Path of a Python interpreter that has the baseline's requirements
         #[arg(long)]
         python: PathBuf,
     },
-    /// The mirror function: a thousand expired images, and its cold start beside its baseline
+    /// The mirror function: deletion of a thousand expired images, and its cold start compared with its baseline
     Mirror {
-        /// The release build of the mirror function
+        /// Path of the mirror function's release build
         #[arg(long)]
         function: PathBuf,
-        /// A Python that has the baseline's requirements
+        /// Path of a Python interpreter that has the baseline's requirements
         #[arg(long)]
         python: PathBuf,
-        /// How many images expire
+        /// Number of images that expire
         #[arg(long, default_value_t = 1_000)]
         images: u32,
     },
-    /// The reconcile function: whole registries, and what watch asks of ECR
+    /// The reconcile function on whole registries, and the calls that watch makes to ECR
     Reconcile {
-        /// The release build of the reconcile function
+        /// Path of the reconcile function's release build
         #[arg(long)]
         function: PathBuf,
-        /// How many images the three registries have
+        /// Number of images in the three registries together
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
-    /// What answers over HTTP take, and what the page loads
+    /// Latency of API responses, and the size of the page's first load
     Query {
-        /// How many images the large table holds
+        /// Number of images in the large table
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
-    /// The request units of events and questions
+    /// DynamoDB request units of events and API requests
     Cost {
-        /// How many images the table holds for the last column
+        /// Number of images in the large table
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
-    /// Every function: its package, its cold start
+    /// Package size and cold start of every function
     Start {
-        /// The folder of the release builds
+        /// Directory of the release builds
         #[arg(long)]
         functions: PathBuf,
-        /// A Python that has the baseline's requirements
+        /// Path of a Python interpreter that has the baseline's requirements
         #[arg(long)]
         python: PathBuf,
     },
-    /// Every row that is a count, held against the list that is kept of them
+    /// Every row that is a count, compared with benchmarks/counts.tsv
     Counts {
-        /// Writes the list anew instead
+        /// Rewrites benchmarks/counts.tsv instead of comparing with it
         #[arg(long)]
         update: bool,
     },
-    /// What a deployment costs, from measured units and list prices
+    /// Monthly cost of a deployment, from measured request units and list prices
     Price,
     /// Simulated registries, queue, function and table in one process
     Route {
-        /// How many images the three registries have in the end
+        /// Number of images in the three registries together at the end
         #[arg(long, default_value_t = 100_000)]
         images: u32,
     },
@@ -125,7 +126,7 @@ async fn main() -> Result<ExitCode, Error> {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&options.json, serde_json::to_string_pretty(&report)? + "\n")?;
-    // What is counted is held against its list, and has no other limits.
+    // Counts are compared with their file, so a missed limit does not fail this part.
     Ok(if report.all_met() || matches!(options.part, Part::Counts { .. }) {
         ExitCode::SUCCESS
     } else {

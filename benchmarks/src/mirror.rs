@@ -1,4 +1,4 @@
-//! What `mirror` needs: calls to ECR and time for many replicas at once, and its cold start beside the same in Python.
+//! What `mirror` needs: ECR calls and time for many replicas at once, and its cold start compared with Python's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,11 +27,11 @@ const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
 const REPLICAS: [(&str, &str); 3] =
     [("111122223333", "us-east-1"), ("111122223333", "us-east-2"), ("444455556666", "ap-northeast-1")];
 
-/// Expiries follow their source after a day.
+/// A policy that permits deletion of expired images' replicas one day after their source's deletion.
 const POLICY: &str = "infra/policies/lifecycle-follows-people-need-approval.cedar";
 const SCHEMA: &str = "infra/policies/ecr-lineage.cedarschema";
 
-/// Lets `images` of twice as many images expire at their source, and has their replicas deleted.
+/// Expires `images` of twice as many images at their source, and measures the deletion of their replicas.
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
     let lag = Lag::exactly("10s".parse()?);
     let local = Local::start(LocalSettings {
@@ -48,7 +48,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images});
     let rules = json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
     call(&local, SOURCE, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}))?;
-    // The policy runs within a day, and its replicas are due a day later.
+    // The lifecycle policy runs within a day, and the deletions of the replicas are due a day later.
     local.simulator.step(Duration::from_secs(25 * 3600));
     local.deliver_now().await;
     let expired = held(&local);
@@ -80,7 +80,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     Ok(())
 }
 
-/// The images of each registry.
+/// The images that each registry holds.
 type Held = BTreeMap<Registry, BTreeSet<Image>>;
 
 fn held(local: &Local) -> Held {
@@ -91,7 +91,7 @@ fn held(local: &Local) -> Held {
     held
 }
 
-/// One source, three replicas, and twice as many images as will expire.
+/// Prepares one source, three replica registries, and twice as many images as will expire.
 fn prepare(local: &Local, images: u32) -> Result<(), Error> {
     let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
     for replica in REPLICAS {

@@ -1,4 +1,4 @@
-//! What a deployment costs in us-east-1, from units that are measured here and AWS's list prices.
+//! What a deployment costs in us-east-1, from the request units measured here and AWS's list prices.
 
 use std::time::Duration;
 
@@ -12,48 +12,48 @@ use crate::{
     report::Report,
 };
 
-/// USD per million request units, on demand, and per GB and month.
+/// DynamoDB on demand: USD per million write and read request units, and per GB-month of storage.
 /// <https://aws.amazon.com/dynamodb/pricing/on-demand/>
 const WRITE: f64 = 0.625;
 const READ: f64 = 0.125;
 const STORED: f64 = 0.25;
 
-/// USD per million requests, and per GB and second on arm64.
+/// Lambda: USD per million requests, and per GB-second on arm64.
 /// <https://aws.amazon.com/lambda/pricing/>
 const STARTED: f64 = 0.20;
 const GIGABYTE_SECOND: f64 = 0.000_013_333_4;
 
-/// USD per million requests. An event is sent once, and received and deleted in batches.
+/// SQS: USD per million requests; requests per event (one send, plus a share of the receive and delete of a batch).
 /// <https://aws.amazon.com/sqs/pricing/>
 const MESSAGE: f64 = 0.40;
 const REQUESTS_PER_EVENT: f64 = 1.2;
 const BATCH: f64 = 10.0;
 
-/// USD per GB that is logged, per metric and per alarm.
+/// CloudWatch: USD per GB of logs ingested, per metric and month, and per alarm and month.
 /// <https://aws.amazon.com/cloudwatch/pricing/>
 const LOGGED: f64 = 0.50;
 const METRIC: f64 = 0.30;
 const ALARM: f64 = 0.10;
 
-/// What is not measured here, but depends on AWS's network: how long an invocation takes, and what it logs.
+/// Assumed, not measured, because they depend on AWS's network: duration and log volume of an invocation.
 const SECONDS_PER_BATCH: f64 = 0.3;
 const SECONDS_PER_IDLE_RUN: f64 = 0.1;
 const LOG_BYTES_PER_INVOCATION: f64 = 1_000.0;
 const MEMORY_GB: f64 = 0.25;
 
-/// How often functions are started in a month of 30 days: `watch` and `mirror` each minute, `reconcile` every five.
+/// Minutes in a month of 30 days. `watch` and `mirror` run every minute, `reconcile` every five.
 const MINUTES: f64 = 43_200.0;
 
-/// Metrics and alarms of the templates.
+/// Number of metrics and alarms in the templates.
 const METRICS: f64 = 40.0;
 const ALARMS: f64 = 20.0;
 
 const PUSHES: u32 = 300;
 
-/// Minutes after which all earlier work is done.
+/// Runs after which all earlier work is complete, one per minute.
 const IDLE: u32 = 5;
 
-/// Request units, read and written.
+/// DynamoDB request units.
 #[derive(Debug, Clone, Copy)]
 struct Units {
     read: f64,
@@ -65,17 +65,17 @@ impl Units {
         Self { read: (now.0 - before.0) / times, written: (now.1 - before.1) / times }
     }
 
-    /// USD for a million times.
+    /// Price of a million operations that each use these units, in USD.
     fn dollars(self) -> f64 {
         self.read * READ + self.written * WRITE
     }
 }
 
-/// Measures what pushes, deletions, idle runs and images take, and says what that costs.
+/// Measures the request units of pushes, deletions and idle runs and the bytes of images, and reports their price.
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     let local = prepare(0, BEGIN.parse()?).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
-    // What is read once of each registry is read.
+    // After this, the settings that are read once per registry have been read.
     push(&local, PUSHES)?;
     settle(&local, 60).await;
     settle(&local, 3_660).await;
@@ -116,7 +116,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     let judged = Units::of(local.mirror.table.units(), mirror, pushes).dollars();
     report.alone("a million deletions with two replicas each, judged: table", "USD", deleted + judged, None);
 
-    // Until everything is done: what runs then finds nothing.
+    // Runs until all work is complete, so that the next runs are idle.
     for _ in 0..IDLE {
         settle(&local, 60).await;
         local.watch_now().await?;
@@ -151,13 +151,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets time pass, and everything that came be recorded.
+/// Advances the simulated time by `seconds`, and records the events that were delivered.
 async fn settle(local: &Local, seconds: u64) {
     local.simulator.step(Duration::from_secs(seconds));
     local.deliver_now().await;
 }
 
-/// What everything in the table takes.
+/// The size of the table, in bytes.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
 async fn bytes(local: &Local) -> Result<f64, Error> {
     let described = local.dynamodb().await.describe_table().table_name("ecr-lineage").send().await?;

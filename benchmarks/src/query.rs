@@ -1,4 +1,4 @@
-//! What answers take: the lineage of one image, in a small table and in a large one; and what the page loads first.
+//! How long API responses take: the lineage of one image, in a small and in a large table; and the page's first load.
 
 use std::time::{Duration, Instant};
 
@@ -22,19 +22,19 @@ use crate::{
     report::Report,
 };
 
-/// The image that is asked for.
+/// Number of the image that the requests name.
 const IMAGE: u32 = 5;
 
-/// How many facts are known of it.
+/// Facts recorded of that image.
 const FACTS: u32 = 50;
 
-/// How often it is asked for: in each table in turn, so that whatever else the machine does hurts both.
+/// Requests per table; the tables take turns, so that other load on the machine affects both.
 const ASKED: usize = 4_000;
 
-/// No slower than this in the large table.
+/// Lower limit of the small table's latency divided by the large table's: the large one may be 1.2 times as slow.
 const SLOWER: f64 = 1.0 / 1.2;
 
-/// The page's first load, compressed, in kB.
+/// Limit of the page's first load, compressed, in kB.
 const FIRST_LOAD: f64 = 150.0;
 
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
@@ -75,14 +75,14 @@ fn percentile(times: &mut [Duration], percent: usize) -> f64 {
     times.get(place).copied().unwrap_or_default().as_secs_f64() * 1_000.0
 }
 
-/// A table, and what answers from it.
+/// A table and the API that serves it.
 struct Served {
     router: Router,
     _embedded: Embedded,
 }
 
 impl Served {
-    /// A table of `images` images, one of them with a history.
+    /// A table of `images` images, one of which has a history.
     async fn with(images: u32) -> Result<Self, Error> {
         let embedded = Embedded::open(None).await?;
         let client = embedded.client().await;
@@ -93,7 +93,7 @@ impl Served {
         let [first, second] = REPLICAS;
         let mut history: Vec<_> = [first, second, third].map(|to| replicate(to, IMAGE, "v5", 60)).into();
         let mut second = 100;
-        // The push and three copies are known.
+        // The push and three copies are already recorded.
         while history.len() + 1 < FACTS as usize {
             history.push(push(IMAGE, &format!("build-{second}"), second));
             if history.len() + 1 < FACTS as usize {
@@ -108,7 +108,7 @@ impl Served {
         Ok(Self { router: api::router(query), _embedded: embedded })
     }
 
-    /// Asks once: how long it took, and the answer.
+    /// Sends one request; returns how long the response took, and its body.
     async fn ask(&self, path: &str, compressed: bool) -> Result<(Duration, Vec<u8>), Error> {
         let mut request = Request::get(path);
         if compressed {

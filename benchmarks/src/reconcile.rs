@@ -1,4 +1,5 @@
-//! What `reconcile` needs for whole registries, beside what paging makes unavoidable; and what `watch` asks of ECR.
+//! What `reconcile` needs for whole registries, compared with the calls that paging requires; and the calls that
+//! `watch` makes to ECR.
 
 use std::{
     path::Path,
@@ -20,20 +21,21 @@ use crate::{
     report::Report,
 };
 
-/// When what is counted begins: always the same, since a time with other digits has another size.
+/// Simulated start time. It is fixed, because the counted bytes depend on the number of digits of a time.
 pub(crate) const BEGIN: &str = "2026-11-01T00:00:00Z";
 
 pub(crate) const SOURCE: (&str, &str) = ("111122223333", "eu-west-1");
 const REPLICAS: [(&str, &str); 2] = [("111122223333", "us-east-1"), ("444455556666", "ap-northeast-1")];
 const REGISTRIES: u32 = 3;
 
-/// Images in a repository: two pages of ECR's list.
+/// Images per repository: two pages of ECR's list.
 const IN_A_REPOSITORY: u32 = 1_667;
 
-/// As many as one page of either list may have.
+/// Most entries that ECR returns in one page, for repositories and for images.
 const PER_PAGE: u32 = 1_000;
 
-/// Lists `images` images in three registries: all of them unknown, then all known; and a tenth of them, for memory.
+/// Lists `images` images in three registries: when all are new, and again when all are recorded. Peak memory is
+/// measured with a tenth of them as well.
 pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -> Result<(), Error> {
     let few = memory(function, images / 10).await?;
     let repositories = repositories(images);
@@ -67,12 +69,12 @@ pub(crate) async fn measure(function: &Path, images: u32, report: &mut Report) -
     watch(report).await
 }
 
-/// The repositories per registry that hold `images` images in all.
+/// The number of repositories per registry that together hold `images` images.
 fn repositories(images: u32) -> u32 {
     (images / REGISTRIES).div_ceil(IN_A_REPOSITORY)
 }
 
-/// What a run took.
+/// What one run used: calls to ECR, request units read and written, and seconds.
 struct Taken {
     unknown: f64,
     calls: f64,
@@ -82,7 +84,7 @@ struct Taken {
     cpu: f64,
 }
 
-/// Lists everything, a day after the last time.
+/// Lists all registries, one simulated day after the last run.
 #[expect(clippy::cast_precision_loss, reason = "some thousands")]
 async fn run(local: &Local) -> Result<Taken, Error> {
     local.simulator.step(Duration::from_secs(25 * 3_600));
@@ -103,11 +105,11 @@ async fn run(local: &Local) -> Result<Taken, Error> {
     })
 }
 
-/// The peak memory of the function itself when it lists images that it knows.
+/// Peak memory of the function process when it lists images that are already recorded, in MiB.
 async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
     let local = prepare(repositories(images), ten_days_ago()?).await?;
     run(&local).await?;
-    // The function's clock is the wall's, ten days later: so the registries are due.
+    // The function process uses real time, ten days later than the simulation, so the registries are due.
     let environment = [
         ("READ_ROLE", "ecr-lineage-read"),
         ("RECONCILE_CALLS_PER_SECOND", "1000"),
@@ -125,12 +127,12 @@ async fn memory(function: &Path, images: u32) -> Result<f64, Error> {
     Ok(peak)
 }
 
-/// When a function whose clock is the wall's has something to list.
+/// A start time for the simulation at which a function that uses real time finds the registries due.
 fn ten_days_ago() -> Result<Timestamp, Error> {
     Ok(Timestamp::try_from(SystemTime::now())?.checked_sub(SignedDuration::from_hours(240))?)
 }
 
-/// Three registries with `repositories` repositories, whose images no event reported.
+/// Three registries with `repositories` repositories each, whose images no event reported.
 pub(crate) async fn prepare(repositories: u32, now: Timestamp) -> Result<Local, Error> {
     let lag = Lag::exactly("10s".parse()?);
     let registries = Settings { lag, ..Settings::default() };
@@ -144,7 +146,7 @@ pub(crate) async fn prepare(repositories: u32, now: Timestamp) -> Result<Local, 
     call(&local, SOURCE, "PutReplicationConfiguration", json!({"replicationConfiguration": rules}))?;
     local.simulator.step(Duration::from_secs(3_600));
     local.deliver_now().await;
-    // So that what is copied is known, and settings are compared.
+    // Reads and compares the replication settings, so that replicas are expected.
     local.watch_now().await?;
     local.simulator.set(|settings| settings.trouble.lost = 1.0);
     for repository in 0..repositories {
@@ -166,12 +168,12 @@ pub(crate) async fn prepare(repositories: u32, now: Timestamp) -> Result<Local, 
     Ok(local)
 }
 
-/// What `watch` asks of ECR when the events of all copies arrive.
+/// The calls that `watch` makes to ECR when the events of all copies arrive.
 pub(crate) async fn watch(report: &mut Report) -> Result<(), Error> {
     const PUSHES: u32 = 300;
     let local = prepare(0, BEGIN.parse()?).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
-    // The first push makes the replicas known; then all settings are read, for an hour.
+    // The first pushes make the replica registries known; an hour later, `watch` reads all settings.
     push(&local, PUSHES)?;
     local.simulator.step(Duration::from_secs(60));
     local.deliver_now().await;

@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-/// The units that do not depend on the machine.
+/// The units of rows that are the same on every machine.
 const COUNTS: [&str; 6] = ["bytes", "calls", "read units", "units", "USD", "write units"];
 
 /// All rows, in the order in which they were measured.
@@ -12,7 +12,7 @@ pub(crate) struct Report {
     rows: Vec<Row>,
 }
 
-/// One figure.
+/// One measured value, with its limit and the baseline's value where there is one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     what: String,
@@ -26,20 +26,20 @@ pub(crate) struct Row {
 }
 
 impl Report {
-    /// A figure beside the baseline's; ours may be at most some part of it.
+    /// Adds a value and the baseline's. The limit of ours is `baseline / part`.
     pub(crate) fn beside(&mut self, what: &str, unit: &'static str, ours: f64, baseline: f64, part: f64) {
         let at_most = Some(baseline / part);
         let met = ours <= baseline / part;
         self.rows.push(Row { what: what.into(), unit, ours, baseline: Some(baseline), at_most, met });
     }
 
-    /// A figure of ours alone, with or without a limit.
+    /// Adds a value without a baseline, with or without a limit.
     pub(crate) fn alone(&mut self, what: impl Into<String>, unit: &'static str, ours: f64, at_most: Option<f64>) {
         let met = at_most.is_none_or(|limit| ours <= limit);
         self.rows.push(Row { what: what.into(), unit, ours, baseline: None, at_most, met });
     }
 
-    /// The rows that are the same on every machine, a line each.
+    /// The rows that are the same on every machine, one per line.
     pub(crate) fn counts(&self) -> String {
         let counts = self.rows.iter().filter(|row| COUNTS.contains(&row.unit));
         counts.map(|row| format!("{}\t{}\t{:.4}\n", row.what, row.unit, row.ours)).collect()

@@ -1,5 +1,5 @@
-//! The whole route on one machine: calls into simulated registries, their copies and events, the queue, `record`, the
-//! table; beside `record` and the table alone, with the same events.
+//! End to end on one machine: calls to simulated registries, replication and events, the queue, `record` and the table;
+//! compared with `record` and the table alone, for the same events.
 
 use std::{fs, time::Instant};
 
@@ -20,26 +20,26 @@ use crate::{
     report::Report,
 };
 
-/// How many images are pushed before time passes and their events are delivered.
+/// Images that are pushed before simulated time advances and their events are delivered.
 const ROUND: u32 = 1_000;
 
-/// Calls at a time.
+/// Concurrent pushes.
 const PUSHERS: usize = 8;
 
 /// Events in a batch: SQS's default for Lambda, and what `local` delivers.
 const BATCH: usize = 10;
 
-/// The most that the last tenth of the images may take longer, per event, than the first: "flat", on a machine that does other
-/// things as well.
+/// The last tenth of the images may take at most this times as long per event as the first. The margin allows for
+/// other load on the machine.
 const FLAT: f64 = 1.3;
 
-/// Pushes images, each with a tag of its own, and lets each be copied to two registries and recorded, until the three have
-/// so many images together.
+/// Pushes images, each with its own tag, which are replicated to two registries and recorded, until the three
+/// registries hold `images` images together.
 pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Error> {
     let pushes = images.div_ceil(3);
     let registries = Settings { lag: Lag::exactly("10s".parse()?), ..Settings::default() };
     let now = "2026-11-02T09:00:00Z".parse()?;
-    // Kept on disk, as somebody keeps it who has that many: SQLite's tables in memory get slower with their size.
+    // On disk, as a user with this many images would run it: SQLite's in-memory tables get slower with their size.
     let folder = tempfile::tempdir()?;
     let data = Some(folder.path().join("route"));
     let local = Local::start(LocalSettings { registries, now, data, ..LocalSettings::default() }).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
         if local.simulator.queue_lengths() != (0, 0) {
             return Err("not every event was recorded".into());
         }
-        // What no rule lets through costs the registries, but is not delivered.
+        // Events that match no rule cost the registries time, but are not delivered.
         let events = local.simulator.emitted(seen).into_iter().filter(|emitted| emitted.deliveries > 0);
         let events: Vec<_> = events.map(|emitted| emitted.event).collect();
         times.push(seconds / count(events.len()));
@@ -96,7 +96,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     Ok(())
 }
 
-/// A source that replicates to the two others, one of them in another account.
+/// Sets up a source that replicates to the two others, one of them in another account.
 async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
     use aws_sdk_ecr::types::{ReplicationConfiguration, ReplicationDestination, ReplicationRule};
     let source = local.registry(&SOURCE.parse()?, "release", "benchmark").await?;
@@ -137,7 +137,7 @@ async fn record_alone(table: &Table, events: &[Value]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The memory of this process that is resident now, in MiB.
+/// Resident memory of this process, in MiB.
 fn resident_mebibytes() -> Result<f64, Error> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;

@@ -1,4 +1,4 @@
-//! How large each function's package is, and how soon it is ready, beside a handler in Python that makes boto3's clients.
+//! Package size and cold start of each function, compared with a Python handler that creates boto3 clients.
 
 use std::{
     io::{Read, Write},
@@ -14,13 +14,13 @@ use crate::{
     report::Report,
 };
 
-/// What Lambda takes as a package.
+/// Lambda's limit for a zipped package that is uploaded directly, in MB.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const PACKAGE: f64 = 50.0;
 
 const FUNCTIONS: [&str; 6] = ["record", "watch", "mirror", "reconcile", "alert", "query"];
 
-/// Starts each function of a folder in turns with the baseline.
+/// Measures the cold start of each function in a directory, in turns with the baseline.
 pub(crate) async fn measure(functions: &Path, python: &Path, report: &mut Report) -> Result<(), Error> {
     let python = std::path::absolute(python)?;
     let policy = std::path::absolute("infra/policies/dev-follows-its-source.cedar")?;
@@ -51,7 +51,7 @@ pub(crate) async fn measure(functions: &Path, python: &Path, report: &mut Report
     Ok(())
 }
 
-/// A binary as it is uploaded, in megabytes: zip's compression.
+/// Size of a binary as uploaded, in MB: compressed as zip does.
 #[expect(clippy::cast_precision_loss, reason = "some megabytes")]
 fn packed(function: &Path) -> Result<f64, Error> {
     let mut binary = Vec::new();

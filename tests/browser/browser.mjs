@@ -1,4 +1,4 @@
-// A browser that notices what a page must not do.
+// A browser that records errors of a page.
 
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
@@ -21,7 +21,7 @@ const ARGUMENTS = [
 export const launch = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGUMENTS });
 
-// A page, and what went wrong on it.
+// Opens the page, and collects its errors.
 export async function open(browser, { endpoint, page: address }, { hash = '', ...settings } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
@@ -54,7 +54,7 @@ export async function close({ context, wrong }) {
   assert.deepEqual(wrong, []);
 }
 
-// What axe finds, each with where.
+// The accessibility violations that axe finds, each with its elements.
 export async function faults(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
@@ -63,7 +63,7 @@ export async function faults(page) {
   );
 }
 
-// What reaches beyond the right edge of the window.
+// The elements that extend beyond the right edge of the window.
 export const overflow = (page) =>
   page.evaluate(() => {
     const edge = document.documentElement.clientWidth;

@@ -28,7 +28,7 @@ before(async () => {
   browser = await launch();
   await replicate(product);
   for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone']) await create(product, repository);
-  // A rule counts from when it is known.
+  // Replication rules apply to pushes after the product has read them.
   await step(product, 120);
 });
 
@@ -44,7 +44,7 @@ const search = async (page, text) => {
   await page.getByRole('searchbox').press('Enter');
 };
 
-// What the page says was done, and by whom.
+// Waits until the page shows what was done, and by whom.
 const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
 
 // The deletion at one replica, as the page lists it.
@@ -71,7 +71,7 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await page.getByRole('heading', { level: 1, name: 'team/app:v1', exact: true }).waitFor();
   await search(page, digest);
   await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
-  // From elsewhere: the same heading must not be there already.
+  // Starts on another view, where this heading is not present yet.
   await page.getByRole('link', { name: 'Drift' }).click();
   await page.getByRole('heading', { level: 1, name: 'Drift' }).waitFor();
   await search(page, short(digest));
@@ -139,7 +139,7 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   await approved.getByRole('button', { name: 'Back' }).click();
   await approved.getByRole('button', { name: /^Approve/ }).click();
   await picture(page, 'approve');
-  // By keyboard: from what is asked to its first button.
+  // By keyboard: from the confirmation to its first button.
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await acted(approved, /^approved by \S+/);

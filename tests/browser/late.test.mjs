@@ -1,4 +1,4 @@
-// A replication that takes two hours: late, alert open, resolved. Then every view, at two widths and in both colour
+// A replication that takes two hours: late, alert open, resolved. Then every view, in two widths and in both colour
 // schemes.
 
 import assert from 'node:assert/strict';
@@ -79,10 +79,10 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await close(opened);
 });
 
-// What the page says was done, and by whom.
+// Waits until the page shows what was done, and by whom.
 const acted = (deletion, who) => deletion.locator('.acted').getByText(who).waitFor();
 
-// Moves on until what has the focus is called so.
+// Presses Tab until the focused element has this name.
 async function tabTo(page, name) {
   const called = () =>
     page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);

@@ -1,4 +1,5 @@
-// The real product in one process: registries, table, schedules and page, on a clock that stands until it is moved.
+// The real product in one process: registries, table, schedules and page, with a clock that moves only when a test
+// advances it.
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,7 +15,7 @@ export const TOKYO = '444455556666/ap-northeast-1';
 const PROGRAM = process.env.ECR_LINEAGE ?? fileURLToPath(new URL('../../target/debug/ecr-lineage', import.meta.url));
 const READY = 'Event log';
 
-// Replicas follow after an hour; those of `asked/` only when a person approved it, and no release ever does.
+// Replicas are deleted an hour after their source; those of `asked/` only after an approval, and release tags never.
 const POLICY = `
 @id("follow-the-source") @grace("1h")
 permit (principal, action in [Action::"delete", Action::"untag"], resource)
@@ -48,7 +49,7 @@ async function welcomed(child) {
     if (text.includes(READY)) break;
   }
   if (!text.includes(READY)) throw new Error(`it did not start: ${text}`);
-  // What else it says must not stop it.
+  // The rest of the output is read and dropped, because a full pipe would block the process.
   child.stdout.resume();
   return text;
 }
@@ -60,7 +61,7 @@ export async function stop({ child, folder }) {
   await rm(folder, { recursive: true });
 }
 
-// A call to ECR in a registry; the signature is not checked.
+// A call to ECR in a registry; the simulator does not check the signature.
 export async function ecr({ endpoint }, registry, operation, body) {
   const [account, region] = registry.split('/');
   const credential = `${account}/20261101/${region}/ecr/aws4_request`;
@@ -84,7 +85,8 @@ export async function step({ endpoint }, seconds) {
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-// Lets minutes pass until something holds: what was queued is recorded between them, and schedules run.
+// Advances the time in steps of a minute until a condition holds; between steps, queued events are recorded and
+// schedules run.
 export async function until(product, holds, minutes = 30) {
   for (let minute = 0; minute < minutes; minute += 1) {
     if (await holds()) return;
@@ -99,7 +101,7 @@ export async function api({ endpoint }, path) {
   return answer.ok ? answer.json() : {};
 }
 
-// Ireland replicates to Virginia, and to Tokyo in another account, which lets it.
+// Replicates from Ireland to Virginia, and to Tokyo in another account, whose registry policy allows it.
 export async function replicate(product) {
   const policy = {
     Version: '2012-10-17',
@@ -124,7 +126,7 @@ export async function replicate(product) {
 
 export const create = (product, repositoryName) => ecr(product, IRELAND, 'CreateRepository', { repositoryName });
 
-// Pushes an image that nothing else is; its digest.
+// Pushes a distinct image; returns its digest.
 export async function push(product, repositoryName, imageTag, what = imageTag) {
   const imageManifest = manifest(what);
   const answer = await ecr(product, IRELAND, 'PutImage', { repositoryName, imageTag, imageManifest });
@@ -153,14 +155,14 @@ const statusesOf = async (product, reference) =>
     image.registries.map(({ status }) => status),
   );
 
-// Until an image is in so many registries.
+// Waits until an image is present in `registries` registries.
 export const arrived = (product, reference, registries = 3) =>
   until(
     product,
     async () => (await statusesOf(product, reference)).filter((status) => status === 'present').length === registries,
   );
 
-// Until so many deletions of an image have a status.
+// Waits until at least `wanted` deletions of an image have a status.
 export const deletions = (product, digestOfImage, status, wanted = 2) =>
   until(product, async () => {
     const all = await api(product, `deletions?status=${status}`);

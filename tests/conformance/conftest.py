@@ -1,4 +1,4 @@
-"""What the tests run against, and how a test says that moto differs."""
+"""The simulator or moto as the service under test, and the marks for tests on which moto differs."""
 
 import itertools
 import os
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config, items):
         if only := item.get_closest_marker("only_simulator"):
             item.add_marker(pytest.mark.skip(reason=only.args[0]))
         elif differs := item.get_closest_marker("moto_differs"):
-            # Strict: a difference that is gone must leave the list.
+            # Strict: a test that passes on moto again must lose its mark.
             item.add_marker(pytest.mark.xfail(reason=differs.args[0], strict=True))
 
 
@@ -68,11 +68,11 @@ def endpoint(request):
 
 
 def welcome(output):
-    """What the simulator says until it is ready; it fails if that never comes."""
+    """The simulator's output until it is ready; fails if that does not happen in time."""
     lines = queue.Queue()
 
     def read():
-        # To the end: what it tells besides must not stop it.
+        # Reads until the end, because a full pipe would block the simulator.
         for line in output:
             lines.put(line)
         lines.put("")
@@ -100,7 +100,7 @@ ACCOUNTS = itertools.count(100000000001)
 
 @pytest.fixture
 def sites(endpoint):
-    """Registries that no other test uses: accounts of their own."""
+    """Registries in accounts that no other test uses."""
     return Sites(endpoint, [str(next(ACCOUNTS)) for _ in range(2)])
 
 
@@ -116,5 +116,5 @@ def virginia(sites):
 
 @pytest.fixture
 def tokyo(sites):
-    """In another account."""
+    """A registry in another account."""
     return sites.registry("ap-northeast-1", account=1)

@@ -1,4 +1,4 @@
-"""Writes DIFFERENCES.md from the marks in the tests; with --check says whether it is up to date."""
+"""Writes DIFFERENCES.md from the marks in the tests; with --check, checks that it is up to date."""
 
 import ast
 import pathlib
@@ -49,7 +49,7 @@ def sentence(name):
 
 
 def source(page):
-    """A link to the page that decides, or to our own choice where none does."""
+    """A link to the AWS page that documents the behaviour, or to our own choice if none does."""
     if page.startswith("https://"):
         return f"[{page.rsplit('/', 1)[1]}]({page})"
     return f"AWS does not say: [{page}](../../shared/simulator/FACTS.md)"

@@ -15,7 +15,7 @@ def digest(text):
 
 
 def image(name):
-    """An image of its own for each name."""
+    """A distinct image for each name."""
     config = {"mediaType": CONFIG, "digest": digest(f"config of {name}"), "size": 10}
     layer = {"mediaType": LAYER, "digest": digest(f"layer of {name}"), "size": 90}
     return json.dumps({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer]})

@@ -1,4 +1,4 @@
-"""Registries, seen through boto3."""
+"""Registries, accessed with boto3."""
 
 import json
 import urllib.request
@@ -11,13 +11,13 @@ from manifests import digest
 
 APP = "team/app"
 MINUTE, DAY = 60, 86_400
-# Longer than any copy takes.
+# Longer than any replication takes.
 COPIED = 10 * MINUTE
-# A call that fails must fail at once, and not be tried again.
+# A call that fails must fail at once, without a retry.
 CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
 
 
-# Reads the model of each service once.
+# The session reads the model of each service only once.
 SESSION = boto3.Session()
 
 
@@ -26,21 +26,21 @@ class Sites:
         self.endpoint, self.accounts = endpoint, accounts
 
     def signed(self, service, region, access_key, token=None, secret="secret", config=CONFIG):
-        """A client with credentials as they are."""
+        """A client with the given credentials."""
         return SESSION.client(
             service, region_name=region, endpoint_url=self.endpoint, config=config,
             aws_access_key_id=access_key, aws_secret_access_key=secret, aws_session_token=token,
         )
 
     def client(self, service, region, account, config=CONFIG):
-        """A client of an account: through a role of it, as everywhere."""
+        """A client of an account, with the credentials of an assumed role in it."""
         first = self.signed("sts", region, self.accounts[0])
         role = first.assume_role(RoleArn=f"arn:aws:iam::{account}:role/conformance", RoleSessionName="dana")
         given = role["Credentials"]
         return self.signed(service, region, given["AccessKeyId"], given["SessionToken"], given["SecretAccessKey"], config)
 
     def unchecked(self, service, registry):
-        """A client that sends whatever it is told: the service has to refuse it."""
+        """A client that does not validate parameters, so that the service has to refuse invalid ones."""
         config = CONFIG.merge(Config(parameter_validation=False))
         return self.client(service, registry.region, registry.account, config)
 
@@ -51,7 +51,7 @@ class Sites:
         return registry
 
     def step(self, seconds):
-        """Lets time pass, and says what time it is then."""
+        """Advances the simulated time, and returns the new time."""
         body = json.dumps({"seconds": seconds}).encode()
         with urllib.request.urlopen(f"{self.endpoint}/_simulator/step", body, timeout=60) as answer:
             return json.load(answer)["time"]
@@ -69,7 +69,7 @@ class Sites:
             events += [event for event in answer["events"] if event["account"] in self.accounts]
 
     def own_events(self):
-        """Those that ECR itself emits."""
+        """The events that ECR itself emits, without CloudTrail records."""
         return [event for event in self.events() if event["detail-type"].startswith("ECR ")]
 
 
@@ -84,11 +84,11 @@ class Registry:
 
     def push(self, manifest, tag=None, repository=APP):
         tags = {"imageTag": tag} if tag else {}
-        # moto makes digests of its own unless it is told.
+        # Without a digest, moto would make up one.
         return self.ecr.put_image(repositoryName=repository, imageManifest=manifest, imageDigest=digest(manifest), **tags)
 
     def delete(self, *ids):
-        """The tags that went (`None` for an image without), and the codes of what was refused."""
+        """The deleted tags (`None` for an image without tags), and the failure codes of refused deletions."""
         answer = self.ecr.batch_delete_image(repositoryName=APP, imageIds=list(ids))
         went = sorted((one.get("imageTag") for one in answer["imageIds"]), key=str)
         return went, [failure["failureCode"] for failure in answer["failures"]]
@@ -115,7 +115,7 @@ class Registry:
         return self.ecr.put_replication_configuration(replicationConfiguration={"rules": list(rules)})
 
     def archive(self, manifest, target="ARCHIVE"):
-        """Moves an image to a storage class, and says its status then."""
+        """Moves an image to a storage class, and returns its new status."""
         answer = self.ecr.update_image_storage_class(
             repositoryName=APP, imageId={"imageDigest": digest(manifest)}, targetStorageClass=target
         )
@@ -148,7 +148,7 @@ def rule(*destinations, prefixes=(), native=None):
 
 
 def refusal(call, *arguments, **named):
-    """The code of a call that must be refused."""
+    """The error code of a call that must fail."""
     try:
         answer = call(*arguments, **named)
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Who calls, and whose registry it is about."""
+"""Callers, credentials and registries of several accounts."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from manifests import digest, image
 from sites import APP, refusal
 
-# boto3 itself wants a hundred characters.
+# boto3 itself requires at least 100 characters.
 NO_POLICY = "no policy".ljust(100)
 
 
@@ -46,7 +46,8 @@ def test_another_accounts_registry_needs_that_accounts_permission(sites, ireland
 def test_a_role_is_given_as_asked(sites):
     sts = sites.signed("sts", "eu-west-1", sites.accounts[0])
     given = sts.assume_role(RoleArn="arn:aws:iam::444455556666:role/ops/mirror", RoleSessionName="dana", DurationSeconds=900)
-    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: the path of a role is not in it.
+    # The ARN of an assumed role omits the role's path:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
     assert given["AssumedRoleUser"]["Arn"] == "arn:aws:sts::444455556666:assumed-role/mirror/dana"
     assert given["AssumedRoleUser"]["AssumedRoleId"].endswith(":dana")
     credentials = given["Credentials"]
@@ -64,7 +65,7 @@ def test_the_key_of_a_role_names_its_account(sites):
 def test_a_wrong_role_is_refused(sites):
     sts = sites.signed("sts", "eu-west-1", sites.accounts[0])
     role = "arn:aws:iam::444455556666:role/mirror"
-    # boto3 knows the shortest name itself.
+    # boto3 itself enforces the minimum length.
     assert refusal(sts.assume_role, RoleArn=role, RoleSessionName="x" * 65) == "ValidationError"
 
 
@@ -146,7 +147,7 @@ def test_the_policy_of_a_registry_can_let_others_list_its_repositories(sites, ir
 
 
 def test_a_refusal_is_one_of_the_operations_own_errors(ireland):
-    """As the model has them: that is what typed clients can catch."""
+    """Only errors that the operation's model declares, because typed clients can catch only those."""
     model = ireland.ecr.meta.service_model
     for operation, call, arguments in [
         ("DescribeImages", ireland.ecr.describe_images, {"repositoryName": "team/other"}),

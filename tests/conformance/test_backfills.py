@@ -102,7 +102,7 @@ def test_results_come_in_pages_and_by_status(ireland, tokyo):
     assert all(one["failureCode"] for one in told)
     progress = page["progress"]
     assert (progress["totalReplicationCount"], progress["failedReplicationCount"]) == (5, 5)
-    # Each code once, however often.
+    # Each code appears once, however many copies failed with it.
     assert progress["failureCodes"] == sorted({one["failureCode"] for one in told})
 
 
@@ -155,7 +155,7 @@ def test_ten_runs_at_once_are_the_most(sites, ireland):
 
 
 def test_results_are_told_only_at_the_end(sites, ireland, virginia):
-    # More than are copied at once; an image has at most 1,000 tags.
+    # More than are copied at once. An image can have at most 1,000 tags, so there are two images.
     for number in range(1100):
         ireland.push(image(str(number // 900)), f"v{number}")
     ireland.replicate(virginia)
@@ -163,7 +163,7 @@ def test_results_are_told_only_at_the_end(sites, ireland, virginia):
     for _ in range(60):
         sites.step(1)
         told = results(ireland, run)
-        # What is to be done is not known before it is prepared.
+        # The number of copies is unknown during PREPARING.
         assert (told["status"] == "PREPARING") == ("progress" not in told)
         if told.get("progress", {}).get("completedReplicationCount") and told["status"] == "IN_PROGRESS":
             break
@@ -180,7 +180,7 @@ def test_runs_are_forgotten_ninety_days_after_their_end(sites, ireland, virginia
 
 
 def test_the_end_of_a_run_is_an_event(sites, ireland, virginia):
-    # That there is one is documented, its content is not: U21.
+    # AWS documents that the event exists, but not its content: U21.
     ireland.push(image("a"), "v1")
     ireland.replicate(virginia)
     run = start(ireland, virginia)

@@ -1,4 +1,4 @@
-"""The AWS CLI, as people type it."""
+"""The AWS CLI, called as users call it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from sites import APP, COPIED
 
 @pytest.fixture
 def aws(sites):
-    """Runs `aws` in the first account, through a role of it."""
+    """Runs `aws` with the credentials of an assumed role in the first account."""
 
     def run(*arguments, region="eu-west-1", code=0):
         given = sites.client("ecr", region, sites.accounts[0])._request_signer._credentials
@@ -47,7 +47,7 @@ def test_an_image_is_put_listed_described_and_deleted(sites, aws):
 @pytest.mark.only_simulator("moto does not replicate")
 def test_replication_is_configured_and_followed(sites, aws):
     account = sites.accounts[0]
-    # The newest AWS CLI has an older model than boto3, and does not know `deleteReplication` yet.
+    # The newest AWS CLI has an older model than boto3, and does not support `deleteReplication` yet.
     rules = {"rules": [{"destinations": [{"region": "us-east-1", "registryId": account}]}]}
     aws("ecr", "put-replication-configuration", "--replication-configuration", json.dumps(rules))
     assert aws("ecr", "describe-registry") == {"registryId": account, "replicationConfiguration": rules}
@@ -105,7 +105,7 @@ def test_archived_images_must_be_asked_for(aws):
     tags = ["ecr", "describe-images", "--repository-name", APP, "--query", "imageDetails[].imageTags[]"]
     assert aws(*tags) == ["a"]
     assert aws(*tags, "--filter", "imageStatus=ARCHIVED") == ["b"]
-    # Restored by another push.
+    # Another push restores it.
     aws("ecr", "put-image", "--repository-name", APP, "--image-manifest", image("b"), "--image-tag", "b")
     assert sorted(aws(*tags)) == ["a", "b"]
 
@@ -145,7 +145,7 @@ def test_a_repository_with_images_is_deleted_by_force(aws):
 @pytest.mark.only_simulator("its own words")
 def test_what_local_says_to_try_works_as_it_stands(endpoint, request):
     commands = request.config.welcome.split("To try, in another terminal:")[1].strip().splitlines()
-    # Everybody's clock stands here, so that nothing is copied yet when it is deleted.
+    # The simulated time does not advance here, so nothing has been copied when the image is deleted.
     path = f"{os.path.dirname(os.environ['ECR_LINEAGE'])}:{os.environ['PATH']}"
     script = "set -eu\n" + "\n".join(command + "\nsleep 0.3" for command in commands)
     ran = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120)
@@ -167,7 +167,7 @@ def test_the_table_is_on_the_same_port(sites, aws, ireland):
 
 @pytest.mark.only_simulator("the command is ours")
 def test_the_switch_that_boto3_sets_is_the_one_that_is_read(sites, ireland, virginia):
-    """The Rust SDK's type lacks `deleteReplication`: it is read from the answer as it came."""
+    """The Rust SDK's type lacks `deleteReplication`, so ecr-lineage reads it from the raw response."""
     account = sites.accounts[0]
     environment = {
         **os.environ, "AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1",

@@ -1,4 +1,4 @@
-"""What goes, what is refused, and what is left."""
+"""What deletions delete, what ECR refuses, and what remains."""
 
 import pytest
 
@@ -101,7 +101,7 @@ def test_what_is_named_twice_goes_once(ireland):
 
 @pytest.mark.moto_differs("fails with status 500", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html")
 def test_no_id_at_all_is_a_wrong_parameter(sites, ireland):
-    # boto3 itself would refuse it before it is sent.
+    # boto3 itself would refuse it, so the client does not validate parameters.
     unchecked = sites.unchecked("ecr", ireland)
     for call in [unchecked.batch_delete_image, unchecked.batch_get_image]:
         assert refusal(call, repositoryName=APP, imageIds=[]) == "InvalidParameterException"
@@ -117,7 +117,7 @@ def test_a_child_of_two_indexes_stays_until_both_are_gone(ireland):
     for tag in ["v1", "v2"]:
         assert ireland.delete(child) == ([], ["ImageReferencedByManifestList"])
         assert ireland.delete({"imageTag": tag}) == ([tag], [])
-    # Nothing deletes children with their index.
+    # Deleting an index does not delete its children.
     assert ireland.images() == {digest(image(name)): [] for name in ["amd64", "arm64"]}
     assert ireland.delete(child) == ([None], [])
 

@@ -1,4 +1,5 @@
-"""AWS's envelopes, key by key. The samples: https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html"""
+"""Every field of ECR's events. The samples:
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html"""
 
 import json
 import pathlib
@@ -13,7 +14,7 @@ from sites import APP, COPIED, DAY, MINUTE
 pytestmark = pytest.mark.only_simulator("moto emits no events")
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "fixtures" / "events"
-# Real events have them, AWS's samples of pushes and deletions do not.
+# Real events have these fields, but AWS's samples of pushes and deletions do not.
 MEDIA_TYPES = {"manifest-media-type", "artifact-media-type"}
 
 
@@ -47,7 +48,7 @@ def test_every_event_has_the_form_of_awss_samples(sites, ireland, virginia, toky
     assert (pushed["account"], pushed["region"], pushed["resources"]) == (ireland.account, "eu-west-1", [])
     copied = found(action_type="REPLICATE", result="SUCCESS")[0]
     same_form(copied, "replication-success")
-    # In the destination, with the source in the detail.
+    # The event is sent in the destination, with the source in its detail.
     assert (copied["account"], copied["region"]) == (virginia.account, "us-east-1")
     assert copied["resources"] == [f"arn:aws:ecr:us-east-1:{virginia.account}:repository/{APP}"]
     assert (copied["detail"]["source-account"], copied["detail"]["source-region"]) == (ireland.account, "eu-west-1")
@@ -81,7 +82,7 @@ def test_a_repository_that_is_deleted_by_force_is_told_only_by_cloudtrail(sites,
 
 
 def envelope(event):
-    """An event without what varies, which is checked here."""
+    """An event without its variable fields, whose format is checked here."""
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", event["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event["time"])
     return {name: value for name, value in event.items() if name not in ("id", "time")}
@@ -112,7 +113,7 @@ def replicated(source, destination, manifest, tag, result="SUCCESS"):
 
 
 def test_pushes_and_deletions_in_full_and_in_order(sites, ireland):
-    # A push without a tag has an empty one: captured in 2025, tests/fixtures/events/push-untagged-captured.json.
+    # A push without a tag has an empty tag: captured in 2025, tests/fixtures/events/push-untagged-captured.json.
     for tag in [None, "v1", "latest"]:
         ireland.push(image("a"), tag)
     now = sites.step(0)
@@ -124,7 +125,7 @@ def test_pushes_and_deletions_in_full_and_in_order(sites, ireland):
     assert [envelope(event) for event in events] == [
         image_action(ireland, "PUSH", image("a"), ""), image_action(ireland, "PUSH", image("a"), "v1"),
         image_action(ireland, "PUSH", image("a"), "latest"),
-        # Of one of several tags: U1.
+        # Deleting one of several tags: U1.
         image_action(ireland, "DELETE", image("a"), "latest"), image_action(ireland, "DELETE", image("a"), "v1"),
         image_action(ireland, "PUSH", image("b"), ""), image_action(ireland, "DELETE", image("b"), ""),
     ]
@@ -150,7 +151,8 @@ def test_copies_of_an_index_in_full(sites, ireland, virginia):
         image_action(ireland, "PUSH", image("amd64"), ""),
         image_action(ireland, "PUSH", index(image("amd64")), "v1", config=None, kind=INDEX),
     ]
-    # One for the child, one for the index (U8); nothing is a push there (U9), and nothing is told to the source.
+    # One event for the child and one for the index (U8). The destination gets no PUSH event (U9), and the source gets
+    # none.
     child, parent = replicated(ireland, virginia, image("amd64"), ""), replicated(ireland, virginia, index(image("amd64")), "v1")
     assert parent in told[2:] and child in told[2:]
     assert all(event in [child, parent] for event in told[2:])
@@ -172,7 +174,7 @@ def test_a_copy_across_accounts_is_told_in_the_destinations(sites, ireland, toky
 
 
 def test_a_deletion_that_ecr_replicates_is_a_deletion_there(sites, ireland, virginia):
-    # AWS does not say: U10.
+    # Not documented by AWS: U10.
     ireland.replicate(virginia, native=True)
     ireland.push(image("a"), "v1")
     sites.step(COPIED)
@@ -241,7 +243,7 @@ def test_what_a_policy_did_has_the_form_of_awss_sample(sites, ireland):
     ireland.ecr.put_lifecycle_policy(repositoryName=APP, lifecyclePolicyText=json.dumps(policy))
     sites.step(2 * DAY)
     records = [event for event in sites.events() if event["detail"].get("eventName") == "PolicyExecutionEvent"]
-    # Runs that did nothing are told as well.
+    # Runs that expired nothing have a record as well.
     (record,) = [one for one in records if one["detail"]["serviceEventDetails"]["lifecycleEventImageActions"]]
     sample = json.loads((SAMPLES / "cloudtrail-lifecycle-policy-execution.json").read_text())
     assert covers(record, sample), record
@@ -255,7 +257,7 @@ def test_what_a_policy_did_has_the_form_of_awss_sample(sites, ireland):
 
 
 def covers(told, sample):
-    """Whether something has every field of a sample, with values of the same kind."""
+    """Whether a value has every field of a sample, with values of the same type."""
     if isinstance(sample, dict):
         return isinstance(told, dict) and all(name in told and covers(told[name], value) for name, value in sample.items())
     if isinstance(sample, list):

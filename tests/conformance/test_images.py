@@ -1,4 +1,4 @@
-"""Images: put, get, describe, list; tags that move and tags that cannot."""
+"""Images: put, get, describe, list; mutable and immutable tags."""
 
 import json
 
@@ -174,7 +174,7 @@ def test_the_same_image_without_a_tag_is_not_put_again(ireland):
 def test_a_manifest_without_a_media_type_needs_one_in_the_request(ireland):
     manifest = json.dumps({name: value for name, value in json.loads(image("a")).items() if name != "mediaType"})
     put = {"repositoryName": APP, "imageManifest": manifest, "imageDigest": digest(manifest), "imageTag": "v1"}
-    # Which code says so AWS does not say.
+    # AWS does not document the error code.
     assert refusal(ireland.ecr.put_image, **put)
     assert ireland.ecr.put_image(**put, imageManifestMediaType=IMAGE)["image"]["imageManifestMediaType"] == IMAGE
 

@@ -1,4 +1,4 @@
-"""Lifecycle policies: what they choose, and how it is told."""
+"""Lifecycle policies: the images they select, and the records of their runs."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_the_newest_are_kept_and_what_went_is_told(sites, ireland):
     actions = [action for record in records for action in record["detail"]["serviceEventDetails"]["lifecycleEventImageActions"]]
     assert {action["rulePriority"] for action in actions} == {7}
     assert {action["lifecycleEventImage"]["digest"] for action in actions} == {digest(image(str(number))) for number in range(11)}
-    # Ten images and more are told in several records.
+    # A run with more than ten images is split into several records.
     assert len(records) == 2
 
 
@@ -71,7 +71,7 @@ def test_a_policy_can_archive(sites, ireland):
 
 
 def executions(sites):
-    """What CloudTrail says that policies did: (digest, priority, failure) of each image."""
+    """The actions that CloudTrail reports for lifecycle policies: (digest, priority, failure) of each image."""
     records = [event["detail"]["serviceEventDetails"] for event in sites.events() if event["detail"].get("eventName") == "PolicyExecutionEvent"]
     actions = [action for record in records for action in record["lifecycleEventImageActions"]]
     return [(one["lifecycleEventImage"]["digest"], one["rulePriority"], one.get("failureCode")) for one in actions]
@@ -207,6 +207,6 @@ def test_the_native_switch_sends_expiry_on(sites, ireland, virginia):
 def test_times_go_only_with_the_actions_that_have_them(ireland):
     pulled = rule(countType="sinceImagePulled", countUnit="days", countNumber=1)
     assert refusal(put, ireland, pulled) == "InvalidParameterException"
-    # boto3 itself wants a hundred characters.
+    # boto3 itself requires at least 100 characters.
     nothing = {"repositoryName": APP, "lifecyclePolicyText": "no policy".ljust(100)}
     assert refusal(ireland.ecr.put_lifecycle_policy, **nothing) == "InvalidParameterException"

@@ -18,7 +18,7 @@ def test_artifacts_are_listed_by_what_they_are_about(ireland):
     for one in [sbom, signature]:
         ireland.push(one)
     subject = {"imageDigest": digest(image("a"))}
-    # boto3 has no paginator for this.
+    # boto3 has no paginator for this operation.
     first = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1)
     second = ireland.ecr.list_image_referrers(repositoryName=APP, subjectId=subject, maxResults=1, nextToken=first["nextToken"])
     assert {one["digest"] for page in [first, second] for one in page["referrers"]} == {digest(sbom), digest(signature)}

@@ -1,4 +1,4 @@
-"""What is copied where, when, and what becomes of it."""
+"""What ECR replicates, where and when, and the status of each copy."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_a_push_is_copied_where_a_rule_covers_it(ireland, virginia):
     assert ireland.copies(image("a")) == {"us-east-1": ("IN_PROGRESS", None)}
     ireland.sites.step(COPIED)
     assert ireland.copies(image("a")) == {"us-east-1": ("COMPLETE", None)}
-    # The filter is a prefix of the text, and the repository is made with default settings.
+    # The filter is a plain text prefix, and ECR creates the repository with default settings.
     made = {one["repositoryName"]: one["imageTagMutability"] for one in virginia.ecr.describe_repositories()["repositories"]}
     assert made == {APP: "MUTABLE", "teamwork": "MUTABLE"}
     assert virginia.images() == {digest(image("a")): ["v1"]}
@@ -241,7 +241,7 @@ def test_the_native_switch_does_not_send_deletions_back(ireland, virginia):
         one.replicate(other, native=True)
     ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
-    # Made where the copy is: it is a deletion there, and its rule sends it on.
+    # The deletion happens at the destination, whose own rule replicates it further.
     virginia.delete({"imageTag": "v1"})
     ireland.sites.step(DAY)
     assert (ireland.images(), virginia.images()) == ({}, {})
@@ -252,5 +252,5 @@ def test_the_native_switch_does_not_send_deletions_back(ireland, virginia):
     ireland.sites.step(DAY)
     ireland.push(image("b"), "v2")
     ireland.sites.step(DAY)
-    # Nothing comes round and takes what was pushed again.
+    # The deletion does not come back to delete the image that was pushed again.
     assert ireland.images() == virginia.images() == {digest(image("b")): ["v2"]}

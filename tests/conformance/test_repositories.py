@@ -82,7 +82,7 @@ def test_the_native_switch_is_told_as_it_was_put(ireland, virginia):
 def test_a_registry_has_at_most_25_destinations(ireland):
     many = [{"region": "us-east-1", "registryId": f"1111222233{number:02}"} for number in range(26)]
     assert refusal(ireland.rules, rule(*many)) == "ValidationException"
-    # Over all rules.
+    # The limit applies to the total of all rules.
     assert refusal(ireland.rules, rule(*many[:13]), rule(*many[13:])) == "ValidationException"
     assert len(ireland.rules(rule(*many[:25]), rule(*many[:25]))["replicationConfiguration"]["rules"]) == 2
 

@@ -1,4 +1,4 @@
-"""The archive and back."""
+"""Archiving and restoring images."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_an_archived_image_is_there_and_cannot_be_pulled(ireland):
     ireland.push(image("a"), "v1")
     assert ireland.archive(image("a")) == "ARCHIVED"
     got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
-    # Which code says so AWS does not say: U14.
+    # AWS does not document the failure code: U14.
     assert (got["images"], [one["failureCode"] for one in got["failures"]]) == ([], ["ImageInaccessible"])
     assert ireland.ecr.describe_images(repositoryName=APP)["imageDetails"] == []
     assert ireland.ecr.list_images(repositoryName=APP)["imageIds"] == []
@@ -78,7 +78,7 @@ def test_lists_of_tags_follow_the_status_too(ireland):
 
 
 def test_a_named_image_that_is_archived_must_be_asked_for(ireland):
-    # AWS does not say whether the default counts for ids: U7.
+    # AWS does not document whether the default filter applies to image IDs: U7.
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
     ids = {"repositoryName": APP, "imageIds": [{"imageTag": "v1"}]}

@@ -1,7 +1,7 @@
-"""An AWS of one machine: ministack, which enforces IAM and runs the functions' own binaries, and the registries of `ecr-lineage local`.
+"""AWS on one machine: ministack, which enforces IAM and runs the functions, and the registries of `ecr-lineage local`.
 
-Between them stands a gate that every call of a function goes through. What is for ECR goes to ministack first, which knows the caller's role
-and refuses what it does not grant, and then to the simulated registries, which know what ECR does.
+Every call of a function goes through a proxy, the gate. It sends calls to ECR to ministack first, which knows the
+caller's role and refuses what the role does not permit, and then to the simulated registries, which implement ECR.
 """
 
 import base64
@@ -27,7 +27,7 @@ HUB_REGION = "eu-central-1"
 
 
 def eventually(what, seconds=PATIENCE_SECONDS):
-    """What it returns, as soon as that is anything."""
+    """Calls `what` until it returns a truthy value, and returns that."""
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, f"{what.__name__} did not happen within {seconds} s"
@@ -35,7 +35,7 @@ def eventually(what, seconds=PATIENCE_SECONDS):
     return found
 
 
-# There is no TLS on this machine; ministack believes a proxy that says there was.
+# There is no TLS on this machine. ministack trusts the header of a proxy that terminated TLS.
 TLS = {"x-forwarded-proto": "https"}
 
 
@@ -44,7 +44,7 @@ def over_tls(request, **_):
 
 
 class Gate(http.server.ThreadingHTTPServer):
-    """Takes every call of the functions."""
+    """A proxy that receives every call of the functions."""
 
     daemon_threads = True
 
@@ -52,9 +52,9 @@ class Gate(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.cloud = cloud
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        # By access key: the account and the ARN of an assumed role.
+        # The account and the ARN of an assumed role, by access key.
         self.roles = {}
-        # (service.operation, who) of every call, as it was answered.
+        # Every answered call: (service.operation, caller).
         self.calls = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,7 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             found = {name: re.search(f"<{name}>([^<]+)<".encode(), answer).group(1).decode() for name in ("AccessKeyId", "Arn")}
             self.server.roles[found["AccessKeyId"]] = found["Arn"]
         if service == "ecr" and b"AccessDenied" not in answer and b"not authorized" not in answer:
-            # An account itself is called by the same key in both.
+            # An account's own access key is the same in ministack and in the simulator; a role's is translated.
             if arn := self.server.roles.get(key):
                 headers["authorization"] = headers["authorization"].replace(key, f"ASIA{arn.split(':')[4]}")
                 headers["x-amz-security-token"] = base64.urlsafe_b64encode(arn.encode()).rstrip(b"=").decode()
@@ -99,7 +99,7 @@ def ask(url, method, path, headers, body):
 
 
 class Cloud:
-    """All of it, with copies that take a second to these registries."""
+    """All services together; replication to these destinations takes one second."""
 
     def __init__(self, folder, destinations):
         self.folder, self.destinations = folder, destinations
@@ -127,7 +127,7 @@ class Cloud:
     def start_ministack(self, port):
         environment = os.environ | {
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AUTH": "true",
-            # What the functions inherit.
+            # The functions inherit these variables.
             "AWS_ENDPOINT_URL": self.gate.url, "AWS_EC2_METADATA_DISABLED": "true",
         }
         log = open(self.folder / "ministack.log", "w")
@@ -149,7 +149,7 @@ class Cloud:
             process.wait(10)
 
     def client(self, service, account=HUB, region=HUB_REGION, tls=True, **credentials):
-        """A client of an account, or of whoever the credentials belong to."""
+        """A client of an account, or of the principal that the credentials belong to."""
         credentials = credentials or {"aws_access_key_id": account, "aws_secret_access_key": "secret"}
         client = boto3.client(service, region_name=region, endpoint_url=self.ministack_url, config=CONFIG, **credentials)
         if tls:
@@ -157,6 +157,6 @@ class Cloud:
         return client
 
     def registry(self, account, region):
-        """ECR of a registry, as its owner."""
+        """An ECR client of a registry, as the account's owner."""
         return boto3.client("ecr", region_name=region, endpoint_url=self.registries_url, config=CONFIG,
                             aws_access_key_id=account, aws_secret_access_key="secret")

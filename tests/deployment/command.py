@@ -1,4 +1,4 @@
-"""The command line, against what is deployed."""
+"""The command line, run against the deployed stacks."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from cloud import HUB, HUB_REGION
 
 
 def run(cloud, *arguments, account=HUB, code=0):
-    """What the command prints, asked through the gate as the account itself."""
+    """The output of the command, run through the gate with the account's own credentials."""
     environment = os.environ | {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "secret", "NO_COLOR": "1"}
     command = [os.environ["ECR_LINEAGE"], "--endpoint-url", cloud.gate.url, "--region", HUB_REGION, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)

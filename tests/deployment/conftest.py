@@ -17,7 +17,7 @@ FAR = ("444455556666", "ap-northeast-1")
 EXTERNAL_ID = "platform-team"
 ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
-# What is deleted at its source goes at once, so that a test need not wait for a day.
+# Deletions are due at once, so that tests need not wait for a day.
 POLICY = """@id("at-once") @grace("0s") permit (principal, action, resource);"""
 
 
@@ -34,17 +34,17 @@ def cloud(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hub(cloud, tmp_path_factory):
-    """The stack of the hub, from what `sam build` left in the folder that HUB_BUILD names."""
+    """The hub's stack, deployed from the output of `sam build` in the folder HUB_BUILD."""
     layers = tmp_path_factory.mktemp("layers")
     body = packaged(cloud, pathlib.Path(os.environ["HUB_BUILD"]) / "template.yaml", layers)
-    # The layer has every policy that comes with it.
+    # The layer contains every policy of the repository.
     assert {path.name for path in layers.glob("*.cedar")} == {path.name for path in (INFRA / "policies").glob("*.cedar")}
     (layers / "at-once.cedar").write_text(POLICY)
     hub = deploy(
         cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
         AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
     )
-    # What ministack's CloudFormation does not know: the policy of the bus, and the archive.
+    # ministack's CloudFormation does not support the bus policy and the archive, so the test creates them.
     events = cloud.client("events")
     for account in (SOURCE[0], FAR[0]):
         events.put_permission(EventBusName=hub.ids["Bus"], Action="events:PutEvents", Principal=account, StatementId=f"account{account}")
@@ -58,7 +58,7 @@ def hub(cloud, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def registries(cloud, hub):
-    """The stacks of the registries. In the last one images may be deleted only below dev/."""
+    """The stacks of the registries. The last one permits deletions only in repositories below dev/."""
     body = as_ministack_sees_it((INFRA / "registry.yaml").read_text())
     roles = {"Roles": "make", "ExternalId": EXTERNAL_ID}
     bus = {"HubBusArn": hub.outputs["BusArn"]}
@@ -73,6 +73,6 @@ def registries(cloud, hub):
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_of_this_machine():
-    """No configuration, no credentials but those that a test says."""
+    """Checks that the tests use no AWS configuration of this machine."""
     assert os.environ["AWS_CONFIG_FILE"] == "/dev/null"
     assert pathlib.Path(os.environ["ECR_LINEAGE"]).exists()

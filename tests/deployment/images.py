@@ -1,4 +1,4 @@
-"""An image in the simulated registries, whose events reach the deployed hub."""
+"""Images in the simulated registries, whose events reach the deployed hub."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from conftest import FAR, NEAR, SOURCE
 
 
 class Image:
-    """An image of its own."""
+    """A distinct image."""
 
     count = 0
 
@@ -53,7 +53,7 @@ class Image:
             return False
 
     def arrives(self, *registries):
-        """Waits until the hub knows it in these registries."""
+        """Waits until the hub knows the image in these registries."""
 
         def known():
             deliver(self.cloud, self.hub)
@@ -62,18 +62,18 @@ class Image:
         eventually(known)
 
     def ask(self):
-        """What the deployed page's API says of it; nothing if it does not know it."""
+        """The image's lineage from the deployed page's API; `None` if it does not know the image."""
         status, answer = ask(self.cloud, self.hub.outputs["ReadersUrl"], f"v1/lineage?image={self.repository}@{self.digest}")
         return answer["images"][0] if status == 200 else None
 
     def where(self):
-        """Its status by registry, as the page's API says it."""
+        """The image's status by registry, from the page's API."""
         return {place["registry"]: place["status"] for place in (self.ask() or {"registries": []})["registries"]}
 
 
 def deliver(cloud, hub):
-    """Hands the events of the registries to the hub: its bus in another account and region takes none here. Whether the rules would send
-    them is tested by itself."""
+    """Sends the registries' events to the hub's queue, because ministack does not deliver events to a bus in another
+    account or region. A separate test checks that the rules would forward them."""
     after = getattr(cloud, "delivered", 0)
     with urllib.request.urlopen(f"{cloud.registries_url}/_simulator/events?after={after}", timeout=20) as opened:
         answer = json.load(opened)
@@ -84,7 +84,7 @@ def deliver(cloud, hub):
 
 
 def ask(cloud, url, path, credentials=None, method="GET", body=None):
-    """Asks a function URL as somebody, the account itself unless told."""
+    """Sends a signed request to a function URL, with the account's own credentials by default."""
     credentials = credentials or Credentials(HUB, "secret")
     request = AWSRequest(method, url + path, data=body, headers={"content-type": "application/json"} if body else {})
     SigV4Auth(credentials, "lambda", HUB_REGION).add_auth(request)

@@ -1,4 +1,4 @@
-"""The templates, as they were built, into stacks of this machine's AWS."""
+"""Deploys the built templates as stacks in ministack."""
 
 import io
 import json
@@ -13,17 +13,18 @@ from cloud import eventually
 INFRA = pathlib.Path(__file__).parents[2] / "infra"
 BUCKET = "artifacts"
 
-# What ministack's CloudFormation does not know, and what stands in for it.
+# Resource types that ministack's CloudFormation does not support, and their replacements.
 UNKNOWN = {
-    # It has no policies of buses, and does not deliver events to other accounts or regions: test_events.py hands them over.
+    # ministack has no bus policies, and delivers no events to other accounts or regions: images.py sends them to the
+    # queue.
     "AWS::Events::EventBusPolicy",
-    # It knows archives, though: conftest.py makes the one that is meant, with the pattern and the days of the template.
+    # It supports archives only by API: conftest.py creates one with the pattern and the retention of the template.
     "AWS::Events::Archive",
 }
 
 
 def zipped(folder):
-    """A folder as a package. Binaries do not compress for a test."""
+    """A folder as a zip package, uncompressed to save time."""
     data, files = io.BytesIO(), sorted(path for path in folder.rglob("*") if path.is_file())
     assert files, f"nothing is in {folder}"
     with zipfile.ZipFile(data, "w") as package:
@@ -35,8 +36,8 @@ def zipped(folder):
 
 
 def packaged(cloud, file, layers):
-    """A template whose parts are in the bucket, as `sam package` does it, without what ministack does not know. Layers are unpacked into a
-    folder, because ministack gives a function no /opt."""
+    """A template whose artifacts are in the bucket, as `sam package` does it, without resources that ministack does not
+    support. Layers are unpacked into a folder, because ministack gives a function no /opt."""
     template = yaml.safe_load(file.read_text())
     store = cloud.client("s3")
     resources = template["Resources"]
@@ -65,7 +66,8 @@ def packaged(cloud, file, layers):
 
 
 def as_ministack_sees_it(template):
-    """A template whose conditions on aws:PrincipalArn name the sessions of roles: AWS puts the role's own ARN there, ministack the session's.
+    """A template in which conditions on aws:PrincipalArn match role sessions: AWS uses the role's own ARN there,
+    ministack the session's.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn"""
     found = re.subn(r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", template)
     assert found[1] == 6, "conditions of the read role and of the delete role"
@@ -73,7 +75,7 @@ def as_ministack_sees_it(template):
 
 
 def named(value, names):
-    """A part of a template in which these resources are just their names, as who makes them otherwise calls them."""
+    """A part of a template in which references to these resources are replaced by their logical names."""
     match value:
         case {"Ref": name} if name in names:
             return name
@@ -87,7 +89,7 @@ def named(value, names):
 
 
 def deploy(cloud, name, body, account, region, **parameters):
-    """A stack, created, and what it puts out."""
+    """Creates a stack; returns its resources and outputs."""
     stacks = cloud.client("cloudformation", account, region)
     template = {"TemplateBody": body}
     if len(body) > 51_200:

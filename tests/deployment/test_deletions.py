@@ -1,4 +1,4 @@
-"""What the deployed `mirror` deletes in registries, and what its roles keep it from."""
+"""Deletions by the deployed `mirror`, and those that its roles do not permit."""
 
 import re
 
@@ -9,7 +9,8 @@ from images import Image, deliver
 
 
 def deletions(cloud, hub, image, *over):
-    """Lets `mirror` work, which is started each minute besides, until the deletions in these registries were tried; by registry."""
+    """Invokes `mirror`, in addition to its schedule, until the deletions in these registries were tried; returns them
+    by registry."""
     lambdas = cloud.client("lambda")
 
     def tried():
@@ -47,5 +48,5 @@ def test_where_no_role_deletes_and_outside_of_the_repositories_that_it_may_repli
         assert (last["check"], last["passed"]) == ("call", False), deletion
     assert "NoCredentials" in tried[NEAR]["checks"][-1]["why"] and "sts:AssumeRole" in tried[NEAR]["checks"][-1]["why"], tried[NEAR]
     assert "ecr:BatchDeleteImage" in tried[FAR]["checks"][-1]["why"], tried[FAR]
-    # Whoever asks the doctor learns it, too.
+    # `doctor` reports it, too.
     assert re.search(r"\d deletions that follow it are refused where the replicas are", run(cloud, "doctor", code=1))

@@ -1,4 +1,4 @@
-"""`ecr-lineage doctor` and `ecr-lineage deploy plan` against what is deployed."""
+"""`ecr-lineage doctor` and `ecr-lineage deploy plan` against the deployed stacks."""
 
 import json
 import pytest
@@ -9,7 +9,7 @@ from conftest import FAR, NEAR, SOURCE
 from images import Image
 
 
-# What a person needs in the account of a registry to look into it.
+# The permissions that an operator needs in a registry's account for `doctor`.
 LOOK = {"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Resource": "*", "Action": [
         "events:ListRuleNamesByTarget", "events:DescribeRule", "events:ListTargetsByRule", "events:TestEventPattern",
@@ -22,7 +22,7 @@ ROLE = ("--role", "platform")
 
 @pytest.fixture(scope="module")
 def known(cloud, hub, registries):
-    """Registries that the hub knows, in accounts with a role for people, and trails."""
+    """Registries that the hub knows, in accounts with a role for operators, and trails."""
     trust = {"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole"},
     ]}
@@ -47,14 +47,14 @@ def known(cloud, hub, registries):
 
 
 def wrong(cloud, *arguments):
-    """What is wrong or could not be looked at, by place, except for what other tests leave behind."""
+    """Findings of level wrong or unknown, by place, except those that other tests cause."""
     printed = run(cloud, "--format", "json", "doctor", *arguments, code=None)
     found = [each for each in json.loads(printed)["findings"] if each["level"] in ("wrong", "unknown")]
     return {(each["place"], each["what"]) for each in found if "are refused where the replicas are" not in each["what"]}
 
 
 def test_a_complete_deployment_has_no_findings(cloud, known):
-    # CloudWatch tells of an invocation when it is over, and a little later.
+    # CloudWatch reports an invocation a while after its end.
     def is_healthy():
         return not wrong(cloud, *ROLE)
 
@@ -79,14 +79,14 @@ def test_what_is_broken_is_found_with_its_fix(cloud, hub, registries, known):
     who = registries[NEAR].ids["CloudTrailRule"].rpartition("|")[2]
     dead, bus = hub.ids["DeadLetters"], cloud.client("events")
     queues = cloud.client("sqs")
-    # Enabled, but not for what CloudTrail calls read-only.
+    # Enabled, but not for events that CloudTrail marks as read-only.
     events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"], State="ENABLED")
     trails.stop_logging(Name="all")
     queues.send_message(QueueUrl=dead, MessageBody="poison")
     bus.remove_permission(EventBusName=hub.ids["Bus"], StatementId=f"account{FAR[0]}")
     try:
         found = wrong(cloud, *ROLE, "777788889999/eu-west-1")
-        # The words of the SDK, with the id of the request.
+        # The message comes from the SDK, with a request ID.
         [refused] = [each for each in found if each[1].startswith("not looked into: NoCredentials: ")]
         assert refused[0] == "777788889999/eu-west-1"
         assert found - {refused} == {
@@ -116,7 +116,7 @@ def test_a_plan_names_every_stack_with_its_parameters(cloud, known):
     assert plan["hub"]["parameters"]["AccountIds"] == f"{SOURCE[0]},{FAR[0]}"
     stacks = {(stack["account"], stack["region"]): stack["parameters"] for stack in plan["registries"]}
     assert set(stacks) == {SOURCE, NEAR, FAR}
-    # Roles are of an account, and made once.
+    # Roles belong to an account, so the plan creates them once per account.
     assert [place for place, parameters in stacks.items() if parameters.get("Roles") == "make"] == [SOURCE, FAR]
     bus = f"arn:aws:events:{HUB_REGION}:{HUB}:event-bus/ecr-lineage-events"
     assert {parameters["HubBusArn"] for parameters in stacks.values()} == {bus}
@@ -132,7 +132,7 @@ def test_a_plan_says_what_it_could_not_read(cloud, known):
 def test_ecrs_own_switch_for_deletions_is_noticed(cloud, known):
     ecr = cloud.registry(*SOURCE)
     rules = ecr.describe_registry()["replicationConfiguration"]["rules"]
-    # A field that this version of the client does not know.
+    # This version of the client does not know the field.
     natively = {"rules": [rule | {"deleteReplication": {"enabled": True}} for rule in rules]}
     body = json.dumps({"replicationConfiguration": natively}).encode()
     event = "before-call.ecr.PutReplicationConfiguration"

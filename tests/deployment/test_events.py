@@ -1,4 +1,4 @@
-"""From an event of a registry to the table, to the dead letters, and to whoever listens for alerts."""
+"""Events from a registry to the table, to the dead letters, and to a target for alerts."""
 
 import json
 import time
@@ -14,12 +14,12 @@ from stacks import INFRA
 SAMPLES = INFRA.parent / "tests" / "fixtures" / "events"
 
 IMAGES, WHO = "ImagesRule", "CloudTrailRule"
-# By sample: the rule of a registry that sends it to the hub.
+# The rule of a registry that forwards the event to the hub, by sample.
 EXPECTED = {
     "archive": IMAGES, "delete": IMAGES, "push": IMAGES, "push-untagged-captured": IMAGES, "referrer-restore": IMAGES,
     "replication-failed": IMAGES, "replication-success": IMAGES, "restore": IMAGES, "pull-through-cache": IMAGES,
     "cloudtrail-lifecycle-policy-execution": WHO,
-    # Findings say nothing about where an image is.
+    # Scan findings say nothing about where an image is.
     "image-scan": None, "scan-resource-change": None,
 }
 
@@ -37,9 +37,9 @@ def pattern(cloud, stack, rule, account, region):
 def test_every_documented_event_matches_the_rules_that_it_should(cloud, hub, registries, sample):
     event = json.loads((SAMPLES / f"{sample}.json").read_text())
     if "detail" not in event:
-        # A record of CloudTrail, as EventBridge wraps it.
+        # A CloudTrail record without its EventBridge envelope.
         event = wrapped(event, "AWS Service Event via CloudTrail")
-    # One sample has a day that does not exist, which EventBridge itself refuses.
+    # One sample has a day that does not exist, which EventBridge refuses.
     event["time"] = event["time"].replace("2023-02-29", "2023-02-28")
     events = cloud.client("events", *SOURCE)
 
@@ -98,17 +98,18 @@ def test_a_push_and_its_copies_become_lineage(cloud, hub, registries):
 
 def test_what_cannot_be_read_ends_among_the_dead_letters_and_is_told(cloud, hub, registries):
     queues, events = cloud.client("sqs"), cloud.client("events")
-    # Whoever listens for alerts.
+    # A target for alerts.
     listener = queues.create_queue(QueueName="listener")["QueueUrl"]
     arn = queues.get_queue_attributes(QueueUrl=listener, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     bus = hub.outputs["AlertsBusName"]
     events.put_rule(Name="listener", EventBusName=bus, EventPattern=json.dumps({"source": ["ecr-lineage"]}))
     events.put_targets(Rule="listener", EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
 
-    # Five tries take a quarter of an hour; here they take seconds.
+    # Five receives take a quarter of an hour; with this timeout they take seconds.
     url = hub.ids["Events"]
     queues.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
-    # One as it may lie in a queue, and one that EventBridge delivers by the hub's rule, which takes another source for that.
+    # One message is sent to the queue directly; EventBridge delivers the other one by the hub's rule, which is extended
+    # to accept a test source.
     _, _, rule = hub.ids["EventsRule"].rpartition("|")
     text, _ = pattern(cloud, hub, "EventsRule", HUB, HUB_REGION)
     also = json.loads(text) | {"source": json.loads(text)["source"] + ["ecr-lineage.test"]}
@@ -128,7 +129,7 @@ def test_what_cannot_be_read_ends_among_the_dead_letters_and_is_told(cloud, hub,
     left = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
     assert left["ApproximateNumberOfMessages"] == "0"
 
-    # `watch` is not called: its schedule is.
+    # The test does not invoke `watch`: its schedule does.
     def told():
         for message in queues.receive_message(QueueUrl=listener, WaitTimeSeconds=1).get("Messages", []):
             event = json.loads(message["Body"])

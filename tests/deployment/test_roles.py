@@ -1,6 +1,6 @@
-"""What each role may do, tried: every role against every call.
+"""The permissions of each role: every role tries every call.
 
-Not tried: logs, of which ministack asks for another ARN than AWS.
+Not tested: logs, for which ministack checks another ARN than AWS.
 """
 
 import json
@@ -15,13 +15,13 @@ from images import ask
 
 ROLES = ["Record", "Watch", "Mirror", "Reconcile", "Alert", "Query", "Operate"]
 KEY = {"pk": {"S": "tried"}, "sk": {"S": "tried"}}
-# What a refusal is called, service by service.
+# The error codes of a refusal, which differ between services.
 REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AccessDeniedFault"}
 
 REGISTRIES = {"Watch", "Mirror", "Reconcile", "Query", "Operate"}
 WRITERS = {"Watch", "Mirror", "Reconcile"}
 
-# By call: who may.
+# The functions that are permitted to make each call.
 MAY = {
     "read an item": WRITERS | {"Record"},
     "read a partition": REGISTRIES | {"Record"},
@@ -101,7 +101,7 @@ def calls(hub, registries):
 
 
 def as_role(cloud, hub, function):
-    """Credentials of a function's role, which trusts this test from now on."""
+    """Credentials of a function's role, whose trust policy is changed to trust this test."""
     iam, role = cloud.client("iam"), hub.ids[f"{function}Role"]
     return assumed(cloud, iam, role)
 
@@ -141,7 +141,7 @@ def test_a_function_may_what_it_needs_and_is_refused_the_rest(cloud, hub, calls,
     ("ecr-lineage-delete", SOURCE[0], "Mirror", EXTERNAL_ID, False),
 ])
 def test_the_role_of_a_registry_trusts_the_functions_that_need_it_and_nobody_else(cloud, hub, registries, role, account, who, external_id, may):
-    # The function's role may ask for any role; whether it gets it, the other account says.
+    # The function's role may try to assume any role; the trust policy in the other account decides.
     iam, name = cloud.client("iam"), hub.ids[f"{who}Role"]
     credentials = as_role(cloud, hub, who)
     allowed = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
@@ -170,12 +170,12 @@ def test_queues_take_nothing_in_the_clear(cloud, hub):
         plain.send_message(QueueUrl=hub.ids["Events"], MessageBody="forged")
 
 
-# People
+# Readers and operators
 
 
 @pytest.fixture(scope="module")
 def people(cloud, hub):
-    """A reader, an operator and somebody without either policy."""
+    """A reader, an operator, and a user with neither policy."""
     iam, people = cloud.client("iam"), {}
     for name, policies in {"reader": ["Readers"], "operator": ["Readers", "Operators"], "nobody": []}.items():
         iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
@@ -199,7 +199,7 @@ def test_who_may_ask_is_answered(cloud, hub, people, who, where, status):
     answered, answer = ask(cloud, hub.outputs[where], "v1/overview", credentials)
     assert answered == status, answer
     if status == 200:
-        # ministack checks the caller, and does not tell the function who it is: tests/runtime_contract does.
+        # ministack checks the caller, but does not pass it to the function: tests/runtime_contract tests that.
         assert "caller" not in answer and not answer["may_change"]
 
 

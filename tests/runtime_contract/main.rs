@@ -1,9 +1,10 @@
-//! The functions as they are released, under AWS's own Lambda runtime interface emulator: the contract between a function and Lambda, held by a
-//! program that nobody here wrote. Each gets a good event and a bad one, where an event can be bad (what is scheduled takes anything), and SIGTERM.
+//! The release builds of the functions under AWS's own Lambda runtime interface emulator: they keep the contract
+//! between a function and Lambda, as AWS's program implements it. Each function gets a valid event, an invalid one
+//! (except scheduled functions, which accept any event), and SIGTERM.
 //! <https://github.com/aws/aws-lambda-runtime-interface-emulator>
 //!
-//! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION`, `RECONCILE_FUNCTION` and `QUERY_FUNCTION` name the
-//! builds and `LAMBDA_RIE` the emulator; `.ci/run` sets them.
+//! `RECORD_FUNCTION`, `MIRROR_FUNCTION`, `ALERT_FUNCTION`, `WATCH_FUNCTION`, `RECONCILE_FUNCTION` and `QUERY_FUNCTION`
+//! are the paths of the builds, `LAMBDA_RIE` that of the emulator; `just runtime-contract` sets them.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 use simulator::{ApiCaller, settings::Lag};
 use store::Table;
 
-/// The emulator with the function in it.
+/// The emulator process, which runs the function.
 struct Lambda {
     process: Child,
     port: u16,
@@ -80,7 +81,7 @@ impl Lambda {
         serde_json::from_str(body.trim()).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
-    /// Asks it to end as Lambda does, and returns what it printed.
+    /// Stops it as Lambda does, with SIGTERM, and returns its output.
     fn end(mut self) -> String {
         let mut out = self.process.stdout.take().unwrap();
         let reader = thread::spawn(move || {
@@ -123,7 +124,7 @@ async fn the_release_build_speaks_lambdas_contract() {
         let good =
             batch(&[("good", sample("push.json")), ("poison", "poison".into()), ("also", sample("delete.json"))]);
         assert_eq!(lambda.invoke(&good), json!({"batchItemFailures": [{"itemIdentifier": "poison"}]}));
-        // Not a batch at all: the invocation fails with an error that says so, and the function lives on.
+        // Not a batch: the invocation fails with an error message, and the function continues to run.
         let error = lambda.invoke(&json!({"Records": 5}));
         assert!(error["errorType"].is_string() && error["errorMessage"].is_string(), "{error}");
         let again = batch(&[("again", sample("push.json"))]);
@@ -146,7 +147,7 @@ async fn the_release_build_speaks_lambdas_contract() {
     assert_eq!(events["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Kind"]]));
 }
 
-/// Registries some time ago: Ireland copies an image to Virginia, or fails to.
+/// Registries with a past start time: Ireland replicates an image to Virginia, or the replication fails.
 async fn registries(ago: SignedDuration, fails: bool) -> Local {
     let mut settings = LocalSettings { now: Timestamp::now() - ago, ..LocalSettings::default() };
     settings.registries.lag = Lag::exactly(SignedDuration::from_secs(1));
@@ -188,7 +189,7 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
         let table = [("TABLE_NAME", "ecr-lineage"), ("POLICY_FILE", policy.as_str())];
         let environment = [roles.as_slice(), &table].concat();
         let lambda = Lambda::start("MIRROR_FUNCTION", &endpoint, &environment);
-        // The clock of the function is the machine's, a few seconds behind the registries'.
+        // The function uses the machine's clock, which is a few seconds behind the simulated one.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let summary = lambda.invoke(&json!({}));
@@ -205,7 +206,7 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
     assert!(printed.contains("\"Deletions\""), "{printed}");
 }
 
-/// Answers one call of an operation, and tells what it was asked.
+/// Accepts one call of an operation, answers it, and sends the request's body to the receiver.
 fn answer_one(listener: TcpListener, operation: &'static str, answer: Value) -> mpsc::Receiver<Value> {
     let (tell, notified) = mpsc::channel();
     thread::spawn(move || {
@@ -303,7 +304,7 @@ async fn watch_tells_of_a_copy_that_failed_and_of_dead_letters() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconcile_finds_what_no_event_told() {
     let local = registries(SignedDuration::from_hours(1), false).await;
-    // Its events wait in the queue.
+    // The events of the registries are never taken from the queue.
     let endpoint = local.endpoint.clone();
     let printed = tokio::task::spawn_blocking(move || {
         let known = ("REGISTRIES", "111122223333/eu-west-1, 111122223333/us-east-1");
@@ -321,7 +322,7 @@ async fn reconcile_finds_what_no_event_told() {
     assert!(printed.contains("\"ImagesDiscovered\":2"), "{printed}");
 }
 
-/// What a function URL with IAM sends for a request.
+/// The event that Lambda passes for a request to a function URL with IAM authentication.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 fn function_url(method: &str, path: &str, query: &str, arn: Option<&str>, body: Option<&Value>) -> Value {
     let mut context = json!({
@@ -366,7 +367,7 @@ async fn query_answers_through_a_function_url_and_knows_its_caller() {
         assert_eq!(done["statusCode"], 200, "{done}");
         let unknown = lambda.invoke(&function_url("GET", "/v1/images", "repository=no%2Fsuch", dana, None));
         assert_eq!(unknown["statusCode"], 404, "{unknown}");
-        // No request at all: the invocation fails with an error that says so, and the function lives on.
+        // Not an HTTP request: the invocation fails with an error message, and the function continues to run.
         let error = lambda.invoke(&json!({"Records": 5}));
         assert!(error["errorType"].is_string() && error["errorMessage"].is_string(), "{error}");
         let again = lambda.invoke(&function_url("GET", "/v1/overview", "", dana, None));

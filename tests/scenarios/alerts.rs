@@ -1,4 +1,4 @@
-//! Alerts from the table's stream through the `alert` function onto a bus that can go wrong.
+//! Alerts from the table's stream, through the `alert` function, to an event bus whose calls can fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,31 +30,31 @@ use crate::{
     test_table::Store,
 };
 
-// A bus
+// The event bus
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
-    /// Everything is taken.
+    /// Every entry is accepted.
     Taken,
-    /// Some places of the call are refused, and the rest is taken.
+    /// The entries at these positions are refused, and the others are accepted.
     Partly(Vec<usize>),
-    /// The call is refused, and nothing is taken.
+    /// The call is refused, and no entry is accepted.
     Refused,
-    /// Everything is taken, and the answer is lost.
+    /// Every entry is accepted, and the response is lost.
     Lost,
-    /// Everything is taken, and the answer tells of one entry less.
+    /// Every entry is accepted, and the response has one result too few.
     Short,
 }
 
-/// EventBridge, as far as PutEvents goes: it refuses what EventBridge refuses, and goes wrong when told.
+/// A simulation of EventBridge's PutEvents: it refuses what EventBridge refuses, and fails as configured.
 #[derive(Debug, Clone, Default)]
 struct Events {
-    /// What becomes of the next calls; all that come after are taken.
+    /// The outcomes of the next calls; all later calls succeed.
     fates: Arc<Mutex<VecDeque<Fate>>>,
     /// The entries of each call.
     calls: Arc<Mutex<Vec<Vec<Value>>>>,
-    /// Everything that was taken.
+    /// All accepted entries.
     taken: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -63,7 +63,7 @@ impl Events {
         Self { fates: Arc::new(Mutex::new(fates.into_iter().collect())), ..Self::default() }
     }
 
-    /// The bus, through a client without retries of its own.
+    /// The event bus, through a client that does not retry.
     fn bus(&self) -> Bus {
         let config = aws_sdk_eventbridge::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -74,12 +74,12 @@ impl Events {
         Bus::new(Client::from_conf(config.build()), "alerts")
     }
 
-    /// How many entries each call had.
+    /// The number of entries of each call.
     fn sizes(&self) -> Vec<usize> {
         self.calls.lock().unwrap().iter().map(Vec::len).collect()
     }
 
-    /// The ids of the alerts that were taken, in order.
+    /// The IDs of the accepted alerts, in order.
     fn ids(&self) -> Vec<String> {
         self.taken.lock().unwrap().iter().map(|entry| detail(entry)["id"].as_str().unwrap().to_owned()).collect()
     }
@@ -87,7 +87,8 @@ impl Events {
     fn answer(&self, asked: &Value) -> Result<(u16, Value), ConnectorError> {
         let entries = asked["Entries"].as_array().unwrap().clone();
         self.calls.lock().unwrap().push(entries.clone());
-        // An entry may have 1 MB: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+        // EventBridge's limit is 1 MB per entry:
+        // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
         let large = entries.iter().any(|entry| entry["Detail"].as_str().unwrap().len() > 1_000_000);
         if entries.len() > 10 || large {
             return Ok((400, json!({"__type": "ValidationException", "message": "too much"})));
@@ -136,7 +137,7 @@ fn detail(entry: &Value) -> Value {
     serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap()
 }
 
-/// The events that alerts become, as whoever listens to the bus gets them.
+/// The events of these alerts, as EventBridge delivers them to a target.
 pub(crate) async fn published(alerts: &[Alert]) -> Vec<Value> {
     let events = Events::default();
     assert!(events.bus().publish(alerts).await.iter().all(Result::is_ok));
@@ -158,7 +159,7 @@ pub(crate) fn at(second: i64) -> Timestamp {
     "2026-11-02T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
 }
 
-/// Kinds that are told as incidents: that they began, that they last, and that they are over.
+/// Kinds of alert that are incidents: alerts are sent when they open, while they last, and when they are resolved.
 pub(crate) const INCIDENTS: [AlertKind; 4] = [
     AlertKind::ReplicationLate,
     AlertKind::ReplicationFailed,
@@ -166,7 +167,7 @@ pub(crate) const INCIDENTS: [AlertKind; 4] = [
     AlertKind::ReplicaUntagged,
 ];
 
-/// An incident that began just now.
+/// An incident that opened now.
 fn began(kind: AlertKind, why: &str) -> Incident {
     Incident {
         kind,
@@ -183,7 +184,7 @@ fn began(kind: AlertKind, why: &str) -> Incident {
     }
 }
 
-/// The three alerts of an incident.
+/// The three alerts of an incident: opened, repeated, resolved.
 pub(crate) fn incident(kind: AlertKind, why: &str) -> [Alert; 3] {
     let mut incident = began(kind, why);
     let opened = incident.due(at(0)).unwrap();
@@ -194,7 +195,7 @@ pub(crate) fn incident(kind: AlertKind, why: &str) -> [Alert; 3] {
     [opened, open, incident.due(at(4_000)).unwrap()]
 }
 
-/// Alerts of every kind and state, with texts and names as bad as they can be.
+/// Alerts of every kind and state, with the longest and most difficult texts and names.
 pub(crate) fn every_alert() -> Vec<Alert> {
     let why = "ECR said \"no\\such\trule\": <!channel>,\nand more ".to_owned() + &"much more ".repeat(1_000);
     let mut alerts = Vec::new();
@@ -218,7 +219,7 @@ pub(crate) fn every_alert() -> Vec<Alert> {
     alerts
 }
 
-/// So many alerts with ids of their own.
+/// `count` alerts with distinct IDs.
 fn alerts(count: usize) -> Vec<Alert> {
     let alert =
         |place| Alert::notice(AlertKind::DriftFound, &format!("{IRELAND} team/app{place}"), "3 tags".into(), at(0));
@@ -229,9 +230,9 @@ fn ids(alerts: &[Alert]) -> Vec<String> {
     alerts.iter().map(|alert| alert.id.clone()).collect()
 }
 
-// Records of the stream
+// Stream records
 
-/// An item as DynamoDB writes it.
+/// An item in DynamoDB's JSON format.
 fn item(alert: &Alert) -> Value {
     let fields = serde_json::to_value(alert).unwrap();
     let mut item = json!({"pk": {"S": format!("alert#{}", day(alert.time))}, "sk": {"S": alert.id}});
@@ -260,7 +261,7 @@ fn inserted(alerts: &[Alert]) -> Vec<Value> {
     alerts.iter().enumerate().map(|(number, alert)| record("INSERT", number, &item(alert))).collect()
 }
 
-/// Hands records to the function, and returns the places of those it reports, by their numbers.
+/// Invokes the function with records, and returns the positions of the failures that it reports.
 async fn deliver(bus: &Bus, records: &[Value]) -> Vec<usize> {
     let batch: Event = serde_json::from_value(json!({"Records": records})).unwrap();
     let answer = serde_json::to_value(alert::handle(bus, batch).await).unwrap();
@@ -399,7 +400,7 @@ async fn whatever_happens_to_a_call_every_alert_is_published_with_its_own_id() {
             let fates = (0..call).map(|_| Fate::Taken).chain([fate.clone()]);
             let events = Events::fated(fates);
             let mut records = inserted(&alerts);
-            // As Lambda does it: from the first that failed.
+            // Lambda redelivers from the first failed record.
             while let Some(first) = deliver(&events.bus(), &records).await.into_iter().min() {
                 records.drain(..first);
             }

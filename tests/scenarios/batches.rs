@@ -24,7 +24,7 @@ async fn one_poison_message_never_stops_the_others() {
 #[tokio::test]
 async fn only_messages_that_failed_are_returned() {
     let store = Store::new().await;
-    // An item that this version cannot read stands where one of the images belongs.
+    // An item that this version cannot read has the key of an image's placement.
     let foreign = format!("placement#{IRELAND}#b");
     store.put_raw(&format!("image#{}", image('b')), &foreign, &[("pushed", "yesterday")]).await;
     let events = [push(IRELAND, 'a', Some("a"), 0), push(IRELAND, 'b', Some("b"), 1), push(IRELAND, 'c', Some("c"), 2)];
@@ -36,7 +36,8 @@ async fn only_messages_that_failed_are_returned() {
 #[tokio::test]
 async fn an_event_that_the_table_refuses_fails_alone() {
     let store = Store::new().await;
-    // No sort key may be longer than 1,024 bytes: that of the first's tag assignment is, and that of the second's fact.
+    // DynamoDB's limit for a sort key is 1,024 bytes. The first long event exceeds it with a tag assignment's key, the
+    // second one with a fact's key.
     let mut long_digest = push(IRELAND, 'b', Some("v1"), 1);
     long_digest["detail"]["image-digest"] = format!("sha256:{}", "b".repeat(1_100)).into();
     let mut long_id = push(IRELAND, 'c', Some("v1"), 2);

@@ -1,5 +1,5 @@
-//! How many calls to DynamoDB an event and a batch cost, and how many of them wait for one another. Counts, not times:
-//! they are the same on every machine.
+//! How many DynamoDB calls an event and a batch need, and how many of them depend on one another. These are counts, not
+//! times: they are the same on every machine.
 
 use std::{
     collections::BTreeMap,
@@ -23,12 +23,12 @@ use crate::{
     test_table::{Store, deliver},
 };
 
-/// How often everything else may go on before calls that wait are let through: far more often than a step needs to
-/// begin its calls.
+/// How often a waiting call yields without other activity before it starts a new round: far more often than a step
+/// needs to start its calls.
 const QUIET: u32 = 16;
 
-/// An HTTP client that counts calls, and lets them through in rounds: a call waits until the calls of the round before
-/// are answered, and nothing begins any more. So the rounds are the calls that depend on one another.
+/// An HTTP client that counts calls, and sends them in rounds: a call waits until all calls of the round before are
+/// answered and no more calls start. So the number of rounds is the length of the longest chain of dependent calls.
 #[derive(Debug, Clone)]
 struct Rounds {
     inner: SharedHttpClient,
@@ -37,7 +37,7 @@ struct Rounds {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Calls by the operation's name.
+    /// Number of calls, by operation.
     calls: BTreeMap<String, usize>,
     rounds: usize,
     begun: usize,
@@ -86,7 +86,7 @@ impl HttpConnector for RoundsConnector {
                 }
             }
             let response = inner.call(request).await;
-            // All of the answer is there before the round ends: nobody waits for the network after that.
+            // The whole response is read before the round ends, so that no later step waits for the network.
             let whole = match response {
                 Ok(response) => Ok(whole(response).await),
                 Err(error) => Err(error),
@@ -104,13 +104,13 @@ async fn whole(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// A table on which calls are counted, and in which everything is as it is after a while.
+/// A table on which calls are counted, in the state that it has after the first events.
 async fn warm() -> (Store, Table, Rounds) {
     let store = Store::new().await;
     let config = store.client.config();
     let rounds = Rounds { inner: config.http_client().unwrap(), state: Arc::default() };
     let table = store.through(config.to_builder().http_client(rounds.clone()));
-    // The registries are listed, their settings are remembered, and `latest` is on an image everywhere.
+    // The registries are registered, their settings are cached, and `latest` is on an image in each of them.
     let before = [
         push(IRELAND, 'c', Some("latest"), 0),
         replicate(IRELAND, VIRGINIA, 'c', Some("latest"), 1),
@@ -135,13 +135,13 @@ async fn an_event_costs_a_fixed_number_of_calls() {
     let (_store, table, rounds) = warm().await;
     for (event, cost) in [
         (push(IRELAND, 'a', Some("v1"), 10), "6 calls in 6 rounds: BatchGetItem 1, PutItem 4, Query 1"),
-        // A tag that moves is taken from an image that is stored already.
+        // A tag that moves is removed from an image that is already stored.
         (push(IRELAND, 'a', Some("latest"), 11), "7 calls in 6 rounds: BatchGetItem 1, PutItem 5, Query 1"),
         (replicate(IRELAND, TOKYO, 'a', Some("v1"), 12), "6 calls in 6 rounds: BatchGetItem 2, PutItem 3, Query 1"),
         (replicate(IRELAND, TOKYO, 'a', Some("latest"), 13), "7 calls in 6 rounds: BatchGetItem 2, PutItem 4, Query 1"),
         (delete(IRELAND, 'a', Some("v1"), 14), "5 calls in 5 rounds: BatchGetItem 1, PutItem 4"),
         (delete(IRELAND, 'a', None, 15), "4 calls in 4 rounds: BatchGetItem 1, PutItem 3"),
-        // A replica of what its source has lost: the loss is looked into again.
+        // A replica of an image that its source deleted: the work item for the deletion is enqueued again.
         (replicate(IRELAND, VIRGINIA, 'a', None, 16), "5 calls in 5 rounds: BatchGetItem 2, PutItem 3"),
     ] {
         assert_eq!(calls(&table, &rounds, std::slice::from_ref(&event)).await, cost, "{event}");
@@ -151,8 +151,8 @@ async fn an_event_costs_a_fixed_number_of_calls() {
 #[tokio::test]
 async fn a_batch_of_ten_costs_few_more() {
     let (_store, table, rounds) = warm().await;
-    // A release as most teams make it: a version, `latest` moved to it, and both replicated to two registries. And most
-    // of the next.
+    // Most of the events of a typical release: a version, `latest` moved to it, both replicated to two registries; and
+    // some of the next release.
     let release = |letter, version: &'static str, second| {
         let to = |registry, tag, second| replicate(IRELAND, registry, letter, Some(tag), second);
         [
@@ -181,7 +181,7 @@ async fn a_batch_of_ten_costs_few_more() {
             each(|tag, second| replicate(IRELAND, TOKYO, 'd', Some(&tag), second), 270),
             "15 calls in 6 rounds: BatchExecuteStatement 2, BatchGetItem 2, BatchWriteItem 1, Query 10",
         ),
-        // What is stored is replaced one by one, and a loss is one.
+        // Replacing stored items, and enqueuing a deletion's work item, take one call each.
         (
             each(|tag, second| delete(IRELAND, 'd', Some(&tag), second), 280),
             "14 calls in 5 rounds: BatchExecuteStatement 1, BatchGetItem 1, BatchWriteItem 1, PutItem 11",

@@ -5,14 +5,14 @@ use crate::{
     test_table::Store,
 };
 
-/// The write units of one event, indexes included.
+/// The write units of one event, including those of the indexes.
 async fn cost(store: &Store, event: Value) -> f64 {
     let (_, before) = store.table.units();
     assert!(store.deliver(&[event]).await.is_empty());
     store.table.units().1 - before
 }
 
-/// What each kind of event costs on an image of the story's usual size.
+/// What each kind of event costs on an image of the tests' usual size.
 async fn costs(store: &Store, second: u32) -> Vec<(&'static str, f64)> {
     let v = |second: u32| format!("v{second}");
     vec![
@@ -35,19 +35,19 @@ async fn costs(store: &Store, second: u32) -> Vec<(&'static str, f64)> {
 #[tokio::test]
 async fn an_event_costs_the_same_after_a_thousand_others() {
     let store = Store::new().await;
-    // The first event of a registry lists it, once.
+    // The first event of a registry also registers it, once.
     assert!(store.deliver(&[push(IRELAND, 'a', None, 0), push(TOKYO, 'a', None, 0)]).await.is_empty());
     let first = costs(&store, 10).await;
     assert_eq!(
         first,
         [
-            // Two of these are the copies that are expected of it, and their place in the index of what is due.
+            // Two of these are for the expected replicas, and their entry in the index of due items.
             ("push of a new image", 6.0),
             ("push that moves a tag", 7.0),
             ("push without a tag", 5.0),
             ("replicate", 4.0),
             ("replicate that moves a tag", 5.0),
-            // Two of these are the loss that `mirror` is to look into, and its place in the index of what is due.
+            // Two of these are for the work item that `mirror` processes, and its entry in the index of due items.
             ("delete of a tag", 6.0),
             ("archive", 3.0),
             ("delete of an image", 5.0),
@@ -55,15 +55,15 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
             ("scan", 1.0),
         ]
     );
-    // A thousand pushes of the same two images, each with a tag of its own.
+    // A thousand pushes of the same two images, each with its own tag.
     let earlier: Vec<_> = (0..1_000u32)
         .map(|n| push(IRELAND, if n % 2 == 0 { 'd' } else { 'e' }, Some(&format!("build-{n}")), 100 + n))
         .collect();
     for batch in earlier.chunks(100) {
         assert!(store.deliver(batch).await.is_empty());
     }
-    // A loss that is still to be looked into costs no place in the index again; a replica of what was lost before wakes it;
-    // what is expected of a push already changes its place there.
+    // Once a deletion's work item is queued, another deletion writes no index entry. A replica of a deleted image
+    // enqueues it again, and a push updates the index entry of the expected replicas.
     let again = costs(&store, 2_000).await;
     let (mut more, mut less) = (0.0, 0.0);
     for ((name, before), (_, after)) in first.iter().zip(&again) {

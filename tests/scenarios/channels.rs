@@ -1,5 +1,5 @@
-//! What `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied as EventBridge
-//! does.
+//! The messages that `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied
+//! as EventBridge does.
 
 use domain::alert::{Alert, AlertKind, AlertState};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{
 
 const FILE: &str = "channels.yaml";
 
-/// Whether a rule's pattern matches an event, with a value of `MinimumSeverity`. Every list is of exact values.
+/// Whether a rule's pattern matches an event, for a value of `MinimumSeverity`. Every list is one of exact values.
 fn matches(template: &Value, pattern: &Value, event: &Value, minimum: &str) -> bool {
     match pattern {
         Value::Array(values) => values.contains(event),
@@ -28,8 +28,8 @@ fn matches(template: &Value, pattern: &Value, event: &Value, minimum: &str) -> b
     }
 }
 
-/// What a target gets of an event. EventBridge leaves out what is not there and escapes nothing, so everything must be
-/// there and need no escape.
+/// The message that a target receives for an event. EventBridge omits missing values and escapes nothing, so every
+/// value must be present and need no escape.
 fn transformed(target: &Value, event: &Value) -> String {
     let Some(transformer) = target.get("InputTransformer") else { return event.to_string() };
     let mut body = transformer["InputTemplate"].as_str().unwrap().to_owned();
@@ -49,7 +49,7 @@ fn transformed(target: &Value, event: &Value) -> String {
     body
 }
 
-/// What the one target of a rule gets of an event, if the rule matches.
+/// The message that the only target of a rule receives, if the rule matches the event.
 fn sent(template: &Value, rule: &str, event: &Value, minimum: &str) -> Option<String> {
     let rule = &template["Resources"][rule]["Properties"];
     assert_eq!(rule["Targets"].as_array().unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! `docs/configuration.md`, the templates and the functions agree about every variable and every parameter.
+//! `docs/configuration.md`, the templates and the functions agree on every variable and every parameter.
 
 use std::{
     cell::RefCell,
@@ -12,17 +12,17 @@ use crate::templates::{resources, template};
 
 const TEMPLATES: [&str; 4] = ["hub.yaml", "monitoring.yaml", "channels.yaml", "registry.yaml"];
 
-/// Variables that the AWS SDK or the Lambda runtime reads, and no `config.rs`.
+/// Variables that only the AWS SDK or the Lambda runtime reads, not `config.rs`.
 const OF_THE_RUNTIME: [&str; 1] = ["SSL_CERT_FILE"];
 
-/// Reads the configuration of a function: as text if it is complete, or all that is wrong with it.
+/// The configuration of a function as text, or all its errors.
 type Reading = Result<String, String>;
 
 fn reading<C: Debug, E: ToString>(config: Result<C, E>) -> Reading {
     config.map(|config| format!("{config:?}")).map_err(|error| error.to_string())
 }
 
-/// Reads the configuration of a function of the template from these variables.
+/// Reads the configuration of the template's function `function` from these variables.
 fn configure(function: &str, variable: impl Fn(&str) -> Option<String>) -> Reading {
     match function {
         "record" => reading(record::config::Config::read(variable)),
@@ -35,7 +35,7 @@ fn configure(function: &str, variable: impl Fn(&str) -> Option<String>) -> Readi
     }
 }
 
-/// The variables that each function asks for.
+/// The variables that each function reads.
 fn read_by(function: &str) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     let _ = configure(function, |name| {
@@ -45,7 +45,7 @@ fn read_by(function: &str) -> BTreeSet<String> {
     asked.into_inner()
 }
 
-/// The variables that the template sets, by function, with their values.
+/// The variables that the template sets, with their values, by function.
 fn set() -> BTreeMap<String, BTreeMap<String, Value>> {
     let hub = template("hub.yaml");
     let variables = |of: &Value| of["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
@@ -57,13 +57,13 @@ fn set() -> BTreeMap<String, BTreeMap<String, Value>> {
     functions.collect()
 }
 
-/// The row of a table, under the names in its heading.
+/// A table row, with its cells by column heading.
 struct Row {
     heading: Vec<String>,
     cells: BTreeMap<String, String>,
 }
 
-/// Every table row of a chapter of `docs/configuration.md`; words in a heading in backticks say what its table is of.
+/// Every table row of a chapter of `docs/configuration.md`, with the words in backticks of the heading above its table.
 fn rows(chapter: &str) -> Vec<Row> {
     let path = format!("{}/../docs/configuration.md", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
@@ -97,7 +97,7 @@ fn written(default: &Value) -> String {
     }
 }
 
-/// How the document writes the values that a parameter allows, unless a pattern says it.
+/// How the document writes a parameter's allowed values, unless they are a pattern.
 fn allowed(parameter: &Value) -> Option<String> {
     if let Some(values) = parameter["AllowedValues"].as_array() {
         let values: Vec<_> = values.iter().map(written).collect();
@@ -117,7 +117,7 @@ fn every_variable_that_a_function_reads_is_set_and_the_reverse() {
     for (function, variables) in set {
         let runtime = OF_THE_RUNTIME.map(str::to_owned);
         let set: BTreeSet<_> = variables.into_keys().filter(|name| !runtime.contains(name)).collect();
-        // `alert` publishes and knows no table; all others get its name.
+        // `alert` only publishes, so it reads no table name; the template sets it for all functions.
         let read = read_by(&function);
         let unused: BTreeSet<_> = set.difference(&read).collect();
         let expected = if function == "alert" { BTreeSet::from(["TABLE_NAME".to_owned()]) } else { BTreeSet::new() };
@@ -178,7 +178,7 @@ fn the_document_has_every_variable_with_its_functions_and_its_parameter() {
         let variable = cell("Variable");
         for function in &row.heading {
             let value = &set[function][&variable];
-            // Set from a parameter, or from a resource or a text of the template.
+            // The value comes from a parameter, or from a resource or a constant of the template.
             let parameter = value["Ref"].as_str().or_else(|| value["Fn::Sub"].as_str()).unwrap_or_default();
             let parameter = parameter.trim_start_matches("/opt/").trim_matches(['$', '{', '}']);
             let parameter = Some(parameter).filter(|name| hub["Parameters"].get(*name).is_some());

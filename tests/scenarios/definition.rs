@@ -38,7 +38,7 @@ fn the_template_has_the_table_that_is_defined() {
     let attributes: Vec<_> = names.map(|name| json!({"AttributeName": name, "AttributeType": "S"})).collect();
     assert_eq!(table["AttributeDefinitions"], json!(attributes));
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-    // What `alert` listens to.
+    // `alert` reads the new items from the stream.
     assert_eq!(table["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
     for kept in ["DeletionPolicy", "UpdateReplacePolicy"] {
         assert_eq!(template["Resources"]["Table"][kept], "Retain");

@@ -83,7 +83,7 @@ async fn a_deletion_that_failed_deletes_nothing() {
     denied["detail"]["responseElements"] = Value::Null;
     assert_eq!(place(&[push(IRELAND, 'a', None, 0), denied], 'a', IRELAND).await.status, PlacementStatus::Present);
 
-    // A call whose answer is not in the record: nothing is known to be gone.
+    // A CloudTrail record without a response: it does not prove that an image was deleted.
     let silent =
         call(IRELAND, "BatchDeleteImage", 62, json!({"repositoryName": "team/app", "imageIds": ids}), Value::Null);
     assert_eq!(place(&[push(IRELAND, 'a', None, 0), silent], 'a', IRELAND).await.status, PlacementStatus::Present);

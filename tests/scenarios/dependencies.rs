@@ -1,4 +1,4 @@
-//! Which crate may depend on which, and that README's two commands compile the same.
+//! Which crate may depend on which, and that README's two commands compile external crates with the same features.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Our crates, and those of ours that each depends on. What is not here is refused; what is here and not in a manifest is too.
+/// The crates of this workspace, and those that each must depend on. Any other dependency, or a missing one, fails.
 const ALLOWED: &str = "
     domain      ->
     policy      -> domain
@@ -31,7 +31,7 @@ const ALLOWED: &str = "
     tests       ->
 ";
 
-/// What the pure crates depend on besides: no async runtime, no SDK, no files, no network.
+/// All external dependencies of the pure crates: no async runtime, no SDK, no file or network access.
 const PURE: &str = "
     domain      -> jiff serde serde_json thiserror utoipa
     policy      -> cedar-policy jiff miette serde strsim thiserror utoipa
@@ -55,7 +55,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Our crates with their folders, and what each depends on outside of its tests.
+/// The crates of this workspace with their folders, and the dependencies of each, except for its tests.
 fn manifests() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
     let root = metadata["workspace_root"].as_str().unwrap();
@@ -98,12 +98,12 @@ fn each_crate_depends_on_what_the_table_says_and_on_nothing_else_of_ours() {
     }
 }
 
-/// Each crate of others, with the sets of features that it is compiled with.
+/// Each external crate, with the sets of features with which it is compiled.
 fn features(arguments: &[&str]) -> Arrows {
     let tree = cargo(&[&["tree", "--prefix", "none", "--format", "{p}|{f}"], arguments].concat());
     let mut features = Arrows::new();
     for line in tree.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|')) {
-        // A crate of ours is followed by its folder.
+        // Cargo prints a path after the crates of this workspace.
         if !line.0.contains(" (/") {
             features.entry(line.0.to_owned()).or_default().insert(line.1.to_owned());
         }
@@ -118,7 +118,7 @@ fn the_tests_compile_nothing_of_others_again_that_the_demo_has_compiled() {
     assert!(demo.len() > 100, "{}", demo.len());
     for (name, features) in demo {
         let again = features.difference(&tests[&name]).next();
-        // `cli/Cargo.toml` says what to do about it.
+        // `cli/Cargo.toml` explains how to fix it.
         assert_eq!(again, None, "`{name}` has other features in `cargo test --workspace`: {:?}", tests[&name]);
     }
 }

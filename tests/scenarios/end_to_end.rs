@@ -1,5 +1,5 @@
-//! The whole route: registries, their events, the queue, the function, the table. What the table says must be what the
-//! registries have, whatever happened and however its events arrived.
+//! End to end: registries, their events, the queue, the function, the table. The table must equal the registries,
+//! whatever happened and in whichever order its events arrived.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -28,8 +28,8 @@ async fn play(settings: Settings, acts: &[Act]) -> Route {
     route
 }
 
-/// Whether what was lost accounts for a difference: it was about this image, about the repository, or about a tag that
-/// one of the two sides sees on the image.
+/// Whether the lost events explain a difference: one is about this image, about the repository, or about a tag that
+/// the image has in the table or in the registry.
 fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeSet<Tag>) -> bool {
     lost.iter().filter(|fact| fact.registry == *registry).any(|fact| match (&fact.subject, &fact.what) {
         (Subject::Image(about), What::Pushed { tag, .. } | What::Replicated { tag, .. }) => {
@@ -51,7 +51,7 @@ async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
     deliver().await;
     assert_eq!(route.local.simulator.queue_lengths(), (0, 0));
 
-    // The table is also on the registries' own port.
+    // The table is also served on the port of the registries.
     let dynamodb = client(&route.local.endpoint).await;
     let name = dynamodb.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
     dynamodb.delete_table().table_name(&name).send().await.unwrap();
@@ -59,9 +59,9 @@ async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
     route.perform(&push('a')).await;
     deliver().await;
     deliver().await;
-    // The push, and its two copies.
+    // The messages of the push and of its two copies.
     assert_eq!(route.local.simulator.queue_lengths(), (3, 0));
-    // An operator fixes it in time: nothing is lost.
+    // An operator fixes the cause in time: no event is lost.
     route.local.table.create().await.unwrap();
     route.settle().await;
     assert_eq!(route.said().await, route.truth());
@@ -70,7 +70,7 @@ async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
     route.perform(&push('b')).await;
     for receives in 1..=6 {
         deliver().await;
-        // The push is received five times, and then no more; its copies came later.
+        // The push is received five times, then moved to the dead letters; the events of its copies were sent later.
         assert_eq!(route.local.simulator.queue_lengths().1, usize::from(receives > 5), "{receives}");
     }
 }
@@ -102,7 +102,7 @@ proptest! {
             for act in &acts {
                 route.perform(act).await;
             }
-            // Nothing is closed: this is what a process leaves that is killed now.
+            // The simulator is not closed: these files are what a killed process leaves.
             let left = tempfile::tempdir().unwrap();
             for entry in fs::read_dir(folder.path()).unwrap() {
                 let path = entry.unwrap().path();
@@ -113,7 +113,7 @@ proptest! {
             let again = Simulator::open(settings, now, 0.0, Some(left.path())).unwrap();
             assert_eq!(again.held(), route.local.simulator.held());
             assert_eq!(again.queue_lengths(), route.local.simulator.queue_lengths());
-            // What is under way goes on alike.
+            // Pending work continues alike in both.
             for simulator in [&again, &route.local.simulator] {
                 simulator.step(Duration::from_secs(30 * 3600));
             }
@@ -140,7 +140,7 @@ proptest! {
                     assert!(accounts_for(&facts, &name.0, &name.1, &tags), "{name:?}: {sides:?}, lost: {lost:#?}");
                 }
             }
-            // And with what was lost, nothing is missing.
+            // After the lost events are delivered, nothing is missing.
             let failed = deliver(&route.local.table, lost.iter().map(|(event, _)| event.to_string())).await;
             assert!(failed.is_empty());
             assert_eq!(route.said().await, truth);

@@ -1,4 +1,4 @@
-//! Events as ECR and CloudTrail write them, from the few words in which they differ.
+//! Events in the format of ECR and CloudTrail, made from the few values in which they differ.
 
 use serde_json::{Value, json};
 
@@ -6,17 +6,17 @@ pub(crate) const IRELAND: &str = "111122223333/eu-west-1";
 pub(crate) const VIRGINIA: &str = "111122223333/us-east-1";
 pub(crate) const TOKYO: &str = "444455556666/ap-northeast-1";
 
-/// A real digest from a letter.
+/// A valid digest made of a letter.
 pub(crate) fn digest(letter: char) -> String {
     format!("sha256:{}", String::from(letter).repeat(64))
 }
 
-/// An image of the one repository used here.
+/// An image of the only repository used here.
 pub(crate) fn image(letter: char) -> String {
     format!("team/app@{}", digest(letter))
 }
 
-/// A time on the day of the story: seconds after noon.
+/// A time on the day of the tests, in seconds after noon.
 pub(crate) fn at(second: u32) -> String {
     format!("2026-11-16T12:{:02}:{:02}Z", second / 60, second % 60)
 }
@@ -89,14 +89,14 @@ fn cloudtrail(detail_type: &str, registry: &str, name: &str, second: u32, more: 
 
 pub(crate) const DANA: &str = "arn:aws:sts::111122223333:assumed-role/platform/dana";
 
-/// A call of an API by a person.
+/// An API call by an IAM principal.
 pub(crate) fn call(registry: &str, name: &str, second: u32, request: Value, response: Value) -> Value {
     let identity = json!({"type": "AssumedRole", "arn": DANA});
     let more = json!({"userIdentity": identity, "requestParameters": request, "responseElements": response});
     cloudtrail("AWS API Call via CloudTrail", registry, name, second, more)
 }
 
-/// A lifecycle policy at work: one rule with one action, on some images.
+/// A run of a lifecycle policy: one rule with one action, on some images.
 pub(crate) fn lifecycle(registry: &str, name: &str, action: &str, letters: &[char], second: u32) -> Value {
     let entry = |letter: &char| json!({"lifecycleEventImage": {"digest": digest(*letter)}, "rulePriority": 7});
     let more = json!({

@@ -1,4 +1,4 @@
-//! A client that goes wrong at one call.
+//! A client in which one call fails.
 
 use std::sync::{
     Arc,
@@ -18,22 +18,22 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// DynamoDB refuses, and does nothing.
+    /// DynamoDB refuses the request, and does nothing.
     Throttled,
     /// The request never arrives.
     Unreachable,
-    /// The request takes effect, and its answer is lost.
+    /// The request takes effect, and its response is lost.
     AnswerLost,
-    /// Another writer changed an item after it was read, or inserted it. Only evidence and expectations are read before
+    /// Another writer changed or inserted an item after it was read. Only evidence and expectations are read before
     /// they are written.
     Conflict,
-    /// The request takes effect, and its answer leaves out the first of what it should list.
+    /// The request takes effect, and its response omits the first entry of its list.
     Partial,
-    /// ECR refuses every deletion with a code that nobody has heard of; `at` does not matter.
+    /// ECR refuses every deletion with an undocumented code; `at` does not matter.
     Strange,
 }
 
-/// An HTTP client that goes wrong at one call.
+/// An HTTP client in which one call fails.
 #[derive(Debug, Clone)]
 pub(crate) struct Faulty {
     pub(crate) inner: SharedHttpClient,

@@ -1,5 +1,5 @@
-//! Each call to the table fails once, in each way in which calls fail, and the messages that failed are delivered
-//! again, as the queue would. The table must end as if nothing had happened.
+//! Each call to the table fails once, in each way in which calls fail, and the failed messages are delivered again, as
+//! the queue would do. The table must end as if no call had failed.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,7 +11,7 @@ use crate::{
     test_table::{Store, deliver},
 };
 
-/// One batch in which everything that is ever written is written, after another batch that it changes.
+/// A batch that writes every kind of item, after another batch whose items it changes.
 fn batches() -> [Vec<Value>; 2] {
     let ids = json!([{"imageDigest": digest('a')}]);
     let request = json!({"repositoryName": "team/app", "imageIds": ids});
@@ -28,8 +28,8 @@ fn batches() -> [Vec<Value>; 2] {
     [before, batch]
 }
 
-/// Delivers the second batch through a client that goes wrong at one call, redelivers what failed, and returns the
-/// table, whether anything failed, and the number of calls.
+/// Delivers the second batch through a client in which one call fails, and redelivers what failed. Returns the table,
+/// whether any message failed, and the number of calls.
 async fn deliver_with(fault: Fault, at: usize) -> (impl PartialEq + std::fmt::Debug, bool, usize) {
     let [before, batch] = batches();
     let store = Store::new().await;
@@ -57,7 +57,8 @@ async fn any_call_may_fail_once_in_any_way() {
             assert_eq!(after, table, "{fault:?} at call {at}");
             failures += usize::from(failed);
         }
-        // A conflict is settled at once; every other fault goes back to the queue, but for the reads of measurements.
+        // A conflict is retried at once. Every other fault returns the message to the queue, except in reads for
+        // metrics.
         if fault == Fault::Conflict {
             assert_eq!(failures, 0);
         } else {

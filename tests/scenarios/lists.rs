@@ -30,8 +30,9 @@ async fn images_of_a_repository_are_those_of_that_repository() {
 async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
     let store = Store::new().await;
     let events = [
-        // a: lost by its source. b: its source still has it. c: pushed into the replica too. d: of two sources one has
-        // it. e: its source never told of it. f: only its last tag went, which is no proof.
+        // a: its source deleted it. b: its source still has it. c: also pushed to the replica. d: one of its two
+        // sources has it. e: no event came from its source. f: only its last tag was removed, which does not prove the
+        // deletion.
         push(IRELAND, 'a', Some("a"), 0),
         replicate(IRELAND, TOKYO, 'a', Some("a"), 5),
         delete(IRELAND, 'a', None, 60),
@@ -55,7 +56,7 @@ async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
     let orphans = store.table.orphans(&TOKYO.parse().unwrap(), PageBounds::ALL).await.unwrap().0;
     assert_eq!(orphans.iter().map(|lineage| lineage.image.to_string()).collect::<Vec<_>>(), [image('a')]);
     assert!(store.table.orphans(&IRELAND.parse().unwrap(), PageBounds::ALL).await.unwrap().0.is_empty());
-    // Pushed again, it is no orphan.
+    // Pushed again, it is not an orphan any more.
     assert!(store.deliver(&[push(IRELAND, 'a', Some("a"), 90)]).await.is_empty());
     assert!(store.table.orphans(&TOKYO.parse().unwrap(), PageBounds::ALL).await.unwrap().0.is_empty());
 }
@@ -118,7 +119,7 @@ async fn the_history_of_a_tag_is_its_images_in_order_in_each_registry() {
 #[tokio::test]
 async fn lists_longer_than_a_page_are_whole() {
     let store = Store::new().await;
-    // DynamoDB's pages end at 1 MB: 3,000 placements with long names are more than one page of the index.
+    // DynamoDB's pages end at 1 MB: 3,000 placements with long names need more than one page of the index.
     let tag = "t".repeat(250);
     let events: Vec<_> = (0..3_000u32)
         .map(|n| {

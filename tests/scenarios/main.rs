@@ -1,31 +1,30 @@
-//! The whole route, one module per scenario: messages into the `record` function, the function's own table behind a
+//! End-to-end tests, one module per scenario: messages into the `record` function, the function's own table behind a
 //! real DynamoDB client, lineage out.
 //!
-//! - `samples`: every event that AWS documents, and what becomes of it.
-//! - `batches`: messages that fail, repeat or can never succeed do not hurt the others.
+//! - `samples`: every event that AWS documents, and what `record` makes of it.
+//! - `batches`: messages that fail, repeat or can never succeed do not affect the others.
 //! - `ordering`: any order, repetition and batching of the same events gives the same table.
-//! - `end_to_end`: the table says what simulated registries have, whatever happened in them.
-//! - `mirror`: replicas that follow their sources, and replicas that must not.
-//! - `watch`: copies that are late, failed, missing, or arrived although no event told, and what is said of them.
-//! - `reconcile`: what no event told, found by listing registries.
-//! - `alerts`: alerts onto a bus that goes wrong; none is lost, and repeats are known by their id.
-//! - `schemas`: what is published is what the schemas in `infra/schemas` say.
-//! - `channels`: what `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
-//! - `monitoring`: what alarms and the dashboard look at is measured, and the runbook knows every alarm.
-//! - `configuration`: functions, templates and `docs/configuration.md` agree about variables and parameters.
-//! - `permissions`: what the templates grant each function is what its code does.
-//! - `query`: questions over HTTP: parts of lists, what is refused, who changed what.
-//! - `faults`: every call to the table failing once, in every way, and the messages delivered again.
-//! - `deletions`: who deleted what, as CloudTrail tells it.
+//! - `end_to_end`: the table equals the simulated registries, after any history.
+//! - `mirror`: replicas that are deleted after their source, and replicas that must be kept.
+//! - `watch`: copies that are late, failed, missing, or arrived without an event, and the alerts about them.
+//! - `reconcile`: changes that no event reported, found by listing registries.
+//! - `alerts`: alerts to an event bus whose calls fail; none is lost, and repeats have the same ID.
+//! - `schemas`: published events match the schemas in `infra/schemas`.
+//! - `channels`: the messages that `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
+//! - `monitoring`: alarms and the dashboard use metrics that exist, and the runbook describes every alarm.
+//! - `configuration`: functions, templates and `docs/configuration.md` agree on variables and parameters.
+//! - `permissions`: the templates grant each function exactly what its code needs.
+//! - `query`: the HTTP API: pages of lists, refusals, and who changed what.
+//! - `faults`: every call to the table fails once, in every way, and the messages are delivered again.
+//! - `deletions`: who deleted what, according to CloudTrail.
 //! - `lists`: images, orphans, short digests, tag histories.
-//! - `capacity_units`: what each kind of event costs, whatever came before it.
-//! - `calls`: how many calls to DynamoDB an event and a batch of ten cost, and how many wait for one another.
+//! - `capacity_units`: the request units of each kind of event, which do not depend on the history before it.
+//! - `calls`: how many DynamoDB calls an event and a batch of ten need, and how many depend on one another.
 //! - `metrics`: the metrics of a batch.
-//! - `dependencies`: which of our crates depends on which.
-//! - `definition`: the table that exists is the table that is defined.
+//! - `dependencies`: which crate of this workspace depends on which.
+//! - `definition`: the embedded table equals the table in the template.
 //!
-//! All of it runs against the embedded table, or against whatever implementation of DynamoDB listens at
-//! `TEST_DYNAMODB_ENDPOINT`.
+//! All of them use the embedded table, or the implementation of DynamoDB at `TEST_DYNAMODB_ENDPOINT` if that is set.
 
 #![expect(
     clippy::unwrap_used,

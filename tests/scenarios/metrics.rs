@@ -16,7 +16,7 @@ fn a_batch_counts_events_and_rejects_and_measures_lag() {
             let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'a', Some("v1"), 42)];
             let bodies = events.iter().map(Value::to_string).chain(["poison".to_owned()]);
             assert_eq!(deliver(&store.table, bodies).await, ["2"]);
-            // Delivered again they are known, and neither counted nor measured twice.
+            // Events that are delivered again are duplicates, and neither counted nor measured twice.
             assert!(store.deliver(&events).await.is_empty());
         });
     });

@@ -1,8 +1,8 @@
-//! Replicas follow their sources where the policy permits, and nowhere else.
+//! Replicas are deleted after their source's deletion where the policy permits it, and nowhere else.
 //!
-//! - `flows`: from the loss to the outcome, step by step.
-//! - `interruptions`: every call failing once in every way, two runs at once, policies that cannot be used, old events.
-//! - `peers`: what other tools get wrong, by name.
+//! - `flows`: from the source's deletion to the outcome, step by step.
+//! - `interruptions`: every call fails once in every way, two runs at once, unusable policies, old events.
+//! - `peers`: mistakes of other tools, by name.
 //! - `safety`: what must never be deleted, and what must be, after any history.
 
 mod flows;
@@ -29,13 +29,13 @@ use crate::{
     registries::{APP, IMAGE, INDEX, destination, digest},
 };
 
-/// Everything may go, a day after its source.
+/// Permits every deletion, one day after the source's.
 pub(crate) const FOLLOW: &str = r#"
     @id("follow") @grace("24h")
     permit (principal, action in [Action::"delete", Action::"untag"], resource);
 "#;
 
-/// Three registries, of which Ireland replicates to the others, and `mirror` in enforce mode.
+/// Three registries, with replication from Ireland to the other two, and `mirror` in enforce mode.
 pub(crate) struct Site {
     pub(crate) local: Local,
 }
@@ -61,7 +61,7 @@ impl Site {
         site
     }
 
-    /// An image that both others have, and Ireland no longer.
+    /// An image that both replica registries have, and that Ireland deleted.
     pub(crate) async fn with_loss(policy: &str) -> (Self, Image) {
         let site = Self::new(policy).await;
         let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -71,12 +71,12 @@ impl Site {
         (site, image)
     }
 
-    /// A call to the repository that must succeed.
+    /// A call to ECR about the repository; it must succeed.
     pub(crate) fn call(&self, registry: &str, operation: &str, body: Value) -> Value {
         self.call_for(APP, registry, operation, body)
     }
 
-    /// A call to a repository that must succeed.
+    /// A call to ECR about a repository; it must succeed.
     pub(crate) fn call_for(&self, repository: &str, registry: &str, operation: &str, mut body: Value) -> Value {
         body["repositoryName"] = json!(repository);
         let (account, region) = registry.split_once('/').unwrap();
@@ -104,7 +104,7 @@ impl Site {
         format!("{APP}@{}", digest(manifest)).parse().unwrap()
     }
 
-    /// Deletes images or tags, and expects every one to be gone.
+    /// Deletes images or tags; every deletion must succeed.
     pub(crate) fn delete(&self, registry: &str, ids: &[Value]) {
         for ids in ids.chunks(100) {
             let answer = self.call(registry, "BatchDeleteImage", json!({"imageIds": ids}));
@@ -120,19 +120,19 @@ impl Site {
         self.delete(registry, &[json!({"imageTag": tag})]);
     }
 
-    /// Time passes, events arrive, and `mirror` runs once.
+    /// Advances simulated time, delivers events, and runs `mirror` once.
     pub(crate) async fn pass(&self, seconds: u64) -> MirrorSummary {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.local.deliver_now().await;
         self.local.mirror_now().await.unwrap()
     }
 
-    /// Copies arrive.
+    /// Waits until copies have arrived.
     pub(crate) async fn arrive(&self) {
         self.pass(60).await;
     }
 
-    /// A day passes, with what is due in it.
+    /// Lets a day pass, and whatever becomes due in it.
     pub(crate) async fn a_day(&self) {
         self.pass(60).await;
         self.pass(24 * 3600).await;
@@ -157,13 +157,13 @@ impl Site {
         found.unwrap_or_else(|| panic!("no deletion of {image} {tag:?} in {registry}"))
     }
 
-    /// Where a deletion stands, and the reason.
+    /// The status of a deletion, and the reason.
     pub(crate) async fn by_status(&self, registry: &str, image: &Image) -> (DeletionStatus, String) {
         let deletion = self.deletion(registry, image, None).await;
         (deletion.status, deletion.checks.last().map(|check| check.why.clone()).unwrap_or_default())
     }
 
-    /// Keeps a replica for a reason.
+    /// Asserts that a replica is kept, for this reason.
     pub(crate) async fn keeps(&self, registry: &str, image: &Image, reason: &str) {
         assert!(self.has(registry, image), "{image} is gone from {registry}");
         let (status, why) = self.by_status(registry, image).await;
@@ -172,7 +172,7 @@ impl Site {
     }
 }
 
-/// A manifest of its own.
+/// A distinct manifest for each name.
 pub(crate) fn manifest(of: &str) -> String {
     json!({"schemaVersion": 2, "mediaType": IMAGE, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1}, "of": of}).to_string()
 }

@@ -1,4 +1,5 @@
-//! What watches the pipeline itself: alarms and the dashboard, what they look at, and what the runbook says of them.
+//! The monitoring of the pipeline: alarms and the dashboard, the metrics they use, and what the runbook says about
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ fn every_alarm_has_its_paragraph() {
     assert_eq!(alarms.collect::<BTreeSet<_>>(), paragraphs);
 }
 
-/// Metrics that functions emit: those that they tell CloudWatch the units of.
+/// The metrics that functions emit: those that they describe with a unit.
 fn emitted() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for function in ["record", "watch", "mirror", "reconcile", "alert"] {

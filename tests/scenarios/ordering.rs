@@ -7,7 +7,7 @@ use crate::{
     test_table::Store,
 };
 
-/// Events in a world small enough for everything to collide.
+/// Events with so few names and times that they collide often.
 fn event() -> impl Strategy<Value = Value> {
     let registry = || select(vec![IRELAND, VIRGINIA, TOKYO]);
     let letter = || select(vec!['a', 'b', 'c']);
@@ -42,7 +42,7 @@ fn events_and_a_shuffle() -> impl Strategy<Value = (Vec<Value>, Vec<Value>)> {
     })
 }
 
-/// Two records of one call never differ; the generator's might.
+/// Removes events with the same ID but different content, which the generator can produce but AWS never does.
 fn distinct(mut events: Vec<Value>) -> Vec<Value> {
     let mut seen = std::collections::BTreeSet::new();
     events.retain(|event| {

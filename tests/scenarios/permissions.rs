@@ -1,7 +1,8 @@
-//! What each function may do, by the templates, is what it does, by its code: nothing is missing, and nothing is there that nobody needs.
+//! The templates grant each function exactly the permissions that its code needs: none is missing, and none is unused.
 //!
-//! What it does is read from its sources: which functions `main` reaches, and which operations of AWS those call. Receivers are told apart by
-//! their names, which are the same everywhere: `table`, `registries`, `bus`, `dead_letters`.
+//! The needed permissions are derived from the sources: the functions that `main` reaches, and the AWS operations that
+//! they call. The type of a receiver is derived from its name, which is the same everywhere: `table`, `registries`,
+//! `bus`, `dead_letters`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +19,13 @@ use syn::{
 
 use crate::templates::{source, template};
 
-/// What is called how in the SDK, and what IAM calls it.
+/// The SDK's method for an operation, and IAM's name of the action.
 const OPERATIONS: [(&str, &str); 18] = [
     ("get_item", "dynamodb:GetItem"),
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("put_item", "dynamodb:PutItem"),
     ("batch_write_item", "dynamodb:BatchWriteItem"),
-    // Every statement of ours inserts.
+    // All PartiQL statements in the code are inserts.
     ("batch_execute_statement", "dynamodb:PartiQLInsert"),
     ("update_item", "dynamodb:UpdateItem"),
     ("delete_item", "dynamodb:DeleteItem"),
@@ -41,7 +42,7 @@ const OPERATIONS: [(&str, &str); 18] = [
     ("get_queue_attributes", "sqs:GetQueueAttributes"),
 ];
 
-/// A part of a transaction needs the permission of the call that does the same alone.
+/// A part of a transaction needs the permission of the single call that does the same.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
 const PARTS: [(&str, &str); 4] = [
     ("Put", "dynamodb:PutItem"),
@@ -50,7 +51,7 @@ const PARTS: [(&str, &str); 4] = [
     ("ConditionCheck", "dynamodb:ConditionCheckItem"),
 ];
 
-/// What a name of a value says about its type.
+/// The type of a value, by its name.
 const RECEIVERS: [(&str, &str); 8] = [
     ("table", "Table"),
     ("registries", "Registries"),
@@ -62,7 +63,7 @@ const RECEIVERS: [(&str, &str); 8] = [
     ("reconcile", "Reconcile"),
 ];
 
-/// Methods of collections, which may have such a name as well.
+/// Methods of collections, whose variables may have the same names as receivers.
 const OF_COLLECTIONS: [&str; 25] = [
     "as_ref",
     "clone",
@@ -91,7 +92,7 @@ const OF_COLLECTIONS: [&str; 25] = [
     "values",
 ];
 
-/// What Lambda calls with a function's role to bring it its events.
+/// The actions that Lambda calls with a function's role to fetch its events.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>,
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 const BROUGHT: [(&str, &[&str]); 2] = [
@@ -102,28 +103,28 @@ const BROUGHT: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// A function of our code.
+/// The identity of a function in the code.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     /// The folder of its crate.
     folder: String,
-    /// Its file: the crate's own name, `main`, or that of the module.
+    /// The name of its file: the crate's own name, `main`, or the module's name.
     module: String,
-    /// The type that it is a method of.
+    /// The type of which it is a method.
     of: Option<String>,
     function: String,
 }
 
-/// What a function does itself.
+/// The calls in a function's body.
 #[derive(Debug, Default, Clone)]
 struct Body {
-    /// Operations of AWS, as IAM calls them.
+    /// IAM actions of AWS operations.
     actions: BTreeSet<&'static str>,
-    /// Methods of a type that the receiver's name says.
+    /// Methods, with the type that the receiver's name implies.
     methods: BTreeSet<(String, String)>,
-    /// Functions, by the last two parts of their path, and whether they are called here or only named.
+    /// Functions, by the last two segments of their path, and whether they are called or only named.
     functions: BTreeSet<(Option<String>, String, bool)>,
-    /// The verb of the route that it answers.
+    /// The HTTP method of the route that it handles.
     verb: Option<String>,
 }
 
@@ -156,7 +157,7 @@ impl Code {
         }
     }
 
-    /// A function is called, or handed on to be called.
+    /// Records that a function is called, or passed as a value.
     fn names(&mut self, path: &ExprPath, is_called: bool) {
         let parts: Vec<_> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         let (inside, of) = (self.inside.clone(), parts.len().checked_sub(2).map(|at| parts[at].clone()));
@@ -187,7 +188,7 @@ impl Code {
         self.at = outer;
     }
 
-    /// What is reached from some functions, each with what reaches it.
+    /// All functions that are reachable from some functions, each with its caller.
     fn reached(&self, from: Vec<Name>) -> BTreeMap<&Name, Option<Name>> {
         let mut reached = BTreeMap::new();
         let mut open: Vec<(Name, Option<Name>)> = from.into_iter().map(|name| (name, None)).collect();
@@ -200,7 +201,7 @@ impl Code {
             let mut called = Vec::new();
             for (of, method) in &body.methods {
                 let found = self.found(|known| known.of.as_ref() == Some(of) && known.function == *method);
-                // What a set of registries has as well calls nobody.
+                // Methods that collections have, too, are not treated as calls of our code.
                 let ours = RECEIVERS.iter().any(|(_, ours)| ours == of) && !OF_COLLECTIONS.contains(&method.as_str());
                 assert!(!found.is_empty() || !ours, "`{of}::{method}` is not found: called in {name:?}");
                 called.extend(found);
@@ -213,7 +214,7 @@ impl Code {
         reached
     }
 
-    /// Operations, each with a way on which it is reached, for whoever wonders.
+    /// The actions that are reachable, each with a call path as an explanation for failures.
     fn actions(&self, from: Vec<Name>) -> BTreeMap<&'static str, String> {
         let reached = self.reached(from);
         let mut actions = BTreeMap::new();
@@ -224,7 +225,7 @@ impl Code {
                 actions.entry(*action).or_insert_with(|| way.join(" < "));
             }
         }
-        // An index is queried by a permission of its own.
+        // Querying an index needs its own permission.
         if !actions.contains_key("dynamodb:Query") {
             actions.remove("index");
         }
@@ -235,7 +236,8 @@ impl Code {
         self.bodies.keys().filter(|known| is(known)).cloned().collect()
     }
 
-    /// The functions that a path may mean: of a type, of a module or what that reexports, or of this module and what it imports.
+    /// The functions that a path may refer to: of a type; of a module or what it re-exports; or of this module and its
+    /// imports.
     fn called(&self, from: &Name, of: Option<&str>, function: &str, is_called: bool) -> Vec<Name> {
         let free = |known: &Name| known.of.is_none() && known.function == function;
         let here = match of {
@@ -245,7 +247,7 @@ impl Code {
             Some(of) => self.found(|known| free(known) && known.module == of),
             None => self.found(|known| free(known) && known.folder == from.folder && known.module == from.module),
         };
-        // What is only named is mostly a variable.
+        // A name that is not called is usually a variable.
         if !here.is_empty() || (of.is_none() && !is_called) {
             return here;
         }
@@ -261,7 +263,7 @@ impl Code {
 fn list(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // Tests in files of their own.
+        // Tests in separate files.
         if path.is_dir() {
             list(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
@@ -337,7 +339,7 @@ impl<'ast> Visit<'ast> for Code {
                 body.actions.insert("index");
             }
             match (of, operation) {
-                // A call of the SDK takes nothing: the rest is said by its builder.
+                // An SDK call has no arguments: its builder sets all of them.
                 (None, Some((_, action))) if call.args.is_empty() => _ = body.actions.insert(action),
                 (Some(of), _) => {
                     body.methods.insert((of, method));
@@ -358,11 +360,11 @@ impl<'ast> Visit<'ast> for Code {
         self.names(path, false);
     }
 
-    /// What macros take is mostly expressions.
+    /// Parses the arguments of macros as expressions, which most of them are.
     fn visit_macro(&mut self, item: &'ast Macro) {
         let parser = Punctuated::<Expr, syn::Token![,]>::parse_terminated;
         if let Ok(exprs) = parser.parse2(item.tokens.clone()) {
-            // They live as long as this call.
+            // These expressions live only as long as this call.
             let mut inner = Code { inside: self.inside.clone(), at: self.at.clone(), ..Code::default() };
             exprs.iter().for_each(|expr| inner.visit_expr(expr));
             for (name, found) in inner.bodies {
@@ -375,10 +377,10 @@ impl<'ast> Visit<'ast> for Code {
     }
 }
 
-/// Operations, each with a way on which it is reached.
+/// IAM actions, each with a call path on which it is reached.
 type Done = BTreeMap<&'static str, String>;
 
-/// What each function of the hub does, by its name in the template.
+/// The actions of each function of the hub, by its name in the template.
 fn done() -> BTreeMap<&'static str, Done> {
     let crates = [
         ("Record", "functions/record"),
@@ -399,7 +401,8 @@ fn done() -> BTreeMap<&'static str, Done> {
     for folder in ["shared/aws", "shared/store", "shared/decide", "shared/answers", "functions/query"] {
         code.read(folder);
     }
-    // Who may not change anything is refused before a route that changes, whose names are the only ones that are posted besides a question.
+    // Callers without the permission to change anything are refused before a changing route runs. Only those routes are
+    // POST requests, and the policy preview.
     let routes = |wanted: &dyn Fn(&str, &str) -> bool| -> Vec<Name> {
         code.found(|name| {
             let verb = code.bodies[name].verb.as_deref();
@@ -418,7 +421,7 @@ fn each(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
 }
 
-/// The statements of a role, by their names.
+/// The statements of a role, by their Sid.
 fn statements(template: &Value, role: &str) -> BTreeMap<String, Value> {
     let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
     assert_eq!(policies.len(), 1, "{role}");
@@ -441,12 +444,12 @@ fn each_function_may_do_what_it_does_and_nothing_else() {
         let mut left = statements(&hub, &format!("{function}Role"));
         let mut granted = |sid: &str| left.remove(sid);
 
-        // Managed policies grant what nobody reads here: only X-Ray's, and only where that is on.
+        // This test does not read managed policies. The only one is X-Ray's, attached only if tracing is enabled.
         let managed = &hub["Resources"][format!("{function}Role")]["Properties"]["ManagedPolicyArns"]["Fn::If"];
         let xray = "arn:${AWS::Partition}:iam::aws:policy/AWSXRayDaemonWriteAccess";
         assert_eq!(*managed, json!(["Traces", [{"Fn::Sub": xray}], {"Ref": "AWS::NoValue"}]), "{function}");
 
-        // Its log.
+        // The function's log.
         let log = granted("logs").unwrap();
         assert_eq!(actions(&log), ["logs:CreateLogStream", "logs:PutLogEvents"].map(str::to_owned).into());
         assert_eq!(log["Resource"]["Fn::GetAtt"][0], format!("{function}Log"));
@@ -458,7 +461,7 @@ fn each_function_may_do_what_it_does_and_nothing_else() {
         let resources = table.map(|table| each(&table["Resource"]).len()).unwrap_or_default();
         assert_eq!(resources, usize::from(!allowed.is_empty()) + usize::from(done.contains_key("index")), "{function}");
 
-        // Registries: by the role that reads, and by the one that deletes if it calls anything of that.
+        // Registries: the read role, and the delete role only if the function calls any of its actions.
         let (reads, changes) = of_registries(&done);
         let registries = granted("registries");
         let roles = registries.iter().flat_map(|registries| each(&registries["Resource"]));
@@ -468,13 +471,13 @@ fn each_function_may_do_what_it_does_and_nothing_else() {
         let needed = needed.iter().filter(|(calls, _)| !calls.is_empty()).map(|(_, name)| role(name)).collect();
         assert_eq!(roles, needed, "{function}");
 
-        // What it publishes, and what it counts.
+        // The events that it publishes, and the queue whose length it reads.
         for (sid, service) in [("publish", "events:"), ("deadLetters", "sqs:")] {
             let allowed = granted(sid).as_ref().map(actions).unwrap_or_default();
             assert_eq!(allowed, of_service(&done, service), "{function}");
         }
 
-        // What Lambda does with its role, to bring it events and to keep what it could not do.
+        // The actions that Lambda performs with its role, to fetch its events and to store failed ones.
         let events = &hub["Resources"][function]["Properties"]["Events"];
         for event in events.as_object().into_iter().flat_map(|events| events.values()) {
             let brought =
@@ -493,10 +496,10 @@ fn each_function_may_do_what_it_does_and_nothing_else() {
     }
 }
 
-/// One of the two below.
+/// Selects one of the two sets below.
 type Part = fn(&(BTreeSet<String>, BTreeSet<String>)) -> &BTreeSet<String>;
 
-/// The calls to registries that are made by the role that reads, and by the one that deletes.
+/// The ECR actions that the read role and the delete role need.
 fn of_registries(done: &Done) -> (BTreeSet<String>, BTreeSet<String>) {
     let changing = ["ecr:BatchDeleteImage", "ecr:UpdateImageStorageClass"];
     of_service(done, "ecr:").into_iter().partition(|action| !changing.contains(&action.as_str()))
@@ -511,7 +514,7 @@ fn the_roles_of_a_registry_may_what_the_functions_do_there_and_nothing_else() {
         let allowed: BTreeSet<_> = statements(&registry, role).values().flat_map(actions).collect();
         assert_eq!(allowed, needed, "{role}");
     }
-    // Who assumes them: those functions that call anything by them.
+    // The roles' trust policies name exactly the functions that call any of their actions.
     let who = |part: Part| -> BTreeSet<String> {
         done.iter()
             .filter(|(_, calls)| !part(calls).is_empty())
@@ -545,7 +548,7 @@ fn people_may_on_the_command_line_what_the_page_does_for_them() {
 fn everything_is_named_where_it_can_be() {
     for file in ["hub.yaml", "monitoring.yaml", "registry.yaml", "channels.yaml"] {
         let text = source(file);
-        // Examples in descriptions and patterns of parameters name a partition; nothing that is deployed does.
+        // Only descriptions and patterns of parameters may name a partition; deployed resources must not.
         let resources = text.split("\nResources:").nth(1).unwrap();
         assert!(!resources.contains("arn:aws:"), "{file}: an ARN of one partition");
         let template = template(file);
@@ -556,7 +559,7 @@ fn everything_is_named_where_it_can_be() {
             let statements =
                 documents.flat_map(|document| each(&document["Statement"])).filter(|one| one["Effect"] == "Allow");
             for statement in statements.filter(|statement| statement["Resource"] == "*") {
-                // AWS knows no resource for these.
+                // These actions do not support resources.
                 let alone = ["ecr:DescribeRegistry", "cloudwatch:GetMetricData"];
                 let named = statement["Action"].as_str().is_some_and(|action| alone.contains(&action));
                 assert!(named, "{file}: {name} may do {} to everything", statement["Action"]);

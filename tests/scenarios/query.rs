@@ -1,4 +1,4 @@
-//! Questions over HTTP: what is answered, part by part; what is refused, and that it changes nothing.
+//! The HTTP API: the pages of its lists; the requests that it refuses, and that those change nothing.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::{
     test_table::Store,
 };
 
-/// Somebody who asks.
+/// A table, and an API with a fixed caller.
 struct Asking {
     store: Store,
     router: Router,
@@ -76,7 +76,7 @@ impl Asking {
         self.ask(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
-    /// All parts of a list.
+    /// All entries of a list, from all its pages.
     async fn all(&self, path: &str, list: &str) -> Vec<Value> {
         let (mut entries, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -91,7 +91,7 @@ impl Asking {
         }
     }
 
-    /// A deletion that waits for its time.
+    /// A deletion that is pending.
     async fn deletion(&self, letter: char, registry: &str, since: u32) -> Deletion {
         self.deletion_of(letter, None, registry, since).await
     }
@@ -107,12 +107,12 @@ impl Asking {
     }
 }
 
-/// A deletion as somebody saw it.
+/// A request that names the version of a deletion that the caller saw.
 fn seen(letter: char, registry: &str, version: u64) -> Value {
     json!({"image": image(letter), "registry": registry, "version": version})
 }
 
-/// Letters that digests are made of.
+/// The letters of which the digests are made.
 const LETTERS: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn parts_of_a_list_are_together_the_list() {
     let mut events = Vec::new();
     for (place, letter) in (0..).zip(LETTERS) {
         events.push(push(IRELAND, letter, Some(&format!("v{place}")), place));
-        // Half of the images are in one registry only, and one of them at its destination only.
+        // Half of the images are in one registry only, and one of them is only at its destination.
         if place % 2 == 0 {
             events.push(replicate(IRELAND, TOKYO, letter, Some(&format!("v{place}")), 60 + place));
         }
@@ -144,7 +144,7 @@ async fn parts_of_a_list_are_together_the_list() {
     let orphans = asking.all("/v1/orphans?repository=team/app", "orphans").await;
     let digests: Vec<_> = orphans.iter().map(|orphan| orphan["digest"].as_str().unwrap()).collect();
     assert_eq!(digests, ['a', 'c', 'e'].map(digest));
-    // A part of the orphans is of those that were looked at, however few that are.
+    // `images` counts the images that a page examined, even if few of them are orphans.
     let (tokyo, mut after, mut parts) = (TOKYO.parse().unwrap(), None, Vec::new());
     loop {
         let part = PageBounds { repository: None, after: after.as_ref(), most: 1 };
@@ -164,7 +164,7 @@ async fn deletions_come_by_status_and_source_each_once() {
     let asking = Asking::new(NOBODY).await;
     assert!(asking.store.deliver(&[push(IRELAND, 'a', None, 0)]).await.is_empty());
     for (place, letter) in (0..).zip(LETTERS) {
-        // Three of them changed at the same time.
+        // Groups of three changed at the same time.
         let mut deletion = asking.deletion(letter, TOKYO, 100 + place / 3).await;
         if letter > 'd' {
             deletion.status = DeletionStatus::Done;
@@ -388,7 +388,7 @@ async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_si
         let approved = all.into_iter().filter(|deletion| deletion.approved().is_some());
         approved.map(|deletion| deletion.tag.map(|tag| tag.to_string())).collect::<Vec<_>>()
     };
-    // It became another one after somebody looked.
+    // The deletion changes after the caller saw it.
     assert_eq!(asking.store.table.put_deletion(&mut whole).await.unwrap(), store::Stored::New);
     problem(&asking.post("/v1/deletions/approve", &seen('a', TOKYO, 1)).await, 409, "an older version");
     assert_eq!(approved().await, []);

@@ -1,6 +1,6 @@
-//! Registries, listed: whatever event was lost, afterwards the table says what is there.
+//! Listing registries: whatever events were lost, the table equals the registries afterwards.
 //!
-//! - `flows`: what was there before anybody listened, what vanished, what differs, runs that end early, what is told.
+//! - `flows`: images older than the deployment, images that disappeared, drift, runs that end early, alerts.
 //! - `histories`: after any history whose events were lost, the table equals the registries.
 
 mod flows;

@@ -1,4 +1,4 @@
-//! Registries on one machine, and what people do in them.
+//! Simulated registries, and the actions of their users.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use simulator::{
 
 use crate::events::{IRELAND, TOKYO, VIRGINIA};
 
-/// What somebody does in a registry. Much of it is refused, as in life.
+/// An action of a user in a registry. Registries refuse many of them, as in production.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     Push(&'static str, char, Option<&'static str>),
@@ -69,7 +69,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Other answers to what AWS does not document, of those that leave events that say enough.
+/// Other answers to questions that AWS does not document, restricted to those with which events are complete.
 pub(crate) fn unconfirmed() -> impl Strategy<Value = Unconfirmed> {
     any::<[bool; 13]>().prop_map(|answers| Unconfirmed {
         delete_per_tag: answers[0],
@@ -85,7 +85,7 @@ pub(crate) fn unconfirmed() -> impl Strategy<Value = Unconfirmed> {
         filters_are_text_prefixes: answers[10],
         failed_replication_has_code: answers[11],
         new_tag_replicates: answers[12],
-        // A copy that could not have its tag is told without: what is not said, no table can know.
+        // The event of a copy that could not get its tag has no tag; otherwise the table could not know it.
         untagged_replica_event_has_tag: false,
         ..Unconfirmed::default()
     })
@@ -115,7 +115,7 @@ pub(crate) fn digest(manifest: &str) -> String {
     Sha256::digest(manifest.as_bytes()).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Registries on one machine, and the calls of their users.
+/// Simulated registries, and the calls of their users.
 pub(crate) struct Route {
     pub(crate) local: Local,
 }
@@ -139,7 +139,7 @@ impl Route {
         [IRELAND, VIRGINIA, TOKYO].map(|name| name.parse().unwrap()).into()
     }
 
-    /// A call to the repository, whatever it is answered.
+    /// A call to ECR about the repository; its result is ignored.
     pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) {
         body["repositoryName"] = json!(APP);
         let (account, region) = registry.split_once('/').unwrap();
@@ -204,7 +204,7 @@ impl Route {
         }
     }
 
-    /// Lets everything under way arrive. What happens by itself every day is under way for ever.
+    /// Waits until all pending events and copies have arrived. Daily lifecycle runs never end.
     pub(crate) async fn settle(&self) {
         self.local.simulator.set(|settings| settings.trouble = Trouble::default());
         for hours in [4, 1, 1] {
@@ -214,18 +214,18 @@ impl Route {
         assert_eq!(self.local.simulator.queue_lengths(), (0, 0));
     }
 
-    /// What the registries have: the archive, and the tags.
+    /// What the registries hold: whether each image is archived, and its tags.
     pub(crate) fn truth(&self) -> Images {
         let held = self.local.simulator.held().into_iter();
         held.map(|(name, held)| (name, (held.status != ImageStatus::Active, held.tags))).collect()
     }
 
-    /// What the table says.
+    /// What the table records.
     pub(crate) async fn said(&self) -> Images {
         let mut said = Images::new();
         let repository: RepositoryName = APP.parse().unwrap();
         for lineage in self.local.table.images(&repository, PageBounds::ALL).await.unwrap().0 {
-            // The list is from an index; the partition is what counts.
+            // The list comes from an index; the consistent read of the image's partition decides.
             let lineage = self.local.table.lineage(&lineage.image).await.unwrap();
             for (registry, placement) in &lineage.placements {
                 let archived = match placement.status() {
@@ -240,7 +240,7 @@ impl Route {
         said
     }
 
-    /// The events that never arrived, of those that say anything about an image.
+    /// The events about images that were never delivered, with their facts.
     pub(crate) fn lost(&self) -> Vec<(Value, Vec<Fact>)> {
         let lost = self.local.simulator.emitted(0).into_iter().filter(|emitted| emitted.deliveries == 0);
         let notified = lost.map(|emitted| (event::read_value(&emitted.event).unwrap().facts, emitted.event));
@@ -248,7 +248,8 @@ impl Route {
     }
 }
 
-/// How many random cases there are: each takes dozens of calls and hundreds of writes, so only as many as `PROPTEST_CASES` asks for.
+/// The number of random cases: `PROPTEST_CASES`, or `unasked` if that is not set, because each case takes dozens of
+/// calls and hundreds of writes.
 pub(crate) fn cases(unasked: u32) -> ProptestConfig {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     ProptestConfig { cases: if asked { ProptestConfig::default().cases } else { unasked }, ..ProptestConfig::default() }
@@ -259,7 +260,7 @@ pub(crate) fn destination(registry: &str) -> Value {
     json!({"region": region, "registryId": account})
 }
 
-/// What is where: archived or not, with its tags.
+/// Every image of every registry: whether it is archived, and its tags.
 pub(crate) type Images = BTreeMap<(Registry, Image), (bool, BTreeSet<Tag>)>;
 
 pub(crate) fn settings(seed: u64, unconfirmed: Unconfirmed, trouble: &str) -> Settings {

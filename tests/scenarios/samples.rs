@@ -7,7 +7,7 @@ use domain::{
 
 use crate::test_table::{Store, deliver};
 
-/// Each sample alone, through the function: accepted or not, and then the lineage of what it is about.
+/// Each sample alone, through the function: whether it is accepted, and the lineage of its image.
 #[tokio::test]
 async fn every_documented_event_becomes_lineage_or_is_rejected_for_a_reason() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/events");
@@ -22,7 +22,7 @@ async fn every_documented_event_becomes_lineage_or_is_rejected_for_a_reason() {
         match event::read(body.as_bytes()) {
             Ok(event) => {
                 assert_eq!(failed, Vec::<String>::new());
-                // Delivered again, and in one batch with itself, it is the same.
+                // Delivering it again, twice in one batch, changes nothing.
                 let once = store.dump().await;
                 assert_eq!(deliver(&store.table, [body.clone(), body]).await, Vec::<String>::new());
                 assert_eq!(store.dump().await, once);

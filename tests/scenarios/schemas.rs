@@ -1,4 +1,4 @@
-//! What is published is what `infra/schemas` says, and its README.
+//! Published events match the schemas of `infra/schemas`, and its README.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(format!("{FOLDER}/{name}.json")).unwrap()).unwrap()
 }
 
-/// The schema of each kind, from the files alone.
+/// The schema of each kind, read from the files only.
 fn validators() -> BTreeMap<AlertKind, Validator> {
     let registry = Registry::new().add("https://schemas.invalid/alert.json", schema("alert")).unwrap();
     let registry = registry.prepare().unwrap();

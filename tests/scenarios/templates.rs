@@ -1,4 +1,4 @@
-//! The templates of `infra`, read as data.
+//! The templates of `infra`, parsed as data.
 
 use serde_json::Value;
 

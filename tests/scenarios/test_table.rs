@@ -1,4 +1,4 @@
-//! A fresh table for each test, and what tests do with it.
+//! A fresh table for each test, and helpers that use it.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use sandbox::embedded::Embedded;
 use serde_json::Value;
 use store::Table;
 
-/// A table, and the client behind it.
+/// A table, and the client that it uses.
 pub(crate) struct Store {
     pub(crate) table: Table,
     pub(crate) client: Client,
@@ -30,7 +30,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// A table that nothing else uses: embedded, or at `TEST_DYNAMODB_ENDPOINT`.
+    /// A table that no other test uses: embedded, or at `TEST_DYNAMODB_ENDPOINT`.
     pub(crate) async fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("lineage-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -51,13 +51,13 @@ impl Store {
         Table::new(Client::from_conf(config.build()), &self.name)
     }
 
-    /// Delivers events to the function as one batch of messages, and returns the ids of those that failed: their
-    /// places in the batch.
+    /// Delivers events to the function as one batch of messages, and returns the IDs of those that failed: their
+    /// positions in the batch.
     pub(crate) async fn deliver(&self, events: &[Value]) -> Vec<String> {
         deliver(&self.table, events.iter().map(Value::to_string)).await
     }
 
-    /// Everything in the table, by key.
+    /// Every item of the table, by key.
     pub(crate) async fn dump(&self) -> BTreeMap<(String, String), BTreeMap<String, AttributeValueText>> {
         let mut items = BTreeMap::new();
         let mut pages = self.client.scan().table_name(&self.name).consistent_read(true).into_paginator().items().send();
@@ -70,12 +70,12 @@ impl Store {
         items
     }
 
-    /// What DynamoDB says of the table.
+    /// DynamoDB's description of the table.
     pub(crate) async fn describe(&self) -> TableDescription {
         self.client.describe_table().table_name(&self.name).send().await.unwrap().table.unwrap()
     }
 
-    /// Puts an item past the table's own writers.
+    /// Writes an item without the table's own code.
     pub(crate) async fn put_raw(&self, pk: &str, sk: &str, attributes: &[(&str, &str)]) {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let mut put = self.client.put_item().table_name(&self.name).item("pk", text(pk)).item("sk", text(sk));
@@ -96,7 +96,7 @@ impl Store {
     }
 }
 
-/// An attribute as text that can be compared: maps are unordered.
+/// An attribute as text, with the keys of maps sorted.
 pub(crate) type AttributeValueText = String;
 
 fn text(value: &AttributeValue) -> AttributeValueText {
@@ -109,9 +109,9 @@ fn text(value: &AttributeValue) -> AttributeValueText {
     }
 }
 
-/// A client without retries of its own: a failure reaches the code under test.
+/// A client that does not retry: every failure reaches the code under test.
 pub(crate) async fn client(endpoint: &str) -> Client {
-    // A 12-digit key is an account of its own for implementations that know accounts.
+    // Implementations with several accounts take a 12-digit access key as the account ID.
     let credentials = Credentials::new("111122223333", "secret", None, None, "test");
     let config = start::loader()
         .endpoint_url(endpoint)
@@ -121,7 +121,7 @@ pub(crate) async fn client(endpoint: &str) -> Client {
     Client::new(&config.load().await)
 }
 
-/// Delivers bodies to the function as one batch, and returns the places of those that failed.
+/// Delivers message bodies to the function as one batch, and returns the positions of those that failed.
 pub(crate) async fn deliver(table: &Table, bodies: impl IntoIterator<Item = String>) -> Vec<String> {
     let message = |(place, body): (usize, String)| {
         let mut message = SqsMessage::default();

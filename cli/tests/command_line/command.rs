@@ -1,4 +1,4 @@
-//! Runs the command with a table of its own.
+//! Runs the command line with a table of its own for each test.
 
 use std::{
     io::Write,
@@ -8,12 +8,12 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A folder with a table and whatever files a test writes, for one user of the command.
+/// A temporary directory with a table and a test's files, for one user of the command.
 pub(crate) struct User {
     folder: TempDir,
 }
 
-/// What a run printed, and how it ended.
+/// The exit code and output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -26,7 +26,7 @@ impl User {
         Self { folder: TempDir::new().unwrap() }
     }
 
-    /// A user who has recorded the example.
+    /// A user whose table contains the example's events.
     pub(crate) fn with_example() -> Self {
         let user = Self::new();
         let example = example();
@@ -49,7 +49,7 @@ impl User {
         self.run_with(arguments, &[], "")
     }
 
-    /// The command in an environment that holds nothing of this machine.
+    /// The command with an environment that is independent of this machine.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ecr-lineage"));
         command
@@ -57,12 +57,12 @@ impl User {
             .env_clear()
             .env("HOME", self.folder.path())
             .env("ECR_LINEAGE_TABLE", self.folder.path().join("table.db"))
-            // No instance and no container gives this process credentials.
+            // The process must not get credentials from an EC2 instance or a container.
             .env("AWS_EC2_METADATA_DISABLED", "true");
         command
     }
 
-    /// Runs the command with some variables besides, and a text on standard input.
+    /// Runs the command with additional environment variables, and `input` on standard input.
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Ran {
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
@@ -77,12 +77,12 @@ impl User {
     }
 }
 
-/// The example of the README.
+/// Path of the README's example.
 pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/release.jsonl")
 }
 
-/// One of the samples that AWS documents.
+/// The content of one of the fixtures that AWS documents.
 pub(crate) fn sample(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/events").join(name);
     std::fs::read_to_string(path).unwrap()

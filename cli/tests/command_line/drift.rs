@@ -1,4 +1,4 @@
-//! What people ask and do about registries that differ, against registries in this process.
+//! Commands about drift between registries, against simulated registries in this process.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -13,10 +13,10 @@ fn push(scene: &Scene, registry: &str, of: &str, tag: &str) {
 
 #[test]
 fn what_differs_is_listed_and_what_is_missing_is_copied() {
-    // The command's clock is the wall's, and what it sees must not be older than what was recorded.
+    // The command uses real time, and its observations must not be older than what is recorded.
     let scene = Scene::some_time_ago(SignedDuration::from_hours(48));
     let mut report = scene.shows(&["drift"]);
-    // A copy is deleted, a tag is put on a replica, and a copy fails: the events of all of it are lost.
+    // A replica is deleted, a tag is put on a replica, and a replication fails; all events of these are lost.
     push(&scene, IRELAND, "next", "v2");
     scene.pass(60);
     scene.local.simulator.set(|settings| settings.trouble.lost = 1.0);
@@ -29,7 +29,7 @@ fn what_differs_is_listed_and_what_is_missing_is_copied() {
     scene.pass(31 * 60);
     report += &scene.shows(&["reconcile", IRELAND, TOKYO]);
     report += &scene.shows(&["drift"]);
-    // Its events are lost as well: what it copied is seen.
+    // The events of the backfill are lost as well: the command finds its copies by reading the registry.
     scene.local.simulator.set(|settings| settings.trouble.lost = 1.0);
     report += &scene.shows_while_time_passes(&["backfill", IRELAND, TOKYO]);
     scene.local.simulator.set(|settings| settings.trouble.lost = 0.0);

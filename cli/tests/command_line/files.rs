@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::command::{User, sample};
 
-/// What `ingest` says of some input, as JSON.
+/// The JSON output of `ingest` for some input, with the exit code.
 fn ingest(user: &User, file: &str, input: &str) -> (Option<i32>, Value) {
     let ran = user.run_with(&["ingest", file, "--format", "json"], &[], input);
     assert_eq!(ran.err, "");

@@ -1,4 +1,4 @@
-//! Registries, function and table in one process: what it says, what it survives, and the story of the demo.
+//! `ecr-lineage local`: its output, restarts after it was killed, and the demo.
 
 use std::{
     collections::BTreeSet,
@@ -16,9 +16,9 @@ use crate::command::User;
 /// A running `ecr-lineage local`.
 struct Running {
     process: Child,
-    /// What it said before it waited for requests.
+    /// Its output before it waited for requests.
     welcome: String,
-    /// What it said since.
+    /// Its output since then.
     said: Arc<Mutex<String>>,
     host: String,
 }
@@ -32,7 +32,7 @@ impl Running {
         while !welcome.contains("Event log:") {
             assert_ne!(out.read_line(&mut welcome).unwrap(), 0, "{welcome}");
         }
-        // What else it says must not stop it.
+        // Its output is read continuously, because a full pipe would block it.
         let said = Arc::new(Mutex::new(String::new()));
         let more = said.clone();
         std::thread::spawn(move || {
@@ -44,7 +44,7 @@ impl Running {
         Self { process, welcome, said, host }
     }
 
-    /// A call to ECR in Ireland; nothing if it was not answered.
+    /// Calls ECR in Ireland; `None` if the call got no response.
     fn call(&self, operation: &str, body: &Value) -> Option<Value> {
         let mut stream = TcpStream::connect(&self.host).ok()?;
         let body = body.to_string();
@@ -96,7 +96,7 @@ fn it_says_where_it_is_and_what_to_try() {
     let user = User::new();
     let mut running = Running::start(&user, &["--speed", "0", "--trouble", "lost=2,stuck", "--seed", "7"]);
     insta::assert_snapshot!(running.welcome.replace(&running.host, "127.0.0.1:PORT"));
-    // Ctrl-C is a clean end.
+    // Ctrl-C ends the process without an error.
     running.signal("-INT");
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
     let mut errors = String::new();
@@ -104,7 +104,7 @@ fn it_says_where_it_is_and_what_to_try() {
     assert_eq!(errors, "");
 }
 
-/// Takes requests, the first of which it refuses; the head and the body of each.
+/// A webhook that refuses its first request; returns the header and the body of each request.
 fn webhook() -> (String, mpsc::Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/alerts", listener.local_addr().unwrap());
@@ -158,7 +158,7 @@ fn alerts_are_printed_and_sent_until_they_are_taken() {
     let line = format!("‼ critical  replication failed: {}", text("/detail/message"));
     assert!(said.contains(&line), "{said}");
     assert!(said.contains(&format!("    → {}\n", text("/detail/remediation"))), "{said}");
-    // None is told twice.
+    // No alert is delivered twice.
     assert!(taken.recv_timeout(Duration::from_secs(1)).is_err());
 }
 
@@ -182,14 +182,14 @@ fn nothing_acknowledged_is_lost_when_it_is_killed() {
                 number += 1;
             }
         });
-        // The push that was not answered may have happened: its tag is not used again.
+        // A push without a response may have been executed, so its tag is not used again.
         number += 1;
     }
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
     let running = Running::start(&user, &["--data", &data, "--speed", "1000"]);
     let held = running.digests();
     assert!(held.is_superset(&acknowledged));
-    // Every push is recorded in the end, those whose message was being worked on when the process died included.
+    // Every push is recorded in the end, including those whose message was being processed when the process was killed.
     let table = format!("{data}/lineage.db");
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -246,6 +246,6 @@ fn the_demo_is_the_same_story_every_time() {
     assert_eq!(user.run(&["demo"]).out, ran.out);
     let json: Value = serde_json::from_str(&user.run(&["demo", "--format", "json"]).out).unwrap();
     assert!(json.get("story").unwrap().as_array().unwrap().len() >= 15);
-    // It brings a table of its own, and leaves the user's alone.
+    // The demo uses its own table, and does not change the user's.
     assert_eq!(user.run(&["images", "shop/api"]).code, Some(1));
 }

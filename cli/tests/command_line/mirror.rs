@@ -1,4 +1,4 @@
-//! What people ask and do about deletions, against registries in this process.
+//! Commands about deletions, against simulated registries in this process.
 
 #![expect(clippy::indexing_slicing, reason = "a test says what it expects by panicking")]
 
@@ -38,14 +38,15 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Ireland replicates four images to Tokyo, and loses three of them: one may go, one needs approval, one is never to go.
+    /// Ireland replicates four images to Tokyo, and deletes three of them: one deletion is permitted, one needs
+    /// approval, and one is forbidden.
     pub(crate) fn new() -> Self {
         Self::some_time_ago(SignedDuration::ZERO)
     }
 
     pub(crate) fn some_time_ago(ago: SignedDuration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        // Events have whole seconds: what is measured between them must not depend on the fraction it began with.
+        // Events have whole seconds, so durations between them must not depend on a fraction in the start time.
         let now = Timestamp::from_second(Timestamp::now().as_second() - ago.as_secs()).unwrap();
         let settings = LocalSettings { now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = runtime.block_on(Local::start(settings)).unwrap();
@@ -81,7 +82,7 @@ impl Scene {
         self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
 
-    /// Time passes, events arrive, `watch` and `mirror` run.
+    /// Advances simulated time, delivers events, and runs `watch` and `mirror`.
     pub(crate) fn pass(&self, seconds: u64) {
         self.local.simulator.step(Duration::from_secs(seconds));
         self.runtime.block_on(async {
@@ -91,7 +92,7 @@ impl Scene {
         });
     }
 
-    /// What a command prints that waits for something in a registry.
+    /// The output of a command that waits for something in a registry, while simulated time advances.
     pub(crate) fn shows_while_time_passes(&self, arguments: &[&str]) -> String {
         std::thread::scope(|threads| {
             let command = threads.spawn(|| self.shows(arguments));
@@ -103,7 +104,7 @@ impl Scene {
         })
     }
 
-    /// The command, by a person with credentials of the hub's account, who enters registries with a role.
+    /// Runs the command with credentials of the hub's account; it assumes a role in each registry.
     fn run(&self, arguments: &[&str]) -> Ran {
         let endpoint = self.local.endpoint.as_str();
         let more = ["--table", "ecr-lineage", "--endpoint-url", endpoint, "--region", "eu-west-1", "--role", "reader"];
@@ -111,7 +112,7 @@ impl Scene {
         self.user.run_with(&[arguments, &more].concat(), &credentials, "")
     }
 
-    /// What a command prints, with its call; times are of the day, and left out.
+    /// A command line and its output; times depend on the day, so they are replaced.
     pub(crate) fn shows(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         let call = arguments.join(" ").replace(self.user.path(), "FOLDER");
@@ -120,7 +121,7 @@ impl Scene {
     }
 }
 
-/// A text with `TIME` for every `2026-11-22 14:00:00`, also as RFC 3339.
+/// Replaces every time such as `2026-11-22 14:00:00`, also in RFC 3339, by `TIME`.
 fn without_times(text: &str) -> String {
     let form = b"dddd-dd-dd dd:dd:dd";
     let is_time = |rest: &str| {
@@ -165,7 +166,7 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     report += &scene.shows(&["cancel", "team/app:build-7", tokyo[0], tokyo[1]]);
     report += &scene.shows(&["restore", "team/app:archived", tokyo[0], tokyo[1]]);
     report += &scene.shows(&["restore", "team/app:v1", tokyo[0], tokyo[1]]);
-    // Somebody in Ireland pushes it again, and turns replication off.
+    // The native deletion settings are audited, and the breaker is reset.
     report += &scene.shows(&["audit", "native-deletes"]);
     report += &scene.shows(&["breaker", "status"]);
     report += &scene.shows(&["breaker", "reset", IRELAND, "--allow", "50"]);

@@ -1,6 +1,6 @@
 use crate::command::{User, sample};
 
-/// Every mistake is one line that names what was wrong, and one that says what to do next.
+/// Every mistake leads to one line that names what is wrong, and one that names the next step.
 #[test]
 fn a_mistake_gets_one_clear_line_and_a_next_step() {
     let user = User::with_example();
@@ -77,21 +77,21 @@ fn a_word_that_is_no_image_registry_or_repository_is_a_mistake_in_the_call() {
 fn a_dynamodb_table_that_cannot_be_used_says_why() {
     let user = User::new();
     let table = ["--table", "lineage", "orphans", "--endpoint-url", "http://127.0.0.1:9"];
-    // Nobody signed in.
+    // There are no credentials.
     let ran = user.run_with(&table, &[("AWS_REGION", "eu-west-1")], "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("next:") && ran.err.contains("sign in"), "{}", ran.err);
-    // Nobody listens.
+    // No server listens at the endpoint.
     let keys = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
     let ran = user.run_with(&table, &keys, "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("cannot read `registries") && ran.err.contains("onnection refused"), "{}", ran.err);
     assert_eq!(ran.err.lines().filter(|line| line.starts_with("error:")).count(), 1);
-    // A profile that is not there.
+    // The profile does not exist.
     let ran = user.run_with(&[&table[..], &["--profile", "nobody"]].concat(), &[("AWS_REGION", "eu-west-1")], "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("next:"), "{}", ran.err);
-    // No region.
+    // There is no region.
     let ran = user.run_with(&["--table", "lineage", "orphans"], keys.get(1..).unwrap(), "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("--region"), "{}", ran.err);

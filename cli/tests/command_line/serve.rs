@@ -1,4 +1,4 @@
-//! The page on this machine: who gets in, and what they may do.
+//! The page on this machine: who has access, and what they may do.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -31,7 +31,7 @@ impl Running {
         Self { process, welcome, host, key }
     }
 
-    /// The status and the body of an answer.
+    /// The status and the body of a response.
     fn ask(&self, request: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -67,7 +67,7 @@ fn only_who_has_the_link_is_answered() {
         let (status, answer) = serve.ask("GET /v1/images?repository=shop/api", headers, "");
         assert!(status == 401 && !answer.contains("sha256:"), "{headers:?}: {status} {answer}");
     }
-    // A name that somebody else's page made to mean this machine.
+    // DNS rebinding: a host name of another site that resolves to this machine.
     for path in ["/", "/v1/overview"] {
         assert_eq!(serve.ask(&format!("GET {path}"), &[("host", "evil.example:80"), ours], "").0, 421);
     }

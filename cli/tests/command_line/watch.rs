@@ -1,4 +1,4 @@
-//! What people ask about replication, against registries in this process.
+//! Commands about replication, against simulated registries in this process.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -18,7 +18,7 @@ fn what_is_late_and_what_was_told_of_it() {
     let slow = Lag::exactly(SignedDuration::from_mins(47));
     scene.local.simulator.set(|settings| settings.lag = slow);
     push("late");
-    // The first alone: of several at once, chance says which one is named.
+    // This image alone: if several become late together, the one that the alert names is random.
     scene.pass(60);
     push("later");
     scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);

@@ -36,7 +36,7 @@ async fn a_replica_follows_its_source_when_the_grace_is_over() {
         CheckName::Call,
     ];
     assert_eq!(checks, names.map(|name| (name, true)));
-    // The lineage says who did it and why; the events of our own deletion start nothing.
+    // The lineage names the actor and the reason; the events of ecr-lineage's own deletion start no further deletion.
     site.a_day().await;
     let lineage = site.local.table.lineage(&image).await.unwrap();
     let tokyo = lineage.whereabouts().into_iter().find(|place| place.registry.to_string() == TOKYO).unwrap();
@@ -81,7 +81,7 @@ async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
     images.push(site.push(IRELAND, &signature_of(&index), None));
     site.arrive().await;
     assert!(images.iter().all(|image| site.has(TOKYO, image)));
-    // Ireland deletes in the same order as it must.
+    // ECR refuses to delete children before their index, so Ireland deletes in an order that works.
     for image in [2, 3, 0, 1] {
         site.delete(IRELAND, &[json!({"imageDigest": images[image].digest})]);
     }
@@ -146,7 +146,7 @@ async fn the_last_tag_of_a_replica_stays() {
     site.untag(TOKYO, "v1");
     site.untag(IRELAND, "stable");
     site.a_day().await;
-    // Without it the replica would be gone, and Ireland has the image.
+    // Deleting the last tag would delete the replica, and Ireland still has the image.
     assert_eq!(site.tags(TOKYO, &image), ["stable".to_owned()].into());
     let kept = site.deletion(TOKYO, &image, Some("stable")).await;
     assert_eq!(kept.status, DeletionStatus::Kept);
@@ -160,7 +160,7 @@ async fn what_is_held_stays_whatever_is_told_later() {
     let mut held = site.deletion(TOKYO, &image, None).await;
     held.act(OperatorAction::Hold, "dana", site.local.simulator.clock().now()).unwrap();
     site.local.table.put_deletion(&mut held).await.unwrap();
-    // Every event comes once more, and the image is deleted once more.
+    // Every event is delivered again, and the image is deleted again.
     let events: Vec<_> = site.local.simulator.emitted(0).iter().map(|emitted| emitted.event.to_string()).collect();
     assert!(crate::test_table::deliver(&site.local.table, events).await.is_empty());
     site.a_day().await;
@@ -177,7 +177,7 @@ async fn the_last_copy_stays_where_the_policy_wants_that() {
     let (site, image) = Site::with_loss(policy).await;
     site.a_day().await;
     site.a_day().await;
-    // Both were due in the same run, and each was a copy of the other.
+    // Both were due in the same run, and each was the other one's last copy.
     assert!(site.has(TOKYO, &image) != site.has(VIRGINIA, &image));
 }
 
@@ -189,7 +189,7 @@ async fn an_archived_source_still_has_it() {
     site.arrive().await;
     let archive = json!({"imageId": {"imageDigest": image.digest}, "targetStorageClass": "ARCHIVE"});
     site.call(IRELAND, "UpdateImageStorageClass", archive);
-    // Both tags go from the table's point of view, and the image stays.
+    // Events report both tags as deleted, but the image is still there.
     let event = |tag: &str| {
         let mut event = crate::events::delete(IRELAND, 'a', Some(tag), 0);
         event["time"] = json!("2026-11-02T09:02:00Z");

@@ -29,7 +29,7 @@ use crate::{
     test_table::{client, deliver},
 };
 
-/// `mirror` with clients of its own, all of which go wrong together at one call, and do not repeat calls.
+/// `mirror` with its own clients, in which one call fails, and which do not retry.
 pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Faulty) {
     let inner = aws_smithy_http_client::Builder::new().build_http();
     let faulty = Faulty { inner, calls: Arc::default(), at, fault };
@@ -51,7 +51,7 @@ pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Fau
     (mirror, faulty)
 }
 
-/// Registries that are asked once: what goes wrong reaches the code under test at once.
+/// Registries whose client does not retry: every failure reaches the code under test at once.
 pub(crate) async fn impatient(endpoint: &str) -> Registries {
     let http = aws_smithy_http_client::Builder::new().build_http();
     let loader = start::loader().http_client(http).endpoint_url(endpoint).region(Region::from_static("eu-west-1"));
@@ -65,18 +65,18 @@ fn roles() -> Roles {
     Roles { read: role("ecr-lineage-read"), delete: role("ecr-lineage-delete"), external_id: role("id") }
 }
 
-/// What is there in the end, and what was done to get there.
+/// The final state, and the deletions that led to it.
 #[derive(Debug, PartialEq)]
 struct End {
     held: Vec<String>,
     by_status: BTreeMap<(Image, String), DeletionStatus>,
-    /// How often an image or tag was deleted by us, as CloudTrail tells.
+    /// How often ecr-lineage deleted each image or tag, according to CloudTrail.
     deletions: BTreeMap<String, usize>,
-    /// How often the lineage says that we did it.
+    /// How many deletions by ecr-lineage the lineage records.
     recorded: usize,
 }
 
-/// An image goes, and one of two tags of another, while one call goes wrong.
+/// Deletes an image, and one of two tags of another, while one call fails.
 async fn play(at: usize, fault: Fault) -> (End, usize) {
     let site = Site::new(FOLLOW).await;
     let gone = site.push(IRELAND, &manifest("gone"), Some("v1"));
@@ -138,7 +138,7 @@ async fn any_call_may_fail_once_in_any_way() {
     assert_eq!(expected.recorded, 4);
     assert!(expected.by_status.len() == 4 && expected.by_status.values().all(|status| *status == DeletionStatus::Done));
     assert!(expected.deletions.len() == 4 && expected.deletions.values().all(|times| *times == 1));
-    // With `PROPTEST_CASES` every call goes wrong in every way; without, each in one of them.
+    // With `PROPTEST_CASES` every call fails in every way; without it, each call fails in one of them.
     let faults = [Fault::Throttled, Fault::Unreachable, Fault::AnswerLost, Fault::Partial];
     let every = std::env::var_os("PROPTEST_CASES").is_some();
     let ways = (0..calls).flat_map(|at| (0..faults.len()).map(move |way| (at, way)));
@@ -184,7 +184,7 @@ async fn of_two_runs_at_once_one_acts() {
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(one.idle != two.idle, "{one:?} {two:?}");
     assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Done);
-    // And the next finds the lease free.
+    // The next run can take the lease.
     assert!(!site.pass(60).await.idle);
 }
 
@@ -213,7 +213,7 @@ async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
     }
 }
 
-/// An event with a time of its own.
+/// A deletion event with a given time.
 fn delete_event(image: &Image, time: &str) -> Value {
     let detail = json!({
         "result": "SUCCESS", "repository-name": image.repository, "image-digest": image.digest, "action-type": "DELETE",
@@ -236,7 +236,7 @@ async fn a_deletion_that_never_was_deletes_nothing_and_is_found_out() {
     assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Pending);
     site.a_day().await;
     site.keeps(TOKYO, &image, "111122223333/eu-west-1 has it").await;
-    // The table has learnt it, and delivering it again changes nothing.
+    // The table now records the image at its source, and delivering the event again changes nothing.
     let lineage = site.local.table.lineage(&image).await.unwrap();
     assert!(lineage.whereabouts().iter().all(|place| !place.orphan));
     assert!(deliver(&site.local.table, [event.to_string()]).await.is_empty());
@@ -309,7 +309,7 @@ async fn a_refusal_that_nobody_knows_keeps_the_replica_and_is_told_once() {
     let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
     // One for each registry and repository.
     assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::DeletionFailed).count(), 2);
-    // A person may have it tried again.
+    // An operator can have it retried.
     site.local.mirror.registries = impatient(&site.local.endpoint).await;
     let mut failed = site.deletion(TOKYO, &image, None).await;
     failed.act(OperatorAction::Release, "dana", site.local.simulator.clock().now()).unwrap();

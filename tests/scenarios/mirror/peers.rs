@@ -1,4 +1,4 @@
-//! What other tools get wrong when they delete, one test each: the tool, and the issue or file that shows it.
+//! Mistakes that other tools make when they delete, one test each: the tool, and the issue or file that shows it.
 
 use domain::deletion::DeletionStatus;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn harbor_deletes_a_tag_that_means_another_image_at_the_replica() {
     let old = site.push(IRELAND, &manifest("old"), Some("v1"));
     site.push(IRELAND, &manifest("old"), Some("keep"));
     site.arrive().await;
-    // Somebody in Tokyo puts the tag on another image.
+    // In Tokyo, the tag is moved to another image.
     let other = site.push(TOKYO, &manifest("other"), Some("v1"));
     site.untag(IRELAND, "v1");
     site.a_day().await;
@@ -24,15 +24,15 @@ async fn harbor_deletes_a_tag_that_means_another_image_at_the_replica() {
     assert_eq!(site.tags(VIRGINIA, &old), ["keep".to_owned()].into());
 }
 
-/// Harbor, `adapter/awsecr/adapter.go`: the failures in a successful answer of `BatchDeleteImage` are ignored, and every
-/// reference is passed as a tag. jogold/cloudstructs#276 the same.
+/// Harbor, `adapter/awsecr/adapter.go`: ignores the failures in a successful response of `BatchDeleteImage`, and passes
+/// every reference as a tag. jogold/cloudstructs#276 has the same mistake.
 #[tokio::test]
 async fn harbor_takes_a_refused_deletion_for_done() {
     let site = Site::new(FOLLOW).await;
     let child = manifest("child");
     let image = site.push(IRELAND, &child, None);
     site.arrive().await;
-    // In Tokyo somebody builds an index of it, which stays.
+    // In Tokyo, the image becomes part of an index, which is kept.
     site.push(TOKYO, &index_of(&[&child]), Some("theirs"));
     site.delete_image(IRELAND, &image);
     site.a_day().await;
@@ -40,14 +40,14 @@ async fn harbor_takes_a_refused_deletion_for_done() {
     let refused = site.deletion(TOKYO, &image, None).await;
     assert_eq!(refused.status, DeletionStatus::Pending);
     assert!(refused.checks.last().unwrap().why.contains("ImageReferencedByManifestList"));
-    // It is tried again until it is kept for good, with the reason.
+    // It is retried until it is kept for good, with the reason.
     for _ in 0..130 {
         site.pass(6 * 3600).await;
     }
     site.keeps(TOKYO, &image, "ImageReferencedByManifestList").await;
 }
 
-/// Harbor #21218: a tag deletion that failed once stays undone for ever, even after the image is deleted.
+/// Harbor #21218: a tag deletion that failed once is never retried, even after the image is deleted.
 #[tokio::test]
 async fn harbor_never_comes_back_to_a_tag_deletion_that_failed() {
     let mut site = Site::new(FOLLOW).await;
@@ -68,7 +68,7 @@ async fn harbor_never_comes_back_to_a_tag_deletion_that_failed() {
     assert!(!site.has(TOKYO, &image));
 }
 
-/// Harbor #9757: what a retention policy deletes at the source is not deleted at the replicas.
+/// Harbor #9757: images that a retention policy deletes at the source are not deleted at the replicas.
 #[tokio::test]
 async fn harbor_does_not_follow_retention() {
     for emits_delete in [true, false] {
@@ -91,8 +91,8 @@ async fn harbor_does_not_follow_retention() {
     }
 }
 
-/// Harbor #14812 asks for the deletion of whole repositories to be propagated. Here it never is by itself: its replicas are
-/// kept, listed as orphans, and say why, also if ECR sends an event for each image.
+/// Harbor #14812 requests that deletions of whole repositories are propagated. ecr-lineage never does that: the
+/// replicas are kept, listed as orphans, and the reason is recorded, also if ECR sends an event for each image.
 #[tokio::test]
 async fn harbor_users_would_lose_a_repository_everywhere() {
     for emits_delete in [true, false] {
@@ -111,7 +111,7 @@ async fn harbor_users_would_lose_a_repository_everywhere() {
     }
 }
 
-/// Harbor #3959: with two tags on a digest the deletion of one deletes what both mean.
+/// Harbor #3959: if a digest has two tags, deleting one of them deletes both.
 #[tokio::test]
 async fn harbor_deletes_an_image_with_one_of_its_tags() {
     let site = Site::new(FOLLOW).await;
@@ -124,7 +124,7 @@ async fn harbor_deletes_an_image_with_one_of_its_tags() {
     assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
 }
 
-/// Harbor #12568, #19495: a deletion by digest is refused because the manifest is still tagged.
+/// Harbor #12568, #19495: a deletion by digest is refused because the manifest still has a tag.
 #[tokio::test]
 async fn harbor_cannot_delete_what_is_still_tagged() {
     let site = Site::new(FOLLOW).await;
@@ -138,7 +138,7 @@ async fn harbor_cannot_delete_what_is_still_tagged() {
     assert!(!site.has(TOKYO, &image));
 }
 
-/// Harbor #4256, awslabs/ecr-cleanup-lambda#11: more than 100 images at once fail.
+/// Harbor #4256, awslabs/ecr-cleanup-lambda#11: a deletion of more than 100 images at once fails.
 #[tokio::test]
 async fn harbor_fails_with_more_than_a_hundred() {
     let mut site = Site::new(FOLLOW).await;
@@ -154,7 +154,8 @@ async fn harbor_fails_with_more_than_a_hundred() {
     let before = site.local.mirror.registries.calls();
     site.pass(24 * 3600).await;
     assert!(images.iter().all(|image| !site.has(TOKYO, image) && !site.has(VIRGINIA, image)));
-    // Rules of 3 registries, 3 looks at each replica, 1 list of the source, 3 deletions at each replica.
+    // Rules of 3 registries, 3 reads of each replica registry, 1 list of the source, 3 deletions at each replica
+    // registry.
     assert_eq!(site.local.mirror.registries.calls() - before, 3 + 2 * 3 + 1 + 2 * 3);
 }
 
@@ -166,14 +167,14 @@ async fn harbor_deletes_what_was_pushed_again() {
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.a_day().await;
     site.keeps(TOKYO, &image, "has it").await;
-    // And a deletion after that is one of its own.
+    // A later deletion at the source is a new deletion.
     site.delete_image(IRELAND, &image);
     site.a_day().await;
     assert!(!site.has(TOKYO, &image));
 }
 
 /// awslabs/ecr-cleanup-lambda: an image tagged `release-1.0` and `abc123` was deleted although `release` was ignored,
-/// because each tag was looked at alone.
+/// because each tag was evaluated alone.
 #[tokio::test]
 async fn ecr_cleanup_lambda_deletes_by_the_unprotected_one_of_two_tags() {
     let policy = r#"
@@ -192,7 +193,7 @@ async fn ecr_cleanup_lambda_deletes_by_the_unprotected_one_of_two_tags() {
     assert!(!site.has(TOKYO, &other));
 }
 
-/// awslabs/ecr-cleanup-lambda: whatever is untagged is deleted, the children of multi-arch images among it.
+/// awslabs/ecr-cleanup-lambda: every untagged image is deleted, including the children of multi-arch images.
 #[tokio::test]
 async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_stays() {
     let policy = r#"
@@ -209,7 +210,7 @@ async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_stays() {
     assert!(site.has(TOKYO, &index) && site.has(TOKYO, &image));
 }
 
-/// The same of signatures: a kept image keeps what proves it.
+/// The same for signatures: a kept image keeps its signatures.
 #[tokio::test]
 async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
     let policy = r#"
@@ -227,14 +228,14 @@ async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
     assert!(waiting.checks.last().unwrap().why.contains("still there"), "{waiting:?}");
 }
 
-/// techservicesillinois/aws-partition-ecr-replicate, README: "fast changes may arrive out of order"; the deletion of an
-/// image that was pushed again a moment later deletes it for good.
+/// techservicesillinois/aws-partition-ecr-replicate, README: "fast changes may arrive out of order"; if an image is
+/// deleted and pushed again a moment later, the deletion removes it for good.
 #[tokio::test]
 async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment() {
     let policy = r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#;
     let (site, image) = Site::with_loss(policy).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
-    // The deletion arrives last.
+    // The deletion's event arrives last.
     let events = site.local.simulator.emitted(0);
     site.pass(120).await;
     let deletion = events.iter().find(|emitted| emitted.event["detail"]["action-type"] == "DELETE").unwrap();
@@ -243,13 +244,14 @@ async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment()
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
 }
 
-/// ECR's own switch: with the last tag at the source all tags at the replica go, also those that the source never had.
+/// ECR's native deletion replication: if the source loses its last tag, all tags of the replica are deleted, also those
+/// that the source never had.
 #[tokio::test]
 async fn ecr_itself_deletes_tags_that_the_source_never_had() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
-    // Not a push of the image: a tag that only Tokyo gives, before its event was recorded.
+    // Not a push of the image: a tag that only Tokyo has, put on it before the replication event was recorded.
     site.push(TOKYO, &manifest("a"), Some("deployed"));
     site.untag(IRELAND, "v1");
     site.a_day().await;
@@ -257,14 +259,15 @@ async fn ecr_itself_deletes_tags_that_the_source_never_had() {
     assert!(!site.has(VIRGINIA, &image));
 }
 
-/// ECR's own switch is all or nothing, and asks nobody. Where it is on, nothing is deleted a second time.
+/// ECR's native deletion replication cannot be restricted by a policy. Where it is enabled, ecr-lineage deletes nothing
+/// in addition.
 #[tokio::test]
 async fn ecr_itself_is_left_to_what_it_does() {
     let site = Site::new(FOLLOW).await;
     site.replicate(IRELAND, &[VIRGINIA], true);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
-    // ECR's copy of the deletion takes longer than the grace.
+    // ECR's replication of the deletion takes longer than the grace period.
     let slow = simulator::settings::Lag::exactly(jiff::SignedDuration::from_hours(48));
     site.local.simulator.set(|settings| settings.lag = slow);
     site.delete_image(IRELAND, &image);
@@ -274,7 +277,7 @@ async fn ecr_itself_is_left_to_what_it_does() {
     assert!(!site.has(VIRGINIA, &image));
 }
 
-/// And it carries a deletion on: one in Tokyo, whose own rule has the switch on, would be made in Virginia as well.
+/// It also forwards deletions: one in Tokyo, whose own rule has the setting enabled, would be repeated in Virginia.
 #[tokio::test]
 async fn ecr_itself_would_carry_our_deletion_on() {
     let site = Site::new(FOLLOW).await;
@@ -286,7 +289,8 @@ async fn ecr_itself_would_carry_our_deletion_on() {
     site.keeps(TOKYO, &image, "rule 1 of 444455556666/ap-northeast-1 would have ECR delete it elsewhere").await;
 }
 
-/// Cloud Custodian stops a run that would touch too much, before any action (`max-resources`); nobody else does.
+/// Cloud Custodian stops a run that would affect too many resources before any action (`max-resources`); of the tools
+/// compared here, it is the only one.
 #[tokio::test]
 async fn nobody_else_stops_a_script_that_deletes_everything() {
     let site = Site::new(FOLLOW).await;

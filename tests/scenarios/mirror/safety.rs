@@ -1,6 +1,7 @@
-//! After any history: never is anything touched that must stay, and in the end whatever may go is gone.
+//! After any history: nothing that must be kept is ever changed, and in the end everything that may be deleted is.
 //!
-//! What is true is asked of the registries and of all events that they emitted, lost ones included; never of the table.
+//! The truth comes from the registries and from all events that they emitted, including lost ones; never from the
+//! table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +30,10 @@ use crate::{
     registries::{APP, Act, Route, act, cases, digest, index, manifest, settings, unconfirmed},
 };
 
-/// A policy, and the same in the words of a test.
+/// A policy, and the same rules as test code.
 struct Rule {
     text: &'static str,
-    /// Whether an image with these tags, that went for this reason, may be deleted.
+    /// Whether an image with these tags, whose source deleted it for this reason, may be deleted.
     deletes: fn(&BTreeSet<Tag>, lifecycle: bool) -> bool,
     archives: bool,
     untags: fn(&Tag) -> bool,
@@ -77,20 +78,20 @@ const RULES: [Rule; 5] = [
 type Place = (Registry, Image);
 type Holdings = BTreeMap<Place, Held>;
 
-/// What the registries did, by all they emitted.
+/// What happened in the registries, according to all events that they emitted.
 #[derive(Default)]
 struct Truth {
-    /// Where an image was pushed, how often, and whether that is known by now.
+    /// Where an image was pushed; for each push, whether the table must know it by now.
     pushed: BTreeMap<Place, Vec<bool>>,
-    /// Where it came from, and whether that is known by now.
+    /// The sources from which an image was replicated; for each, whether the table must know it by now.
     replicated: BTreeMap<Place, BTreeMap<Registry, bool>>,
-    /// The tags that an image ever got there, by a push or by replication.
+    /// The tags that an image ever got in a registry, by a push or by replication.
     tags: BTreeMap<Place, BTreeSet<Tag>>,
-    /// What lifecycle policies expired.
+    /// The images that lifecycle policies expired.
     expired: BTreeSet<Place>,
 }
 
-/// An event may take 15 minutes, and comes again after 3 if it was not recorded.
+/// An event takes up to 15 minutes, and is redelivered after 3 minutes if it was not recorded.
 const KNOWN_AFTER: SignedDuration = SignedDuration::from_mins(30);
 
 impl Truth {
@@ -119,20 +120,20 @@ impl Truth {
         truth
     }
 
-    /// Whether a source ever had a tag on an image.
+    /// Whether an image ever had a tag at a source.
     fn had(&self, source: &Registry, image: &Image, tag: &Tag) -> bool {
         self.tags.get(&(source.clone(), image.clone())).is_some_and(|tags| tags.contains(tag))
     }
 }
 
-/// A history, with `mirror` at work, and everything it did held against the truth.
+/// A history in which `mirror` runs, and every change that it makes is compared with the truth.
 struct Watched<'a> {
     route: Route,
     rule: &'a Rule,
     limit: u32,
-    /// Whether events may be lost: then only what is known can be respected.
+    /// Whether events may be lost: then `mirror` can only respect what it knows.
     losses: bool,
-    /// What was done from which source to which registry, and when.
+    /// Every deletion: its source, the replica's registry, and when.
     done: Vec<(Registry, Registry, Timestamp)>,
 }
 
@@ -141,14 +142,14 @@ impl Watched<'_> {
         self.route.local.simulator.clock().now()
     }
 
-    /// The registries whose rules cover the repository now, by destination.
+    /// The current replication rules of each registry.
     fn rules(&self) -> BTreeMap<Registry, ReplicationRules> {
         let read = |name: &str| {
             let registry: Registry = name.parse().unwrap();
             let arn = format!("arn:aws:iam::{}:root", registry.account());
             let caller = ApiCaller { account: registry.account().into(), region: registry.region().into(), arn };
             loop {
-                // Trouble answers like anybody else.
+                // Injected faults affect this call, too.
                 if let Some(Ok(answer)) = self.route.local.simulator.call(&caller, "DescribeRegistry", b"{}") {
                     return (registry, ReplicationRules::read(answer.to_string().as_bytes()).unwrap());
                 }
@@ -157,12 +158,12 @@ impl Watched<'_> {
         [IRELAND, VIRGINIA, TOKYO].into_iter().map(read).collect()
     }
 
-    /// Lets `mirror` run, and checks everything that it changed. Time stands still meanwhile.
+    /// Runs `mirror`, and checks everything that it changed. Simulated time does not advance meanwhile.
     async fn mirror(&mut self) {
         let (before, now) = (self.route.local.simulator.held(), self.now());
         let truth = Truth::of(&self.route, now);
         let rules = self.rules();
-        // What `watch` records of its looks is what `mirror` then believes.
+        // `mirror` relies on the observations that `watch` records.
         _ = self.route.local.watch_now().await;
         _ = self.route.local.mirror_now().await;
         let after = self.route.local.simulator.held();
@@ -218,7 +219,8 @@ impl Watched<'_> {
         self.is_within_the_limit();
     }
 
-    /// Nobody who replicates it there has it, nobody pushed it there, and ECR does not do this by itself.
+    /// Asserts that no registry that replicates it there has it, that it was never pushed there, and that ECR neither
+    /// deletes it natively nor would forward the deletion.
     fn may_go(
         &mut self,
         truth: &Truth,
@@ -248,7 +250,7 @@ impl Watched<'_> {
         self.done.push((deletion.source.clone(), registry.clone(), now));
     }
 
-    /// An index has its children, and an artifact goes only with its subject.
+    /// Asserts that no index loses a child, and that an artifact is deleted only if its subject is deleted.
     fn stays_whole(&self, after: &Holdings, (registry, image): &Place) {
         let has = |manifest: &str| {
             let digest: Digest = digest(manifest).parse().unwrap();
@@ -265,7 +267,8 @@ impl Watched<'_> {
         }
     }
 
-    /// In no 24 hours more than both classes may, from one source to one registry.
+    /// Asserts that no source caused more deletions in a registry within 24 hours than the limits of both breaker
+    /// classes.
     fn is_within_the_limit(&self) {
         for (source, registry, at) in &self.done {
             let within = |(other, to, when): &&(Registry, Registry, Timestamp)| {
@@ -282,7 +285,7 @@ impl Watched<'_> {
         self.mirror().await;
     }
 
-    /// What is left when nothing goes wrong any more: everything is decided, and what stays says why.
+    /// Removes all faults, and asserts that every deletion is decided, and that every kept replica has a reason.
     async fn settles(&mut self) {
         self.route.local.simulator.set(|settings| settings.trouble = simulator::trouble::Trouble::default());
         for hours in [1, 6, 25, 25, 25, 24 * 31, 6, 25, 6, 6] {
@@ -300,7 +303,8 @@ impl Watched<'_> {
                 if deletion.status == DeletionStatus::Kept && deletion.tag.is_none() {
                     self.is_kept_for_a_reason(deletion, there, &truth, &place, &held);
                 }
-                // What is done is gone, unless it came back after that; of which the event may be lost.
+                // The replica of a done deletion is gone, unless the image came back later; the event of that may be
+                // lost.
                 if deletion.status == DeletionStatus::Done && deletion.tag.is_none() && !self.rule.archives {
                     let back = image_record.lineage.placements.get(&deletion.registry).is_some_and(|here| {
                         let arrived = here.replicated().into_values().max().max(here.pushed());
@@ -356,7 +360,7 @@ impl Watched<'_> {
                 assert!(self.losses || there.tags.iter().any(|tag| !had(tag)), "{deletion:?}");
             }
             CheckName::Source if last.why.ends_with("has it") => {
-                // It has it, or had it again after that.
+                // The source has it, or got it again later.
                 let again = truth.pushed.contains_key(&(deletion.source.clone(), deletion.image.clone()));
                 assert!(has(&deletion.source) || again, "{deletion:?}");
             }
@@ -366,7 +370,7 @@ impl Watched<'_> {
     }
 }
 
-/// Images go in heaps, at any time; whatever the heaps, no more follow in a day than may.
+/// Deletes images in bulk at any time: within a day, no more deletions are mirrored than the limit permits.
 fn heaps(limit: u32, heaps: &[(usize, u64)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -378,7 +382,7 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
         site.arrive().await;
         let held =
             |site: &Site| site.local.simulator.held().keys().filter(|(place, _)| place.to_string() == TOKYO).count();
-        // When, and how many.
+        // When `mirror` ran, and how many replicas it deleted.
         let mut gone: Vec<(Timestamp, usize)> = Vec::new();
         let mut pass = async |site: &Site, hours: u64| {
             let before = held(site);
@@ -396,7 +400,7 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
             pass(&site, *hours).await;
         }
         pass(&site, 24).await;
-        // Either all of it went, or the breaker is open and says what it holds.
+        // Either all replicas were deleted, or the breaker is open and says what is on hold.
         let breaker = site.local.table.breaker(&IRELAND.parse().unwrap()).await.unwrap();
         assert!(held(&site) == 0 || breaker.opened.is_some(), "{} left", held(&site));
     });
@@ -453,7 +457,7 @@ proptest! {
 }
 
 proptest! {
-    // A case pushes and deletes dozens of images.
+    // A case pushes and deletes dozens of images, so there are fewer of them.
     #![proptest_config(ProptestConfig { cases: (cases(24).cases / 8).max(12), ..cases(24) })]
 
     #[test]

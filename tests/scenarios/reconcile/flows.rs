@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Site {
-    /// A day passes, and every registry is listed.
+    /// Lets a day pass, and lists every registry.
     async fn list(&self) -> reconcile::ReconcileSummary {
         self.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
         self.local.deliver_now().await;
@@ -77,7 +77,7 @@ async fn a_repository_that_is_gone_takes_its_images_along_and_no_replica() {
     site.call(IRELAND, "DeleteRepository", json!({"force": true}));
     site.arrive().await;
     site.trouble("lost=0");
-    // The first image of the site as well.
+    // This includes the first image of the site.
     assert_eq!(site.list().await.found.removed, 2);
     assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
     let facts = site.local.table.lineage(&image).await.unwrap().facts;
@@ -106,7 +106,7 @@ async fn tags_and_storage_classes_that_nobody_told_are_put_right() {
     site.trouble("lost=0");
     let found = site.list().await.found;
     assert_eq!((found.added, found.removed), (0, 0));
-    // In Ireland both images, in Virginia and in Tokyo both, because the new tag was copied.
+    // Both images in Ireland, and both in Virginia and in Tokyo, because the new tag was replicated.
     assert_eq!(found.updated, 6);
     let lineage = site.local.table.lineage(&b).await.unwrap();
     let tags = |registry: &str| {
@@ -128,7 +128,7 @@ async fn a_run_that_ends_early_goes_on_where_it_was() {
     site.arrive().await;
     let clock = site.local.simulator.clock();
     let reconcile = &site.local.reconcile;
-    // The time is over as soon as anything was done.
+    // The time limit is reached after a few calls.
     let mut repositories = 0;
     for invocations in 1.. {
         let calls = std::sync::atomic::AtomicU64::new(0);
@@ -150,7 +150,7 @@ async fn a_run_that_ends_early_goes_on_where_it_was() {
         }
         assert!(invocations < 30, "{runs:?}");
     }
-    // None of them twice.
+    // No repository is listed twice.
     assert_eq!(repositories, 9);
     assert_eq!(reconcile.run(|| clock.now(), clock.now()).await.unwrap().repositories, 0);
 }
@@ -165,7 +165,7 @@ async fn a_registry_that_cannot_be_listed_for_a_day_is_told() {
         let summary = site.local.reconcile_now().await.unwrap();
         assert_eq!((summary.registries, summary.failures), (0, 3));
         let notified: Vec<_> = site.alerts().await.into_iter().map(|alert| alert.kind.as_str()).collect();
-        // A first failure may pass.
+        // The first failure may be temporary, so it causes no alert.
         assert_eq!(notified, vec!["pipeline_unhealthy"; (day - 1) * 3], "{day}");
     }
     site.local.simulator.set(|settings| settings.trouble = "throttled=0".parse().unwrap());
@@ -190,12 +190,12 @@ async fn what_replicas_lack_and_orphans_are_told_when_there_are_more() {
     };
     let alerts = notified(site.alerts().await);
     insta::assert_json_snapshot!(alerts);
-    // No more than before is no news.
+    // If the counts do not grow, no alert is sent.
     site.list().await;
     assert_eq!(notified(site.alerts().await).len(), alerts.len());
     let runs = site.local.table.runs().await.unwrap();
     let drifts = &runs[&IRELAND.parse().unwrap()].drifts;
-    // Virginia's image went with its only tag, and came back with another.
+    // Virginia's image was deleted with its only tag, and pushed again with another.
     assert_eq!((drifts.missing, drifts.tags, drifts.orphans), (1, 1, 0));
     assert_eq!(runs[&TOKYO.parse().unwrap()].drifts.orphans, 1);
 }

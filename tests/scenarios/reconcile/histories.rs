@@ -6,7 +6,7 @@ use crate::{
     registries::{Act, Route, act, cases, settings, unconfirmed},
 };
 
-/// Plays a history of which events are lost; everything that is under way ends.
+/// Performs a history in which events are lost.
 async fn play(seed: u64, unconfirmed: Unconfirmed, trouble: &str, acts: &[Act]) -> Route {
     let mut route = Route::new(settings(seed, unconfirmed, trouble), None).await;
     route.local.reconcile.registries = impatient(&route.local.endpoint).await;
@@ -31,17 +31,17 @@ proptest! {
             let trouble = format!("lost={lost},repeated=20,delayed=20,reordered=20,slow=10,failed=5");
             let mut route = play(seed, unconfirmed, &trouble, &acts).await;
             route.settle().await;
-            // Whatever came of it so far, nobody may know of a registry.
+            // Even if no event arrived, reconcile must know the registries.
             route.local.reconcile.known = Route::registries();
             let summary = route.local.reconcile_now().await.unwrap();
             assert_eq!((summary.registries, summary.failures, summary.idle), (3, 0, false));
             assert_eq!(route.said().await, route.truth());
-            // And another look is no news.
+            // Another run finds nothing to record.
             route.perform(&Act::Pass(25 * 3_600)).await;
             route.settle().await;
             let found = route.local.reconcile_now().await.unwrap().found;
             assert_eq!(route.said().await, route.truth());
-            // What expired by itself meanwhile was told by events.
+            // Lifecycle expiries since then were reported by events.
             assert_eq!((found.added, found.removed, found.updated), (0, 0, 0));
         });
     }
@@ -60,7 +60,7 @@ proptest! {
             for (act, look) in &acts {
                 route.perform(act).await;
                 if *look {
-                    // Some of it fails; its table may not.
+                    // Calls to registries may fail; calls to the table must not.
                     route.local.reconcile_now().await.unwrap();
                 }
             }

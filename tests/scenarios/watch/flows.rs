@@ -16,7 +16,7 @@ use crate::{
 #[tokio::test]
 async fn copies_that_arrive_cost_no_call_and_are_not_told() {
     let site = site(Settings::default()).await;
-    // Until the settings were read again.
+    // Waits until the settings have been read again.
     site.minutes(30).await;
     let calls = site.ecr_calls();
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -29,7 +29,7 @@ async fn copies_that_arrive_cost_no_call_and_are_not_told() {
     assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
     assert_eq!(site.ecr_calls(), calls);
     assert_eq!(site.alerts().await, []);
-    // Three runs, each with its lease taken and given back; and for each of two pushes the item, and its place in the index.
+    // Three runs, each of which takes and releases its lease; and for each of two pushes the item and its index entry.
     assert_eq!(after.1 - writes, 3.0 * 2.0 + 2.0 * 2.0);
     assert!(after.0 - reads <= 3.0 * 11.0 + 2.0 * 3.0, "{}", after.0 - reads);
 }
@@ -65,7 +65,7 @@ async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_fo
     let alert = site.alerts().await.pop().unwrap();
     assert!(alert.message.contains("`ecr:ReplicateImage`"), "{}", alert.message);
     assert_eq!(site.ecr_calls(), calls + 1);
-    // An operator fixes it, and ECR copies what it missed.
+    // An operator fixes the cause, and ECR's backfill replicates the missing image.
     let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
     site.call(TOKYO, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
     let (account, region) = TOKYO.split_once('/').unwrap();
@@ -92,7 +92,7 @@ async fn a_copy_that_hangs_for_ever_is_told_again_less_and_less_and_given_up_aft
     assert_eq!((to_tokyo.first(), to_tokyo.last()), (Some(&AlertState::Opened), Some(&AlertState::Resolved)));
     assert!((10..=20).contains(&reminders), "{reminders}");
     assert_eq!(to_tokyo.len(), reminders + 2);
-    // The settings of three registries every hour; questions about the copy after an eighth of its age.
+    // The settings of three registries are read every hour; the copy is checked again after an eighth of its age.
     let questions = site.ecr_calls() - calls - 3 * 24 * 16;
     assert!((40..=150).contains(&questions), "{questions}");
     assert!(site.alerts().await.pop().unwrap().message.contains("none is expected any more"));
@@ -116,7 +116,7 @@ async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
         assert_eq!(placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1"]);
         let (source, at) = placement.replicated().into_iter().next().unwrap();
         assert_eq!(source.to_string(), IRELAND);
-        // When it arrived, and not when somebody looked.
+        // The arrival time, not the time at which `watch` found the image.
         assert!(site.now().duration_since(at).as_mins() >= 30, "{at}");
     }
     let seen = lineage.facts.iter().filter(|fact| {
@@ -136,7 +136,7 @@ async fn a_tag_that_somebody_put_on_a_replica_is_not_taken_for_one_of_its_source
     site.push(TOKYO, &manifest("a"), Some("mine"));
     site.minutes(1).await;
     site.trouble("lost=0");
-    // Now it is known where it is, and with which tags.
+    // The lineage now has its registries and tags.
     site.minutes(31).await;
     let lineage = site.local.table.lineage(&image).await.unwrap();
     assert_eq!(lineage.placements[&TOKYO.parse().unwrap()].current_tags().len(), 2);
@@ -169,9 +169,9 @@ async fn what_was_pushed_before_its_rule_is_not_expected() {
     site.minutes(1).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.minutes(1).await;
-    // Nothing is copied from there, and nothing is written about it.
+    // No rule replicates from there, so no item is written.
     assert_eq!(site.expectations(&image).await, []);
-    // This one may be copied for all that is known, because the rule came before what is known of it.
+    // This image may be replicated, because the rule may be older than its recorded push.
     site.push(IRELAND, &manifest("b"), Some("v2"));
     site.replicate(IRELAND, &[VIRGINIA], false);
     site.minutes(70).await;
@@ -223,7 +223,7 @@ async fn a_replica_without_a_tag_that_its_source_just_lost_is_not_told() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
-    // Neither the copies nor the push that takes the tag, nor the copies of that, are told.
+    // No event reports the copies, the push that takes the tag, or the copies of that push.
     site.trouble("lost=100");
     site.minutes(2).await;
     site.push(IRELAND, &manifest("b"), Some("v1"));
@@ -255,7 +255,7 @@ async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their
     for image in &images {
         site.delete_image(TOKYO, image);
     }
-    // Nobody misses what the source lost as well, whatever is told first.
+    // The source deleted this image as well, so its missing replica causes no alert, whichever event arrives first.
     site.delete_image(TOKYO, &other);
     site.trouble("lost=100");
     site.delete_image(IRELAND, &other);
@@ -264,7 +264,7 @@ async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their
         site.watch(60).await;
         site.local.mirror_now().await.unwrap();
     }
-    // Virginia is to follow.
+    // `mirror` plans the deletion in Virginia.
     let planned = ("deletion_planned", AlertState::Notice, 1, VIRGINIA.to_owned());
     assert_eq!(site.notified().await, [("replica_deleted", AlertState::Notice, 3, TOKYO.to_owned()), planned]);
     let alert = site.alerts().await.remove(0);

@@ -17,7 +17,7 @@ use crate::{
     registries::cases,
 };
 
-/// What happens at the source, and how much time passes after it.
+/// An action at the source, or time that passes.
 #[derive(Debug, Clone)]
 enum Act {
     Push(char, Option<&'static str>),
@@ -36,7 +36,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..10)
 }
 
-/// Trouble with copies and with events, but no event lost: what `watch` is to notice, it is told of.
+/// Faults in replication and in event delivery, but no lost event: `watch` gets every event about what it must notice.
 fn trouble() -> impl Strategy<Value = String> {
     let percent = || select(vec![0, 0, 10, 40]);
     [percent(), percent(), percent(), percent(), percent(), percent(), percent()].prop_map(
@@ -61,7 +61,7 @@ async fn play(site: &Site, acts: &[Act]) {
     for act in acts {
         match act {
             Act::Push(letter, tag) => {
-                // The same push again is refused.
+                // ECR refuses to push the same image again.
                 let (account, region) = IRELAND.split_once('/').unwrap();
                 let caller = simulator::ApiCaller {
                     account: account.to_owned(),
@@ -93,10 +93,10 @@ async fn pass(site: &Site, minutes: u64) {
     }
 }
 
-/// A push at the source: the image, its tag, and when.
+/// A push at the source: the image and its tag.
 type Push = (Image, Option<Tag>);
 
-/// What really happened: the newest push of each name, when each copy arrived, and when each name was last lost.
+/// What happened: the newest push of each name, the arrival of each copy, and the newest loss of each name.
 #[derive(Default)]
 struct Truth {
     pushes: BTreeMap<Push, Timestamp>,
@@ -114,7 +114,7 @@ fn truth(site: &Site, after: u64) -> Truth {
             match fact.what {
                 What::Pushed { tag, .. } if here == IRELAND => {
                     if let Some(tag) = &tag {
-                        // Who had the tag before loses it.
+                        // The images that had the tag before lose it.
                         let others =
                             truth.pushes.keys().filter(|(other, with)| *other != image && with.as_ref() == Some(tag));
                         let lost: Vec<_> =
@@ -134,19 +134,19 @@ fn truth(site: &Site, after: u64) -> Truth {
     truth
 }
 
-/// How it stands with one copy.
+/// Whether an alert is expected for a copy.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Copy {
-    /// Nothing may be told.
+    /// No alert is allowed.
     Fine,
-    /// Something must have been told.
+    /// An alert is required.
     Troubled,
-    /// It was so close that either is right.
+    /// So close to a limit that both are correct.
     Close,
 }
 
 fn copy(site: &Site, truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp)) -> Copy {
-    // An image whose tag went to another one may come without it.
+    // An image whose tag moved to another one may arrive without it.
     let untagged = truth
         .losses
         .iter()
@@ -162,12 +162,12 @@ fn copy(site: &Site, truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp
     let lost = truth.losses.iter().filter(|(image, tag, time)| *image == push.0 && tag.is_none() && *time >= at);
     let lost = lost.map(|(.., time)| *time).min();
     let over = [arrived, lost].into_iter().flatten().min();
-    // Events are up to 16 minutes late, and `watch` looks every five.
-    // A failure is told at once, whatever comes after it; ECR keeps one status for all copies of an image.
+    // Events arrive up to 16 minutes late, and `watch` checks every five minutes.
+    // A failure is alerted at once, whatever happens later; ECR has one status for all copies of an image.
     let failed = truth.failures.iter().any(|(registry, image, time)| registry == to && *image == push.0 && *time >= at);
     let again = |lost: Timestamp| truth.pushes.iter().any(|((image, _), time)| *image == push.0 && *time >= lost);
-    // It came with its tag, and a late copy of another image took that: whoever learns of the push only after it came sees it
-    // without, and tells.
+    // It arrived with its tag, and a late copy of another image took that tag. If `watch` learns of the push only after
+    // the arrival, it finds the image without its tag, and sends an alert.
     let taken = push.1.as_ref().filter(|_| untagged.is_none()).is_some_and(|tag| {
         site.has(&to.to_string(), &push.0) && !site.tags(&to.to_string(), &push.0).contains(tag.as_str())
     });
@@ -175,7 +175,7 @@ fn copy(site: &Site, truth: &Truth, to: &Registry, (push, at): (&Push, Timestamp
         Some(_) if failed || taken || lost.is_some_and(again) => Copy::Close,
         Some(lasted) if lasted < SignedDuration::from_mins(12) => Copy::Fine,
         Some(lasted) if lasted < SignedDuration::from_mins(55) => Copy::Close,
-        // It may have been there before, with its tag: then nothing is missing.
+        // The image may have been there before, with its tag: then nothing is missing.
         _ if push.1.as_ref().is_some_and(|tag| site.tags(&to.to_string(), &push.0).contains(tag.as_str())) => {
             Copy::Close
         }
@@ -202,10 +202,11 @@ proptest! {
     }
 }
 
-/// Copies arrive within ten minutes; a third of the events of copies is lost, and the rest comes late, twice and in any order.
+/// Copies arrive within ten minutes; a third of their events is lost, and the others arrive late, twice and in any
+/// order.
 async fn healthy(acts: &[Act], unconfirmed: Unconfirmed, seed: u64) {
     let lag = Lag { from: SignedDuration::from_secs(5), to: SignedDuration::from_mins(10) };
-    // A late copy that takes the tag of a newer image is no health.
+    // A late copy that takes the tag of a newer image would be a problem.
     let unconfirmed = Unconfirmed { late_replica_takes_tag: false, ..unconfirmed };
     let site =
         site(Settings { seed, unconfirmed, lag: Lag::exactly(SignedDuration::from_secs(5)), ..Settings::default() })
@@ -213,7 +214,7 @@ async fn healthy(acts: &[Act], unconfirmed: Unconfirmed, seed: u64) {
     site.local.simulator.set(|settings| settings.lag = lag);
     let before = site.local.simulator.emitted(0).last().map_or(0, |emitted| emitted.number);
     for act in acts {
-        // What people do is told; what ECR does, only sometimes.
+        // Events of users' actions are delivered; those of ECR's replication only sometimes.
         site.trouble("repeated=20,delayed=20,reordered=20");
         play(&site, std::slice::from_ref(act)).await;
         site.trouble("lost=33,repeated=20,delayed=20,reordered=20");
@@ -224,7 +225,7 @@ async fn healthy(acts: &[Act], unconfirmed: Unconfirmed, seed: u64) {
         site.watch(15 * 60).await;
     }
     assert_eq!(site.alerts().await, []);
-    // Every copy is known where it is, whether or not an event told.
+    // The table knows where every copy is, whether or not an event reported it.
     for (push, at) in truth(&site, before).pushes {
         let expectations = site.expectations(&push.0).await;
         let settled = expectations.iter().filter(|one| one.tag == push.1 && one.source.to_string() == IRELAND);
@@ -259,7 +260,7 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
         let expectations = site.expectations(&push.0).await;
         let expectation = expectations.iter().find(|one| one.tag == push.1 && one.source.to_string() == IRELAND);
         let expectation = expectation.unwrap_or_else(|| panic!("nothing is expected of {push:?}"));
-        // A copy that failed may be told before the push.
+        // A failed copy may be reported before its push.
         assert!(expectation.since >= *at, "{push:?}: {expectation:?}");
         for to in &destinations {
             let known = expectation.state.problems.get(to);
@@ -273,7 +274,7 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
             }
         }
     }
-    // Everything ends, at the latest when nobody expects it any more.
+    // Every incident ends, at the latest when its copies are not expected any more.
     for _ in 0..4 {
         site.watch(5 * 24 * 3_600).await;
     }
@@ -297,7 +298,7 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
         assert_eq!((*opened, *resolved), (1, 1), "{incident:?}");
         counted += count;
     }
-    // A copy may be late first and fail then: counted once each.
+    // A copy may be late first, and fail then: each is counted once.
     assert!(counted >= noticed.len() as u64, "{counted} of {noticed:?}");
     assert_eq!(counted == 0, noticed.is_empty());
 }

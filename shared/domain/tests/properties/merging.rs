@@ -14,7 +14,7 @@ const REGISTRIES: [&str; 2] = ["111122223333/eu-west-1", "444455556666/us-east-1
 const DIGESTS: [&str; 3] = ["sha256:aa", "sha256:bb", "sha256:cc"];
 const TAGS: [&str; 2] = ["latest", "v1"];
 
-/// A model of the table, as far as merging is concerned.
+/// The parts of the table that merging changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Store {
     evidence: BTreeMap<PlacementKey, Evidence>,
@@ -23,14 +23,14 @@ struct Store {
 }
 
 impl Store {
-    /// The first step of recording.
+    /// The first step of recording: writes tag assignments.
     fn put_assignments(&mut self, facts: &[Fact]) {
         for (name, assignment) in facts.iter().flat_map(tag::assignments_of) {
             self.assignments.entry(name).or_default().insert(assignment);
         }
     }
 
-    /// The second step: what the assignments and the adjacent ones prove.
+    /// The second step: the evidence that tag assignments and their adjacent assignments give.
     fn moves(&self, facts: &[Fact]) -> Vec<(PlacementKey, Evidence)> {
         let settings = facts.iter().flat_map(tag::assignments_of).filter(|(_, assignment)| assignment.set);
         settings
@@ -54,7 +54,7 @@ impl Store {
             .collect()
     }
 
-    /// The last step.
+    /// The last step: merges evidence and writes facts.
     fn merge(&mut self, facts: &[Fact], moves: Vec<(PlacementKey, Evidence)>) {
         for (name, evidence) in facts.iter().flat_map(evidence::of).chain(moves) {
             self.evidence.entry(name).or_default().merge(&evidence);
@@ -129,7 +129,7 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
-/// Facts with so few names and seconds that many of them collide.
+/// Facts with so few names and times that they collide often, many within the same second.
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let fact = (0i64..10, registry(), select(&DIGESTS[..]), what()).prop_map(|(second, registry, digest, what)| {
         let subject = match &what {
@@ -145,7 +145,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
-/// Facts, and the same facts again in another order, some more than once.
+/// Facts, and the same facts in another order, some of them repeated.
 fn facts_and_a_shuffle() -> impl Strategy<Value = (Vec<Fact>, Vec<Fact>)> {
     facts().prop_flat_map(|facts| {
         let repeated = vec(select(facts.clone()), 0..6);
@@ -165,7 +165,7 @@ fn in_order(facts: &[Fact]) -> Store {
     store
 }
 
-/// What all facts together prove about one image in one registry, computed the naive way, from all of them.
+/// What all facts together say about one image in one registry, computed naively from the whole list.
 fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus, BTreeSet<Tag>) {
     let here: Vec<&Fact> = facts.iter().filter(|fact| fact.registry == *registry).collect();
     let about: Vec<&Fact> = here.iter().filter(|fact| fact.subject == Subject::Image(image.clone())).copied().collect();
@@ -205,7 +205,7 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus
         if set.is_some() && set >= removed && untagged.is_none() && taken.is_none() {
             current.insert(tag);
         } else if removed > set && untagged.into_iter().chain(taken).min().is_none_or(|first| removed < Some(first)) {
-            // The tag was deleted with the image.
+            // The tag was removed together with the image.
         } else if untagged.is_some() && (taken.is_none() || untagged < taken) {
             last_removal = last_removal.max(untagged);
         } else {
@@ -249,7 +249,7 @@ proptest! {
         (facts, shuffled) in facts_and_a_shuffle(),
         turns in vec(any::<prop::sample::Index>(), 60),
     ) {
-        // A writer of its own records each fact in three steps; the order of all steps is random.
+        // A separate writer records each fact in three steps; the order of the writers' steps is random.
         let mut store = Store::default();
         let mut writers: Vec<_> = shuffled.iter().map(|fact| (fact, 0, Vec::new())).collect();
         let mut turns = turns.into_iter();

@@ -49,7 +49,7 @@ async fn an_assumed_role_is_of_its_own_account() {
     assert_eq!(me.arn(), Some("arn:aws:sts::111122223333:assumed-role/ecr-lineage-mirror/dana"));
     let ecr = aws_sdk_ecr::Client::new(&config);
     assert_eq!(images(&ecr).await.len(), 1);
-    // Who deletes is told by CloudTrail.
+    // CloudTrail records who deleted it.
     crate::sites::delete(&ecr, crate::sites::tagged("v1")).await;
     let emitted = sites.simulator.emitted(0);
     let record = emitted.iter().find(|one| one.event["detail"]["eventName"] == "BatchDeleteImage").unwrap();

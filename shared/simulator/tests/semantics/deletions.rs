@@ -102,11 +102,11 @@ async fn a_child_goes_after_its_index() {
     push(&ecr, &index, Some("v1")).await;
     assert_eq!(delete(&ecr, named(&amd64)).await.1, ["ImageReferencedByManifestList"]);
     assert_eq!(delete(&ecr, tagged("arm64")).await.1, ["ImageReferencedByManifestList"]);
-    // One of several tags can go.
+    // One of several tags can be removed.
     push(&ecr, &arm64, Some("second")).await;
     assert_eq!(delete(&ecr, tagged("second")).await.0, ["second"]);
     assert_eq!(delete(&ecr, named(&index)).await.0, ["v1"]);
-    // What is left of an index are its children.
+    // Deleting an index keeps its children.
     assert_eq!(images(&ecr).await.len(), 2);
     assert_eq!(delete(&ecr, named(&amd64)).await.0, ["-"]);
 }

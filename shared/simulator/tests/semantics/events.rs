@@ -8,8 +8,8 @@ use crate::sites::{
     replicate, rule, tagged,
 };
 
-/// An event of AWS's own, and one of ours, side by side: the same fields in the envelope, and in the detail those that
-/// are named here besides.
+/// Asserts that one of our events has the same envelope fields as AWS's sample, and the same detail fields, apart from
+/// additional ones in `besides`.
 fn same_form(ours: &Value, sample: &str, besides: &[&str]) {
     let theirs: Value = serde_json::from_str(sample).unwrap();
     let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
@@ -29,14 +29,14 @@ fn same_form(ours: &Value, sample: &str, besides: &[&str]) {
     }
 }
 
-/// AWS's samples, as the product's tests have them.
+/// AWS's samples, from the fixtures of the product's tests.
 macro_rules! sample {
     ($name:literal) => {
         include_str!(concat!("../../../../tests/fixtures/events/", $name, ".json"))
     };
 }
 
-/// The media types that real events have, and AWS's samples do not.
+/// The media type fields that real events have, but AWS's samples have not.
 const MEDIA_TYPES: [&str; 2] = ["manifest-media-type", "artifact-media-type"];
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn every_event_has_the_form_of_awss_samples() {
     let (copied, refused) = if copied["detail"]["result"] == "SUCCESS" { (copied, refused) } else { (refused, copied) };
     same_form(copied, sample!("replication-success"), &[]);
     same_form(refused, sample!("replication-failed"), &[]);
-    // Where the copy goes, not where it comes from.
+    // The event is sent in the destination, not in the source.
     assert_eq!((&copied["account"], &copied["region"]), (&json!("111122223333"), &json!("us-east-1")));
     assert_eq!((&refused["account"], &refused["region"]), (&json!("444455556666"), &json!("ap-northeast-1")));
     assert_eq!(copied["resources"], json!(["arn:aws:ecr:us-east-1:111122223333:repository/team/app"]));
@@ -121,7 +121,7 @@ async fn events_tell_what_happened_where_it_happened() {
     assert_eq!(sites.description(&mut seen), ["eu-west-1 DELETE latest", "eu-west-1 DELETE v1"]);
     delete(&ireland, named(&image("amd64"))).await;
     assert_eq!(sites.description(&mut seen), ["eu-west-1 DELETE "]);
-    // What is refused happens to nothing.
+    // A refused deletion changes nothing, so it has no event.
     delete(&ireland, tagged("v1")).await;
     assert!(sites.description(&mut seen).is_empty());
 }

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, path::Path};
 
-/// The ids of facts in a text: a letter and a number, as in `R4`.
+/// The IDs of facts in a text: a letter and a number, as in `R4`.
 fn ids(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     let is_id = |word: &&str| {

@@ -146,7 +146,7 @@ async fn long_lists_come_in_pages_with_nothing_twice() {
         let row = row.unwrap();
         listed.push((row.image_digest.unwrap(), row.image_tag));
     }
-    // One row for each tag, and one for the image without.
+    // One row for each tag, and one for the untagged image.
     assert_eq!(listed.len(), 27);
     assert_eq!(listed.iter().filter(|(_, tag)| tag.is_none()).count(), 1);
     let only = ListImagesFilter::builder().tag_status(TagStatus::Untagged).build();

@@ -9,7 +9,7 @@ use crate::sites::{
     push, replicate, rule, tagged, tags,
 };
 
-/// Everything that a registry answers.
+/// The responses of all registries, as text.
 async fn answers(sites: &Sites) -> String {
     let mut text = String::new();
     for registry in [IRELAND, VIRGINIA, TOKYO] {
@@ -24,7 +24,7 @@ async fn answers(sites: &Sites) -> String {
     text + &format!("{:?}", sites.simulator.held())
 }
 
-/// What a request id or a header would make different.
+/// Removes request IDs and headers, which differ between responses.
 fn without_ids(text: &str) -> String {
     text.split("_request_id").next().unwrap_or_default().to_owned()
 }
@@ -62,7 +62,7 @@ async fn what_was_answered_is_there_again() {
     assert!(waiting.0 > 5, "{waiting:?}");
     let now = sites.simulator.clock().now();
 
-    // Nothing is closed: another process, of which nothing is left but the file, would see the same.
+    // The simulator is not closed: a new process that has only the files must see the same state.
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -74,12 +74,12 @@ async fn what_was_answered_is_there_again() {
     assert_eq!(again.simulator.queue_lengths(), waiting);
     assert!(again.simulator.clock().now() >= now - jiff::SignedDuration::from_secs(60));
 
-    // What was under way goes on: copies, the policy, the backfill.
+    // Pending work continues: copies, the lifecycle policy, the backfill.
     again.pass(COPIED);
     assert_eq!(tags(&again.ecr(TOKYO).await, &image("moved")).await, crate::sites::set(&["v1"]));
     assert!(copies(&again.ecr(IRELAND).await, &image("moved")).await.iter().all(|copy| copy.ends_with("COMPLETE")));
     again.pass(DAY);
-    // The untagged image is the newest of its kind; its artifact was cleaned up with nothing, for its subject is there.
+    // The untagged image is the newest of its kind; its artifact is kept, because its subject exists.
     assert_eq!(images(&again.ecr(IRELAND).await).await.len(), 2);
     let runs = again.ecr(IRELAND).await.list_replication_backfills().send().await.unwrap();
     assert_eq!(runs.backfills()[0].status().as_str(), "COMPLETE");

@@ -83,7 +83,7 @@ async fn an_index_goes_before_its_children_and_artifacts_after_their_subject() {
     put(&ecr, json!([{"rulePriority": 1, "selection": untagged, "action": {"type": "expire"}}])).await;
     let mut seen = sites.simulator.emitted(0).last().unwrap().number;
     sites.pass(DAY);
-    // The children are referred to; the artifact is untagged as well, and one untagged image is kept.
+    // An index refers to the children; the artifact is untagged as well, and the policy keeps one untagged image.
     assert!(tags(&ecr, &children[0]).await.is_some() && tags(&ecr, &children[1]).await.is_some());
     let record = sites
         .simulator

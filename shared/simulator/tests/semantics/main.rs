@@ -1,17 +1,17 @@
-//! What the registries do, seen through AWS's own SDK over the wire.
+//! The behaviour of the simulated registries, tested with AWS's own SDK over HTTP.
 //!
-//! - `images`: put, get, describe, list; tags that move and tags that cannot.
-//! - `deletions`: what goes, what is refused, and what is left.
-//! - `replication`: what is copied where, when, and what becomes of it.
-//! - `storage_classes`: the archive and back.
-//! - `lifecycle`: what policies choose, and how it is told.
-//! - `events`: AWS's envelopes, key by key.
-//! - `unconfirmed`: the other answers to what AWS does not document.
-//! - `accounts`: whose registry it is, and who else may.
-//! - `backfills`: copies of what was there before.
-//! - `troubles`: calls that fail, events and copies that go astray.
-//! - `keeping`: what is on disk is what was answered.
-//! - `facts`: the list of facts names what the code names.
+//! - `images`: put, get, describe, list; mutable and immutable tags.
+//! - `deletions`: what deletions delete, what is refused, and what remains.
+//! - `replication`: what is replicated, where and when, and the status of each copy.
+//! - `storage_classes`: archiving and restoring.
+//! - `lifecycle`: the images that policies select, and the records of their runs.
+//! - `events`: every field of ECR's events.
+//! - `unconfirmed`: both answers to each question that AWS does not document.
+//! - `accounts`: the accounts of registries and callers, and cross-account permissions.
+//! - `backfills`: replication of images that are older than their rule.
+//! - `troubles`: calls that fail, lost events and failed copies.
+//! - `keeping`: the state on disk equals the responses.
+//! - `facts`: the list of facts has every fact that the code names.
 
 #![expect(
     clippy::unwrap_used,

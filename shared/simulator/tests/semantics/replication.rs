@@ -27,7 +27,7 @@ async fn a_push_is_copied_to_every_destination_of_the_rules_that_cover_it() {
         let answer = sites.ecr(registry).await.describe_repositories().send().await.unwrap();
         answer.repositories.unwrap().into_iter().map(|one| one.repository_name.unwrap()).collect::<Vec<_>>()
     };
-    // A prefix is a prefix of the text: `team` also means `teamwork`.
+    // A filter is a plain text prefix: `team` also matches `teamwork`.
     assert_eq!(repositories(VIRGINIA).await, ["team/app", "teamwork"]);
     assert_eq!(repositories(OREGON).await, ["team/app"]);
     assert_eq!(tags(&sites.ecr(OREGON).await, &image("a")).await, set(&["v1"]));
@@ -44,7 +44,7 @@ async fn what_was_there_before_is_not_copied_until_it_is_pushed_again() {
     assert_eq!(tags(&virginia, &image("old")).await, None);
     assert_eq!(tags(&virginia, &image("new")).await, set(&["v2"]));
     assert!(copies(&ireland, &image("old")).await.is_empty());
-    // A new tag is a push; the tag from before does not come with it.
+    // A new tag is a push; the tag from before the rule is not replicated with it.
     push(&ireland, &image("old"), Some("again")).await;
     sites.pass(COPIED);
     assert_eq!(tags(&virginia, &image("old")).await, set(&["again"]));
@@ -78,7 +78,7 @@ async fn another_account_must_allow_both_the_copy_and_the_repository() {
     assert_eq!(copies(&ireland, &image("b")).await, ["ap-northeast-1 FAILED RepositoryNotFound"]);
     allow(&tokyo, "111122223333", &["ecr:ReplicateImage", "ecr:CreateRepository"]).await;
     push(&ireland, &image("c"), Some("v3")).await;
-    // A permission that goes lets copies under way arrive.
+    // Deleting the registry policy does not stop copies that are in progress.
     tokyo.delete_registry_policy().send().await.unwrap();
     sites.pass(COPIED);
     assert_eq!(copies(&ireland, &image("c")).await, ["ap-northeast-1 COMPLETE"]);
@@ -158,7 +158,7 @@ async fn the_status_of_copies_goes_with_the_image() {
     delete(&ireland, tagged("v1")).await;
     let asked = ireland.describe_image_replication_status().repository_name(APP).image_id(named(&image("a")));
     assert_eq!(failed(asked.send().await), "ImageNotFoundException");
-    // Without ECR's own switch, the replica stays.
+    // Without native deletion replication, the replica is kept.
     sites.pass(COPIED);
     assert_eq!(tags(&sites.ecr(VIRGINIA).await, &image("a")).await, set(&["v1"]));
 }
@@ -192,7 +192,7 @@ async fn the_native_switch_takes_tags_and_images_away_and_all_tags_with_the_last
     let sites = Sites::new().await;
     let (ireland, virginia, oregon) =
         (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await, sites.ecr(OREGON).await);
-    // The SDK does not know the switch yet.
+    // The SDK does not support `deleteReplication` yet.
     let switched = serde_json::json!({"replicationConfiguration": {"rules": [
         {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}], "deleteReplication": {"enabled": true}},
         {"destinations": [{"region": "us-west-2", "registryId": "111122223333"}], "deleteReplication": {"enabled": false}}]}});

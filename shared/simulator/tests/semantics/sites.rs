@@ -1,4 +1,4 @@
-//! Registries for one test, and what tests do in them.
+//! Registries for one test, and helpers that use them.
 
 use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) const APP: &str = "team/app";
 pub(crate) const COPIED: Duration = Duration::from_secs(60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Registries with a clock that stands.
+/// Registries with a clock that only tests advance.
 pub(crate) struct Sites {
     pub(crate) simulator: Simulator,
     pub(crate) endpoint: String,
@@ -52,7 +52,7 @@ impl Sites {
         Self { simulator, endpoint }
     }
 
-    /// A client of a registry, which gives up at the first failure.
+    /// A client of a registry that does not retry.
     pub(crate) async fn ecr(&self, registry: &str) -> Client {
         let (account, region) = registry.split_once('/').unwrap();
         Client::new(&self.config(Credentials::new(account, "secret", None, None, "test"), region).await)
@@ -70,19 +70,19 @@ impl Sites {
             .await
     }
 
-    /// A client of a registry in which the repository is.
+    /// A client of a registry, in which it creates the repository.
     pub(crate) async fn with_app(&self, registry: &str) -> Client {
         let ecr = self.ecr(registry).await;
         ecr.create_repository().repository_name(APP).send().await.unwrap();
         ecr
     }
 
-    /// Lets time pass.
+    /// Advances the simulated time.
     pub(crate) fn pass(&self, time: Duration) {
         self.simulator.step(time);
     }
 
-    /// The events since the last time, ECR's own.
+    /// ECR's own events since the last call.
     pub(crate) fn events(&self, after: &mut u64) -> Vec<Value> {
         let emitted = self.simulator.emitted(*after);
         *after = emitted.last().map_or(*after, |emitted| emitted.number);
@@ -101,7 +101,7 @@ impl Sites {
     }
 }
 
-/// An image of its own for each name.
+/// A distinct image for each name.
 pub(crate) fn image(name: &str) -> String {
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": fake(name), "size": 10});
     let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": fake(name), "size": 90});
@@ -117,7 +117,7 @@ pub(crate) fn index(children: &[&str]) -> String {
         .to_string()
 }
 
-/// An artifact about an image.
+/// An artifact that refers to an image.
 pub(crate) fn artifact(subject: &str, kind: &str) -> String {
     json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": kind,
@@ -151,7 +151,7 @@ pub(crate) fn named(manifest: &str) -> ImageIdentifier {
     ImageIdentifier::builder().image_digest(digest(manifest)).build()
 }
 
-/// What a deletion deleted, as `tag` or `-`, and the codes of what it refused.
+/// Deletes an image; returns what was deleted, as `tag` or `-`, and the failure codes of what was refused.
 pub(crate) async fn delete(ecr: &Client, id: ImageIdentifier) -> (Vec<String>, Vec<String>) {
     let answer = ecr.batch_delete_image().repository_name(APP).image_ids(id).send().await.unwrap();
     let deleted = answer.image_ids().iter().map(|id| id.image_tag().unwrap_or("-").to_owned()).collect();
@@ -162,7 +162,7 @@ pub(crate) fn code(failure: &ImageFailure) -> String {
     failure.failure_code().unwrap().as_str().to_owned()
 }
 
-/// All images of the repository, whatever their status; none if it is not there.
+/// All images of the repository in any status; none if the repository does not exist.
 pub(crate) async fn images(ecr: &Client) -> Vec<ImageDetail> {
     let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
     match ecr.describe_images().repository_name(APP).filter(any).send().await {
@@ -172,7 +172,7 @@ pub(crate) async fn images(ecr: &Client) -> Vec<ImageDetail> {
     }
 }
 
-/// The tags of an image; nothing if it is not there.
+/// The tags of an image; `None` if the image does not exist.
 pub(crate) async fn tags(ecr: &Client, manifest: &str) -> Option<BTreeSet<String>> {
     let digest = digest(manifest);
     let image = images(ecr).await.into_iter().find(|image| image.image_digest() == Some(&digest))?;
@@ -204,7 +204,7 @@ pub(crate) async fn replicate(ecr: &Client, rules: impl IntoIterator<Item = Repl
     ecr.put_replication_configuration().replication_configuration(configuration).send().await.unwrap();
 }
 
-/// Lets an account do something in a registry.
+/// Permits actions of an account in a registry.
 pub(crate) async fn allow(ecr: &Client, account: &str, actions: &[&str]) {
     let policy = json!({"Version": "2012-10-17", "Statement": [{"Sid": "test", "Effect": "Allow",
         "Principal": {"AWS": format!("arn:aws:iam::{account}:root")}, "Action": actions, "Resource": "*"}]});
@@ -234,7 +234,7 @@ pub(crate) fn failed<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Deb
 }
 
 impl Sites {
-    /// A call past the SDK, for what it cannot say yet.
+    /// A call without the SDK, for parameters that it does not support yet.
     pub(crate) fn raw(&self, registry: &str, operation: &str, body: &Value) -> Value {
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:iam::{account}:root");

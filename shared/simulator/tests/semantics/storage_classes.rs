@@ -28,11 +28,11 @@ async fn an_archived_image_is_there_and_cannot_be_pulled() {
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
     assert_eq!(move_to(&ecr, &image("a"), TargetStorageClass::Archive).await, "ARCHIVED");
-    // Again: nothing to do.
+    // Archiving it again changes nothing.
     assert_eq!(move_to(&ecr, &image("a"), TargetStorageClass::Archive).await, "ARCHIVED");
     let pulled = ecr.batch_get_image().repository_name(APP).image_ids(tagged("v1")).send().await.unwrap();
     assert_eq!(pulled.failures().iter().map(code).collect::<Vec<_>>(), ["ImageInaccessible"]);
-    // Lists are of ACTIVE images, unless asked.
+    // Lists contain ACTIVE images only, unless the filter requests others.
     assert!(ecr.describe_images().repository_name(APP).send().await.unwrap().image_details().is_empty());
     assert!(ecr.list_images().repository_name(APP).send().await.unwrap().image_ids().is_empty());
     let by_id = ecr.describe_images().repository_name(APP).image_ids(tagged("v1"));
@@ -75,7 +75,7 @@ async fn a_push_and_a_copy_restore_what_is_archived() {
     for ecr in [&ireland, &virginia] {
         move_to(ecr, &image("a"), TargetStorageClass::Archive).await;
     }
-    // Archiving is not replicated; pushing the same again is a restore.
+    // Archiving is not replicated; pushing the same image again restores it.
     push(&ireland, &image("a"), Some("v1")).await;
     assert_eq!(status(&ireland, &image("a")).await, "ACTIVE");
     assert_eq!(status(&virginia, &image("a")).await, "ARCHIVED");

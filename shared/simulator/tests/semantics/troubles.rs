@@ -80,7 +80,7 @@ async fn events_are_lost_repeated_delayed() {
         assert_eq!(bodies.len(), in_the_end, "{trouble}");
         bodies.dedup();
         assert!(bodies.len() <= 1, "a repeated event is the same event");
-        // Lost or not, what happened has happened, and those who look see it.
+        // The push took effect whether or not its event was lost, and the simulator lists the event as emitted.
         assert_eq!(sites.events(&mut 0).len(), 1);
     }
 }

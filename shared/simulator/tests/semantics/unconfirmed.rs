@@ -1,4 +1,4 @@
-//! Each test asks both answers: what the default does stands first.
+//! Each test checks both answers to a question that AWS does not document; the default's answer is first.
 
 use aws_sdk_ecr::types::{ImageIdentifier, ImageTagMutability, TargetStorageClass};
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn with(change: impl FnOnce(&mut Unconfirmed)) -> Sites {
     Sites::with(Settings { unconfirmed, ..Settings::default() }).await
 }
 
-/// What the deletion of one of two tags, and then of the digest, tells.
+/// The events of the deletion of one of two tags, and then of the digest.
 async fn deletions(sites: &Sites) -> (Vec<String>, Vec<String>) {
     let ecr = sites.with_app(IRELAND).await;
     for tag in ["v1", "v2", "v3"] {
@@ -224,7 +224,7 @@ async fn u18_whether_a_late_copy_takes_its_tag() {
         sites.pass(COPIED);
         tags(&sites.ecr(VIRGINIA).await, &image("old")).await.is_some_and(|tags| tags.contains("latest"))
     };
-    // Which of two copies is the later is chance; over many seeds both happen, and the setting decides what that means.
+    // The order in which the two copies arrive is random. Over many seeds both orders occur, and the setting decides.
     let mut stale = 0;
     for seed in 0..8 {
         let never = Unconfirmed { late_replica_takes_tag: false, ..Unconfirmed::default() };
