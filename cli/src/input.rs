@@ -2,7 +2,7 @@
 //!
 //! - EventBridge events: one document, one a line, or a JSON array;
 //! - SQS messages that contain them, as `ReceiveMessage` returns them (`Messages`, `Body`) and as Lambda receives them
-//! (`Records`, `body`);
+//!   (`Records`, `body`);
 //! - CloudTrail log files (`Records`) and single CloudTrail records;
 //! - any of these compressed with gzip.
 //!

@@ -144,7 +144,7 @@ def test_a_repository_with_images_is_deleted_by_force(aws):
 
 @pytest.mark.only_simulator("its own words")
 def test_what_local_says_to_try_works_as_it_stands(endpoint, request):
-    commands = request.config.welcome.split("To try, in another terminal:")[1].strip().splitlines()
+    commands = request.config.welcome.split("Try this in another terminal:")[1].strip().splitlines()
     # The simulated time does not advance here, so nothing has been copied when the image is deleted.
     path = f"{os.path.dirname(os.environ['ECR_LINEAGE'])}:{os.environ['PATH']}"
     script = "set -eu\n" + "\n".join(command + "\nsleep 0.3" for command in commands)

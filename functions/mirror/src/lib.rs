@@ -287,7 +287,7 @@ impl MirrorSummary {
                 self.note_occurrence(AlertKind::ApprovalWanted, before, "awaits approval of its deletion");
             }
             DeletionStatus::Done => {
-                self.note_occurrence(AlertKind::DeletionDone, before, "was deleted, as its source deleted it")
+                self.note_occurrence(AlertKind::DeletionDone, before, "was deleted, as its source deleted it");
             }
             DeletionStatus::Pending | DeletionStatus::Executing | DeletionStatus::Kept | DeletionStatus::Failed => {}
         }

@@ -40,9 +40,9 @@ impl Reconcile {
     ) -> Result<(), store::Error> {
         if drifts.missing > before.missing || drifts.tags > before.tags {
             let message = format!(
-                "replicas of {registry}: {} missing, {} with different tags",
+                "{registry}: {} missing at destinations, {} different tags",
                 number(drifts.missing, "image is", "images are"),
-                number(drifts.tags, "replica is", "replicas are"),
+                number(drifts.tags, "replica has", "replicas have"),
             );
             self.table.put_alert(&Alert::notice(AlertKind::DriftFound, &registry.to_string(), message, now)).await?;
         }

@@ -47,7 +47,7 @@ async fn a_late_copy_is_told_once_and_again_when_it_arrives() {
     let late = |state| ("replication_late", state, 1, TOKYO.to_owned());
     assert_eq!(site.notified().await, [late(AlertState::Opened), late(AlertState::Resolved)]);
     let resolved = site.alerts().await.pop().unwrap();
-    assert!(resolved.message.contains("all are there now"), "{}", resolved.message);
+    assert!(resolved.message.contains("all have arrived"), "{}", resolved.message);
     assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
     assert_eq!(site.local.table.incidents().await.unwrap(), []);
 }
@@ -159,7 +159,7 @@ async fn a_copy_that_never_began_is_told() {
         [("replication_missing", AlertState::Opened, 1), ("replication_missing", AlertState::Opened, 1)]
     );
     let alert = site.alerts().await.pop().unwrap();
-    assert!(alert.message.contains("the rule for every repository copies it to"), "{}", alert.message);
+    assert!(alert.message.contains("the rule for every repository replicates it to"), "{}", alert.message);
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their
     let planned = ("deletion_planned", AlertState::Notice, 1, VIRGINIA.to_owned());
     assert_eq!(site.notified().await, [("replica_deleted", AlertState::Notice, 3, TOKYO.to_owned()), planned]);
     let alert = site.alerts().await.remove(0);
-    assert!(alert.message.contains("although 111122223333/eu-west-1 has it; so were 2 more"), "{}", alert.message);
+    assert!(alert.message.contains("while 111122223333/eu-west-1 still has it; so were 2 more"), "{}", alert.message);
     assert_eq!(site.local.table.incidents().await.unwrap(), []);
 }
 

@@ -212,7 +212,7 @@ impl DeletionContext<'_> {
 }
 
 /// 1. The image came by replication from this source, it was never pushed to this registry, and no other source still
-/// has it.
+///    has it.
 fn origin(context: &DeletionContext<'_>) -> Checked {
     let Deletion { source, registry, image, .. } = context.deletion;
     let keep = |why: String| Err((Verdict::Keep, why));
@@ -353,7 +353,7 @@ fn describe(seen: &ObservedImage) -> String {
 }
 
 /// 5. No other manifest that stays needs the image. References by an index are known only from ECR's answer to the
-/// deletion.
+///    deletion.
 fn manifest(context: &DeletionContext<'_>) -> Checked {
     let Observation::Present(ObservedImage { subject: Some(subject), kind, .. }) = &context.replica else {
         return Ok("it refers to no other manifest".to_owned());
