@@ -194,7 +194,7 @@ async fn the_release_build_of_mirror_deletes_what_is_due() {
         loop {
             let summary = lambda.invoke(&json!({}));
             assert_eq!(summary["failures"], 0, "{summary}");
-            if summary["status_key"]["done"] == 1 {
+            if summary["by_status"]["done"] == 1 {
                 return lambda.end();
             }
             assert!(Instant::now() < deadline, "{summary}");
