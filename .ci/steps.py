@@ -1,7 +1,7 @@
-"""Runs the steps of CI, two at a time where that is faster, and prints at the end how long each took.
+"""Runs the steps of CI, two at a time, and prints at the end how long each took.
 
-A step is a recipe of the justfile. One lane compiles, because cargo allows one build at a time; the other lane runs
-steps that use Python, Chromium and the network. The output of a step is printed when the step ends, so that the output
+A step is a recipe of the justfile. One lane builds in the `dev` profile, because cargo allows one build of a profile at a
+time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network. The output of a step is printed when the step ends, so that the output
 of the lanes does not mix. The first failure stops everything.
 """
 
@@ -21,15 +21,20 @@ COMPILING = [
     "lints",
     "histories",
     "second-dynamodb",
-    "functions",
-    "runtime-contract",
-    "deployment",
     "counts",
     "mutants-sample",
     "docs",
 ]
 # Steps that need the command line run after the tests, which build it.
-BESIDE = ["words", "spelling", "workflows", "dependencies", "templates", ("test", ["conformance", "api", "browser"])]
+BESIDE = [
+    "words",
+    "spelling",
+    "workflows",
+    "dependencies",
+    "templates",
+    "functions",
+    ("test", ["conformance", "api", "browser", "runtime-contract", "deployment"]),
+]
 
 started = time.monotonic()
 took: dict[str, tuple[float, float]] = {}

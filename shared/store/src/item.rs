@@ -259,7 +259,7 @@ impl Queue {
 
 /// The number of shards of a queue in the due index. An image's shard depends on its digest, so that many items that
 /// are due at once are not in one partition.
-pub(super) const SHARDS: u32 = 8;
+pub(super) const SHARDS: u32 = 4;
 
 /// The due time of a new work item: immediately. It is a constant, so that the order in which events arrive has no
 /// effect on the item.
