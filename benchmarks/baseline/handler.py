@@ -314,12 +314,12 @@ def handler(event, context):
             print(json.dumps({"level": "ERROR", "message.id": message["messageId"], "error": str(error)}))
             failed.add(message["messageId"])
     metrics = []
-    for (repository, digest), told in images.items():
+    for (repository, digest), received in images.items():
         try:
-            metrics += record_image(repository, digest, [fact for _, fact in told])
+            metrics += record_image(repository, digest, [fact for _, fact in received])
         except Exception as error:
             print(json.dumps({"level": "WARN", "error": str(error)}))
-            failed.update(message for message, _ in told)
+            failed.update(message for message, _ in received)
     emit(metrics, context.aws_request_id)
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
 

@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_noticed_is_healthy_and_what_is_unknown_is_not() {
+    fn notices_are_healthy_and_unknown_findings_are_not() {
         let with = |level| {
             let finding = Finding { level, place: "hub".to_owned(), what: "found".to_owned(), fix: None };
             Diagnosis { findings: vec![finding] }.is_healthy()

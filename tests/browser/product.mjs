@@ -74,9 +74,9 @@ export async function ecr({ endpoint }, registry, operation, body) {
     },
     body: JSON.stringify(body),
   });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(`${operation}: ${JSON.stringify(told)}`);
-  return told;
+  const result = await answer.json();
+  if (!answer.ok) throw new Error(`${operation}: ${JSON.stringify(result)}`);
+  return result;
 }
 
 export async function step({ endpoint }, seconds) {

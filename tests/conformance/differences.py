@@ -10,11 +10,11 @@ FILE = HERE / "DIFFERENCES.md"
 
 HEAD = """# Where moto differs
 
-The simulator is ours, and nobody should have to take its word. So the same tests, with AWS's own clients, run against
-[moto](https://github.com/getmoto/moto), which nobody here wrote: where both agree, that is a second opinion; where they differ,
-AWS's documentation decides, and the page is here. What AWS does not document is said to be so here, and is in
-`shared/simulator/FACTS.md` as a setting with both answers. Every difference is a test that must fail on moto, so that one that goes away is
-noticed.
+The simulator is our own code, so its behaviour needs an independent check. The same tests, with AWS's own clients, run
+against [moto](https://github.com/getmoto/moto), which other people wrote: where both agree, that is a second opinion;
+where they differ, AWS's documentation decides, and the page is here. What AWS does not document is said to be so here,
+and is in `shared/simulator/FACTS.md` as a setting with both answers. Every difference is a test that must fail on moto,
+so that one that goes away is noticed.
 
 Made by `tests/conformance/differences.py` from the tests.
 

@@ -11,13 +11,13 @@ from sites import APP, refusal
 NO_POLICY = "no policy".ljust(100)
 
 
-def test_registries_of_other_regions_and_accounts_are_others(sites, ireland, virginia, tokyo):
+def test_registries_of_other_regions_and_accounts_are_separate(sites, ireland, virginia, tokyo):
     other = sites.registry("eu-west-1", account=1)
     for registry in [virginia, tokyo, other]:
         assert registry.ecr.describe_repositories()["repositories"] == []
 
 
-def test_an_assumed_role_is_of_its_own_account(sites, tokyo):
+def test_an_assumed_role_belongs_to_its_own_account(sites, tokyo):
     sts = sites.client("sts", "eu-west-1", tokyo.account)
     identity = sts.get_caller_identity()
     assert identity["Account"] == tokyo.account
@@ -70,9 +70,9 @@ def test_a_wrong_role_is_refused(sites):
 
 
 @pytest.mark.only_simulator("moto believes every key")
-def test_who_has_no_account_is_refused(sites):
-    nobody = sites.signed("ecr", "eu-west-1", "AKIAIOSFODNN7EXAMPLE")
-    assert refusal(nobody.describe_registry) == "UnrecognizedClientException"
+def test_a_caller_without_an_account_is_refused(sites):
+    unknown = sites.signed("ecr", "eu-west-1", "AKIAIOSFODNN7EXAMPLE")
+    assert refusal(unknown.describe_registry) == "UnrecognizedClientException"
 
 
 def test_ones_own_registry_can_be_named(ireland):
@@ -103,7 +103,7 @@ ABOUT_ANOTHER = [
 
 @pytest.mark.only_simulator("moto ignores registryId, and lacks some of these operations")
 @pytest.mark.parametrize(("operation", "arguments"), ABOUT_ANOTHER, ids=[name for name, _ in ABOUT_ANOTHER])
-def test_nothing_may_be_done_in_another_accounts_registry_unasked(sites, ireland, operation, arguments):
+def test_every_call_to_another_accounts_registry_needs_permission(sites, ireland, operation, arguments):
     other = sites.registry("eu-west-1", account=1)
     ireland.push(image("a"), "v1")
     call = getattr(other.ecr, operation)
@@ -112,7 +112,7 @@ def test_nothing_may_be_done_in_another_accounts_registry_unasked(sites, ireland
 
 
 @pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
-def test_what_is_allowed_happens_in_the_other_registry_and_nowhere_else(sites, ireland):
+def test_a_permitted_call_changes_only_the_other_registry(sites, ireland):
     other = sites.registry("eu-west-1", account=1, repository=True)
     for registry in [ireland, other]:
         registry.push(image("a"), "v1")
@@ -123,7 +123,7 @@ def test_what_is_allowed_happens_in_the_other_registry_and_nowhere_else(sites, i
 
 
 @pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
-def test_a_permission_is_of_its_repositories_and_its_accounts(sites, ireland):
+def test_a_permission_applies_only_to_its_repositories_and_accounts(sites, ireland):
     other = sites.registry("eu-west-1", account=1)
     describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)["imageDetails"]
     for principal, resource, allowed in [(other.account, "other/*", False), ("999999999999", "*", False), (other.account, "team/*", True)]:
@@ -142,8 +142,8 @@ def test_a_permission_is_of_its_repositories_and_its_accounts(sites, ireland):
 def test_the_policy_of_a_registry_can_let_others_list_its_repositories(sites, ireland):
     other = sites.registry("eu-west-1", account=1)
     ireland.allow(other.account, "ecr:DescribeRepositories")
-    told = other.ecr.describe_repositories(registryId=ireland.account)["repositories"]
-    assert [one["repositoryName"] for one in told] == [APP]
+    listed = other.ecr.describe_repositories(registryId=ireland.account)["repositories"]
+    assert [one["repositoryName"] for one in listed] == [APP]
 
 
 def test_a_refusal_is_one_of_the_operations_own_errors(ireland):

@@ -20,7 +20,7 @@ def results(ireland, run, **more):
     return ireland.ecr.describe_replication_backfill_results(replicationBackfillId=run, **more)
 
 
-def test_a_backfill_brings_what_was_there_before(ireland, virginia):
+def test_a_backfill_copies_images_older_than_the_rule(ireland, virginia):
     for tag in ["v1", "latest"]:
         ireland.push(image("a"), tag)
     destination = {"destination": virginia.destination}
@@ -47,7 +47,7 @@ def test_a_backfill_brings_what_was_there_before(ireland, virginia):
     assert ireland.ecr.stop_replication_backfill(replicationBackfillId=again["replicationBackfillId"])["status"] == "STOPPING"
 
 
-def test_a_run_is_told_in_full(ireland, virginia):
+def test_a_run_is_described_with_every_field(ireland, virginia):
     ireland.push(image("a"), "v1")
     ireland.replicate(virginia)
     started = ireland.ecr.start_replication_backfill(registryId=ireland.account, destination=virginia.destination)
@@ -59,19 +59,19 @@ def test_a_run_is_told_in_full(ireland, virginia):
         "status": "PREPARING", "startedAt": started["startedAt"],
     }
     ireland.sites.step(COPIED)
-    told = results(ireland, run)
-    del told["ResponseMetadata"]
+    answer = results(ireland, run)
+    del answer["ResponseMetadata"]
     progress = {"totalReplicationCount": 1, "completedReplicationCount": 1, "failedReplicationCount": 0, "failureCodes": []}
     image_id = {"imageDigest": digest(image("a")), "imageTag": "v1"}
-    assert told == {
-        **started, "status": "COMPLETE", "endedAt": told["endedAt"], "progress": progress,
+    assert answer == {
+        **started, "status": "COMPLETE", "endedAt": answer["endedAt"], "progress": progress,
         "results": [{"repositoryName": APP, "imageId": image_id, "status": "COMPLETE"}],
     }
     (listed,) = ireland.ecr.list_replication_backfills()["backfills"]
-    assert listed == {name: value for name, value in told.items() if name not in ("registryId", "results")}
+    assert listed == {name: value for name, value in answer.items() if name not in ("registryId", "results")}
 
 
-def test_only_what_the_rules_send_there_is_copied(sites, ireland, virginia):
+def test_only_images_that_a_rule_replicates_there_are_copied(sites, ireland, virginia):
     oregon = sites.registry("us-west-2")
     ireland.ecr.create_repository(repositoryName="other/app")
     for repository in [APP, "other/app"]:
@@ -90,20 +90,20 @@ def test_results_come_in_pages_and_by_status(ireland, tokyo):
     run = start(ireland, tokyo)
     ireland.sites.step(COPIED)
     assert results(ireland, run, resultStatusFilter="COMPLETE")["results"] == []
-    told, pages, token = [], 0, {}
+    entries, pages, token = [], 0, {}
     while True:
         page = results(ireland, run, resultStatusFilter="FAILED", maxResults=2, **token)
-        told, pages = told + page["results"], pages + 1
+        entries, pages = entries + page["results"], pages + 1
         if "nextToken" not in page:
             break
         token = {"nextToken": page["nextToken"]}
     assert pages == 3
-    assert sorted(one["imageId"]["imageTag"] for one in told) == [f"v{number}" for number in range(5)]
-    assert all(one["failureCode"] for one in told)
+    assert sorted(one["imageId"]["imageTag"] for one in entries) == [f"v{number}" for number in range(5)]
+    assert all(one["failureCode"] for one in entries)
     progress = page["progress"]
     assert (progress["totalReplicationCount"], progress["failedReplicationCount"]) == (5, 5)
     # Each code appears once, however many copies failed with it.
-    assert progress["failureCodes"] == sorted({one["failureCode"] for one in told})
+    assert progress["failureCodes"] == sorted({one["failureCode"] for one in entries})
 
 
 def test_a_run_fails_when_half_of_a_hundred_fail(ireland, tokyo):
@@ -112,18 +112,18 @@ def test_a_run_fails_when_half_of_a_hundred_fail(ireland, tokyo):
     ireland.replicate(tokyo)
     run = start(ireland, tokyo)
     ireland.sites.step(COPIED)
-    told = results(ireland, run, maxResults=1)
-    assert told["status"] == "FAILED" and told["failureCode"]
+    answer = results(ireland, run, maxResults=1)
+    assert answer["status"] == "FAILED" and answer["failureCode"]
 
 
-def test_a_run_that_was_stopped_says_so_and_takes_nothing_back(sites, ireland, virginia):
+def test_a_run_that_was_stopped_is_reported_as_stopped(sites, ireland, virginia):
     ireland.push(image("a"), "v1")
     ireland.replicate(virginia)
     run = start(ireland, virginia)
     assert ireland.ecr.stop_replication_backfill(replicationBackfillId=run)["status"] == "STOPPING"
     sites.step(COPIED)
-    told = results(ireland, run)
-    assert told["status"] == "STOPPED" and told["endedAt"] >= told["startedAt"]
+    answer = results(ireland, run)
+    assert answer["status"] == "STOPPED" and answer["endedAt"] >= answer["startedAt"]
     with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillInvalidStatusException):
         ireland.ecr.stop_replication_backfill(replicationBackfillId=run)
 
@@ -141,7 +141,7 @@ def test_another_region_can_be_filled_at_the_same_time(sites, ireland, virginia)
     assert "nextToken" not in pages[1]
 
 
-def test_ten_runs_at_once_are_the_most(sites, ireland):
+def test_at_most_ten_runs_are_active_at_once(sites, ireland):
     regions = [
         "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "eu-central-1", "eu-west-2", "eu-west-3",
         "eu-north-1", "sa-east-1", "ap-south-1",
@@ -154,7 +154,7 @@ def test_ten_runs_at_once_are_the_most(sites, ireland):
         ireland.ecr.start_replication_backfill(destination=destinations[10])
 
 
-def test_results_are_told_only_at_the_end(sites, ireland, virginia):
+def test_results_are_returned_only_at_the_end(sites, ireland, virginia):
     # More than are copied at once. An image can have at most 1,000 tags, so there are two images.
     for number in range(1100):
         ireland.push(image(str(number // 900)), f"v{number}")
@@ -162,12 +162,12 @@ def test_results_are_told_only_at_the_end(sites, ireland, virginia):
     run = start(ireland, virginia)
     for _ in range(60):
         sites.step(1)
-        told = results(ireland, run)
+        answer = results(ireland, run)
         # The number of copies is unknown during PREPARING.
-        assert (told["status"] == "PREPARING") == ("progress" not in told)
-        if told.get("progress", {}).get("completedReplicationCount") and told["status"] == "IN_PROGRESS":
+        assert (answer["status"] == "PREPARING") == ("progress" not in answer)
+        if answer.get("progress", {}).get("completedReplicationCount") and answer["status"] == "IN_PROGRESS":
             break
-    assert told["status"] == "IN_PROGRESS" and told.get("results", []) == []
+    assert answer["status"] == "IN_PROGRESS" and answer.get("results", []) == []
 
 
 def test_runs_are_forgotten_ninety_days_after_their_end(sites, ireland, virginia):
@@ -190,7 +190,7 @@ def test_the_end_of_a_run_is_an_event(sites, ireland, virginia):
     assert event["detail"]["result"] == "COMPLETE"
 
 
-def test_what_a_run_needs_is_named(ireland, virginia):
+def test_a_run_without_a_rule_and_an_unknown_run_are_refused(ireland, virginia):
     assert refusal(start, ireland, virginia) == "ValidationException"
     with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillNotFoundException):
         results(ireland, "00000000-0000-0000-0000-000000000000")

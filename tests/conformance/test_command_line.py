@@ -131,8 +131,8 @@ def test_a_registry_policy_is_put_and_got(sites, aws):
     statement = {"Sid": "copies", "Effect": "Allow", "Principal": principal, "Action": ["ecr:ReplicateImage"], "Resource": about}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     aws("ecr", "put-registry-policy", "--policy-text", json.dumps(policy))
-    told = aws("ecr", "get-registry-policy")
-    assert (told["registryId"], json.loads(told["policyText"])) == (sites.accounts[0], policy)
+    answer = aws("ecr", "get-registry-policy")
+    assert (answer["registryId"], json.loads(answer["policyText"])) == (sites.accounts[0], policy)
 
 
 def test_a_repository_with_images_is_deleted_by_force(aws):
@@ -143,7 +143,7 @@ def test_a_repository_with_images_is_deleted_by_force(aws):
 
 
 @pytest.mark.only_simulator("its own words")
-def test_what_local_says_to_try_works_as_it_stands(endpoint, request):
+def test_the_commands_that_local_prints_work(endpoint, request):
     commands = request.config.welcome.split("Try this in another terminal:")[1].strip().splitlines()
     # The simulated time does not advance here, so nothing has been copied when the image is deleted.
     path = f"{os.path.dirname(os.environ['ECR_LINEAGE'])}:{os.environ['PATH']}"
@@ -166,7 +166,7 @@ def test_the_table_is_on_the_same_port(sites, aws, ireland):
 
 
 @pytest.mark.only_simulator("the command is ours")
-def test_the_switch_that_boto3_sets_is_the_one_that_is_read(sites, ireland, virginia):
+def test_the_audit_reads_delete_replication_as_boto3_sets_it(sites, ireland, virginia):
     """The Rust SDK's type lacks `deleteReplication`, so ecr-lineage reads it from the raw response."""
     account = sites.accounts[0]
     environment = {

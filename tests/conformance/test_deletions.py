@@ -6,7 +6,7 @@ from manifests import artifact, digest, image, index
 from sites import APP, refusal
 
 
-def test_the_last_tag_takes_the_image_with_it(ireland):
+def test_deleting_the_last_tag_deletes_the_image(ireland):
     for tag in ["v1", "latest"]:
         ireland.push(image("a"), tag)
     assert ireland.delete({"imageTag": "latest"}) == (["latest"], [])
@@ -15,7 +15,7 @@ def test_the_last_tag_takes_the_image_with_it(ireland):
     assert ireland.images() == {}
 
 
-def test_a_digest_goes_with_all_its_tags(ireland):
+def test_deleting_a_digest_deletes_all_its_tags(ireland):
     for tag in ["v1", "latest"]:
         ireland.push(image("a"), tag)
     assert ireland.delete({"imageDigest": digest(image("a"))}) == (["latest", "v1"], [])
@@ -23,7 +23,7 @@ def test_a_digest_goes_with_all_its_tags(ireland):
 
 
 @pytest.mark.moto_differs("deletes it and lists it nowhere", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html")
-def test_an_image_without_tags_goes_by_its_digest(ireland):
+def test_an_image_without_tags_is_deleted_by_its_digest(ireland):
     ireland.push(image("a"))
     assert ireland.delete({"imageDigest": digest(image("a"))}) == ([None], [])
 
@@ -37,7 +37,7 @@ def test_a_tag_and_a_digest_that_disagree_are_refused(ireland):
     assert len(ireland.images()) == 2
 
 
-def test_failures_stand_in_an_answer_that_is_otherwise_good(ireland):
+def test_failures_are_part_of_a_successful_response(ireland):
     ireland.push(image("a"), "v1")
     answer = ireland.ecr.batch_delete_image(
         repositoryName=APP, imageIds=[{"imageTag": "v2"}, {"imageDigest": digest("nothing")}, {}, {"imageTag": "v1"}]
@@ -48,12 +48,12 @@ def test_failures_stand_in_an_answer_that_is_otherwise_good(ireland):
     assert answer["imageIds"] == [{"imageDigest": digest(image("a")), "imageTag": "v1"}]
 
 
-def test_a_digest_that_is_none_is_named_so(ireland):
+def test_an_invalid_digest_has_its_own_failure_code(ireland):
     assert ireland.delete({"imageDigest": "no digest"}) == ([], ["InvalidImageDigest"])
 
 
 @pytest.mark.moto_differs("accepts more", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html")
-def test_a_hundred_images_are_the_most_of_one_call(ireland):
+def test_a_call_accepts_at_most_a_hundred_images(ireland):
     ids = [{"imageTag": f"v{number}"} for number in range(101)]
     assert len(ireland.ecr.batch_delete_image(repositoryName=APP, imageIds=ids[:100])["failures"]) == 100
     for call in [ireland.ecr.batch_delete_image, ireland.ecr.batch_get_image, ireland.ecr.describe_images]:
@@ -61,7 +61,7 @@ def test_a_hundred_images_are_the_most_of_one_call(ireland):
 
 
 @pytest.mark.moto_differs("deletes children of an index", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
-def test_a_child_goes_after_its_index(ireland):
+def test_a_child_can_be_deleted_only_after_its_index(ireland):
     ireland.push(image("amd64"), "amd64")
     ireland.push(index(image("amd64")), "v1")
     assert ireland.delete({"imageDigest": digest(image("amd64"))}) == ([], ["ImageReferencedByManifestList"])
@@ -71,7 +71,7 @@ def test_a_child_goes_after_its_index(ireland):
     assert ireland.delete({"imageDigest": digest(image("amd64"))}) == (["amd64"], [])
 
 
-def test_a_subject_goes_without_its_artifacts(ireland):
+def test_deleting_a_subject_keeps_its_artifacts(ireland):
     ireland.push(image("a"), "v1")
     ireland.push(artifact(image("a"), "text/sbom+json"), "sbom")
     assert ireland.delete({"imageTag": "v1"}) == (["v1"], [])
@@ -90,17 +90,17 @@ def test_a_tag_and_a_digest_that_agree_mean_the_tag(ireland):
 
 
 @pytest.mark.moto_differs("says ImageNotFound", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
-def test_a_tag_that_is_none_is_named_so(ireland):
+def test_an_invalid_tag_has_its_own_failure_code(ireland):
     assert ireland.delete({"imageTag": "not a tag"}) == ([], ["InvalidImageTag"])
 
 
-def test_what_is_named_twice_goes_once(ireland):
+def test_an_image_that_is_named_twice_is_deleted_once(ireland):
     ireland.push(image("a"), "v1")
     assert ireland.delete({"imageTag": "v1"}, {"imageTag": "v1"}) == (["v1"], ["ImageNotFound"])
 
 
 @pytest.mark.moto_differs("fails with status 500", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html")
-def test_no_id_at_all_is_a_wrong_parameter(sites, ireland):
+def test_an_empty_list_of_ids_is_an_invalid_parameter(sites, ireland):
     # boto3 itself would refuse it, so the client does not validate parameters.
     unchecked = sites.unchecked("ecr", ireland)
     for call in [unchecked.batch_delete_image, unchecked.batch_get_image]:
@@ -108,7 +108,7 @@ def test_no_id_at_all_is_a_wrong_parameter(sites, ireland):
 
 
 @pytest.mark.moto_differs("deletes children of an index", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html")
-def test_a_child_of_two_indexes_stays_until_both_are_gone(ireland):
+def test_a_child_of_two_indexes_can_be_deleted_only_after_both(ireland):
     for name in ["amd64", "arm64"]:
         ireland.push(image(name))
     ireland.push(index(image("amd64")), "v1")

@@ -61,7 +61,7 @@ def test_every_event_has_the_form_of_awss_samples(sites, ireland, virginia, toky
     same_form(found(action_type="DELETE")[0], "delete", MEDIA_TYPES)
 
 
-def test_deletions_are_told_by_tag_and_cloudtrail_tells_who(sites, ireland):
+def test_each_deleted_tag_has_an_event_and_cloudtrail_names_the_caller(sites, ireland):
     for tag in ["v1", "v2", "v3"]:
         ireland.push(image("a"), tag)
     ireland.delete({"imageTag": "v1"})
@@ -74,7 +74,7 @@ def test_deletions_are_told_by_tag_and_cloudtrail_tells_who(sites, ireland):
     assert len(records[1]["responseElements"]["imageIds"]) == 2
 
 
-def test_a_repository_that_is_deleted_by_force_is_told_only_by_cloudtrail(sites, ireland):
+def test_only_cloudtrail_reports_a_repository_that_is_deleted_by_force(sites, ireland):
     ireland.push(image("a"), "v1")
     ireland.ecr.delete_repository(repositoryName=APP, force=True)
     assert [event["detail"]["action-type"] for event in sites.own_events()] == ["PUSH"]
@@ -133,7 +133,7 @@ def test_pushes_and_deletions_in_full_and_in_order(sites, ireland):
     assert {event["time"] for event in events} == {now[:19] + "Z"}
 
 
-def test_a_tag_that_moves_is_told_only_by_the_push(sites, ireland):
+def test_only_the_push_reports_a_tag_that_moves(sites, ireland):
     for name in ["a", "b"]:
         ireland.push(image(name), "latest")
     assert [envelope(event) for event in sites.own_events()] == [
@@ -146,16 +146,16 @@ def test_copies_of_an_index_in_full(sites, ireland, virginia):
     ireland.push(image("amd64"))
     ireland.push(index(image("amd64")), "v1")
     sites.step(COPIED)
-    told = [envelope(event) for event in sites.own_events()]
-    assert told[:2] == [
+    events = [envelope(event) for event in sites.own_events()]
+    assert events[:2] == [
         image_action(ireland, "PUSH", image("amd64"), ""),
         image_action(ireland, "PUSH", index(image("amd64")), "v1", config=None, kind=INDEX),
     ]
     # One event for the child and one for the index (U8). The destination gets no PUSH event (U9), and the source gets
     # none.
     child, parent = replicated(ireland, virginia, image("amd64"), ""), replicated(ireland, virginia, index(image("amd64")), "v1")
-    assert parent in told[2:] and child in told[2:]
-    assert all(event in [child, parent] for event in told[2:])
+    assert parent in events[2:] and child in events[2:]
+    assert all(event in [child, parent] for event in events[2:])
 
 
 def test_a_copy_that_fails_in_full(sites, ireland, tokyo):
@@ -165,7 +165,7 @@ def test_a_copy_that_fails_in_full(sites, ireland, tokyo):
     assert [envelope(event) for event in sites.own_events()][1:] == [replicated(ireland, tokyo, image("a"), "v1", result="FAILED")]
 
 
-def test_a_copy_across_accounts_is_told_in_the_destinations(sites, ireland, tokyo):
+def test_a_copy_across_accounts_is_reported_in_the_destination(sites, ireland, tokyo):
     tokyo.allow(ireland.account, "ecr:ReplicateImage", "ecr:CreateRepository")
     ireland.replicate(tokyo)
     ireland.push(image("a"), "v1")
@@ -185,14 +185,14 @@ def test_a_deletion_that_ecr_replicates_is_a_deletion_there(sites, ireland, virg
     ]
 
 
-def test_the_archive_and_back_in_full(sites, ireland):
+def test_archiving_and_restoring_in_full(sites, ireland):
     sbom = artifact(image("a"), "text/sbom+json")
     for manifest in [image("a"), sbom]:
         ireland.push(manifest)
         ireland.archive(manifest)
         ireland.restore(manifest)
     sites.step(20 * MINUTE)
-    told = [event for event in sites.own_events() if event["detail"]["action-type"] == "UPDATE_STORAGE_CLASS"]
+    events = [event for event in sites.own_events() if event["detail"]["action-type"] == "UPDATE_STORAGE_CLASS"]
     expected = []
     for target in ["ARCHIVE", "STANDARD"]:
         for manifest, kind, config in [(image("a"), "ECR Image Action", CONFIG), (sbom, "ECR Referrer Action", EMPTY)]:
@@ -200,13 +200,13 @@ def test_the_archive_and_back_in_full(sites, ireland):
             del form["detail"]["image-tag"]
             form["detail"]["target-storage-class"] = target
             expected.append({**form, "detail-type": kind})
-    times = [event["detail"].pop("last-activated-at", None) for event in told]
+    times = [event["detail"].pop("last-activated-at", None) for event in events]
     assert [time is not None for time in times] == [False, False, True, True]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time) for time in times[2:])
-    assert [envelope(event) for event in told] == expected
+    assert [envelope(event) for event in events] == expected
 
 
-def test_calls_are_told_by_cloudtrail_with_who_called(sites, ireland, virginia):
+def test_cloudtrail_reports_calls_with_their_caller(sites, ireland, virginia):
     ireland.replicate(virginia)
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
@@ -225,7 +225,7 @@ def test_calls_are_told_by_cloudtrail_with_who_called(sites, ireland, virginia):
     assert calls[1]["detail"]["requestParameters"] == calls[1]["detail"]["responseElements"] == {"replicationConfiguration": rules}
 
 
-def test_what_is_refused_and_what_only_reads_is_not_told(sites, ireland):
+def test_refused_and_read_only_calls_are_not_reported(sites, ireland):
     before = len(sites.events())
     ireland.images()
     ireland.ecr.describe_registry()
@@ -236,7 +236,7 @@ def test_what_is_refused_and_what_only_reads_is_not_told(sites, ireland):
     assert sites.own_events() == []
 
 
-def test_what_a_policy_did_has_the_form_of_awss_sample(sites, ireland):
+def test_the_record_of_a_policy_run_has_the_form_of_awss_sample(sites, ireland):
     ireland.push(image("a"), "v1")
     selection = {"tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 1}
     policy = {"rules": [{"rulePriority": 1, "description": "old ones", "selection": selection, "action": {"type": "expire"}}]}
@@ -256,16 +256,17 @@ def test_what_a_policy_did_has_the_form_of_awss_sample(sites, ireland):
     assert pushed > 1_000_000_000_000
 
 
-def covers(told, sample):
+def covers(value, sample):
     """Whether a value has every field of a sample, with values of the same type."""
     if isinstance(sample, dict):
-        return isinstance(told, dict) and all(name in told and covers(told[name], value) for name, value in sample.items())
+        fields = sample.items()
+        return isinstance(value, dict) and all(name in value and covers(value[name], field) for name, field in fields)
     if isinstance(sample, list):
-        return isinstance(told, list) and (not sample or all(covers(one, sample[0]) for one in told))
-    return isinstance(told, type(sample))
+        return isinstance(value, list) and (not sample or all(covers(one, sample[0]) for one in value))
+    return isinstance(value, type(sample))
 
 
-def test_events_are_read_from_where_one_stopped(sites, ireland):
+def test_events_are_read_from_a_position(sites, ireland):
     def read(after):
         with urllib.request.urlopen(f"{sites.endpoint}/_simulator/events?after={after}", timeout=20) as answer:
             return json.load(answer)

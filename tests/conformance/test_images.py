@@ -8,14 +8,14 @@ from manifests import CONFIG, IMAGE, INDEX, digest, image, index
 from sites import APP, DAY, refusal
 
 
-@pytest.mark.moto_differs("forgets an image that lost its last tag to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
+@pytest.mark.moto_differs("forgets an image when its last tag moves to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
 def test_a_tag_moves_to_the_image_that_is_pushed_with_it(ireland):
     ireland.push(image("a"), "latest")
     ireland.push(image("b"), "latest")
     assert ireland.images() == {digest(image("a")): [], digest(image("b")): ["latest"]}
 
 
-def test_what_was_put_is_answered_as_it_was_put(ireland):
+def test_an_image_is_returned_as_it_was_put(ireland):
     answer = ireland.push(image("a"), "v1")["image"]
     assert answer["imageId"] == {"imageDigest": digest(image("a")), "imageTag": "v1"}
     assert (answer["registryId"], answer["repositoryName"]) == (ireland.account, APP)
@@ -90,7 +90,7 @@ def test_excluded_tags_move_although_others_cannot(ireland):
     assert refusal(ireland.push, image("b"), "v1") == "ImageTagAlreadyExistsException"
 
 
-def test_images_are_described_as_they_are(ireland):
+def test_the_description_of_an_image_has_its_fields(ireland):
     ireland.push(image("a"), "v1")
     (detail,) = ireland.ecr.describe_images(repositoryName=APP, imageIds=[{"imageTag": "v1"}])["imageDetails"]
     assert (detail["imageDigest"], detail["imageTags"]) == (digest(image("a")), ["v1"])
@@ -109,7 +109,7 @@ def test_an_images_detail_has_status_size_and_media_types(ireland):
 
 
 @pytest.mark.moto_differs("notes no pulls", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html")
-def test_a_pull_is_noted(ireland):
+def test_a_pull_is_recorded(ireland):
     ireland.push(image("a"), "v1")
     assert "lastRecordedPullTime" not in ireland.detail(image("a"))
     ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
@@ -119,7 +119,7 @@ def test_a_pull_is_noted(ireland):
     assert (ireland.detail(image("a"))["lastRecordedPullTime"] - first).total_seconds() >= DAY
 
 
-@pytest.mark.moto_differs("forgets an image that lost its last tag to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
+@pytest.mark.moto_differs("forgets an image when its last tag moves to another", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListImages.html")
 def test_lists_can_be_of_tagged_or_untagged_images(ireland):
     ireland.push(image("a"), "latest")
     ireland.push(image("b"), "latest")
@@ -129,7 +129,7 @@ def test_lists_can_be_of_tagged_or_untagged_images(ireland):
     assert len(listed("ANY")) == 2
 
 
-def test_long_lists_come_in_pages_with_nothing_twice(ireland):
+def test_the_pages_of_long_lists_contain_each_entry_once(ireland):
     for number in range(12):
         ireland.push(image(str(number)), f"v{number}")
     ireland.push(image("0"), "latest")
@@ -150,15 +150,15 @@ def test_a_page_is_no_longer_than_asked_for(ireland):
 def test_an_image_is_found_by_tag_by_digest_and_by_both(ireland):
     ireland.push(image("a"), "v1")
     both = {"imageDigest": digest(image("a")), "imageTag": "v1"}
-    for asked, told in [({"imageTag": "v1"}, both), (both, both)]:
+    for asked, expected in [({"imageTag": "v1"}, both), (both, both)]:
         got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[asked])
-        assert [one["imageId"] for one in got["images"]] == [told]
+        assert [one["imageId"] for one in got["images"]] == [expected]
         assert (got["images"][0]["imageManifestMediaType"], got["failures"]) == (IMAGE, [])
     (got,) = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageDigest": digest(image("a"))}])["images"]
     assert (got["imageId"]["imageDigest"], got["imageManifest"]) == (digest(image("a")), image("a"))
 
 
-def test_an_index_is_told_as_it_was_put(ireland):
+def test_an_index_is_returned_as_it_was_put(ireland):
     ireland.push(image("amd64"))
     ireland.push(index(image("amd64")), "v1")
     (got,) = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])["images"]
@@ -180,7 +180,7 @@ def test_a_manifest_without_a_media_type_needs_one_in_the_request(ireland):
 
 
 @pytest.mark.moto_differs("takes anything", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html")
-def test_a_wrong_tag_is_a_wrong_parameter(ireland):
+def test_an_invalid_tag_is_an_invalid_parameter(ireland):
     for tag in ["a b", "a/b", "x" * 301]:
         assert refusal(ireland.push, image("a"), tag) == "InvalidParameterException", tag
     assert ireland.images() == {}
@@ -209,7 +209,7 @@ def test_excluded_tags_cannot_move_although_others_can(ireland):
 
 
 @pytest.mark.moto_differs("knows no exclusions", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html")
-def test_five_exclusions_are_the_most(ireland):
+def test_at_most_five_exclusions_are_accepted(ireland):
     filters = [{"filterType": "WILDCARD", "filter": f"dev{number}-*"} for number in range(6)]
     put = lambda count: ireland.ecr.put_image_tag_mutability(
         repositoryName=APP, imageTagMutability="IMMUTABLE_WITH_EXCLUSION", imageTagMutabilityExclusionFilters=filters[:count]
@@ -219,7 +219,7 @@ def test_five_exclusions_are_the_most(ireland):
 
 
 @pytest.mark.moto_differs("answers everything at once", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html")
-def test_a_page_has_a_hundred_entries_unless_it_is_asked_for_others(ireland):
+def test_a_page_has_a_hundred_entries_by_default(ireland):
     for number in range(101):
         ireland.push(image(str(number)), f"v{number}")
     for call, key in [(ireland.ecr.describe_images, "imageDetails"), (ireland.ecr.list_images, "imageIds")]:

@@ -20,7 +20,7 @@ def put(registry, *rules):
     return registry.ecr.put_lifecycle_policy(repositoryName=APP, lifecyclePolicyText=json.dumps({"rules": rules}))
 
 
-def test_a_policy_is_told_as_it_was_put(ireland):
+def test_a_policy_is_returned_as_it_was_put(ireland):
     with pytest.raises(ireland.ecr.exceptions.LifecyclePolicyNotFoundException):
         ireland.ecr.get_lifecycle_policy(repositoryName=APP)
     put(ireland, rule())
@@ -29,7 +29,7 @@ def test_a_policy_is_told_as_it_was_put(ireland):
     assert "lastEvaluatedAt" in answer
 
 
-def test_a_policy_that_makes_no_sense_is_refused(ireland):
+def test_an_invalid_policy_is_refused(ireland):
     for rules in [
         [rule(countNumber=0)],
         [rule(action={"type": "forget"})],
@@ -44,7 +44,7 @@ def test_rules_that_contradict_themselves_or_each_other_are_refused(ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_the_newest_are_kept_and_what_went_is_told(sites, ireland):
+def test_the_newest_images_are_kept_and_expiries_are_recorded(sites, ireland):
     for number in range(13):
         ireland.push(image(str(number)), f"v{number}")
         sites.step(MINUTE)
@@ -88,7 +88,7 @@ def test_age_counts_from_the_push(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_age_counts_anew_from_a_restore(sites, ireland):
+def test_age_counts_again_from_a_restore(sites, ireland):
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
     sites.step(5 * DAY)
@@ -102,7 +102,7 @@ def test_age_counts_anew_from_a_restore(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_untagged_images_go_and_tagged_ones_stay(sites, ireland):
+def test_untagged_images_expire_and_tagged_ones_are_kept(sites, ireland):
     ireland.push(image("a"), "latest")
     ireland.push(image("b"), "latest")
     put(ireland, rule(tagStatus="untagged", **PUSHED, countNumber=1))
@@ -138,7 +138,7 @@ def test_all_of_several_prefixes_must_be_met(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_a_child_stays_while_its_index_stays_and_the_record_says_why(sites, ireland):
+def test_a_child_is_kept_with_its_index_and_the_record_says_why(sites, ireland):
     ireland.push(image("amd64"))
     ireland.push(index(image("amd64")), "v1")
     put(ireland, rule(tagStatus="untagged", **PUSHED, countNumber=1))
@@ -151,7 +151,7 @@ def test_a_child_stays_while_its_index_stays_and_the_record_says_why(sites, irel
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_artifacts_go_after_the_image_they_are_about(sites, ireland):
+def test_artifacts_expire_after_their_subject(sites, ireland):
     ireland.push(image("a"), "v1")
     ireland.push(artifact(image("a"), "text/sbom+json"))
     ireland.push(image("b"), "v2")
@@ -162,7 +162,7 @@ def test_artifacts_go_after_the_image_they_are_about(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_artifacts_are_archived_after_the_image_they_are_about(sites, ireland):
+def test_artifacts_are_archived_after_their_subject(sites, ireland):
     ireland.push(image("a"), "v1")
     sbom = artifact(image("a"), "text/sbom+json")
     ireland.push(sbom)
@@ -172,7 +172,7 @@ def test_artifacts_are_archived_after_the_image_they_are_about(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_what_is_archived_stays_ninety_days(sites, ireland):
+def test_an_archived_image_is_kept_for_ninety_days(sites, ireland):
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
     put(ireland, rule(storageClass="archive", countType="sinceImageTransitioned", countUnit="days", countNumber=1))
@@ -183,7 +183,7 @@ def test_what_is_archived_stays_ninety_days(sites, ireland):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_a_policy_works_only_where_it_was_put(sites, ireland, virginia):
+def test_a_policy_applies_only_to_its_own_registry(sites, ireland, virginia):
     ireland.replicate(virginia)
     ireland.push(image("a"), "v1")
     sites.step(DAY)
@@ -194,7 +194,7 @@ def test_a_policy_works_only_where_it_was_put(sites, ireland, virginia):
 
 
 @pytest.mark.only_simulator("moto does not run lifecycle policies")
-def test_the_native_switch_sends_expiry_on(sites, ireland, virginia):
+def test_delete_replication_replicates_expiries(sites, ireland, virginia):
     ireland.replicate(virginia, native=True)
     ireland.push(image("a"), "v1")
     sites.step(DAY)
@@ -204,7 +204,7 @@ def test_the_native_switch_sends_expiry_on(sites, ireland, virginia):
     assert (ireland.images(), virginia.images()) == ({}, {})
 
 
-def test_times_go_only_with_the_actions_that_have_them(ireland):
+def test_a_rule_that_expires_by_pull_time_and_an_invalid_text_are_refused(ireland):
     pulled = rule(countType="sinceImagePulled", countUnit="days", countNumber=1)
     assert refusal(put, ireland, pulled) == "InvalidParameterException"
     # boto3 itself requires at least 100 characters.

@@ -12,7 +12,7 @@ def referrers(registry, subject, **more):
     return registry.ecr.list_image_referrers(repositoryName=APP, subjectId={"imageDigest": digest(subject)}, **more)["referrers"]
 
 
-def test_artifacts_are_listed_by_what_they_are_about(ireland):
+def test_artifacts_are_listed_by_their_subject(ireland):
     ireland.push(image("a"), "v1")
     sbom, signature = artifact(image("a"), "text/sbom+json"), artifact(image("a"), "application/vnd.cncf.notary.signature")
     for one in [sbom, signature]:
@@ -30,11 +30,11 @@ def test_artifacts_are_listed_by_what_they_are_about(ireland):
     assert ireland.detail(sbom)["subjectManifestDigest"] == digest(image("a"))
 
 
-def test_an_artifact_is_told_in_full(ireland):
+def test_an_artifact_is_listed_with_every_field(ireland):
     sbom = artifact(image("a"), "text/sbom+json", tool="syft")
     ireland.push(sbom)
-    (told,) = referrers(ireland, image("a"))
-    assert told == {
+    (listed,) = referrers(ireland, image("a"))
+    assert listed == {
         "digest": digest(sbom), "mediaType": IMAGE, "artifactType": "text/sbom+json", "size": len(sbom),
         "annotations": {"tool": "syft"}, "artifactStatus": "ACTIVE",
     }
@@ -61,7 +61,7 @@ def test_artifacts_are_listed_by_status_and_active_ones_unless_asked(ireland):
     assert listed(artifactStatus="ANY") == {digest(kept): "ACTIVE", digest(stored): "ARCHIVED"}
 
 
-def test_fifty_artifacts_are_the_most_of_a_page_and_five_types_of_a_filter(ireland):
+def test_a_page_has_at_most_fifty_artifacts_and_a_filter_at_most_five_types(ireland):
     call = lambda **more: refusal(referrers, ireland, image("a"), **more)
     assert call(maxResults=51) == "InvalidParameterException"
     assert call(filter={"artifactTypes": [f"text/{number}" for number in range(6)]}) == "InvalidParameterException"

@@ -26,7 +26,7 @@ def test_a_push_is_copied_where_a_rule_covers_it(ireland, virginia):
     assert virginia.images() == {digest(image("a")): ["v1"]}
 
 
-def test_what_was_there_before_is_not_copied_until_it_is_pushed_again(ireland, virginia):
+def test_an_image_older_than_the_rule_is_copied_when_it_is_pushed_again(ireland, virginia):
     ireland.push(image("old"), "v1")
     ireland.replicate(virginia)
     ireland.push(image("new"), "v2")
@@ -37,7 +37,7 @@ def test_what_was_there_before_is_not_copied_until_it_is_pushed_again(ireland, v
     assert virginia.images()[digest(image("old"))] == ["again"]
 
 
-def test_a_copy_is_not_copied_on(sites, ireland, virginia):
+def test_a_copy_is_not_replicated_further(sites, ireland, virginia):
     oregon = sites.registry("us-west-2")
     ireland.replicate(virginia)
     virginia.replicate(oregon)
@@ -46,7 +46,7 @@ def test_a_copy_is_not_copied_on(sites, ireland, virginia):
     assert (len(virginia.images()), oregon.images(), virginia.copies(image("a"))) == (1, {}, {})
 
 
-def test_another_account_must_allow_both_the_copy_and_the_repository(ireland, tokyo):
+def test_another_account_must_allow_the_copy_and_the_creation_of_its_repository(ireland, tokyo):
     ireland.replicate(tokyo)
     for number, actions in enumerate([[], ["ecr:ReplicateImage"], ["ecr:ReplicateImage", "ecr:CreateRepository"]]):
         if actions:
@@ -83,7 +83,7 @@ def test_indexes_and_artifacts_are_copied(ireland, virginia):
     assert [one["digest"] for one in listed["referrers"]] == [digest(sbom)]
 
 
-def test_without_the_native_switch_replicas_stay_and_the_status_goes(ireland, virginia):
+def test_without_delete_replication_replicas_are_kept_and_the_status_is_deleted(ireland, virginia):
     ireland.replicate(virginia)
     ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
@@ -94,7 +94,7 @@ def test_without_the_native_switch_replicas_stay_and_the_status_goes(ireland, vi
     assert refusal(ireland.ecr.describe_image_replication_status, **asked) == "ImageNotFoundException"
 
 
-def test_the_native_switch_takes_tags_and_images_and_all_tags_with_the_last(ireland, virginia):
+def test_delete_replication_deletes_tags_and_images_and_with_the_last_tag_all_tags(ireland, virginia):
     ireland.replicate(virginia, native=True)
     for tag in ["v1", "latest"]:
         ireland.push(image("a"), tag)
@@ -157,7 +157,7 @@ def test_a_new_tag_is_copied_and_a_tag_that_moves_moves_there_too(ireland, virgi
     assert virginia.images() == {digest(image("a")): ["v1"], digest(image("b")): ["latest"]}
 
 
-def test_a_rule_that_is_gone_copies_nothing_more_and_takes_nothing_away(ireland, virginia):
+def test_a_deleted_rule_copies_nothing_more_and_keeps_the_replicas(ireland, virginia):
     ireland.replicate(virginia)
     ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
@@ -167,7 +167,7 @@ def test_a_rule_that_is_gone_copies_nothing_more_and_takes_nothing_away(ireland,
     assert virginia.images() == {digest(image("a")): ["v1"]}
 
 
-def test_a_repository_that_is_there_keeps_its_settings_and_needs_no_permission_to_be_made(ireland, tokyo):
+def test_an_existing_repository_keeps_its_settings_and_needs_no_permission_to_create_it(ireland, tokyo):
     tokyo.ecr.create_repository(repositoryName=APP, imageTagMutability="IMMUTABLE")
     tokyo.allow(ireland.account, "ecr:ReplicateImage")
     ireland.replicate(tokyo)
@@ -178,7 +178,7 @@ def test_a_repository_that_is_there_keeps_its_settings_and_needs_no_permission_t
     assert app["imageTagMutability"] == "IMMUTABLE"
 
 
-def test_a_permission_that_goes_lets_copies_under_way_arrive(ireland, tokyo):
+def test_copies_in_progress_arrive_although_their_permission_is_removed(ireland, tokyo):
     tokyo.allow(ireland.account, "ecr:ReplicateImage", "ecr:CreateRepository")
     ireland.replicate(tokyo)
     ireland.push(image("a"), "v1")
@@ -189,7 +189,7 @@ def test_a_permission_that_goes_lets_copies_under_way_arrive(ireland, tokyo):
     assert ireland.copies(image("b"))["ap-northeast-1"][0] == "FAILED"
 
 
-def test_what_is_denied_is_denied_although_something_allows_it(ireland, tokyo):
+def test_a_deny_overrides_an_allow(ireland, tokyo):
     about = {"Principal": {"AWS": f"arn:aws:iam::{ireland.account}:root"}, "Resource": f"arn:aws:ecr:ap-northeast-1:{tokyo.account}:repository/*"}
     statements = [
         {"Sid": "may", "Effect": "Allow", "Action": "ecr:*", **about},
@@ -204,7 +204,7 @@ def test_what_is_denied_is_denied_although_something_allows_it(ireland, tokyo):
     assert tokyo.images() == {}
 
 
-def test_the_native_switch_is_of_its_rule_with_its_repositories_and_destinations(sites, ireland, virginia):
+def test_delete_replication_applies_to_the_repositories_and_destinations_of_its_rule(sites, ireland, virginia):
     oregon = sites.registry("us-west-2")
     ireland.ecr.create_repository(repositoryName="other/app")
     ireland.rules(
@@ -223,7 +223,7 @@ def test_the_native_switch_is_of_its_rule_with_its_repositories_and_destinations
     assert [registry.images(repository=repository) for registry, repository in everywhere] == [{}, left, left, left]
 
 
-def test_the_native_switch_sends_on_what_happens_after_it_was_set(ireland, virginia):
+def test_delete_replication_applies_to_deletions_after_it_was_enabled(ireland, virginia):
     ireland.replicate(virginia)
     for name in ["a", "b"]:
         ireland.push(image(name), name)
@@ -236,7 +236,7 @@ def test_the_native_switch_sends_on_what_happens_after_it_was_set(ireland, virgi
     assert virginia.images() == {digest(image("a")): ["a"]}
 
 
-def test_the_native_switch_does_not_send_deletions_back(ireland, virginia):
+def test_delete_replication_does_not_return_deletions_to_the_source(ireland, virginia):
     for one, other in [(ireland, virginia), (virginia, ireland)]:
         one.replicate(other, native=True)
     ireland.push(image("a"), "v1")

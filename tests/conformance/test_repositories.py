@@ -8,7 +8,7 @@ from manifests import image
 from sites import APP, refusal, rule
 
 
-def test_a_repository_is_made_with_default_settings(ireland):
+def test_a_repository_is_created_with_default_settings(ireland):
     (app,) = ireland.ecr.describe_repositories(repositoryNames=[APP])["repositories"]
     assert app["repositoryArn"] == f"arn:aws:ecr:eu-west-1:{ireland.account}:repository/{APP}"
     assert app["repositoryUri"] == f"{ireland.account}.dkr.ecr.eu-west-1.amazonaws.com/{APP}"
@@ -17,7 +17,7 @@ def test_a_repository_is_made_with_default_settings(ireland):
     assert app["encryptionConfiguration"]["encryptionType"] == "AES256"
 
 
-def test_a_repository_is_made_once(ireland):
+def test_a_repository_can_be_created_only_once(ireland):
     with pytest.raises(ireland.ecr.exceptions.RepositoryAlreadyExistsException):
         ireland.ecr.create_repository(repositoryName=APP)
 
@@ -46,7 +46,7 @@ def test_repositories_come_in_pages(ireland):
     assert len({name for page in pages for name in page}) == 7
 
 
-def test_a_registry_policy_is_told_as_it_was_put(ireland):
+def test_a_registry_policy_is_returned_as_it_was_put(ireland):
     with pytest.raises(ireland.ecr.exceptions.RegistryPolicyNotFoundException):
         ireland.ecr.get_registry_policy()
     ireland.allow("111122223333", "ecr:ReplicateImage", "ecr:CreateRepository")
@@ -69,7 +69,7 @@ def test_a_replication_configuration_replaces_the_one_before(ireland, virginia, 
     assert len(ireland.ecr.describe_registry()["replicationConfiguration"]["rules"][0]["destinations"]) == 1
 
 
-def test_the_native_switch_is_told_as_it_was_put(ireland, virginia):
+def test_delete_replication_is_returned_as_it_was_put(ireland, virginia):
     ireland.replicate(virginia, native=True)
     (rule,) = ireland.ecr.describe_registry()["replicationConfiguration"]["rules"]
     assert rule["deleteReplication"] == {"enabled": True}
@@ -120,12 +120,12 @@ def test_two_underscores_and_several_hyphens_may_separate_a_repository_name(irel
 
 
 @pytest.mark.moto_differs("accepts more", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeRepositories.html")
-def test_a_hundred_names_are_the_most_of_one_call(ireland):
+def test_a_call_accepts_at_most_a_hundred_names(ireland):
     names = [f"team/app{number}" for number in range(101)]
     assert refusal(ireland.ecr.describe_repositories, repositoryNames=names) == "InvalidParameterException"
 
 
-def test_a_repository_is_told_as_it_was_made_and_as_it_went(ireland):
+def test_creating_and_deleting_a_repository_return_its_fields(ireland):
     made = ireland.ecr.create_repository(
         repositoryName="team/other", imageTagMutability="IMMUTABLE", imageScanningConfiguration={"scanOnPush": True}
     )["repository"]
@@ -142,7 +142,7 @@ def test_a_repository_is_told_as_it_was_made_and_as_it_went(ireland):
     assert names == [APP]
 
 
-def test_a_repository_with_images_under_another_name_is_another(ireland):
+def test_deleting_a_repository_keeps_another_with_a_similar_name(ireland):
     ireland.ecr.create_repository(repositoryName="team/app2")
     ireland.push(image("a"), "v1")
     ireland.ecr.delete_repository(repositoryName="team/app2")

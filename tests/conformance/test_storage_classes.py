@@ -8,7 +8,7 @@ from sites import APP, COPIED, DAY, MINUTE, refusal
 pytestmark = pytest.mark.only_simulator("moto has no storage classes")
 
 
-def test_an_archived_image_is_there_and_cannot_be_pulled(ireland):
+def test_an_archived_image_exists_and_cannot_be_pulled(ireland):
     ireland.push(image("a"), "v1")
     assert ireland.archive(image("a")) == "ARCHIVED"
     got = ireland.ecr.batch_get_image(repositoryName=APP, imageIds=[{"imageTag": "v1"}])
@@ -36,7 +36,7 @@ def test_a_restore_takes_up_to_20_minutes_and_replicates(ireland, virginia):
     assert virginia.images() == {digest(image("a")): ["v1"]}
 
 
-def test_a_push_and_a_copy_restore_what_is_archived(ireland, virginia):
+def test_a_push_and_a_copy_restore_an_archived_image(ireland, virginia):
     ireland.replicate(virginia)
     ireland.push(image("a"), "v1")
     ireland.sites.step(COPIED)
@@ -48,7 +48,7 @@ def test_a_push_and_a_copy_restore_what_is_archived(ireland, virginia):
     assert len(virginia.images("ACTIVE")) == 1
 
 
-def test_what_cannot_be_archived_is_named(ireland):
+def test_a_child_of_an_index_and_an_unknown_image_cannot_be_archived(ireland):
     ireland.push(image("a"))
     ireland.push(index(image("a")), "v1")
     call = {"repositoryName": APP, "targetStorageClass": "ARCHIVE"}
@@ -87,14 +87,14 @@ def test_a_named_image_that_is_archived_must_be_asked_for(ireland):
     assert detail["imageTags"] == ["v1"]
 
 
-def test_what_is_so_already_is_no_mistake(ireland):
+def test_archiving_or_restoring_again_is_no_error(ireland):
     ireland.push(image("a"), "v1")
     assert ireland.restore(image("a")) == "ACTIVE"
     assert [ireland.archive(image("a")) for _ in range(2)] == ["ARCHIVED", "ARCHIVED"]
     assert [ireland.restore(image("a")) for _ in range(2)] == ["ACTIVATING", "ACTIVATING"]
 
 
-def test_an_image_under_way_is_neither_here_nor_there(ireland):
+def test_an_activating_image_is_neither_active_nor_archived(ireland):
     ireland.push(image("a"), "v1")
     ireland.archive(image("a"))
     ireland.restore(image("a"))

@@ -23,7 +23,7 @@ def deletions(cloud, hub, image, *over):
     return {registry: eventually(tried)["/".join(registry)] for registry in over}
 
 
-def test_a_due_deletion_is_mirrored_in_another_account_by_the_role_that_may(cloud, hub, registries):
+def test_a_due_deletion_is_mirrored_in_another_account_by_the_permitted_role(cloud, hub, registries):
     image = Image(cloud, hub, "dev/app")
     image.push("v1")
     image.arrives(SOURCE, NEAR, FAR)
@@ -35,7 +35,7 @@ def test_a_due_deletion_is_mirrored_in_another_account_by_the_role_that_may(clou
     assert who.startswith(f"arn:aws:sts::{FAR[0]}:assumed-role/ecr-lineage-delete/")
 
 
-def test_where_no_role_deletes_and_outside_of_the_repositories_that_it_may_replicas_stay_and_say_why(cloud, hub, registries):
+def test_replicas_that_no_role_may_delete_are_kept_with_the_reason(cloud, hub, registries):
     image = Image(cloud, hub, "team/release")
     image.push("v1")
     image.arrives(SOURCE, NEAR, FAR)

@@ -74,7 +74,7 @@ def test_a_registry_of_another_account_is_not_mistaken_for_ones_own(cloud, known
     assert len(found) == 3
 
 
-def test_what_is_broken_is_found_with_its_fix(cloud, hub, registries, known):
+def test_doctor_finds_each_broken_part_with_its_fix(cloud, hub, registries, known):
     events, trails = cloud.client("events", *NEAR), cloud.client("cloudtrail", *FAR)
     who = registries[NEAR].ids["CloudTrailRule"].rpartition("|")[2]
     dead, bus = hub.ids["DeadLetters"], cloud.client("events")
@@ -129,7 +129,7 @@ def test_a_plan_says_what_it_could_not_read(cloud, known):
     assert "OrganizationId=o-a1b2c3d4e5" in said and "AccountIds" not in said
 
 
-def test_ecrs_own_switch_for_deletions_is_noticed(cloud, known):
+def test_doctor_finds_native_deletion_replication(cloud, known):
     ecr = cloud.registry(*SOURCE)
     rules = ecr.describe_registry()["replicationConfiguration"]["rules"]
     # This version of the client does not know the field.

@@ -56,7 +56,7 @@ def test_every_documented_event_matches_the_rules_that_it_should(cloud, hub, reg
     ("BatchDeleteImage", True), ("DeleteRepository", True), ("PutReplicationConfiguration", True), ("PolicyExecutionEvent", True),
     ("DescribeImages", False), ("PutImage", False), ("DryRunEvent", False),
 ])
-def test_of_cloudtrail_only_what_says_who_deleted_or_what_is_replicated(cloud, registries, name, sent):
+def test_only_cloudtrail_records_about_deletions_and_replication_are_forwarded(cloud, registries, name, sent):
     event = wrapped({"eventSource": "ecr.amazonaws.com", "eventName": name, "eventTime": "2026-11-02T09:00:00Z"}, "AWS API Call via CloudTrail")
     events = cloud.client("events", *SOURCE)
     text, _ = pattern(cloud, registries[SOURCE], WHO, *SOURCE)
@@ -82,7 +82,7 @@ def test_each_rule_of_a_registry_sends_to_the_hub_and_keeps_what_it_cannot_send(
         assert pattern(cloud, stack, WHO, account, region)[1] == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
 
 
-def test_nobody_sends_what_only_ecr_may_send(cloud, hub):
+def test_only_ecr_can_send_events_of_ecr(cloud, hub):
     events = cloud.client("events")
     entry = {"EventBusName": hub.ids["Bus"], "Source": "aws.ecr", "DetailType": "ECR Image Action", "Detail": "{}"}
     [answer] = events.put_events(Entries=[entry])["Entries"]
@@ -96,7 +96,7 @@ def test_a_push_and_its_copies_become_lineage(cloud, hub, registries):
     assert image.where() == {"/".join(registry): "present" for registry in (SOURCE, NEAR, FAR)}
 
 
-def test_what_cannot_be_read_ends_among_the_dead_letters_and_is_told(cloud, hub, registries):
+def test_unreadable_events_become_dead_letters_and_are_alerted(cloud, hub, registries):
     queues, events = cloud.client("sqs"), cloud.client("events")
     # A target for alerts.
     listener = queues.create_queue(QueueName="listener")["QueueUrl"]
@@ -130,13 +130,13 @@ def test_what_cannot_be_read_ends_among_the_dead_letters_and_is_told(cloud, hub,
     assert left["ApproximateNumberOfMessages"] == "0"
 
     # The test does not invoke `watch`: its schedule does.
-    def told():
+    def alert():
         for message in queues.receive_message(QueueUrl=listener, WaitTimeSeconds=1).get("Messages", []):
             event = json.loads(message["Body"])
             if "dead letters" in event["detail"]["message"]:
                 return event
         return None
 
-    event = eventually(told, seconds=150)
+    event = eventually(alert, seconds=150)
     assert event["detail-type"] == "ECR Lineage Pipeline Unhealthy"
     assert event["detail"]["message"].startswith("2 events are among the dead letters")

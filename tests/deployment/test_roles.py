@@ -125,7 +125,7 @@ def is_refused(cloud, credentials, service, operation, parameters):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_function_may_what_it_needs_and_is_refused_the_rest(cloud, hub, calls, role):
+def test_a_function_has_exactly_the_permissions_it_needs(cloud, hub, calls, role):
     credentials = as_role(cloud, hub, role)
     may = {what for what, call in calls.items() if not is_refused(cloud, credentials, *call)}
     assert may == {what for what, who in MAY.items() if role in who}
@@ -140,7 +140,9 @@ def test_a_function_may_what_it_needs_and_is_refused_the_rest(cloud, hub, calls,
     ("ecr-lineage-delete", FAR[0], "Operate", EXTERNAL_ID, False),
     ("ecr-lineage-delete", SOURCE[0], "Mirror", EXTERNAL_ID, False),
 ])
-def test_the_role_of_a_registry_trusts_the_functions_that_need_it_and_nobody_else(cloud, hub, registries, role, account, who, external_id, may):
+def test_the_role_of_a_registry_trusts_only_the_functions_that_need_it(
+    cloud, hub, registries, role, account, who, external_id, may
+):
     # The function's role may try to assume any role; the trust policy in the other account decides.
     iam, name = cloud.client("iam"), hub.ids[f"{who}Role"]
     credentials = as_role(cloud, hub, who)
@@ -164,7 +166,7 @@ def test_a_stranger_of_the_hubs_account_does_not_enter_registries(cloud, hub, re
         assert is_refused(cloud, credentials, "sts", "assume_role", asked)
 
 
-def test_queues_take_nothing_in_the_clear(cloud, hub):
+def test_queues_refuse_messages_without_tls(cloud, hub):
     plain = cloud.client("sqs", tls=False)
     with pytest.raises(ClientError, match="AccessDenied"):
         plain.send_message(QueueUrl=hub.ids["Events"], MessageBody="forged")
@@ -177,7 +179,7 @@ def test_queues_take_nothing_in_the_clear(cloud, hub):
 def people(cloud, hub):
     """A reader, an operator, and a user with neither policy."""
     iam, people = cloud.client("iam"), {}
-    for name, policies in {"reader": ["Readers"], "operator": ["Readers", "Operators"], "nobody": []}.items():
+    for name, policies in {"reader": ["Readers"], "operator": ["Readers", "Operators"], "unprivileged": []}.items():
         iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
         for policy in policies:
             iam.attach_role_policy(RoleName=name, PolicyArn=hub.outputs[f"{policy}Policy"])
@@ -189,11 +191,11 @@ RESET = json.dumps({"source": "111122223333/eu-west-1"}).encode()
 
 
 @pytest.mark.parametrize("who, where, status", [
-    ("nobody", "ReadersUrl", 403), ("nobody", "OperatorsUrl", 403),
+    ("unprivileged", "ReadersUrl", 403), ("unprivileged", "OperatorsUrl", 403),
     ("reader", "ReadersUrl", 200), ("reader", "OperatorsUrl", 403),
     ("operator", "ReadersUrl", 200), ("operator", "OperatorsUrl", 200),
 ])
-def test_who_may_ask_is_answered(cloud, hub, people, who, where, status):
+def test_each_url_answers_only_permitted_callers(cloud, hub, people, who, where, status):
     given = people[who]
     credentials = Credentials(given["aws_access_key_id"], given["aws_secret_access_key"], given["aws_session_token"])
     answered, answer = ask(cloud, hub.outputs[where], "v1/overview", credentials)
@@ -206,7 +208,7 @@ def test_who_may_ask_is_answered(cloud, hub, people, who, where, status):
 @pytest.mark.parametrize("where, why", [
     ("ReadersUrl", "this can only be read here"), ("OperatorsUrl", "nobody says who you are"),
 ])
-def test_without_a_caller_whom_iam_names_nothing_is_changed(cloud, hub, people, where, why):
+def test_without_a_caller_authenticated_by_iam_nothing_is_changed(cloud, hub, people, where, why):
     given = people["operator"]
     credentials = Credentials(given["aws_access_key_id"], given["aws_secret_access_key"], given["aws_session_token"])
     answered, answer = ask(cloud, hub.outputs[where], "v1/breakers/reset", credentials, "POST", RESET)
@@ -218,7 +220,7 @@ def test_without_a_caller_whom_iam_names_nothing_is_changed(cloud, hub, people, 
     ("reader", "write an item", False), ("reader", "delete an item", False), ("reader", "start a function", False),
     ("operator", "write an item", True), ("operator", "delete an item", True), ("operator", "scan the table", False),
     ("operator", "delete the table", False), ("operator", "start a function", False), ("operator", "publish an alert", False),
-    ("nobody", "read a partition", False),
+    ("unprivileged", "read a partition", False),
 ])
-def test_people_may_on_the_command_line_what_they_may_on_the_page(cloud, people, calls, who, what, may):
+def test_people_have_the_same_permissions_on_the_command_line_and_the_page(cloud, people, calls, who, what, may):
     assert is_refused(cloud, people[who], *calls[what]) is not may

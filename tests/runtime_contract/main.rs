@@ -273,7 +273,7 @@ fn the_release_build_of_alert_publishes_a_record_of_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watch_tells_of_a_copy_that_failed_and_of_dead_letters() {
+async fn watch_alerts_about_a_failed_copy_and_dead_letters() {
     let local = registries(SignedDuration::from_hours(1), true).await;
     local.deliver_now().await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -302,7 +302,7 @@ async fn watch_tells_of_a_copy_that_failed_and_of_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reconcile_finds_what_no_event_told() {
+async fn reconcile_records_images_that_no_event_reported() {
     let local = registries(SignedDuration::from_hours(1), false).await;
     // The events of the registries are never taken from the queue.
     let endpoint = local.endpoint.clone();
@@ -361,8 +361,8 @@ async fn query_answers_through_a_function_url_and_knows_its_caller() {
         let overview = lambda.invoke(&function_url("GET", "/v1/overview", "", dana, None));
         assert_eq!(overview["statusCode"], 200, "{overview}");
         let reset = json!({"source": "111122223333/eu-west-1", "allow": 7});
-        let nobody = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", None, Some(&reset)));
-        assert_eq!(nobody["statusCode"], 403, "{nobody}");
+        let anonymous = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", None, Some(&reset)));
+        assert_eq!(anonymous["statusCode"], 403, "{anonymous}");
         let done = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", dana, Some(&reset)));
         assert_eq!(done["statusCode"], 200, "{done}");
         let unknown = lambda.invoke(&function_url("GET", "/v1/images", "repository=no%2Fsuch", dana, None));

@@ -287,7 +287,7 @@ async fn an_alert_becomes_an_event() {
 }
 
 #[tokio::test]
-async fn what_the_table_stores_is_what_the_stream_tells_and_the_function_reads() {
+async fn the_function_publishes_alerts_as_the_table_stores_them() {
     let store = Store::new().await;
     let stored = every_alert();
     let mut notified = BTreeMap::new();
@@ -319,7 +319,7 @@ async fn a_call_has_ten_alerts_at_most() {
 }
 
 #[tokio::test]
-async fn only_what_is_refused_is_sent_again() {
+async fn only_refused_alerts_are_sent_again() {
     let events = Events::fated([Fate::Partly(vec![1, 3]), Fate::Partly(vec![1])]);
     assert!(deliver(&events.bus(), &inserted(&alerts(4))).await.is_empty());
     assert_eq!(events.sizes(), [4, 2, 1]);
@@ -328,7 +328,7 @@ async fn only_what_is_refused_is_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_long_is_reported_alone() {
+async fn only_an_alert_that_is_refused_four_times_is_reported_as_failed() {
     let events = Events::fated([vec![2], vec![0], vec![0], vec![0]].map(Fate::Partly));
     let start = tokio::time::Instant::now();
     assert_eq!(deliver(&events.bus(), &inserted(&alerts(4))).await, [2]);
@@ -337,7 +337,7 @@ async fn what_is_refused_for_long_is_reported_alone() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_is_reported_whole_and_the_next_one_is_made() {
+async fn all_alerts_of_a_refused_call_are_reported_and_the_next_call_is_made() {
     let events = Events::fated([Fate::Refused]);
     assert_eq!(deliver(&events.bus(), &inserted(&alerts(12))).await, (0..10).collect::<Vec<_>>());
     assert_eq!(events.ids(), ids(&alerts(12)[10..]));
@@ -354,7 +354,7 @@ async fn an_alert_that_is_too_large_does_not_hold_back_the_others() {
 }
 
 #[tokio::test]
-async fn an_answer_that_tells_of_too_few_entries_tells_nothing() {
+async fn a_response_with_too_few_entries_counts_as_failed() {
     let events = Events::fated([Fate::Short]);
     let answers = events.bus().publish(&alerts(3)).await;
     for answer in answers {
@@ -363,7 +363,7 @@ async fn an_answer_that_tells_of_too_few_entries_tells_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_reported_and_the_others_are_published() {
+async fn unreadable_records_are_reported_and_the_others_are_published() {
     let alerts = alerts(3);
     let mut records = inserted(&alerts);
     let mut broken = item(&alerts[0]);
@@ -393,7 +393,7 @@ async fn only_alerts_that_are_new_are_published() {
 }
 
 #[tokio::test]
-async fn whatever_happens_to_a_call_every_alert_is_published_with_its_own_id() {
+async fn every_alert_is_published_with_its_own_id_although_a_call_fails() {
     let alerts = alerts(25);
     for fate in [Fate::Refused, Fate::Lost, Fate::Short, Fate::Partly(vec![0, 4])] {
         for call in 0..3 {
@@ -422,7 +422,7 @@ async fn a_function_that_dies_before_it_answers_publishes_the_same_ids_again() {
 }
 
 #[test]
-fn what_is_published_and_what_fails_is_counted() {
+fn published_and_failed_alerts_are_counted() {
     let recorder = DebuggingRecorder::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     metrics::with_local_recorder(&recorder, || {

@@ -42,7 +42,7 @@ struct State {
     rounds: usize,
     begun: usize,
     waiting: usize,
-    unanswered: usize,
+    pending: usize,
 }
 
 impl HttpClient for Rounds {
@@ -77,11 +77,11 @@ impl HttpConnector for RoundsConnector {
                 if state.rounds > round {
                     break;
                 }
-                quiet = if state.unanswered > 0 || state.begun != begun { 0 } else { quiet + 1 };
+                quiet = if state.pending > 0 || state.begun != begun { 0 } else { quiet + 1 };
                 begun = state.begun;
                 if quiet == QUIET {
                     state.rounds += 1;
-                    state.unanswered = std::mem::take(&mut state.waiting);
+                    state.pending = std::mem::take(&mut state.waiting);
                     break;
                 }
             }
@@ -91,7 +91,7 @@ impl HttpConnector for RoundsConnector {
                 Ok(response) => Ok(whole(response).await),
                 Err(error) => Err(error),
             };
-            state.lock().unwrap().unanswered -= 1;
+            state.lock().unwrap().pending -= 1;
             whole
         })
     }
@@ -149,7 +149,7 @@ async fn an_event_costs_a_fixed_number_of_calls() {
 }
 
 #[tokio::test]
-async fn a_batch_of_ten_costs_few_more() {
+async fn a_batch_of_ten_events_needs_few_more_calls() {
     let (_store, table, rounds) = warm().await;
     // Most of the events of a typical release: a version, `latest` moved to it, both replicated to two registries; and
     // some of the next release.

@@ -102,7 +102,7 @@ async fn every_alert_fits_every_channel() {
 }
 
 #[tokio::test]
-async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
+async fn a_rule_matches_alerts_from_its_minimum_severity_and_their_resolution() {
     let template = template(FILE);
     let levels = ["info", "warning", "critical"];
     let alerts = every_alert();
@@ -118,7 +118,7 @@ async fn a_rule_takes_what_is_severe_enough_and_the_end_of_what_it_took() {
             assert_eq!(taken("PagerDutyResolveRule"), pages && over, "{minimum} {alert:?}");
         }
         let mut foreign = event.clone();
-        foreign["source"] = json!("somebody.else");
+        foreign["source"] = json!("another.source");
         assert!(RULES.iter().all(|rule| sent(&template, rule, &foreign, "info").is_none()));
     }
 }
@@ -140,7 +140,7 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
 }
 
 #[tokio::test]
-async fn people_read_this() {
+async fn the_messages_of_every_channel() {
     let template = template(FILE);
     let [opened, _, over] = incident(AlertKind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
     let breaker = "111122223333/eu-west-1: 100 images in 24 h; limit 10 (deletions by principals)".to_owned();
@@ -158,7 +158,7 @@ async fn people_read_this() {
 }
 
 #[test]
-fn every_target_is_tried_for_a_day_and_then_kept() {
+fn undelivered_messages_are_retried_for_a_day_and_then_kept() {
     let template = template(FILE);
     for (name, rule) in resources(&template, "AWS::Events::Rule") {
         for target in rule["Properties"]["Targets"].as_array().unwrap() {
@@ -195,7 +195,7 @@ fn topics_are_encrypted_and_open_to_eventbridge() {
 }
 
 #[test]
-fn nothing_is_required_nothing_secret_is_shown_and_nothing_is_made_unasked() {
+fn every_channel_is_optional_and_keys_are_hidden() {
     let template = template(FILE);
     for (name, parameter) in template["Parameters"].as_object().unwrap() {
         assert!(parameter["Default"].is_string(), "{name}");

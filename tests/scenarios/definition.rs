@@ -5,7 +5,7 @@ use store::definition::{INDEXES, KEY};
 use crate::{templates::template, test_table::Store};
 
 #[tokio::test]
-async fn the_table_that_exists_is_the_table_that_is_defined() {
+async fn the_created_table_matches_the_definition() {
     let store = Store::new().await;
     let table = store.describe().await;
     assert_eq!(keys(table.key_schema()), [(KEY.0.into(), KeyType::Hash), (KEY.1.into(), KeyType::Range)]);
@@ -21,7 +21,7 @@ async fn the_table_that_exists_is_the_table_that_is_defined() {
 }
 
 #[test]
-fn the_template_has_the_table_that_is_defined() {
+fn the_table_in_the_template_matches_the_definition() {
     let template = template("hub.yaml");
     let table = &template["Resources"]["Table"]["Properties"];
     let keys = |(hash, range): (&str, &str)| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);

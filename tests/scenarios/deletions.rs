@@ -22,7 +22,7 @@ fn batch_delete(registry: &str, second: u32, ids: Value, deleted: Value, failure
 }
 
 #[tokio::test]
-async fn a_person_who_deletes_by_digest_is_named() {
+async fn a_principal_that_deletes_by_digest_is_named() {
     let ids = json!([{"imageDigest": digest('a')}]);
     let deleted =
         json!([{"imageDigest": digest('a'), "imageTag": "v1"}, {"imageDigest": digest('a'), "imageTag": "v2"}]);
@@ -64,7 +64,7 @@ async fn removing_one_of_two_tags_leaves_the_image() {
 }
 
 #[tokio::test]
-async fn removing_the_last_known_tag_probably_deletes_the_image() {
+async fn removing_the_last_known_tag_does_not_confirm_the_deletion() {
     let events = [push(IRELAND, 'a', Some("v1"), 0), delete(IRELAND, 'a', Some("v1"), 60)];
     let place = place(&events, 'a', IRELAND).await;
     assert_eq!(place.status, PlacementStatus::ProbablyAbsent);
@@ -106,7 +106,7 @@ async fn an_event_that_did_not_succeed_changes_no_placement() {
 }
 
 #[tokio::test]
-async fn no_tag_is_written_in_three_ways() {
+async fn a_missing_tag_may_be_null_empty_or_absent() {
     for tag in [Value::Null, "".into(), json!(null)] {
         let mut event = delete(IRELAND, 'a', None, 60);
         event["detail"]["image-tag"] = tag;
@@ -133,8 +133,8 @@ async fn a_lifecycle_expiry_is_a_deletion_with_a_rule_and_a_dry_run_is_not() {
     assert_eq!(dry.status, PlacementStatus::Present);
     let archived = lifecycle(IRELAND, "PolicyExecutionEvent", "transition", &['a'], 60);
     assert_eq!(place(&[push.clone(), archived], 'a', IRELAND).await.status, PlacementStatus::Archived);
-    let unheard_of = lifecycle(IRELAND, "PolicyExecutionEvent", "vaporize", &['a'], 60);
-    assert_eq!(place(&[push, unheard_of], 'a', IRELAND).await.status, PlacementStatus::Present);
+    let unknown_action = lifecycle(IRELAND, "PolicyExecutionEvent", "vaporize", &['a'], 60);
+    assert_eq!(place(&[push, unknown_action], 'a', IRELAND).await.status, PlacementStatus::Present);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn the_same_record_from_the_bus_and_from_a_log_file_is_one_fact() {
 }
 
 #[tokio::test]
-async fn an_archived_image_is_not_a_deleted_one_and_a_push_brings_it_back() {
+async fn an_archived_image_is_not_deleted_and_a_push_restores_it() {
     let archived = [push(IRELAND, 'a', Some("v1"), 0), storage_class(IRELAND, 'a', "ARCHIVE", 60)];
     let place_then = place(&archived, 'a', IRELAND).await;
     assert_eq!(place_then.status, PlacementStatus::Archived);
@@ -157,7 +157,7 @@ async fn an_archived_image_is_not_a_deleted_one_and_a_push_brings_it_back() {
 }
 
 #[tokio::test]
-async fn a_repository_takes_its_images_with_it_wherever_they_are_listed() {
+async fn deleting_a_repository_deletes_its_images_in_every_view() {
     let store = Store::new().await;
     let gone = call(IRELAND, "DeleteRepository", 60, json!({"repositoryName": "team/app", "force": true}), Value::Null);
     let events = [

@@ -70,7 +70,7 @@ fn manifests() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[test]
-fn each_crate_depends_on_what_the_table_says_and_on_nothing_else_of_ours() {
+fn each_crate_depends_on_exactly_the_allowed_crates() {
     let manifests = manifests();
     let ours = |names: &BTreeSet<String>| -> BTreeSet<String> {
         names.iter().filter(|name| manifests.contains_key(*name)).cloned().collect()
@@ -115,7 +115,7 @@ fn features(arguments: &[&str]) -> Arrows {
 const COMPILED_TWICE: &str = "aws-config";
 
 #[test]
-fn the_tests_compile_nothing_of_others_again_that_the_demo_has_compiled() {
+fn the_tests_reuse_the_external_crates_that_the_demo_compiled() {
     let demo = features(&["--package", "cli", "--no-default-features", "--edges", "normal,build"]);
     let tests = features(&["--workspace", "--edges", "normal,build,dev"]);
     assert!(demo.len() > 100, "{}", demo.len());

@@ -42,7 +42,7 @@ fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeS
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_comes_again_and_ends_among_the_dead_letters() {
+async fn an_event_that_cannot_be_recorded_is_retried_and_becomes_a_dead_letter() {
     let route = Route::new(Settings::default(), None).await;
     let deliver = async || {
         route.local.deliver_now().await;
@@ -79,7 +79,7 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn the_table_says_what_the_registries_have(
+    fn the_table_equals_the_registries(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         acts in proptest::collection::vec(act(), 1..40),
@@ -93,7 +93,10 @@ proptest! {
     }
 
     #[test]
-    fn what_is_kept_is_what_was_there(seed in any::<u64>(), acts in proptest::collection::vec(act(), 1..40)) {
+    fn a_killed_simulator_continues_from_its_files(
+        seed in any::<u64>(),
+        acts in proptest::collection::vec(act(), 1..40),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
@@ -123,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_table_does_not_know_is_what_the_lost_events_said(
+    fn the_table_lacks_only_what_lost_events_reported(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         acts in proptest::collection::vec(act(), 1..40),

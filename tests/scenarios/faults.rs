@@ -68,7 +68,7 @@ async fn any_call_may_fail_once_in_any_way() {
 }
 
 #[tokio::test]
-async fn what_a_call_that_failed_had_told_is_told_in_the_end() {
+async fn the_lineage_names_the_principal_of_the_deletion() {
     let store = Store::new().await;
     for batch in batches() {
         assert!(store.deliver(&batch).await.is_empty());

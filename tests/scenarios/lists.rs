@@ -14,7 +14,7 @@ pub(crate) fn tag(tag: &str) -> TagName {
 }
 
 #[tokio::test]
-async fn images_of_a_repository_are_those_of_that_repository() {
+async fn images_of_other_repositories_are_left_out() {
     let store = Store::new().await;
     let mut other = push(IRELAND, 'c', Some("v1"), 0);
     other["detail"]["repository-name"] = "team/app2".into();
@@ -27,7 +27,7 @@ async fn images_of_a_repository_are_those_of_that_repository() {
 }
 
 #[tokio::test]
-async fn an_orphan_is_a_replica_that_every_source_lost_and_nobody_pushed() {
+async fn an_orphan_is_a_replica_without_a_push_whose_sources_all_deleted_it() {
     let store = Store::new().await;
     let events = [
         // a: its source deleted it. b: its source still has it. c: also pushed to the replica. d: one of its two
@@ -117,7 +117,7 @@ async fn the_history_of_a_tag_is_its_images_in_order_in_each_registry() {
 }
 
 #[tokio::test]
-async fn lists_longer_than_a_page_are_whole() {
+async fn lists_longer_than_a_page_are_complete() {
     let store = Store::new().await;
     // DynamoDB's pages end at 1 MB: 3,000 placements with long names need more than one page of the index.
     let tag = "t".repeat(250);

@@ -10,7 +10,7 @@ use crate::templates::{resources, template};
 const ALARM: &str = "AWS::CloudWatch::Alarm";
 
 #[test]
-fn every_alarm_has_its_paragraph() {
+fn every_alarm_has_a_paragraph_in_the_runbook() {
     let path = format!("{}/../docs/runbook.md", env!("CARGO_MANIFEST_DIR"));
     let runbook = std::fs::read_to_string(path).unwrap();
     let paragraphs: BTreeSet<_> =
@@ -39,7 +39,7 @@ fn emitted() -> BTreeSet<String> {
 }
 
 #[test]
-fn what_alarms_and_the_dashboard_look_at_is_measured() {
+fn alarms_and_the_dashboard_use_metrics_that_are_emitted() {
     let (hub, monitoring, emitted) = (template("hub.yaml"), template("monitoring.yaml"), emitted());
     for (name, alarm) in resources(&monitoring, ALARM) {
         let alarm = &alarm["Properties"];

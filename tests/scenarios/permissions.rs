@@ -438,7 +438,7 @@ fn of_service(actions: &Done, service: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_function_may_do_what_it_does_and_nothing_else() {
+fn each_function_has_exactly_the_permissions_it_needs() {
     let hub = template("hub.yaml");
     for (function, done) in done() {
         let mut left = statements(&hub, &format!("{function}Role"));
@@ -506,7 +506,7 @@ fn of_registries(done: &Done) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 #[test]
-fn the_roles_of_a_registry_may_what_the_functions_do_there_and_nothing_else() {
+fn the_roles_of_a_registry_have_exactly_the_permissions_the_functions_need() {
     let registry = template("registry.yaml");
     let done: Vec<_> = done().into_iter().map(|(function, done)| (function, of_registries(&done))).collect();
     let all = |part: Part| -> BTreeSet<String> { done.iter().flat_map(|(_, calls)| part(calls).clone()).collect() };
@@ -535,7 +535,7 @@ fn the_roles_of_a_registry_may_what_the_functions_do_there_and_nothing_else() {
 }
 
 #[test]
-fn people_may_on_the_command_line_what_the_page_does_for_them() {
+fn people_have_the_same_permissions_on_the_command_line_and_the_page() {
     let (hub, done) = (template("hub.yaml"), done());
     for (policy, function) in [("Readers", "Query"), ("Operators", "Operate")] {
         let document = &hub["Resources"][policy]["Properties"]["PolicyDocument"];
@@ -545,7 +545,7 @@ fn people_may_on_the_command_line_what_the_page_does_for_them() {
 }
 
 #[test]
-fn everything_is_named_where_it_can_be() {
+fn permissions_name_their_resources_where_the_action_supports_it() {
     for file in ["hub.yaml", "monitoring.yaml", "registry.yaml", "channels.yaml"] {
         let text = source(file);
         // Only descriptions and patterns of parameters may name a partition; deployed resources must not.

@@ -41,7 +41,7 @@ impl Answered {
     }
 }
 
-const NOBODY: Caller = Caller { name: None, may_change: false };
+const ANONYMOUS: Caller = Caller { name: None, may_change: false };
 
 fn operator() -> Caller {
     Caller { name: Some("arn:aws:sts::111122223333:assumed-role/platform/dana".to_owned()), may_change: true }
@@ -116,8 +116,8 @@ fn seen(letter: char, registry: &str, version: u64) -> Value {
 const LETTERS: [char; 6] = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 #[tokio::test]
-async fn parts_of_a_list_are_together_the_list() {
-    let asking = Asking::new(NOBODY).await;
+async fn the_parts_of_a_list_together_are_the_whole_list() {
+    let asking = Asking::new(ANONYMOUS).await;
     let mut events = Vec::new();
     for (place, letter) in (0..).zip(LETTERS) {
         events.push(push(IRELAND, letter, Some(&format!("v{place}")), place));
@@ -160,8 +160,8 @@ async fn parts_of_a_list_are_together_the_list() {
 }
 
 #[tokio::test]
-async fn deletions_come_by_status_and_source_each_once() {
-    let asking = Asking::new(NOBODY).await;
+async fn deletions_are_listed_once_by_status_and_source() {
+    let asking = Asking::new(ANONYMOUS).await;
     assert!(asking.store.deliver(&[push(IRELAND, 'a', None, 0)]).await.is_empty());
     for (place, letter) in (0..).zip(LETTERS) {
         // Groups of three changed at the same time.
@@ -182,8 +182,8 @@ async fn deletions_come_by_status_and_source_each_once() {
 }
 
 #[tokio::test]
-async fn an_image_is_found_by_everything_that_names_it() {
-    let asking = Asking::new(NOBODY).await;
+async fn an_image_is_found_by_its_repository_tag_and_digest() {
+    let asking = Asking::new(ANONYMOUS).await;
     let events = [push(IRELAND, 'a', Some("v1"), 0), replicate(IRELAND, TOKYO, 'a', Some("v1"), 42)];
     assert!(asking.store.deliver(&events).await.is_empty());
     let found = async |text: &str| asking.get(&format!("/v1/search?q={text}")).await.json();
@@ -209,7 +209,7 @@ async fn an_image_is_found_by_everything_that_names_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_a_problem_and_changes_nothing() {
+async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
     let asking = Asking::new(operator()).await;
     assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
     asking.deletion('a', TOKYO, 100).await;
@@ -285,9 +285,9 @@ async fn what_cannot_be_read_is_a_problem_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_list_shows_nothing_that_was_not_asked_for() {
+async fn a_cursor_of_another_list_returns_only_what_was_requested() {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    let asking = Asking::new(NOBODY).await;
+    let asking = Asking::new(ANONYMOUS).await;
     let mut other = push(IRELAND, 'b', Some("v1"), 0);
     other["detail"]["repository-name"] = "team/other".into();
     assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0), other]).await.is_empty());
@@ -327,10 +327,10 @@ fn problem(answer: &Answered, status: u16, asked: &str) {
 }
 
 #[tokio::test]
-async fn who_may_not_change_anything_changes_nothing() {
+async fn a_caller_without_permission_changes_nothing() {
     let unnamed = Caller { name: None, may_change: true };
     let reader = Caller { may_change: false, ..operator() };
-    for caller in [NOBODY, unnamed, reader] {
+    for caller in [ANONYMOUS, unnamed, reader] {
         let asking = Asking::new(caller).await;
         assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
         asking.deletion('a', TOKYO, 100).await;
@@ -345,7 +345,7 @@ async fn who_may_not_change_anything_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_changes_nothing() {
+async fn a_page_of_another_site_changes_nothing() {
     let asking = Asking::new(operator()).await;
     asking.deletion('a', TOKYO, 100).await;
     let before = asking.store.dump().await;
@@ -361,7 +361,7 @@ async fn a_page_from_elsewhere_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_an_operator_does_is_recorded_with_their_name() {
+async fn the_actions_of_an_operator_are_recorded_with_their_name() {
     let asking = Asking::new(operator()).await;
     asking.deletion('a', TOKYO, 100).await;
     asking.deletion('a', VIRGINIA, 100).await;
@@ -379,7 +379,7 @@ async fn what_an_operator_does_is_recorded_with_their_name() {
 }
 
 #[tokio::test]
-async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_since() {
+async fn an_approval_applies_to_one_deletion_in_one_version() {
     let asking = Asking::new(operator()).await;
     let mut whole = asking.deletion('a', TOKYO, 100).await;
     asking.deletion_of('a', Some("v1"), TOKYO, 100).await;
@@ -401,8 +401,8 @@ async fn who_approves_one_deletion_approves_no_other_and_nothing_that_changed_si
 }
 
 #[tokio::test]
-async fn the_same_answer_is_not_sent_twice_and_every_answer_is_guarded() {
-    let asking = Asking::new(NOBODY).await;
+async fn an_unchanged_response_is_not_sent_again_and_every_response_has_security_headers() {
+    let asking = Asking::new(ANONYMOUS).await;
     for path in ["/", "/app.js", "/style.css", "/v1/openapi.json", "/v1/overview", "/v1/search?q=x"] {
         let first = asking.get(path).await;
         assert_eq!(first.status, StatusCode::OK, "{path}");

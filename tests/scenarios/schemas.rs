@@ -53,7 +53,7 @@ fn every_kind_has_a_schema_and_there_is_no_other() {
 }
 
 #[test]
-fn a_schema_says_what_the_code_does() {
+fn a_schema_matches_the_code() {
     for kind in AlertKind::ALL {
         let schema = schema(kind.as_str());
         assert_eq!(schema["title"], kind.detail_type());
@@ -72,7 +72,7 @@ fn a_schema_says_what_the_code_does() {
 }
 
 #[tokio::test]
-async fn what_is_published_is_valid() {
+async fn published_events_are_valid() {
     let validators = validators();
     let alerts = every_alert();
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
@@ -126,7 +126,7 @@ fn the_examples_are_valid() {
 }
 
 #[test]
-fn the_readme_says_what_the_code_does() {
+fn the_readme_matches_the_code() {
     let readme = fs::read_to_string(format!("{FOLDER}/README.md")).unwrap();
     let rows: Vec<Vec<&str>> = readme
         .lines()

@@ -11,7 +11,7 @@ fn the_readme_shows_what_the_example_prints() {
 }
 
 #[test]
-fn every_question_has_an_answer_for_people() {
+fn commands_print_text() {
     let user = User::with_example();
     let mut answers = String::new();
     for arguments in [
@@ -33,7 +33,7 @@ fn every_question_has_an_answer_for_people() {
 }
 
 #[test]
-fn every_question_has_an_answer_for_programs() {
+fn commands_print_json() {
     let user = User::with_example();
     let mut answers = String::new();
     for arguments in [
@@ -68,7 +68,7 @@ fn assert_snake_case(value: &Value) {
 }
 
 #[test]
-fn a_tag_that_means_two_images_shows_both() {
+fn a_tag_that_points_to_two_images_shows_both() {
     let user = User::new();
     let push =
         crate::command::sample("push-untagged-captured.json").replace("\"image-tag\": \"\"", "\"image-tag\": \"v1\"");

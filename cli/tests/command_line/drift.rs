@@ -12,7 +12,7 @@ fn push(scene: &Scene, registry: &str, of: &str, tag: &str) {
 }
 
 #[test]
-fn what_differs_is_listed_and_what_is_missing_is_copied() {
+fn drift_is_listed_and_backfill_copies_missing_images() {
     // The command uses real time, and its observations must not be older than what is recorded.
     let scene = Scene::some_time_ago(SignedDuration::from_hours(48));
     let mut report = scene.shows(&["drift"]);
@@ -38,7 +38,7 @@ fn what_differs_is_listed_and_what_is_missing_is_copied() {
 }
 
 #[test]
-fn what_cannot_be_listed_or_copied_is_one_clear_line() {
+fn a_failed_reconcile_or_backfill_prints_one_clear_line() {
     let scene = Scene::new();
     let mut report = scene.shows(&["reconcile", "ireland"]);
     report += &scene.shows(&["reconcile", IRELAND, "--calls-per-second", "0"]);

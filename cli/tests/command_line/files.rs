@@ -21,7 +21,7 @@ fn line(sample: &str) -> String {
 }
 
 #[test]
-fn an_event_is_read_in_every_form_in_which_people_have_it() {
+fn ingest_reads_events_in_every_common_format() {
     let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
     let queue = json!({"Messages": [{"MessageId": "1", "Body": push}, {"MessageId": "2", "Body": delete}]});
     let lambda = json!({"Records": [
@@ -65,7 +65,7 @@ fn a_cloudtrail_log_file_is_read_plain_and_compressed() {
 }
 
 #[test]
-fn what_is_broken_is_rejected_with_its_line_and_everything_else_is_kept() {
+fn broken_events_are_rejected_with_their_line_and_the_others_are_recorded() {
     let user = User::new();
     let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
     let bad_time = line(&sample("pull-through-cache.json"));
@@ -79,7 +79,7 @@ fn what_is_broken_is_rejected_with_its_line_and_everything_else_is_kept() {
 }
 
 #[test]
-fn an_array_that_was_cut_off_gives_what_is_whole() {
+fn the_complete_events_of_a_truncated_array_are_recorded() {
     let (push, delete) = (line(&sample("push.json")), line(&sample("delete.json")));
     let cut: String = delete.chars().take(100).collect();
     for input in [format!("[{push},{cut}"), format!("[\n{push},\n{cut}")] {
@@ -90,7 +90,7 @@ fn an_array_that_was_cut_off_gives_what_is_whole() {
 }
 
 #[test]
-fn nothing_at_all_is_nothing() {
+fn empty_input_records_nothing() {
     for input in ["", "\n\n", "[]", " [ ] "] {
         assert_eq!(ingest(&User::new(), "-", input), (Some(0), counts(0, 0, 0, 0)));
     }

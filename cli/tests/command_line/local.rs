@@ -92,7 +92,7 @@ fn digests(list: &Value, name: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn it_says_where_it_is_and_what_to_try() {
+fn local_prints_its_address_and_commands_to_try() {
     let user = User::new();
     let mut running = Running::start(&user, &["--speed", "0", "--trouble", "lost=2,stuck", "--seed", "7"]);
     insta::assert_snapshot!(running.welcome.replace(&running.host, "127.0.0.1:PORT"));
@@ -131,7 +131,7 @@ fn webhook() -> (String, mpsc::Receiver<(String, Value)>) {
 }
 
 #[test]
-fn alerts_are_printed_and_sent_until_they_are_taken() {
+fn alerts_are_printed_and_sent_until_the_webhook_accepts_them() {
     let user = User::new();
     let (url, taken) = webhook();
     let running = Running::start(&user, &["--speed", "500", "--trouble", "failed=100", "--webhook", &url]);
@@ -205,7 +205,7 @@ fn nothing_acknowledged_is_lost_when_it_is_killed() {
 }
 
 #[test]
-fn what_it_cannot_use_is_one_clear_line() {
+fn an_unusable_option_prints_one_clear_line() {
     let user = User::new();
     let running = Running::start(&user, &["--data", &format!("{}/used", user.path())]);
     let port = running.host.split(':').nth(1).unwrap().to_owned();

@@ -175,7 +175,7 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_clear_line() {
+fn an_impossible_action_prints_one_clear_line() {
     let scene = Scene::new();
     let broken =
         scene.user.file("broken.cedar", "@id(\"x\") permit (principal, action, resource) when { resource.colour };");

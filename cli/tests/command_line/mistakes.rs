@@ -34,7 +34,7 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
 }
 
 #[test]
-fn an_ambiguous_digest_lists_what_it_could_be() {
+fn an_ambiguous_digest_lists_the_matching_images() {
     let user = User::new();
     let push = sample("push.json");
     let other =
@@ -47,7 +47,7 @@ fn an_ambiguous_digest_lists_what_it_could_be() {
 }
 
 #[test]
-fn a_tag_that_was_removed_is_not_an_unknown_one() {
+fn a_removed_tag_is_not_reported_as_unknown() {
     let user = User::new();
     let file = user.file("events.json", sample("push.json") + &sample("delete.json"));
     assert_eq!(user.run(&["ingest", &file]).code, Some(0));
@@ -57,7 +57,7 @@ fn a_tag_that_was_removed_is_not_an_unknown_one() {
 }
 
 #[test]
-fn a_word_that_is_no_image_registry_or_repository_is_a_mistake_in_the_call() {
+fn an_invalid_argument_is_a_usage_error() {
     let user = User::new();
     for (arguments, says) in [
         (&["show", "shop/api"][..], "names a repository, not an image"),
@@ -88,7 +88,7 @@ fn a_dynamodb_table_that_cannot_be_used_says_why() {
     assert!(ran.err.contains("cannot read `registries") && ran.err.contains("onnection refused"), "{}", ran.err);
     assert_eq!(ran.err.lines().filter(|line| line.starts_with("error:")).count(), 1);
     // The profile does not exist.
-    let ran = user.run_with(&[&table[..], &["--profile", "nobody"]].concat(), &[("AWS_REGION", "eu-west-1")], "");
+    let ran = user.run_with(&[&table[..], &["--profile", "unknown"]].concat(), &[("AWS_REGION", "eu-west-1")], "");
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("next:"), "{}", ran.err);
     // There is no region.

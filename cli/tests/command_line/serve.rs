@@ -52,7 +52,7 @@ impl Running {
 }
 
 #[test]
-fn only_who_has_the_link_is_answered() {
+fn requests_without_the_key_of_the_link_are_refused() {
     let user = User::with_example();
     let serve = Running::start(&user, &[]);
     let key = format!("Bearer {}", serve.key);
@@ -77,7 +77,7 @@ fn only_who_has_the_link_is_answered() {
 }
 
 #[test]
-fn nothing_can_be_changed_unless_that_was_said() {
+fn changes_need_the_option_allow_changes() {
     let user = User::with_example();
     let body = r#"{"source": "111122223333/eu-west-1", "allow": 7}"#;
     for (arguments, expected, reset) in [(&[][..], 403, false), (&["--allow-changes"], 200, true)] {

@@ -7,7 +7,7 @@ use simulator::settings::Lag;
 use crate::mirror::{IRELAND, Scene};
 
 #[test]
-fn what_is_late_and_what_was_told_of_it() {
+fn late_copies_and_their_alerts_are_listed() {
     let scene = Scene::new();
     let push = |tag: &str| {
         let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});

@@ -83,7 +83,7 @@ mod tests {
     const NEEDED: [(&str, &str); 3] = [("TABLE_NAME", "lineage"), ("READ_ROLE", "r"), ("DELETE_ROLE", "d")];
 
     #[test]
-    fn nothing_is_touched_unless_somebody_says_so() {
+    fn observe_is_the_default_mode() {
         let config = read(&NEEDED).unwrap();
         assert_eq!((config.mode, config.policy, config.limits), (Mode::Observe, None, BreakerLimits::default()));
         let enforce = [&NEEDED[..], &[("MODE", "enforce"), ("REGISTRIES", "111122223333/eu-west-1, ")]].concat();

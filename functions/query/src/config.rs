@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_may_be_changed_unless_it_is_said() {
+    fn changes_are_refused_by_default() {
         let read = |changes: Option<&str>| {
             Config::read(|name| match name {
                 "CHANGES" => changes.map(str::to_owned),

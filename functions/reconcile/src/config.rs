@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_registry_is_listed_daily_unless_somebody_says_otherwise() {
+    fn registries_are_listed_daily_by_default() {
         let config = read(&[]).unwrap();
         assert_eq!((config.every, config.per_second), (SignedDuration::from_hours(24), 10));
         assert!(config.known.is_empty() && config.exceptions.is_empty());

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_says_which_registry_a_tag_is_meant_in() {
+    fn the_host_of_a_reference_selects_the_registry() {
         let name = TagName { repository: "team/app".parse().unwrap(), tag: "v1.4.2".parse().unwrap() };
         assert_eq!(parsed("team/app:v1.4.2"), Reference::Tagged(TagReference { name: name.clone(), registry: None }));
         let registry = Some("111122223333/eu-west-1".parse().unwrap());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_image_is_told_what_would() {
+    fn an_invalid_reference_is_an_error_with_its_reason() {
         for (text, reason) in [
             ("team/app", "`team/app` names a repository, not an image"),
             ("abc", "`abc` is too short: give at least 4 characters of the digest"),

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_shows_what_is_known_is_no_news() {
+    fn an_observation_that_matches_the_table_records_nothing() {
         assert_eq!(delta_from_observation(Some(&pushed(0, &[("v1", 0)])), Some(&seen(&["v1"])), at(100)), None);
         let gone = Placement { image: Evidence { removed: Some(at(5)), ..Evidence::default() }, ..pushed(0, &[]) };
         assert_eq!(delta_from_observation(Some(&gone), None, at(100)), None);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_during_a_look_is_newer() {
+    fn a_change_during_an_observation_is_newer_than_it() {
         // Pushed after the listing began, so it is not in the listing.
         assert_eq!(delta_from_observation(Some(&pushed(100, &[])), None, at(100)), None);
         assert_eq!(delta_from_observation(Some(&pushed(0, &[("v1", 100)])), Some(&seen(&[])), at(100)), None);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_copy_came_from_is_news_once() {
+    fn the_source_of_a_copy_is_recorded_once() {
         let source: Registry = "111122223333/eu-west-1".parse().unwrap();
         let look = |known: &Placement| delta_from_copy(Some(known), &seen(&["v1"]), &source, at(100));
         let mut known = pushed(0, &[("v1", 0)]);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_does_not_know_of_moves_names_no_image_whose_tag_moved() {
+    fn a_moved_tag_that_the_index_does_not_record_is_no_difference() {
         let listed = BTreeMap::from([(digest('a'), seen(&[])), (digest('b'), seen(&["v1"]))]);
         let mut comparison = Comparison::of(&listed);
         comparison.add(&digest('a'), &pushed(0, &[("v1", 0)]));
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_may_still_come_is_not_missing() {
+    fn a_replica_that_may_still_arrive_is_not_missing() {
         let source = pushed(100, &[("v1", 100)]);
         assert_eq!(compare(&source, None, at(0), at(100)), None);
         let missing = |expected| Some(Drift::Missing { pushed_at: Some(at(100)), expected });

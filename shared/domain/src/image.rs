@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_out_what_would_break_a_key() {
+    fn names_exclude_characters_that_would_break_a_key() {
         for bad in ["a", "Team/App", "team/app#x", "team app", "team@app", "/team", "team\u{0}"] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
         }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_of_awss_own_samples_are_digests() {
+    fn the_digests_of_awss_own_samples_are_accepted() {
         for sample in [
             "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234",
             "sha256:8g6c3751gf7gc5g47603ege4511d5a80ead5g90f5893543f1489bde2345",

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_lags_that_were() {
+    fn percentiles_are_measured_lags() {
         assert_eq!(Distribution::of(Vec::new(), 60), None);
         let one = Distribution::of(vec![7], 6).unwrap();
         assert_eq!((one.p50_seconds, one.p99_seconds, one.worst_seconds, one.within), (7, 7, 7, 0.0));

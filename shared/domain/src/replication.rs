@@ -242,7 +242,7 @@ mod tests {
                           {"region": "ap-northeast-1", "registryId": "444455556666"}]}]}}"#;
 
     #[test]
-    fn the_native_switch_is_read_for_its_rule_and_no_other() {
+    fn native_deletion_replication_is_read_for_each_rule() {
         let rules = ReplicationRules::read(ANSWER.as_bytes()).unwrap();
         let virginia: Registry = "111122223333/us-east-1".parse().unwrap();
         let tokyo: Registry = "444455556666/ap-northeast-1".parse().unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_no_rule() {
+    fn a_configuration_that_is_not_understood_is_an_error() {
         for bad in [
             "",
             "[]",

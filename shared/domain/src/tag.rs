@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_settings_say_the_neighbours_or_nothing() {
+    fn the_newest_assignments_give_the_adjacent_ones_or_nothing() {
         // Two images in one second, twice; newest first.
         let history = [(9, 'a'), (7, 'c'), (7, 'b'), (5, 'a'), (3, 'd'), (3, 'c'), (1, 'b')]
             .map(|(time, image)| setting(time, image));

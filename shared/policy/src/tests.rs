@@ -174,7 +174,7 @@ fn every_shipped_policy_is_tested_here() {
 }
 
 #[test]
-fn every_shipped_policy_keeps_what_has_tags_of_its_own() {
+fn every_shipped_policy_keeps_replicas_with_tags_of_their_own() {
     let goes = Case { cause: Cause::Lifecycle { rule: 1, description: None }, ..case() };
     let stays = Case { replica_only_tags: tags(&["mine"]), tags: tags(&["build-7", "mine"]), ..goes.clone() };
     for text in &SHIPPED[1..] {
@@ -188,7 +188,7 @@ fn every_shipped_policy_keeps_what_has_tags_of_its_own() {
 }
 
 #[test]
-fn a_policy_knows_everything_the_schema_promises() {
+fn a_policy_can_use_every_attribute_of_the_schema() {
     let condition = r#"@id("all") permit (principal, action, resource) when {
         principal == Registry::"111122223333/eu-west-1" && principal == resource.source &&
         principal.account == "111122223333" && principal.region == "eu-west-1" &&
@@ -230,7 +230,7 @@ fn a_policy_knows_everything_the_schema_promises() {
 }
 
 #[test]
-fn the_tag_line_tells_where_a_tag_starts_and_ends() {
+fn the_tag_line_shows_where_each_tag_starts_and_ends() {
     let patterns = ["* v*", "*v *", "* v1 *"].map(|pattern| {
         let like = format!("resource.tagLine like \"{pattern}\"");
         Policy::load(pattern, &format!("@id(\"like\") permit (principal, action, resource) when {{ {like} }};"))
@@ -258,7 +258,7 @@ fn the_tag_line_tells_where_a_tag_starts_and_ends() {
 }
 
 #[test]
-fn what_no_policy_permits_is_refused_by_none() {
+fn without_a_matching_permit_nothing_is_permitted() {
     let answer = Case::of("prod/app").ask(DEV, Action::Delete);
     assert_eq!(
         answer,
@@ -274,7 +274,7 @@ fn what_no_policy_permits_is_refused_by_none() {
 }
 
 #[test]
-fn a_policy_that_fails_refuses_although_another_permits() {
+fn a_policy_error_refuses_although_another_policy_permits() {
     for effect in ["forbid", "permit"] {
         let overflow = format!(
             "{PERMIT}@id(\"sum\") {effect} (principal, action, resource)
@@ -290,7 +290,7 @@ fn a_policy_that_fails_refuses_although_another_permits() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused() {
+fn values_beyond_the_range_of_cedar_are_refused() {
     let large = Case { size_bytes: u64::MAX, ..case() };
     let many = Case { other_copies: u64::MAX, ..case() };
     let ancient = Case { now: Timestamp::MIN, ..case() };
@@ -302,13 +302,13 @@ fn what_cannot_be_asked_is_refused() {
 }
 
 #[test]
-fn a_registry_that_lost_an_image_to_itself_is_asked_about_as_well() {
+fn the_source_and_the_registry_of_a_replica_may_be_the_same() {
     let case = Case { registry: case().source, ..case() };
     assert!(case.ask(PERMIT, Action::Delete).permitted);
 }
 
 #[test]
-fn the_longest_grace_of_those_that_permit_wins() {
+fn the_longest_grace_period_of_the_matching_permits_applies() {
     let text = |graces: &[&str]| -> String {
         let permit = |(i, grace): (usize, &&str)| {
             format!("@id(\"p-{i}\") {grace} permit (principal, action == Action::\"delete\", resource);\n")
@@ -332,7 +332,7 @@ fn the_longest_grace_of_those_that_permit_wins() {
 }
 
 #[test]
-fn approval_is_needed_if_any_permit_asks_and_replica_only_tags_go_if_all_say_so() {
+fn one_permit_requires_approval_and_all_must_allow_to_delete_replica_only_tags() {
     let ask = |first: &str, second: &str, forbid: &str| {
         let text = format!(
             "@id(\"a\") {first} permit (principal, action, resource);
@@ -356,7 +356,7 @@ fn approval_is_needed_if_any_permit_asks_and_replica_only_tags_go_if_all_say_so(
 type Mistake = (&'static str, &'static [(usize, usize, &'static str, &'static str)]);
 
 #[test]
-fn every_mistake_is_told_with_its_place_and_what_to_do() {
+fn every_problem_has_a_position_and_a_suggestion() {
     let mistakes: &[Mistake] = &[
         ("@id(\"a\")\npermit (principal, action, resource) when { 1 = 1 };", &[(2, 45, "not a valid operator", "==")]),
         ("@id(\"a\")\npermit (principal, action resource);", &[(2, 27, "unexpected token `resource`", "expected")]),
@@ -479,7 +479,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 }
 
 #[test]
-fn an_invalid_policy_is_told_in_one_line() {
+fn an_invalid_policy_is_described_in_one_line() {
     let text = "@grace(\"soon\")\npermit (principal, action, resource)\nwhen { resource.tag == \"a\" };";
     let invalid = Policy::load("dev.cedar", text).unwrap_err();
     assert_eq!(

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_request_that_is_wrong_in_itself_is_rejected() {
+    fn only_an_invalid_request_is_rejected() {
         for code in NEVER {
             assert_eq!(service_error(code).disposition, Disposition::Reject, "{code}");
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_got_no_answer_is_tried_again() {
+    fn a_call_without_a_response_is_retried() {
         let unreachable: SdkError<PutItemError, ()> = SdkError::dispatch_failure(ConnectorError::io("gone".into()));
         assert_eq!(CallError::from(unreachable).disposition, Disposition::Retry);
         let slow: SdkError<PutItemError, ()> = SdkError::timeout_error("late");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_nobody_gave_credentials_for_was_never_made() {
+    fn missing_credentials_have_a_code_of_their_own_and_are_retried() {
         let refused = CredentialsError::provider_error("the role does not trust you");
         let unsigned: SdkError<PutItemError, ()> =
             SdkError::dispatch_failure(ConnectorError::other(Box::new(refused), None));

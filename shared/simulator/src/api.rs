@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_page_by_page_and_nothing_twice() {
+    fn the_pages_of_a_list_contain_each_entry_once() {
         let entries = || (0..25).map(|number| (format!("{number:02}"), number));
         let mut paging = Paging { next_token: None, max_results: Some(10) };
         let mut all = Vec::new();

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standing_clock_moves_only_by_steps() {
+    fn a_stopped_clock_advances_only_by_steps() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, 0.0);
         assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
         clock.clone().step(Duration::from_secs(60));
@@ -99,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_clock_runs_faster_than_the_wall() {
+    fn a_fast_clock_runs_faster_than_real_time() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, 1e6);
         std::thread::sleep(Duration::from_millis(2));
         assert!(clock.now().as_second() >= 2_000);
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_a_step() {
+    async fn a_step_wakes_a_waiting_task() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, 0.0);
         let waiting = tokio::spawn({
             let clock = clock.clone();

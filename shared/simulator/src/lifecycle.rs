@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_contradicts_itself_is_not_read() {
+    fn a_contradictory_policy_is_rejected() {
         let expire = r#"{"type": "expire"}"#;
         let transition = r#"{"type": "transition", "targetStorageClass": "archive"}"#;
         let any = r#"{"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}"#;

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_beats_what_is_allowed() {
+    fn a_deny_overrides_an_allow() {
         let policy = r#"{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"},
             {"Effect": "Deny", "Principal": {"AWS": ["111122223333"]}, "Action": "ecr:BatchDeleteImage", "Resource": "*"}]}"#;
         assert!(allows(policy, "ecr:DescribeImages"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_evaluated_is_not_accepted() {
+    fn a_policy_that_cannot_be_evaluated_is_rejected() {
         let policy = r#"{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*",
             "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}]}"#;
         assert!(RegistryPolicy::read(policy).is_err());

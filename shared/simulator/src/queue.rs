@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_hidden_until_it_is_deleted_or_forgotten() {
+    fn a_received_message_is_hidden_until_its_timeout_or_deletion() {
         let mut queue = Queue::default();
         queue.put(message(1, 0));
         queue.put(message(2, 50));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_received_five_times_goes_to_the_dead_letters() {
+    fn a_message_received_five_times_becomes_a_dead_letter() {
         let mut queue = Queue::default();
         queue.put(message(1, 0));
         for time in 0..5 {

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn each_destination_once_and_deletions_only_by_rules_with_the_switch() {
+    fn destinations_are_unique_and_deletions_need_delete_replication() {
         let rules = configuration(
             r#"{"rules": [
             {"destinations": [{"region": "us-east-1", "registryId": "111122223333"}, {"region": "us-west-2", "registryId": "111122223333"}]},

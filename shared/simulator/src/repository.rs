@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything() {
+    fn a_star_matches_any_text() {
         for (pattern, text) in
             [("v1", "v1"), ("*", ""), ("v*", "v"), ("v*", "v1.2"), ("*-rc*", "v1-rc2"), ("a*b*c", "aXbbc")]
         {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn exclusions_turn_a_setting_around_for_the_tags_they_name() {
+    fn exclusions_invert_the_mutability_of_matching_tags() {
         let of = |setting, tag: &str| {
             let filter = ExclusionFilter { filter_type: "WILDCARD".to_owned(), filter: "dev-*".to_owned() };
             Mutability { setting, exclusions: vec![filter] }.is_immutable(&tag.parse().unwrap())

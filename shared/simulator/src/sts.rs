@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_of_another_account_is_that_account_afterwards() {
+    fn an_assumed_role_belongs_to_the_account_of_the_role() {
         let me = caller("111122223333", "eu-west-1", None).unwrap();
         assert_eq!(me.arn, "arn:aws:iam::111122223333:root");
         let form =
@@ -121,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_account_is_nobody() {
+    fn an_invalid_access_key_has_no_caller() {
         for key in ["", "AKIAIOSFODNN7EXAMPLE", "11112222333", "ASIA11112222333x"] {
             assert_eq!(caller(key, "eu-west-1", None), None, "{key}");
         }
     }
 
     #[test]
-    fn a_wrong_role_or_session_is_named() {
+    fn an_invalid_role_or_session_name_is_refused() {
         let me = caller("111122223333", "eu-west-1", None).unwrap();
         for form in [
             "Action=AssumeRole&RoleArn=x&RoleSessionName=dana",

@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_said_in_percent() {
+    fn trouble_is_given_in_percent() {
         let trouble: Trouble = "lost=2.5, delayed=10%,stuck".parse().unwrap();
         assert_eq!(trouble, Trouble { lost: 0.025, delayed: 0.1, stuck: 0.05, ..Trouble::default() });
         assert_eq!(trouble.to_string(), "lost 2.5 %, delayed 10 %, stuck 5 %");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_trouble_and_another_another() {
+    fn the_seed_determines_the_trouble() {
         let trouble = Trouble { lost: 0.3, repeated: 0.3, delayed: 0.3, reordered: 0.3, ..Trouble::default() };
         let fates = |seed| -> Vec<_> {
             (0..100).map(|number| trouble.of_event(&mut Chance::of(seed, "event", number))).collect()

@@ -6,7 +6,7 @@ use super::{FOLLOW, Site, index_of, manifest, signature_of};
 use crate::events::{IRELAND, TOKYO, VIRGINIA};
 
 #[tokio::test]
-async fn a_replica_follows_its_source_when_the_grace_is_over() {
+async fn a_replica_is_deleted_after_the_grace_period() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
@@ -48,7 +48,7 @@ async fn a_replica_follows_its_source_when_the_grace_is_over() {
 }
 
 #[tokio::test]
-async fn one_tag_of_several_follows_and_the_image_stays() {
+async fn a_deleted_tag_is_deleted_at_the_replica_and_the_image_is_kept() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.push(IRELAND, &manifest("a"), Some("stable"));
@@ -61,7 +61,7 @@ async fn one_tag_of_several_follows_and_the_image_stays() {
 }
 
 #[tokio::test]
-async fn nothing_is_touched_in_observe_mode() {
+async fn nothing_is_deleted_in_observe_mode() {
     let mut site = Site::new(FOLLOW).await;
     site.local.mirror.mode = Mode::Observe;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -72,7 +72,7 @@ async fn nothing_is_touched_in_observe_mode() {
 }
 
 #[tokio::test]
-async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
+async fn indexes_are_deleted_before_their_children_and_signatures_with_their_subject() {
     let site = Site::new(FOLLOW).await;
     let (amd64, arm64) = (manifest("amd64"), manifest("arm64"));
     let index = index_of(&[&amd64, &arm64]);
@@ -93,7 +93,7 @@ async fn indexes_go_before_their_children_and_signatures_with_their_subject() {
 }
 
 #[tokio::test]
-async fn a_policy_that_fails_to_evaluate_refuses() {
+async fn a_policy_that_fails_to_evaluate_keeps_the_replica() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("overflows") forbid (principal, action, resource)
@@ -104,7 +104,7 @@ async fn a_policy_that_fails_to_evaluate_refuses() {
 }
 
 #[tokio::test]
-async fn what_nobody_approved_stays_and_what_was_approved_goes() {
+async fn only_an_approved_deletion_is_executed() {
     let policy = r#"@id("ask") @approval("required") permit (principal, action, resource);"#;
     let (site, image) = Site::with_loss(policy).await;
     site.a_day().await;
@@ -122,7 +122,7 @@ async fn what_nobody_approved_stays_and_what_was_approved_goes() {
 }
 
 #[tokio::test]
-async fn what_is_released_early_waits_for_its_grace() {
+async fn a_deletion_released_early_waits_for_its_grace_period() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let mut deletion = site.deletion(TOKYO, &image, None).await;
@@ -138,7 +138,7 @@ async fn what_is_released_early_waits_for_its_grace() {
 }
 
 #[tokio::test]
-async fn the_last_tag_of_a_replica_stays() {
+async fn the_last_tag_of_a_replica_is_kept() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.push(IRELAND, &manifest("a"), Some("stable"));
@@ -154,7 +154,7 @@ async fn the_last_tag_of_a_replica_stays() {
 }
 
 #[tokio::test]
-async fn what_is_held_stays_whatever_is_told_later() {
+async fn a_held_deletion_stays_on_hold_whatever_is_reported_later() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     let mut held = site.deletion(TOKYO, &image, None).await;
@@ -170,7 +170,7 @@ async fn what_is_held_stays_whatever_is_told_later() {
 }
 
 #[tokio::test]
-async fn the_last_copy_stays_where_the_policy_wants_that() {
+async fn the_last_copy_is_kept_if_the_policy_forbids_its_deletion() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("last-copy") forbid (principal, action, resource) when { context.otherCopies < 1 };"#;
@@ -182,7 +182,7 @@ async fn the_last_copy_stays_where_the_policy_wants_that() {
 }
 
 #[tokio::test]
-async fn an_archived_source_still_has_it() {
+async fn an_archived_source_image_keeps_its_replicas() {
     let site = Site::new(r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.push(IRELAND, &manifest("a"), Some("v2"));

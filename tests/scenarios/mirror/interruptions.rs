@@ -152,7 +152,7 @@ async fn any_call_may_fail_once_in_any_way() {
 }
 
 #[tokio::test]
-async fn whichever_call_fails_what_the_source_has_again_stays() {
+async fn whichever_call_fails_an_image_that_was_pushed_again_is_kept() {
     for at in 0.. {
         let (mut site, image) = Site::with_loss(FOLLOW).await;
         site.pass(60).await;
@@ -189,7 +189,7 @@ async fn of_two_runs_at_once_one_acts() {
 }
 
 #[tokio::test]
-async fn a_policy_that_cannot_be_used_deletes_nothing_and_is_told_once() {
+async fn an_invalid_policy_deletes_nothing_and_alerts_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -226,7 +226,7 @@ fn delete_event(image: &Image, time: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_deletion_that_never_was_deletes_nothing_and_is_found_out() {
+async fn a_forged_deletion_event_deletes_nothing_and_the_table_is_corrected() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
@@ -246,7 +246,7 @@ async fn a_deletion_that_never_was_deletes_nothing_and_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_told_weeks_later_is_not_mirrored() {
+async fn a_deletion_reported_weeks_later_is_not_mirrored() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
@@ -261,7 +261,7 @@ async fn a_deletion_that_is_told_weeks_later_is_not_mirrored() {
 }
 
 #[tokio::test]
-async fn a_replica_that_arrives_after_its_source_went_follows_it() {
+async fn a_replica_that_arrives_after_the_deletion_of_its_source_is_deleted() {
     let site = Site::new(FOLLOW).await;
     let tokyo = TOKYO.parse().unwrap();
     let slow = simulator::settings::Lag::exactly(jiff::SignedDuration::from_hours(30));
@@ -280,7 +280,7 @@ async fn a_replica_that_arrives_after_its_source_went_follows_it() {
 }
 
 #[tokio::test]
-async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and_less() {
+async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_retried_less_often() {
     let (mut site, image) = Site::with_loss(FOLLOW).await;
     site.pass(60).await;
     (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Throttled).await;
@@ -299,7 +299,7 @@ async fn a_registry_that_cannot_be_read_keeps_its_replicas_and_is_asked_less_and
 }
 
 #[tokio::test]
-async fn a_refusal_that_nobody_knows_keeps_the_replica_and_is_told_once() {
+async fn an_unknown_refusal_keeps_the_replica_and_alerts_once() {
     let (mut site, image) = Site::with_loss(FOLLOW).await;
     (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Strange).await;
     site.a_day().await;

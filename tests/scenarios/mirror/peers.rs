@@ -10,7 +10,7 @@ use crate::events::{IRELAND, TOKYO, VIRGINIA};
 
 /// Harbor, `transfer/image/transfer.go`: the remote deletion checks that the tag exists, not which digest it points at.
 #[tokio::test]
-async fn harbor_deletes_a_tag_that_means_another_image_at_the_replica() {
+async fn harbor_deletes_a_tag_that_points_to_another_image_at_the_replica() {
     let site = Site::new(FOLLOW).await;
     let old = site.push(IRELAND, &manifest("old"), Some("v1"));
     site.push(IRELAND, &manifest("old"), Some("keep"));
@@ -27,7 +27,7 @@ async fn harbor_deletes_a_tag_that_means_another_image_at_the_replica() {
 /// Harbor, `adapter/awsecr/adapter.go`: ignores the failures in a successful response of `BatchDeleteImage`, and passes
 /// every reference as a tag. jogold/cloudstructs#276 has the same mistake.
 #[tokio::test]
-async fn harbor_takes_a_refused_deletion_for_done() {
+async fn harbor_treats_a_refused_deletion_as_done() {
     let site = Site::new(FOLLOW).await;
     let child = manifest("child");
     let image = site.push(IRELAND, &child, None);
@@ -49,7 +49,7 @@ async fn harbor_takes_a_refused_deletion_for_done() {
 
 /// Harbor #21218: a tag deletion that failed once is never retried, even after the image is deleted.
 #[tokio::test]
-async fn harbor_never_comes_back_to_a_tag_deletion_that_failed() {
+async fn harbor_never_retries_a_tag_deletion_that_failed() {
     let mut site = Site::new(FOLLOW).await;
     site.local.mirror.registries = impatient(&site.local.endpoint).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -70,7 +70,7 @@ async fn harbor_never_comes_back_to_a_tag_deletion_that_failed() {
 
 /// Harbor #9757: images that a retention policy deletes at the source are not deleted at the replicas.
 #[tokio::test]
-async fn harbor_does_not_follow_retention() {
+async fn harbor_does_not_mirror_deletions_by_retention_policies() {
     for emits_delete in [true, false] {
         let unconfirmed = Unconfirmed { lifecycle_emits_delete: emits_delete, ..Unconfirmed::default() };
         let policy = r#"@id("expiries") permit (principal, action == Action::"delete", resource)
@@ -126,7 +126,7 @@ async fn harbor_deletes_an_image_with_one_of_its_tags() {
 
 /// Harbor #12568, #19495: a deletion by digest is refused because the manifest still has a tag.
 #[tokio::test]
-async fn harbor_cannot_delete_what_is_still_tagged() {
+async fn harbor_cannot_delete_an_image_that_still_has_tags() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.push(IRELAND, &manifest("a"), Some("v1.0"));
@@ -140,7 +140,7 @@ async fn harbor_cannot_delete_what_is_still_tagged() {
 
 /// Harbor #4256, awslabs/ecr-cleanup-lambda#11: a deletion of more than 100 images at once fails.
 #[tokio::test]
-async fn harbor_fails_with_more_than_a_hundred() {
+async fn harbor_fails_to_delete_more_than_a_hundred_images() {
     let mut site = Site::new(FOLLOW).await;
     site.local.mirror.limits.principals.images = 1_000;
     site.local.mirror.limits.principals.percent = 100;
@@ -161,7 +161,7 @@ async fn harbor_fails_with_more_than_a_hundred() {
 
 /// Harbor #9168: an image that was cleaned up is not replicated when it is pushed again, or is deleted again.
 #[tokio::test]
-async fn harbor_deletes_what_was_pushed_again() {
+async fn harbor_deletes_an_image_that_was_pushed_again() {
     let (site, image) = Site::with_loss(FOLLOW).await;
     site.pass(12 * 3600).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -176,7 +176,7 @@ async fn harbor_deletes_what_was_pushed_again() {
 /// awslabs/ecr-cleanup-lambda: an image tagged `release-1.0` and `abc123` was deleted although `release` was ignored,
 /// because each tag was evaluated alone.
 #[tokio::test]
-async fn ecr_cleanup_lambda_deletes_by_the_unprotected_one_of_two_tags() {
+async fn ecr_cleanup_lambda_deletes_an_image_with_a_protected_and_another_tag() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("releases") forbid (principal, action in [Action::"delete", Action::"archive"], resource)
@@ -195,7 +195,7 @@ async fn ecr_cleanup_lambda_deletes_by_the_unprotected_one_of_two_tags() {
 
 /// awslabs/ecr-cleanup-lambda: every untagged image is deleted, including the children of multi-arch images.
 #[tokio::test]
-async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_stays() {
+async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_is_kept() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("releases") forbid (principal, action, resource) when { resource.tagLine like "* v*" };"#;
@@ -212,7 +212,7 @@ async fn ecr_cleanup_lambda_deletes_the_children_of_an_index_that_stays() {
 
 /// The same for signatures: a kept image keeps its signatures.
 #[tokio::test]
-async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
+async fn ecr_lifecycle_policies_delete_the_signature_of_an_image_that_is_kept() {
     let policy = r#"
         @id("follow") permit (principal, action, resource);
         @id("releases") forbid (principal, action, resource) when { resource.tagLine like "* v*" };"#;
@@ -231,7 +231,7 @@ async fn ecr_lifecycle_policies_take_the_signature_of_an_image_that_stays() {
 /// techservicesillinois/aws-partition-ecr-replicate, README: "fast changes may arrive out of order"; if an image is
 /// deleted and pushed again a moment later, the deletion removes it for good.
 #[tokio::test]
-async fn aws_partition_ecr_replicate_deletes_what_came_back_in_the_same_moment() {
+async fn aws_partition_ecr_replicate_deletes_an_image_that_was_pushed_again_at_once() {
     let policy = r#"@id("at-once") @grace("0s") permit (principal, action, resource);"#;
     let (site, image) = Site::with_loss(policy).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -262,7 +262,7 @@ async fn ecr_itself_deletes_tags_that_the_source_never_had() {
 /// ECR's native deletion replication cannot be restricted by a policy. Where it is enabled, ecr-lineage deletes nothing
 /// in addition.
 #[tokio::test]
-async fn ecr_itself_is_left_to_what_it_does() {
+async fn ecr_itself_deletes_replicas_and_we_delete_nothing_in_addition() {
     let site = Site::new(FOLLOW).await;
     site.replicate(IRELAND, &[VIRGINIA], true);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -279,7 +279,7 @@ async fn ecr_itself_is_left_to_what_it_does() {
 
 /// It also forwards deletions: one in Tokyo, whose own rule has the setting enabled, would be repeated in Virginia.
 #[tokio::test]
-async fn ecr_itself_would_carry_our_deletion_on() {
+async fn ecr_itself_would_forward_our_deletion() {
     let site = Site::new(FOLLOW).await;
     site.replicate(TOKYO, &[VIRGINIA], true);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -292,7 +292,7 @@ async fn ecr_itself_would_carry_our_deletion_on() {
 /// Cloud Custodian stops a run that would affect too many resources before any action (`max-resources`); of the tools
 /// compared here, it is the only one.
 #[tokio::test]
-async fn nobody_else_stops_a_script_that_deletes_everything() {
+async fn most_tools_mirror_a_script_that_deletes_everything() {
     let site = Site::new(FOLLOW).await;
     let images: Vec<_> = (0..101).map(|number| site.push(IRELAND, &manifest(&number.to_string()), None)).collect();
     site.arrive().await;

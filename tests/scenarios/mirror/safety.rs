@@ -181,7 +181,7 @@ impl Watched<'_> {
                 (None, _) => {
                     let deletion = deletions.iter().filter(about).find(|deletion| deletion.tag.is_none());
                     let deletion = deletion.unwrap_or_else(|| panic!("{place:?} is gone, and no deletion says so"));
-                    self.may_go(&truth, &rules, &before, place, deletion, now);
+                    self.assert_may_be_deleted(&truth, &rules, &before, place, deletion, now);
                     let lifecycle = truth.expired.contains(&(deletion.source.clone(), image.clone()));
                     assert!((self.rule.deletes)(&held.tags, lifecycle), "no policy permits to delete {place:?}");
                     for tag in &held.tags {
@@ -211,7 +211,7 @@ impl Watched<'_> {
                     assert_eq!((held.status, left.status), (ImageStatus::Active, ImageStatus::Archived));
                     assert!(self.rule.archives, "no policy permits to archive {place:?}");
                     let deletion = deletions.iter().find(|deletion| about(deletion) && deletion.tag.is_none()).unwrap();
-                    self.may_go(&truth, &rules, &before, place, deletion, now);
+                    self.assert_may_be_deleted(&truth, &rules, &before, place, deletion, now);
                 }
             }
         }
@@ -221,7 +221,7 @@ impl Watched<'_> {
 
     /// Asserts that no registry that replicates it there has it, that it was never pushed there, and that ECR neither
     /// deletes it natively nor would forward the deletion.
-    fn may_go(
+    fn assert_may_be_deleted(
         &mut self,
         truth: &Truth,
         rules: &BTreeMap<Registry, ReplicationRules>,
@@ -244,7 +244,7 @@ impl Watched<'_> {
         let known = pushes.filter(|known| **known).count();
         assert_eq!(known, 0, "{place:?} was pushed there");
         let native = rules.get(&deletion.source).and_then(|rules| rules.native_deletes(&image.repository, registry));
-        assert_eq!(native, None, "ECR deletes {place:?} by itself");
+        assert_eq!(native, None, "ECR itself deletes {place:?}");
         let onwards = rules.get(registry).and_then(|rules| rules.carries_deletions_on(&image.repository));
         assert_eq!(onwards, None, "ECR would carry the deletion of {place:?} on");
         self.done.push((deletion.source.clone(), registry.clone(), now));
@@ -275,7 +275,11 @@ impl Watched<'_> {
                 other == source && to == registry && when >= at && when.duration_since(*at).as_hours() < 23
             };
             let count = self.done.iter().filter(within).count();
-            assert!(count <= 2 * self.limit as usize, "{count} from {source} to {registry}, {} may go", self.limit);
+            assert!(
+                count <= 2 * self.limit as usize,
+                "{count} from {source} to {registry}, the limit is {}",
+                self.limit
+            );
         }
     }
 
@@ -310,7 +314,7 @@ impl Watched<'_> {
                         let arrived = here.replicated().into_values().max().max(here.pushed());
                         arrived.is_some_and(|at| at.as_second() >= deletion.since.as_second())
                     });
-                    let unheard = || {
+                    let unreported = || {
                         self.route.local.simulator.emitted(0).iter().any(|emitted| {
                             let facts = event::read_value(&emitted.event).unwrap().facts.into_iter();
                             facts.filter(|fact| fact.time.as_second() >= deletion.since.as_second()).any(|fact| {
@@ -320,7 +324,7 @@ impl Watched<'_> {
                             })
                         })
                     };
-                    assert!(there.is_none() || back || self.losses && unheard(), "not gone: {deletion:?}");
+                    assert!(there.is_none() || back || self.losses && unreported(), "not gone: {deletion:?}");
                 }
             }
             for (registry, placement) in &image_record.lineage.placements {
@@ -331,7 +335,7 @@ impl Watched<'_> {
                     let decided = image_record.deletions.iter().any(|deletion| deletion.registry == *registry);
                     assert!(
                         decided || with_repository,
-                        "{} in {registry} is an orphan nobody decided about",
+                        "{} in {registry} is an orphan without a deletion",
                         image.image
                     );
                 }
@@ -391,7 +395,7 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
             for (at, _) in &gone {
                 let within = gone.iter().filter(|(when, _)| when >= at && when.duration_since(*at).as_hours() < 23);
                 let sum: usize = within.map(|(_, count)| count).sum();
-                assert!(sum <= limit as usize, "{sum} within a day, {limit} may go");
+                assert!(sum <= limit as usize, "{sum} within a day, the limit is {limit}");
             }
         };
         for (size, hours) in heaps {
@@ -434,7 +438,7 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn nothing_that_must_stay_goes_and_all_that_may_go_does(
+    fn every_permitted_deletion_is_done_and_no_other(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         rule in 0..RULES.len(),
@@ -446,7 +450,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_known_to_have_to_stay_goes_when_events_are_lost(
+    fn lost_events_delete_no_replica_that_is_known_to_be_needed(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         rule in 0..RULES.len(),
@@ -461,7 +465,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: (cases(24).cases / 8).max(12), ..cases(24) })]
 
     #[test]
-    fn no_more_follow_in_a_day_than_may(
+    fn no_more_deletions_in_a_day_than_the_limit(
         limit in 1u32..8,
         sizes in proptest::collection::vec((1usize..6, 1u64..30), 1..5),
     ) {

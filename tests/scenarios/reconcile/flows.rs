@@ -29,7 +29,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn what_was_there_before_anybody_listened_is_known_then() {
+async fn images_without_any_event_are_recorded() {
     let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, ..Settings::default() }).await;
     site.local.simulator.set(|settings| settings.trouble = "lost=100".parse().unwrap());
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -50,7 +50,7 @@ async fn what_was_there_before_anybody_listened_is_known_then() {
 }
 
 #[tokio::test]
-async fn what_vanished_is_gone_for_an_unknown_cause_and_its_replicas_may_follow() {
+async fn an_image_found_missing_has_an_unknown_cause_and_its_replicas_are_deleted() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
@@ -69,7 +69,7 @@ async fn what_vanished_is_gone_for_an_unknown_cause_and_its_replicas_may_follow(
 }
 
 #[tokio::test]
-async fn a_repository_that_is_gone_takes_its_images_along_and_no_replica() {
+async fn a_repository_found_missing_removes_its_images_and_no_replica() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.arrive().await;
@@ -90,7 +90,7 @@ async fn a_repository_that_is_gone_takes_its_images_along_and_no_replica() {
 }
 
 #[tokio::test]
-async fn tags_and_storage_classes_that_nobody_told_are_put_right() {
+async fn tags_and_storage_classes_that_no_event_reported_are_corrected() {
     let site = site(Settings::default()).await;
     let (a, b) = (site.push(IRELAND, &manifest("a"), Some("v1")), site.push(IRELAND, &manifest("b"), Some("v2")));
     site.arrive().await;
@@ -119,7 +119,7 @@ async fn tags_and_storage_classes_that_nobody_told_are_put_right() {
 }
 
 #[tokio::test]
-async fn a_run_that_ends_early_goes_on_where_it_was() {
+async fn a_run_that_ends_early_continues_where_it_stopped() {
     let site = site(Settings::default()).await;
     for name in ["team/b", "team/c"] {
         site.call_for(name, IRELAND, "CreateRepository", json!({}));
@@ -156,7 +156,7 @@ async fn a_run_that_ends_early_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_registry_that_cannot_be_listed_for_a_day_is_told() {
+async fn a_registry_that_cannot_be_listed_for_a_day_is_alerted() {
     let site = site(Settings::default()).await;
     site.list().await;
     site.local.simulator.set(|settings| settings.trouble = "throttled=100".parse().unwrap());
@@ -173,7 +173,7 @@ async fn a_registry_that_cannot_be_listed_for_a_day_is_told() {
 }
 
 #[tokio::test]
-async fn what_replicas_lack_and_orphans_are_told_when_there_are_more() {
+async fn drift_and_orphans_are_alerted_when_their_number_grows() {
     let site = site(Settings::default()).await;
     let (lost, orphan) = (site.push(IRELAND, &manifest("a"), Some("v1")), site.push(IRELAND, &manifest("b"), None));
     site.push(IRELAND, &manifest("c"), Some("v3"));
@@ -201,7 +201,7 @@ async fn what_replicas_lack_and_orphans_are_told_when_there_are_more() {
 }
 
 #[tokio::test]
-async fn a_repository_without_what_its_source_has_is_told_once() {
+async fn a_repository_without_the_policies_of_its_source_is_alerted_once() {
     let site = site(Settings::default()).await;
     let allow = json!({"Version": "2012-10-17", "Statement": []}).to_string();
     site.call(IRELAND, "SetRepositoryPolicy", json!({"policyText": allow}));

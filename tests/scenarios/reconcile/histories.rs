@@ -20,7 +20,7 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn after_every_registry_was_listed_the_table_says_what_is_there(
+    fn after_every_registry_is_listed_the_table_equals_the_registries(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         lost in proptest::sample::select(vec![15, 50, 100]),
@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn a_look_in_the_middle_of_everything_leaves_nothing_wrong(
+    fn a_listing_during_changes_and_failures_records_nothing_wrong(
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         acts in proptest::collection::vec((act(), any::<bool>()), 1..30),

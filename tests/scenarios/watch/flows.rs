@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn copies_that_arrive_cost_no_call_and_are_not_told() {
+async fn copies_that_arrive_cost_no_call_and_no_alert() {
     let site = site(Settings::default()).await;
     // Waits until the settings have been read again.
     site.minutes(30).await;
@@ -35,7 +35,7 @@ async fn copies_that_arrive_cost_no_call_and_are_not_told() {
 }
 
 #[tokio::test]
-async fn a_late_copy_is_told_once_and_again_when_it_arrives() {
+async fn a_late_copy_is_alerted_once_and_resolved_when_it_arrives() {
     let site = site(Settings::default()).await;
     site.lag(TOKYO, 47);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -53,7 +53,7 @@ async fn a_late_copy_is_told_once_and_again_when_it_arrives() {
 }
 
 #[tokio::test]
-async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_for_all_destinations() {
+async fn a_failed_copy_is_alerted_at_once_with_its_usual_cause_and_one_call_reads_all_destinations() {
     let site = site(Settings::default()).await;
     let deny =
         json!({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "ecr:ReplicateImage", "Resource": "*"}]});
@@ -77,7 +77,7 @@ async fn a_failed_copy_is_told_at_once_with_its_usual_cause_and_one_call_asks_fo
 }
 
 #[tokio::test]
-async fn a_copy_that_hangs_for_ever_is_told_again_less_and_less_and_given_up_after_two_weeks() {
+async fn alerts_of_a_stuck_copy_become_rarer_and_end_after_two_weeks() {
     let site = site(Settings::default()).await;
     site.trouble("stuck=100");
     site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -99,7 +99,7 @@ async fn a_copy_that_hangs_for_ever_is_told_again_less_and_less_and_given_up_aft
 }
 
 #[tokio::test]
-async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
+async fn a_copy_whose_event_was_lost_is_recorded_without_an_alert() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
@@ -127,7 +127,7 @@ async fn a_copy_whose_event_was_lost_heals_the_lineage_and_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_tag_that_somebody_put_on_a_replica_is_not_taken_for_one_of_its_source() {
+async fn a_tag_that_was_pushed_to_a_replica_is_not_attributed_to_its_source() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
@@ -147,7 +147,7 @@ async fn a_tag_that_somebody_put_on_a_replica_is_not_taken_for_one_of_its_source
 }
 
 #[tokio::test]
-async fn a_copy_that_never_began_is_told() {
+async fn a_copy_that_never_began_is_alerted() {
     let site = site(Settings::default()).await;
     site.trouble("missing=100");
     site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -163,7 +163,7 @@ async fn a_copy_that_never_began_is_told() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_before_its_rule_is_not_expected() {
+async fn a_copy_of_an_image_pushed_before_its_rule_is_not_expected() {
     let site = site(Settings::default()).await;
     site.call(IRELAND, "PutReplicationConfiguration", json!({"replicationConfiguration": {"rules": []}}));
     site.minutes(1).await;
@@ -179,7 +179,7 @@ async fn what_was_pushed_before_its_rule_is_not_expected() {
 }
 
 #[tokio::test]
-async fn the_same_trouble_with_many_images_is_one_alert() {
+async fn the_same_problem_with_many_images_is_one_alert() {
     let site = site(Settings::default()).await;
     site.trouble("failed=100");
     for number in 0..30 {
@@ -194,7 +194,7 @@ async fn the_same_trouble_with_many_images_is_one_alert() {
 }
 
 #[tokio::test]
-async fn a_late_copy_of_what_was_deleted_since_is_not_expected_any_more() {
+async fn a_late_copy_of_an_image_that_was_deleted_is_not_expected_any_more() {
     let site = site(Settings::default()).await;
     site.lag(TOKYO, 300);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -206,7 +206,7 @@ async fn a_late_copy_of_what_was_deleted_since_is_not_expected_any_more() {
 }
 
 #[tokio::test]
-async fn a_replica_that_could_not_have_its_tag_is_told() {
+async fn a_replica_that_arrived_without_its_tag_is_alerted() {
     let unconfirmed = Unconfirmed { untagged_replica_event_has_tag: false, ..Unconfirmed::default() };
     let site = site(Settings { unconfirmed, ..Settings::default() }).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -219,7 +219,7 @@ async fn a_replica_that_could_not_have_its_tag_is_told() {
 }
 
 #[tokio::test]
-async fn a_replica_without_a_tag_that_its_source_just_lost_is_not_told() {
+async fn a_replica_without_a_tag_that_moved_at_its_source_is_not_alerted() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
@@ -233,7 +233,7 @@ async fn a_replica_without_a_tag_that_its_source_just_lost_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
+async fn a_replica_that_was_deleted_after_it_arrived_is_alerted() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
@@ -247,7 +247,7 @@ async fn a_replica_that_is_gone_although_it_was_copied_is_told() {
 }
 
 #[tokio::test]
-async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their_source_has_them() {
+async fn replicas_that_are_deleted_while_their_source_has_them_are_alerted_once_with_their_number() {
     let site = site(Settings::default()).await;
     let images: Vec<_> = (0..3).map(|number| site.push(IRELAND, &manifest(&format!("image {number}")), None)).collect();
     let other = site.push(IRELAND, &manifest("other"), Some("v1"));
@@ -273,7 +273,7 @@ async fn replicas_that_somebody_deletes_are_told_once_with_their_number_if_their
 }
 
 #[tokio::test]
-async fn replicas_that_ecr_or_their_lifecycle_policy_deletes_are_not_missed() {
+async fn replicas_that_ecr_or_their_lifecycle_policy_deletes_are_not_alerted() {
     let site = site(Settings::default()).await;
     site.replicate(IRELAND, &[VIRGINIA, TOKYO], true);
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
@@ -295,7 +295,7 @@ async fn replicas_that_ecr_or_their_lifecycle_policy_deletes_are_not_missed() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_deletions_is_told_once_with_their_number() {
+async fn planned_and_done_deletions_are_alerted_once_with_their_number() {
     let site = site(Settings::default()).await;
     let images: Vec<_> = (0..3).map(|number| site.push(IRELAND, &manifest(&format!("image {number}")), None)).collect();
     site.minutes(31).await;
@@ -315,7 +315,7 @@ async fn what_becomes_of_deletions_is_told_once_with_their_number() {
 }
 
 #[tokio::test]
-async fn a_push_where_replicas_go_is_told() {
+async fn a_push_to_a_repository_with_replicas_is_alerted() {
     let site = site(Settings::default()).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.minutes(2).await;
@@ -326,7 +326,7 @@ async fn a_push_where_replicas_go_is_told() {
 }
 
 #[tokio::test]
-async fn ecrs_own_switch_is_told_when_it_is_turned() {
+async fn a_change_of_native_deletion_replication_is_alerted() {
     let site = site(Settings::default()).await;
     site.replicate(IRELAND, &[VIRGINIA, TOKYO], true);
     site.minutes(2).await;
@@ -338,7 +338,7 @@ async fn ecrs_own_switch_is_told_when_it_is_turned() {
 }
 
 #[tokio::test]
-async fn settings_are_read_every_hour_though_cloudtrail_says_nothing() {
+async fn settings_are_read_every_hour_without_a_cloudtrail_event() {
     let site = site(Settings::default()).await;
     site.trouble("lost=100");
     site.replicate(IRELAND, &[VIRGINIA], false);
@@ -357,7 +357,7 @@ async fn settings_are_read_every_hour_though_cloudtrail_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_registry_that_cannot_be_read_alerts_nothing_about_its_copies_and_something_about_itself() {
+async fn a_registry_that_cannot_be_read_is_alerted_and_its_copies_are_not() {
     let site = site(Settings::default()).await;
     site.push(IRELAND, &manifest("a"), Some("v1"));
     site.watch(1).await;
@@ -370,7 +370,7 @@ async fn a_registry_that_cannot_be_read_alerts_nothing_about_its_copies_and_some
 }
 
 #[tokio::test]
-async fn of_two_runs_at_once_one_looks() {
+async fn of_two_runs_at_once_one_checks() {
     let site = site(Settings::default()).await;
     site.trouble("failed=100");
     site.push(IRELAND, &manifest("a"), Some("v1"));

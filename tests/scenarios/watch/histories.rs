@@ -188,7 +188,7 @@ proptest! {
     #![proptest_config(cases(12))]
 
     #[test]
-    fn what_is_wrong_is_told_once_and_over_once_and_nothing_healthy_ever_is(
+    fn every_problem_is_opened_and_resolved_once_and_no_healthy_copy_is_alerted(
         (acts, trouble, answers, seed) in (acts(), trouble(), answers(), any::<u64>()),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -196,7 +196,9 @@ proptest! {
     }
 
     #[test]
-    fn where_nothing_goes_wrong_nothing_is_told_whatever_becomes_of_events((acts, answers, seed) in (acts(), answers(), any::<u64>())) {
+    fn healthy_copies_are_never_alerted_whatever_happens_to_their_events(
+        (acts, answers, seed) in (acts(), answers(), any::<u64>()),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(healthy(&acts, answers, seed));
     }
@@ -282,7 +284,7 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
     let mut incidents: BTreeMap<(AlertKind, String), (usize, usize, u64)> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for alert in site.alerts().await {
-        assert!(ids.insert(alert.id.clone()), "{} was told twice", alert.id);
+        assert!(ids.insert(alert.id.clone()), "{} was sent twice", alert.id);
         if alert.state == AlertState::Notice {
             continue;
         }

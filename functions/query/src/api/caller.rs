@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_from_elsewhere_is_told_from_ours_and_from_programs() {
+    fn a_request_from_a_page_of_another_site_is_recognized() {
         let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
             pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
         };

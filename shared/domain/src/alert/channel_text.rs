@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_escaped_is_replaced() {
+    fn characters_that_need_escaping_are_replaced() {
         let text = "the rule \"a\\b\"\nsays <!channel>\u{7}";
         let harmless = channel_text(text, TEXT);
         assert_eq!(harmless, "the rule 'a/b' says ‹!channel› ");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_between_characters() {
+    fn long_text_is_cut_between_characters() {
         assert_eq!(channel_text("äöü", 3), "äöü");
         assert_eq!(channel_text("äöüß", 3), "äö…");
         assert_eq!(channel_text("", 3), "");

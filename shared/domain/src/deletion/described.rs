@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_can_be_done_and_nothing_else() {
+    fn allowed_actions_are_exactly_those_that_succeed() {
         for status in DeletionStatus::ALL {
             let deletion = deletion(status);
             let possible: Vec<_> = OperatorAction::ALL
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_is_asked_for_once() {
+    fn an_approved_deletion_cannot_be_approved_again() {
         let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Approve, OperatorAction::Cancel]);
         pending.act(OperatorAction::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_says_what_is_planned_or_what_decided() {
+    fn a_summary_names_the_planned_action_or_the_deciding_check() {
         let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.summary(), "no matching permit policy (provisional)");
         pending.action = Some(Action::Delete);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_what_is_stored_and_what_people_read() {
+    fn a_described_deletion_has_the_stored_fields_and_texts() {
         let held = deletion(DeletionStatus::Held);
         let answer = serde_json::to_value(DescribedDeletion::from(&held)).unwrap();
         assert_eq!(answer["status"], "held");

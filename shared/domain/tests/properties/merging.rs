@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn the_table_says_what_all_facts_together_say((facts, shuffled) in facts_and_a_shuffle()) {
+    fn the_table_equals_a_naive_model_of_all_facts((facts, shuffled) in facts_and_a_shuffle()) {
         let mut store = Store::default();
         shuffled.iter().for_each(|fact| store.record(std::slice::from_ref(fact)));
         for digest in DIGESTS {
@@ -285,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn the_history_of_a_tag_ends_in_the_tags_that_images_have_now((facts, _) in facts_and_a_shuffle()) {
+    fn the_history_of_a_tag_ends_in_the_current_tags((facts, _) in facts_and_a_shuffle()) {
         let store = in_order(&facts);
         for (name, assignments) in &store.assignments {
             let lineages: Vec<_> = DIGESTS

@@ -5,7 +5,7 @@ use crate::sites::{APP, IRELAND, Sites, VIRGINIA, allow, failed, image, images, 
 const OTHER: &str = "444455556666/eu-west-1";
 
 #[tokio::test]
-async fn registries_of_other_regions_and_accounts_are_others() {
+async fn registries_of_other_regions_and_accounts_are_separate() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -31,7 +31,7 @@ async fn another_accounts_registry_needs_that_accounts_permission() {
 }
 
 #[tokio::test]
-async fn an_assumed_role_is_of_its_own_account() {
+async fn an_assumed_role_belongs_to_its_own_account() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -55,15 +55,15 @@ async fn an_assumed_role_is_of_its_own_account() {
     let record = emitted.iter().find(|one| one.event["detail"]["eventName"] == "BatchDeleteImage").unwrap();
     let identity = &record.event["detail"]["userIdentity"];
     assert_eq!((&identity["type"], &identity["arn"]), (&"AssumedRole".into(), &me.arn().unwrap().into()));
-    let odd = sts.assume_role().role_arn("nobody").role_session_name("dana").send().await;
+    let odd = sts.assume_role().role_arn("no-arn").role_session_name("dana").send().await;
     assert_eq!(failed(odd), "ValidationError");
 }
 
 #[tokio::test]
-async fn who_has_no_account_is_told_so() {
+async fn a_caller_without_an_account_is_refused() {
     let sites = Sites::new().await;
-    let nobody = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test");
-    let ecr = aws_sdk_ecr::Client::new(&sites.config(nobody, "eu-west-1").await);
+    let unknown = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test");
+    let ecr = aws_sdk_ecr::Client::new(&sites.config(unknown, "eu-west-1").await);
     assert_eq!(failed(ecr.describe_registry().send().await), "UnrecognizedClientException");
     let mine = sites.ecr(IRELAND).await;
     assert!(

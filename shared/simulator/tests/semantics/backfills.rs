@@ -12,7 +12,7 @@ fn to(registry: &str) -> ReplicationDestination {
 }
 
 #[tokio::test]
-async fn a_backfill_brings_what_was_there_before() {
+async fn a_backfill_copies_images_older_than_the_rule() {
     let sites = Sites::new().await;
     let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await);
     for tag in ["v1", "latest"] {
@@ -59,7 +59,7 @@ async fn a_backfill_brings_what_was_there_before() {
 }
 
 #[tokio::test]
-async fn a_backfill_that_mostly_fails_fails_and_one_that_is_stopped_stops() {
+async fn a_backfill_can_end_as_failed_or_stopped() {
     let sites = Sites::new().await;
     let ireland = sites.with_app(IRELAND).await;
     for number in 0..120 {

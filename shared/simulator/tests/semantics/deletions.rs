@@ -5,7 +5,7 @@ use crate::sites::{
 };
 
 #[tokio::test]
-async fn the_last_tag_takes_the_image_with_it() {
+async fn deleting_the_last_tag_deletes_the_image() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     for tag in ["v1", "latest"] {
@@ -18,7 +18,7 @@ async fn the_last_tag_takes_the_image_with_it() {
 }
 
 #[tokio::test]
-async fn a_digest_goes_with_all_its_tags() {
+async fn deleting_a_digest_deletes_all_its_tags() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     for tag in ["v1", "latest"] {
@@ -51,7 +51,7 @@ async fn a_tag_and_a_digest_must_agree() {
 }
 
 #[tokio::test]
-async fn failures_stand_in_an_answer_that_is_otherwise_good() {
+async fn failures_are_part_of_a_successful_response() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -79,7 +79,7 @@ async fn failures_stand_in_an_answer_that_is_otherwise_good() {
 }
 
 #[tokio::test]
-async fn a_hundred_images_are_the_most_of_one_call() {
+async fn a_call_accepts_at_most_a_hundred_images() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let ids = |count: usize| Some((0..count).map(|number| tagged(&format!("v{number}"))).collect());
@@ -92,7 +92,7 @@ async fn a_hundred_images_are_the_most_of_one_call() {
 }
 
 #[tokio::test]
-async fn a_child_goes_after_its_index() {
+async fn a_child_can_be_deleted_only_after_its_index() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let (amd64, arm64) = (image("amd64"), image("arm64"));
@@ -112,7 +112,7 @@ async fn a_child_goes_after_its_index() {
 }
 
 #[tokio::test]
-async fn a_subject_goes_without_its_artifacts() {
+async fn deleting_a_subject_keeps_its_artifacts() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;

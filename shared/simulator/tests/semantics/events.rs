@@ -90,7 +90,7 @@ async fn every_event_has_the_form_of_awss_samples() {
 }
 
 #[tokio::test]
-async fn events_tell_what_happened_where_it_happened() {
+async fn events_report_each_change_in_its_registry() {
     let sites = Sites::new().await;
     let (ireland, tokyo) = (sites.with_app(IRELAND).await, sites.ecr(TOKYO).await);
     let mut seen = 0;
@@ -127,7 +127,7 @@ async fn events_tell_what_happened_where_it_happened() {
 }
 
 #[tokio::test]
-async fn cloudtrail_tells_who_asked_for_what_and_what_was_answered() {
+async fn cloudtrail_records_caller_request_and_response() {
     let sites = Sites::new().await;
     let ireland = sites.with_app(IRELAND).await;
     push(&ireland, &image("a"), Some("v1")).await;

@@ -20,7 +20,7 @@ async fn a_tag_moves_to_the_image_that_is_pushed_with_it() {
 }
 
 #[tokio::test]
-async fn what_is_there_already_is_not_put_again() {
+async fn an_image_that_exists_with_its_tag_is_not_put_again() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -32,7 +32,7 @@ async fn what_is_there_already_is_not_put_again() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_by_its_name() {
+async fn an_invalid_put_is_refused_with_its_own_error() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let put = || ecr.put_image().repository_name(APP);
@@ -78,7 +78,7 @@ async fn an_immutable_tag_does_not_move_unless_it_is_excluded() {
 }
 
 #[tokio::test]
-async fn images_are_described_as_they_are() {
+async fn the_description_of_an_image_has_its_fields() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -102,7 +102,7 @@ async fn images_are_described_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_pull_is_noted_once_a_day() {
+async fn a_pull_is_recorded_once_a_day() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -122,7 +122,7 @@ async fn a_pull_is_noted_once_a_day() {
 }
 
 #[tokio::test]
-async fn long_lists_come_in_pages_with_nothing_twice() {
+async fn the_pages_of_long_lists_contain_each_entry_once() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     for number in 0..25 {
@@ -162,7 +162,7 @@ async fn long_lists_come_in_pages_with_nothing_twice() {
 }
 
 #[tokio::test]
-async fn artifacts_are_listed_by_what_they_are_about() {
+async fn artifacts_are_listed_by_their_subject() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -185,7 +185,7 @@ async fn artifacts_are_listed_by_what_they_are_about() {
 }
 
 #[tokio::test]
-async fn repositories_are_made_described_and_deleted() {
+async fn repositories_are_created_described_and_deleted() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let again = ecr.create_repository().repository_name(APP).send().await.unwrap_err();

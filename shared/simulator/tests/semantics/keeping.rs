@@ -30,7 +30,7 @@ fn without_ids(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_there_again() {
+async fn acknowledged_changes_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let trouble = "delayed=100".parse().unwrap();
     let sites = Sites::open(Settings { trouble, ..Settings::default() }, Some(folder.path())).await;
@@ -86,7 +86,7 @@ async fn what_was_answered_is_there_again() {
 }
 
 #[tokio::test]
-async fn a_folder_is_of_one_process_and_of_nothing_else() {
+async fn a_folder_in_use_or_with_foreign_files_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let open = |path: &std::path::Path| {
         Simulator::open(Settings::default(), jiff::Timestamp::UNIX_EPOCH, 0.0, Some(path)).map(|_| ())
@@ -103,7 +103,7 @@ async fn a_folder_is_of_one_process_and_of_nothing_else() {
 }
 
 #[tokio::test]
-async fn messages_that_were_received_and_not_deleted_come_again_after_a_restart() {
+async fn messages_that_were_not_deleted_are_received_again_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let sites = Sites::open(Settings::default(), Some(folder.path())).await;
     let ecr = sites.with_app(IRELAND).await;

@@ -21,7 +21,7 @@ fn keep(priority: u32, count: u32, prefixes: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn a_policy_is_told_as_it_was_put_and_refused_if_it_makes_no_sense() {
+async fn a_policy_is_returned_as_it_was_put_and_an_invalid_one_is_refused() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let get = || ecr.get_lifecycle_policy().repository_name(APP).send();
@@ -35,7 +35,7 @@ async fn a_policy_is_told_as_it_was_put_and_refused_if_it_makes_no_sense() {
 }
 
 #[tokio::test]
-async fn the_newest_are_kept_and_an_image_is_chosen_by_one_rule() {
+async fn the_newest_images_are_kept_and_one_rule_selects_each_image() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     for (name, tag) in [("a", "v1"), ("b", "v2"), ("c", "dev-1"), ("d", "v3"), ("e", "dev-2")] {
@@ -50,7 +50,7 @@ async fn the_newest_are_kept_and_an_image_is_chosen_by_one_rule() {
 }
 
 #[tokio::test]
-async fn what_is_old_goes_and_every_day_anew() {
+async fn old_images_expire_again_every_day() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let old = json!({"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 3});
@@ -67,7 +67,7 @@ async fn what_is_old_goes_and_every_day_anew() {
 }
 
 #[tokio::test]
-async fn an_index_goes_before_its_children_and_artifacts_after_their_subject() {
+async fn an_index_expires_before_its_children_and_artifacts_after_their_subject() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     let children = [image("amd64"), image("arm64")];
@@ -125,7 +125,7 @@ async fn a_policy_can_archive_and_later_delete_what_it_archived() {
 }
 
 #[tokio::test]
-async fn a_restored_image_is_young_again() {
+async fn the_age_of_an_image_counts_from_its_restore() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -145,7 +145,7 @@ async fn a_restored_image_is_young_again() {
 }
 
 #[tokio::test]
-async fn what_a_policy_did_is_told_ten_images_a_record() {
+async fn a_record_of_a_policy_run_has_at_most_ten_images() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     for number in 0..25 {
@@ -182,7 +182,7 @@ async fn what_a_policy_did_is_told_ten_images_a_record() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_replicated_only_by_the_native_switch() {
+async fn an_expiry_is_replicated_only_by_delete_replication() {
     let sites = Sites::new().await;
     let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await);
     replicate(&ireland, [rule(&[VIRGINIA], None)]).await;

@@ -34,7 +34,7 @@ async fn a_push_is_copied_to_every_destination_of_the_rules_that_cover_it() {
 }
 
 #[tokio::test]
-async fn what_was_there_before_is_not_copied_until_it_is_pushed_again() {
+async fn an_image_older_than_the_rule_is_copied_when_it_is_pushed_again() {
     let sites = Sites::new().await;
     let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await);
     push(&ireland, &image("old"), Some("v1")).await;
@@ -51,7 +51,7 @@ async fn what_was_there_before_is_not_copied_until_it_is_pushed_again() {
 }
 
 #[tokio::test]
-async fn a_copy_is_not_copied_on() {
+async fn a_copy_is_not_replicated_further() {
     let sites = Sites::new().await;
     let (ireland, virginia, oregon) =
         (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await, sites.ecr(OREGON).await);
@@ -65,7 +65,7 @@ async fn a_copy_is_not_copied_on() {
 }
 
 #[tokio::test]
-async fn another_account_must_allow_both_the_copy_and_the_repository() {
+async fn another_account_must_allow_the_copy_and_the_creation_of_its_repository() {
     let sites = Sites::new().await;
     let (ireland, tokyo) = (sites.with_app(IRELAND).await, sites.ecr(TOKYO).await);
     replicate(&ireland, [rule(&[TOKYO], None)]).await;
@@ -149,7 +149,7 @@ async fn each_destination_has_a_lag_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_status_of_copies_goes_with_the_image() {
+async fn the_replication_status_is_deleted_with_the_image() {
     let sites = Sites::new().await;
     let ireland = sites.with_app(IRELAND).await;
     replicate(&ireland, [rule(&[VIRGINIA], None)]).await;
@@ -188,7 +188,7 @@ async fn a_configuration_beyond_the_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn the_native_switch_takes_tags_and_images_away_and_all_tags_with_the_last() {
+async fn delete_replication_deletes_tags_and_images_and_with_the_last_tag_all_tags() {
     let sites = Sites::new().await;
     let (ireland, virginia, oregon) =
         (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await, sites.ecr(OREGON).await);

@@ -23,7 +23,7 @@ async fn status(ecr: &aws_sdk_ecr::Client, manifest: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_archived_image_is_there_and_cannot_be_pulled() {
+async fn an_archived_image_exists_and_cannot_be_pulled() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;
@@ -66,7 +66,7 @@ async fn a_restore_takes_a_while_and_replicates() {
 }
 
 #[tokio::test]
-async fn a_push_and_a_copy_restore_what_is_archived() {
+async fn a_push_and_a_copy_restore_an_archived_image() {
     let sites = Sites::new().await;
     let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.ecr(VIRGINIA).await);
     replicate(&ireland, [rule(&[VIRGINIA], None)]).await;
@@ -95,7 +95,7 @@ async fn a_child_of_an_index_is_not_archived_alone() {
 }
 
 #[tokio::test]
-async fn archived_artifacts_are_listed_when_asked_for() {
+async fn archived_artifacts_are_listed_only_if_the_filter_requests_them() {
     let sites = Sites::new().await;
     let ecr = sites.with_app(IRELAND).await;
     push(&ecr, &image("a"), Some("v1")).await;

@@ -20,7 +20,7 @@ impl Sites {
 }
 
 #[tokio::test]
-async fn a_throttled_call_says_so_and_does_nothing() {
+async fn a_throttled_call_is_refused_and_changes_nothing() {
     let sites = with("throttled=100").await;
     let ecr = sites.ecr(IRELAND).await;
     let put = || ecr.put_image().repository_name(APP).image_manifest(image("a")).image_tag("v1").send();
@@ -32,7 +32,7 @@ async fn a_throttled_call_says_so_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_may_have_taken_effect_or_not() {
+async fn a_call_without_a_response_may_have_taken_effect_or_not() {
     for (trouble, effect) in [("request-lost=100", 0), ("response-lost=100", 1)] {
         let sites = with(trouble).await;
         let ecr = sites.ecr(IRELAND).await;
@@ -86,7 +86,7 @@ async fn events_are_lost_repeated_delayed() {
 }
 
 #[tokio::test]
-async fn the_same_seed_and_the_same_calls_give_the_same_story() {
+async fn the_same_seed_and_the_same_calls_give_the_same_events_and_images() {
     let story = async |seed| {
         let trouble =
             "lost=20,repeated=20,delayed=20,reordered=20,slow=20,stuck=10,failed=10,throttled=20".parse().unwrap();

@@ -29,7 +29,7 @@ async fn deletions(sites: &Sites) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn u1_u2_u3_what_a_deletion_tells() {
+async fn u1_u2_u3_which_events_a_deletion_emits() {
     let one = |tag: &str| format!("eu-west-1 DELETE {tag}");
     assert_eq!(deletions(&Sites::new().await).await, (vec![one("v1")], vec![one("v2"), one("v3")]));
     assert_eq!(deletions(&with(|u| u.tag_removal_emits_delete = false).await).await.0, Vec::<String>::new());
@@ -39,7 +39,7 @@ async fn u1_u2_u3_what_a_deletion_tells() {
 }
 
 #[tokio::test]
-async fn u4_u5_u20_what_is_told_of_what_nobody_deleted_by_name() {
+async fn u4_u5_u20_which_events_an_indirect_deletion_emits() {
     let description = async |sites: Sites, by_lifecycle: bool| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &image("a"), Some("v1")).await;
@@ -102,7 +102,7 @@ async fn u7_u14_how_an_archived_image_is_found() {
 }
 
 #[tokio::test]
-async fn u8_u9_u12_what_a_copy_tells_and_where() {
+async fn u8_u9_u12_which_events_a_copy_emits_and_where() {
     let description = async |sites: Sites| {
         let (ireland, tokyo) = (sites.with_app(IRELAND).await, sites.ecr(TOKYO).await);
         allow(&tokyo, "111122223333", &["ecr:*"]).await;
@@ -130,7 +130,7 @@ async fn u8_u9_u12_what_a_copy_tells_and_where() {
 }
 
 #[tokio::test]
-async fn u10_what_a_replicated_deletion_tells() {
+async fn u10_which_events_a_replicated_deletion_emits() {
     let description = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         let rules = json!({"replicationConfiguration": {"rules": [
@@ -149,7 +149,7 @@ async fn u10_what_a_replicated_deletion_tells() {
 }
 
 #[tokio::test]
-async fn u11_u13_what_events_of_artifacts_are_called_and_carry() {
+async fn u11_u13_type_and_fields_of_the_events_of_artifacts() {
     let description = async |sites: Sites| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &artifact(&image("a"), "text/sbom+json"), None).await;
@@ -162,7 +162,7 @@ async fn u11_u13_what_events_of_artifacts_are_called_and_carry() {
 }
 
 #[tokio::test]
-async fn u15_u23_whether_a_copy_without_permission_tells_and_why() {
+async fn u15_u23_whether_a_copy_without_permission_emits_an_event_with_a_code() {
     let description = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         replicate(&ireland, [rule(&[TOKYO], None)]).await;
@@ -184,7 +184,7 @@ async fn u15_u23_whether_a_copy_without_permission_tells_and_why() {
 }
 
 #[tokio::test]
-async fn u16_whether_a_copy_arrives_after_its_source_is_gone() {
+async fn u16_whether_a_copy_arrives_after_its_source_was_deleted() {
     let arrived = async |sites: Sites| {
         let ireland = sites.with_app(IRELAND).await;
         replicate(&ireland, [rule(&[VIRGINIA], None)]).await;
@@ -198,7 +198,7 @@ async fn u16_whether_a_copy_arrives_after_its_source_is_gone() {
 }
 
 #[tokio::test]
-async fn u17_whether_a_copy_that_could_not_have_its_tag_tells_of_it() {
+async fn u17_whether_the_event_of_an_untagged_copy_has_the_tag() {
     let description = async |sites: Sites| {
         let (ireland, virginia) = (sites.with_app(IRELAND).await, sites.with_app(VIRGINIA).await);
         let immutable = ImageTagMutability::Immutable;
@@ -235,7 +235,7 @@ async fn u18_whether_a_late_copy_takes_its_tag() {
 }
 
 #[tokio::test]
-async fn u19_what_the_record_calls_a_move_to_the_archive() {
+async fn u19_how_the_record_names_the_action_that_archives() {
     let description = async |sites: Sites| {
         let ecr = sites.with_app(IRELAND).await;
         push(&ecr, &image("a"), Some("v1")).await;
