@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use aws::bus::{Detail, SOURCE};
-use domain::alert::Alert;
+use domain::alert::{Alert, EVENT_SOURCE, EventDetail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -29,7 +28,7 @@ struct EventBridgeEvent<'a> {
     time: jiff::Timestamp,
     region: &'a str,
     resources: [&'static str; 0],
-    detail: Detail<'a>,
+    detail: EventDetail<'a>,
 }
 
 /// The request body for an alert, with the account and region of the event.
@@ -42,12 +41,12 @@ pub fn body(alert: &Alert, account: &str, region: &str) -> String {
         version: "0",
         id: [hex(0, 4), hex(4, 6), hex(6, 8), hex(8, 10), hex(10, 16)].join("-"),
         detail_type: alert.kind.detail_type(),
-        source: SOURCE,
+        source: EVENT_SOURCE,
         account,
         time: alert.time,
         region,
         resources: [],
-        detail: Detail::of(alert),
+        detail: EventDetail::of(alert),
     };
     // An alert always serializes to JSON.
     serde_json::to_string(&event).unwrap_or_default()

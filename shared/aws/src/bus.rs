@@ -3,13 +3,9 @@
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
-use domain::alert::{Alert, ChannelText};
-use serde::Serialize;
+use domain::alert::{Alert, EVENT_SOURCE, EventDetail};
 
 use retry::{CallError, Disposition};
-
-/// The `source` of our events.
-pub const SOURCE: &str = "ecr-lineage";
 
 /// The maximum number of entries in one call.
 /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
@@ -26,14 +22,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Bus {
     client: Client,
     name: String,
-}
-
-/// The `detail` of an event: the alert, and its texts for channels.
-#[derive(Debug, Serialize)]
-pub struct Detail<'a> {
-    #[serde(flatten)]
-    alert: &'a Alert,
-    channel_text: ChannelText,
 }
 
 /// Whether an alert was published. The alerts of a call that failed as a whole share its error.
@@ -112,21 +100,13 @@ impl Bus {
 
     fn entry(&self, alert: &Alert) -> PutEventsRequestEntry {
         // An alert always serializes to JSON. If it did not, the bus would refuse the empty detail.
-        let detail = serde_json::to_string(&Detail::of(alert)).unwrap_or_default();
+        let detail = serde_json::to_string(&EventDetail::of(alert)).unwrap_or_default();
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
-            .source(SOURCE)
+            .source(EVENT_SOURCE)
             .detail_type(alert.kind.detail_type())
             .time(DateTime::from_secs(alert.time.as_second()))
             .detail(detail)
             .build()
-    }
-}
-
-impl<'a> Detail<'a> {
-    /// The `detail` of the event of an alert.
-    #[must_use]
-    pub fn of(alert: &'a Alert) -> Self {
-        Self { alert, channel_text: ChannelText::of(alert) }
     }
 }

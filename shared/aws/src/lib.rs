@@ -1,5 +1,6 @@
 //! Every AWS call that ecr-lineage makes except those to its table. This crate takes no decisions.
 
+#[cfg(feature = "bus")]
 pub mod bus;
 mod capture;
 #[cfg(feature = "deployment")]

@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use channel_text::ChannelText;
+pub use channel_text::{ChannelText, EventDetail};
 
 use crate::{
     image::{Image, Registry},
     time::whole_seconds,
 };
+
+/// The `source` of the EventBridge events of alerts.
+pub const EVENT_SOURCE: &str = "ecr-lineage";
 
 /// The shortest duration of an incident: a problem that disappears and returns within it is one incident. One-shot
 /// occurrences are counted for the same time.

@@ -35,6 +35,22 @@ pub struct ChannelText {
     severity: Severity,
 }
 
+/// The `detail` of the EventBridge event of an alert: the alert, and its texts for channels.
+#[derive(Debug, Serialize)]
+pub struct EventDetail<'a> {
+    #[serde(flatten)]
+    alert: &'a Alert,
+    channel_text: ChannelText,
+}
+
+impl<'a> EventDetail<'a> {
+    /// The `detail` of an alert.
+    #[must_use]
+    pub fn of(alert: &'a Alert) -> Self {
+        Self { alert, channel_text: ChannelText::of(alert) }
+    }
+}
+
 impl ChannelText {
     /// The texts of an alert.
     #[must_use]
@@ -55,7 +71,7 @@ fn title(alert: &Alert) -> String {
     match alert.state {
         AlertState::Notice | AlertState::Opened => format!("{what}: {subject}"),
         AlertState::Open => format!("still {what}: {subject}"),
-        AlertState::Resolved => format!("over: {what}: {subject}"),
+        AlertState::Resolved => format!("resolved: {what}: {subject}"),
     }
 }
 
