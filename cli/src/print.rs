@@ -258,7 +258,7 @@ impl Print for Orphans {
             let has = match orphan.status {
                 PlacementStatus::Present | PlacementStatus::Absent => format!("has it, {tags}"),
                 PlacementStatus::Archived => format!("has it archived, {tags}"),
-                PlacementStatus::ProbablyAbsent => "untagged, deletion not confirmed".to_owned(),
+                PlacementStatus::ProbablyAbsent => orphan.status.words().to_owned(),
             };
             _ = writeln!(text, "  {} {} {has}", sign(orphan.status), orphan.registry);
             for (source, lost) in &orphan.sources {

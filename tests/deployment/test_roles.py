@@ -206,7 +206,7 @@ def test_each_url_answers_only_permitted_callers(cloud, hub, people, who, where,
 
 
 @pytest.mark.parametrize("where, why", [
-    ("ReadersUrl", "this can only be read here"), ("OperatorsUrl", "nobody says who you are"),
+    ("ReadersUrl", "this endpoint is read-only"), ("OperatorsUrl", "caller is not authenticated"),
 ])
 def test_without_a_caller_authenticated_by_iam_nothing_is_changed(cloud, hub, people, where, why):
     given = people["operator"]

@@ -188,7 +188,7 @@ fn nothing_acknowledged_is_lost_when_it_is_killed() {
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
     let running = Running::start(&user, &["--data", &data, "--speed", "1000"]);
     let held = running.digests();
-    assert!(held.is_superset(&acknowledged));
+    assert!(held.is_superset(&acknowledged), "{} held, {} acknowledged", held.len(), acknowledged.len());
     // Every push is recorded in the end, including those whose message was being processed when the process was killed.
     let table = format!("{data}/lineage.db");
     let end = Instant::now() + Duration::from_secs(60);

@@ -98,8 +98,12 @@ const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 /// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("ImagesListed", metrics::Unit::Count, "images that were listed");
-    describe_counter!("ImagesDiscovered", metrics::Unit::Count, "images that nobody knew");
-    describe_counter!("ImagesRemoved", metrics::Unit::Count, "images that were thought to be there");
+    describe_counter!("ImagesDiscovered", metrics::Unit::Count, "images that were not in the table");
+    describe_counter!(
+        "ImagesRemoved",
+        metrics::Unit::Count,
+        "images that were in the table and are not in the registry"
+    );
     describe_counter!("ImagesChanged", metrics::Unit::Count, "images with other tags or another storage class");
     describe_counter!("ReconcileFailures", metrics::Unit::Count, "registries and repositories that could not be read");
     describe_gauge!(

@@ -79,7 +79,7 @@ const TOO_OLD: SignedDuration = SignedDuration::from_hours(2);
 /// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
     describe_counter!("ImagesChecked", metrics::Unit::Count, "images whose copies were looked at");
-    describe_counter!("FactsRecovered", metrics::Unit::Count, "facts that no event had told");
+    describe_counter!("FactsRecovered", metrics::Unit::Count, "facts that no event had reported");
     describe_counter!(
         "ReplicationProblems",
         metrics::Unit::Count,
@@ -392,9 +392,11 @@ impl Watch {
             // One response is not enough to conclude that an image is missing.
             Ok(None) => match self.observe(source, image).await {
                 Observation::Missing | Observation::NoRepository => Asked::Gone,
-                Observation::Present(_) => Asked::Unreadable("ECR has the image, and says that it has not".to_owned()),
+                Observation::Present(_) => {
+                    Asked::Unreadable("ECR answered that it has the image, and that it does not".to_owned())
+                }
                 Observation::Unreadable(why) => Asked::Unreadable(why),
-                Observation::NotAsked => Asked::Unreadable("nobody asked".to_owned()),
+                Observation::NotAsked => Asked::Unreadable("not read".to_owned()),
             },
             Err(failure) => {
                 warn!(registry = %source, image = %image, error = chain(&failure), "cannot ask about copies, will be tried again");

@@ -58,7 +58,7 @@ pub enum Error {
     #[error(transparent)]
     InvalidTransition(#[from] domain::deletion::InvalidTransition),
     /// Another process changed the object at the same time.
-    #[error("{what} was changed by somebody else just now")]
+    #[error("{what} was changed by another process at the same time")]
     Changed {
         /// The object that changed.
         what: String,

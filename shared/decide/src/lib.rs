@@ -255,7 +255,7 @@ impl<'a> Decider<'a> {
                         Observation::Present(_) => SubjectState::Stays,
                         Observation::Missing | Observation::NoRepository => SubjectState::NotThere,
                         Observation::Unreadable(why) => SubjectState::Unknown(why),
-                        Observation::NotAsked => SubjectState::Unknown("nobody asked".to_owned()),
+                        Observation::NotAsked => SubjectState::Unknown("not read".to_owned()),
                     }
                 }
             };
@@ -263,7 +263,7 @@ impl<'a> Decider<'a> {
                 (registry != &deletion.registry)
                     .then(|| (registry, PeerRegistry { rules, observation: observation(registry) }))
             };
-            let unknown = Err("nobody asked".to_owned());
+            let unknown = Err("not read".to_owned());
             let closed = Breaker::default();
             let nowhere = BTreeSet::new();
             let context = DeletionContext {

@@ -132,7 +132,7 @@ impl ReplicationExpectation {
         !source.is_some_and(gone) && now.duration_since(self.since) < GIVE_UP
     }
 
-    /// The tag that copies should have: that of the push, unless the source's image lost it since. Then only the image
+    /// The tag that copies should have: that of the push, unless the source's image no longer has it. Then only the image
     /// is expected.
     fn expected_tag(&self, lineage: &Lineage) -> Option<&Tag> {
         let source = lineage.placements.get(&self.source);

@@ -58,7 +58,7 @@ impl PlacementStatus {
         match self {
             Self::Present => "present",
             Self::Archived => "archived",
-            Self::ProbablyAbsent => "probably gone",
+            Self::ProbablyAbsent => "untagged, deletion not confirmed",
             Self::Absent => "gone",
         }
     }

@@ -154,9 +154,9 @@ pub async fn play() -> Result<Demo, Error> {
     stage.push(&ireland, &newer, Some("v1.2.0"), "which Tokyo gets 47 minutes late").await?;
     stage.push(&ireland, &newer, Some("stable"), "which takes the tag from v1.1.0").await?;
     stage.wait(SignedDuration::from_mins(35)).await;
-    stage.act(&tokyo, "has waited for 35 minutes: that is told");
+    stage.act(&tokyo, "has waited for 35 minutes: an alert");
     stage.wait(SignedDuration::from_mins(25)).await;
-    stage.act(&tokyo, "has it meanwhile: that is told as well");
+    stage.act(&tokyo, "has the image now: the alert is resolved");
     stage.local.simulator.set(|settings| settings.lags.clear());
 
     stage.local.simulator.set(|settings| settings.trouble.lost = 1.0);
@@ -172,7 +172,7 @@ pub async fn play() -> Result<Demo, Error> {
     stage.wait(SignedDuration::from_mins(3)).await;
     stage.local.simulator.set(|settings| settings.trouble.lost = 0.0);
     stage.wait(SignedDuration::from_mins(30)).await;
-    stage.act(&ireland, "was asked 30 minutes later, and said that they arrived: now the table knows");
+    stage.act(&ireland, "answers 30 minutes later that the copies arrived: now the table has them");
     stage.local.simulator.set(|settings| settings.trouble.failed = 1.0);
     stage.push(&ireland, &image("api 1.2.3", "amd64"), Some("v1.2.3"), "which ECR fails to copy").await?;
     stage.local.simulator.set(|settings| settings.trouble.failed = 0.0);

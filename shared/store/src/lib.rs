@@ -71,7 +71,7 @@ pub struct Table {
 }
 
 /// The settings of a tag at the nearest earlier second, and those at the nearest later second.
-type Neighbours = (Vec<TagAssignment>, Vec<TagAssignment>);
+type Adjacent = (Vec<TagAssignment>, Vec<TagAssignment>);
 
 /// Request units consumed so far, indexes included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -323,7 +323,7 @@ impl Table {
         name: &TagName,
         registry: &Registry,
         assignments: &[&TagAssignment],
-    ) -> Vec<Result<Neighbours, Shared>> {
+    ) -> Vec<Result<Adjacent, Shared>> {
         let (newest, all) = match self.newest(name, registry, assignments.len()).await {
             Ok(read) => read,
             Err(error) => {

@@ -43,11 +43,11 @@ pub(super) async fn guard(mut request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
     if changes(&request) {
         if from_elsewhere(request.headers()) {
-            let detail = "a page from elsewhere may change nothing";
+            let detail = "pages of other origins may not change anything";
             return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
         }
         if !caller.may_change || caller.name.is_none() {
-            let detail = if caller.may_change { "nobody says who you are" } else { "this can only be read here" };
+            let detail = if caller.may_change { "caller is not authenticated" } else { "this endpoint is read-only" };
             let remediation = "ask an operator, or use the command line with your own credentials";
             return Problem::new(StatusCode::FORBIDDEN, detail).remediation(remediation).into_response();
         }

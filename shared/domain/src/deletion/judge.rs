@@ -287,9 +287,9 @@ fn native(context: &DeletionContext<'_>) -> Checked {
     }
     match context.onwards {
         Ok(rules) => match rules.carries_deletions_on(&image.repository) {
-            None => Ok(format!("{source} does not replicate deletions to {registry} by itself")),
+            None => Ok(format!("{source} does not replicate deletions to {registry}")),
             Some(number) => {
-                let why = format!("rule {number} of {registry} would have ECR delete it elsewhere as well, unasked");
+                let why = format!("rule {number} of {registry} would make ECR delete it in other registries, too");
                 Err((Verdict::Keep, why))
             }
         },
