@@ -286,7 +286,8 @@ async fn ecr_itself_would_forward_our_deletion() {
     site.arrive().await;
     site.delete_image(IRELAND, &image);
     site.a_day().await;
-    site.keeps(TOKYO, &image, "rule 1 of 444455556666/ap-northeast-1 would make ECR delete it in other registries").await;
+    site.keeps(TOKYO, &image, "rule 1 of 444455556666/ap-northeast-1 would make ECR delete it in other registries")
+        .await;
 }
 
 /// Cloud Custodian stops a run that would affect too many resources before any action (`max-resources`); of the tools
