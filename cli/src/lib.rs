@@ -1,6 +1,4 @@
-//! The `ecr-lineage` command line.
-//!
-//! Every command prints a table for people, or JSON for programs with the same content.
+#![doc = include_str!("../README.md")]
 
 pub mod deploy;
 #[cfg(feature = "doctor")]

@@ -13,10 +13,12 @@
 //! - `channels`: the messages that `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
 //! - `monitoring`: alarms and the dashboard use metrics that exist, and the runbook describes every alarm.
 //! - `configuration`: functions, templates and `docs/configuration.md` agree on variables and parameters.
+//! - `documents`: `docs/alerts.md` and `docs/table.md` agree with the code.
 //! - `permissions`: the templates grant each function exactly what its code needs.
 //! - `query`: the HTTP API: pages of lists, refusals, and who changed what.
 //! - `faults`: every call to the table fails once, in every way, and the messages are delivered again.
 //! - `deletions`: who deleted what, according to CloudTrail.
+//! - `logs`: what the functions log in all other scenarios.
 //! - `lists`: images, orphans, short digests, tag histories.
 //! - `capacity_units`: the request units of each kind of event, which do not depend on the history before it.
 //! - `calls`: how many DynamoDB calls an event and a batch of ten need, and how many depend on one another.
@@ -42,11 +44,13 @@ mod configuration;
 mod definition;
 mod deletions;
 mod dependencies;
+mod documents;
 mod end_to_end;
 mod events;
 mod fault_injection;
 mod faults;
 mod lists;
+mod logs;
 mod metrics;
 mod mirror;
 mod monitoring;

@@ -26,6 +26,7 @@ use simulator::{ApiCaller, settings::Settings};
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
+    logs,
     registries::{APP, IMAGE, INDEX, destination, digest},
 };
 
@@ -46,6 +47,7 @@ impl Site {
     }
 
     pub(crate) async fn with(policy: &str, registries: Settings) -> Self {
+        logs::check();
         let now = "2026-11-02T09:00:00Z".parse().unwrap();
         let settings = LocalSettings { registries, now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = Local::start(settings).await.unwrap();

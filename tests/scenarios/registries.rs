@@ -23,7 +23,10 @@ use simulator::{
     trouble::Trouble,
 };
 
-use crate::events::{IRELAND, TOKYO, VIRGINIA};
+use crate::{
+    events::{IRELAND, TOKYO, VIRGINIA},
+    logs,
+};
 
 /// An action of a user in a registry. Registries refuse many of them, as in production.
 #[derive(Debug, Clone)]
@@ -122,6 +125,7 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) async fn new(registries: Settings, data: Option<PathBuf>) -> Self {
+        logs::check();
         let now = "2026-11-02T09:00:00Z".parse().unwrap();
         let registries = Settings { seconds_apart: true, ..registries };
         let local = Local::start(LocalSettings { registries, now, data, ..LocalSettings::default() }).await.unwrap();

@@ -21,6 +21,8 @@ use sandbox::embedded::Embedded;
 use serde_json::Value;
 use store::Table;
 
+use crate::logs;
+
 /// A table, and the client that it uses.
 pub(crate) struct Store {
     pub(crate) table: Table,
@@ -32,6 +34,7 @@ pub(crate) struct Store {
 impl Store {
     /// A table that no other test uses: embedded, or at `TEST_DYNAMODB_ENDPOINT`.
     pub(crate) async fn new() -> Self {
+        logs::check();
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("lineage-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (client, embedded) = match std::env::var("TEST_DYNAMODB_ENDPOINT") {

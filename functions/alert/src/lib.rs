@@ -1,9 +1,4 @@
-//! Publishes alerts from the table's stream to the event bus.
-//!
-//! The function receives a batch of changes, publishes every alert that was inserted, and returns the records that
-//! failed. Lambda then delivers the first failed record and everything after it again, so an alert may be published
-//! twice. Both events carry the same alert id, by which consumers can remove duplicates.
-//! <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 

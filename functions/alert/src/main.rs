@@ -1,12 +1,12 @@
 //! The `alert` Lambda function: publishes alerts from the table's stream to the event bus.
 
 use alert::config::Config;
-use aws::{bus::Bus, start};
+use aws::{bus::Bus, log, start};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    log::init();
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     alert::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;

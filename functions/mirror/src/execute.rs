@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::{DeleteResult, IDS_PER_CALL, ImageOrTag};
+use aws::{
+    log,
+    registry::{DeleteResult, IDS_PER_CALL, ImageOrTag},
+};
 use domain::{
     alert::AlertKind,
     deletion::{Check, CheckName, Deletion, DeletionRefusal, DeletionStatus, MAX_REFERENCE_WAIT, Verdict, refusal},
@@ -19,7 +22,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use retry::{CallError, chain};
 use store::{Stored, WorkItem};
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use decide::{Decided, Decisions};
 
@@ -73,10 +76,13 @@ impl Mirror {
             self.table.put_counts(source, breaker, places.iter()).await?;
         }
         let mut stored = stream::iter(all)
-            .map(async |decided| {
+            .map(|decided| {
                 let before = decided.deletion.clone();
-                let settled = self.settle(decided, now).await;
-                (before, settled)
+                let span = log::deletion(&before);
+                let failed = |failure: &store::Error| {
+                    warn!(error = chain(failure), "a decision cannot be stored, it is due again")
+                };
+                async move { (before, self.settle(decided, now).await.inspect_err(failed)) }.instrument(span)
             })
             .buffer_unordered(AT_A_TIME);
         let mut claims = Vec::new();
@@ -88,10 +94,7 @@ impl Mirror {
                         summary.count_status(&before, status);
                     }
                 }
-                Err(failure) => {
-                    summary.failures += 1;
-                    warn!(error = chain(&failure), "cannot store what was decided, it is due again");
-                }
+                Err(_) => summary.failures += 1,
             }
         }
         drop(stored);
@@ -227,18 +230,20 @@ impl Mirror {
                 }
             }
             let mut stored = stream::iter(outcomes)
-                .map(async |(claimed, outcome)| {
-                    let finished = self.finish(&claimed.deletion, outcome, now).await;
-                    (&claimed.deletion, finished)
+                .map(|(claimed, outcome)| {
+                    let deletion = &claimed.deletion;
+                    let failed = |failure: &store::Error| {
+                        warn!(error = chain(failure), "an outcome cannot be stored, the next run finds it")
+                    };
+                    let finished =
+                        async move { (deletion, self.finish(deletion, outcome, now).await.inspect_err(failed)) };
+                    finished.instrument(log::deletion(deletion))
                 })
                 .buffer_unordered(AT_A_TIME);
             while let Some((deletion, result)) = stored.next().await {
                 match result {
                     Ok(status) => summary.count_status(deletion, status),
-                    Err(failure) => {
-                        summary.failures += 1;
-                        warn!(error = chain(&failure), "cannot store an outcome, the next run finds it");
-                    }
+                    Err(_) => summary.failures += 1,
                 }
             }
         }
@@ -284,13 +289,8 @@ impl Mirror {
                 self.record_done(&deletion, claimed.changed_at).await?;
                 deletion.settle(DeletionStatus::Done, Check::passed(CheckName::Call, why), now);
                 info!(
-                    registry = %deletion.registry,
-                    image.repository = %deletion.image.repository,
-                    image.digest = %deletion.image.digest,
-                    image.tag = deletion.tag.as_ref().map(Tag::as_str),
-                    source = %deletion.source,
                     action = deletion.action.map(Action::as_str),
-                    policies = ?deletion.policies,
+                    policies = deletion.policies.iter().cloned().collect::<Vec<_>>().join(", "),
                     "replica deleted"
                 );
             }
@@ -321,13 +321,7 @@ impl Mirror {
 
     async fn alert_failure(&self, deletion: &Deletion, why: &str, now: Timestamp) -> Result<(), store::Error> {
         let subject = format!("{}/{}", deletion.registry, deletion.image.repository);
-        error!(
-            registry = %deletion.registry,
-            image.repository = %deletion.image.repository,
-            image.digest = %deletion.image.digest,
-            why,
-            "replica not deleted: ECR refused"
-        );
+        error!(error = why, "replica not deleted: ECR refused");
         self.raise_alert(AlertKind::DeletionFailed, &subject, format!("{}: {why}", deletion.image), now).await
     }
 

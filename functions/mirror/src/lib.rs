@@ -1,16 +1,11 @@
-//! Evaluates, executes and records deletions that are due. The only function that deletes.
-//!
-//! Every run takes the due work items and brings each one step further. A work item for a source's loss opens one
-//! deletion for each replica. A due deletion is decided from fresh reads ([`mod@decide`]); if it is permitted it is
-//! claimed, executed in batches, and its outcome is stored ([`mod@execute`]). A run may end at any point: the next run
-//! continues from what is stored. When in doubt, the replica is kept.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 pub mod execute;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::Registries;
+use aws::{log, registry::Registries};
 use domain::{
     alert::{Alert, AlertKind, Occurrence, Occurrences},
     breaker::BreakerLimits,
@@ -25,7 +20,7 @@ use policy::{InvalidPolicyError, Policy};
 use retry::chain;
 use serde::{Deserialize, Serialize};
 use store::{Due, Queue, Stored, Table, WorkItem};
-use tracing::{error, warn};
+use tracing::{Instrument, error, warn};
 
 use decide::{Candidate, Decider};
 
@@ -117,7 +112,7 @@ impl Mirror {
         let started = clock();
         if let Err(invalid) = &self.policy {
             self.raise_alert(AlertKind::PolicyInvalid, "policy", invalid.to_string(), started).await?;
-            error!(error = %invalid, "nothing is mirrored: the policy cannot be used");
+            error!(policy = invalid.name, error = %invalid, "nothing is mirrored: the policy cannot be used");
             return Ok(MirrorSummary { idle: true, ..summary });
         }
         if !self
@@ -147,7 +142,7 @@ impl Mirror {
         };
         // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.take_lease(Queue::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
-            warn!(error = chain(&error), "cannot give back the lease");
+            warn!(lease = Queue::Mirror.as_str(), error = chain(&error), "the lease cannot be given back, it expires");
         }
         for (status, count) in &summary.by_status {
             counter!("Deletions", "Status" => *status).increment(*count as u64);
@@ -155,7 +150,9 @@ impl Mirror {
         counter!("MirrorFailures").increment(summary.failures as u64);
         match self.open_breakers().await {
             Ok(open) => gauge!("BreakersOpen").set(f64::from(open)),
-            Err(error) => warn!(error = chain(&error), "cannot count the open breakers"),
+            Err(error) => {
+                warn!(metric = "BreakersOpen", error = chain(&error), "breakers cannot be counted, will be tried again")
+            }
         }
         done.map(|()| summary)
     }
@@ -175,7 +172,15 @@ impl Mirror {
         now: Timestamp,
         summary: &mut MirrorSummary,
     ) -> Result<(), store::Error> {
-        let mut opened = stream::iter(due).map(|(image, due)| self.open(image, due, now)).buffer_unordered(AT_A_TIME);
+        let mut opened = stream::iter(due)
+            .map(|(image, due)| {
+                let span = log::image(&image);
+                let failed = |failure: &store::Error| {
+                    warn!(error = chain(failure), "a loss cannot be examined, it is due again")
+                };
+                async move { self.open(image, due, now).await.inspect_err(failed) }.instrument(span)
+            })
+            .buffer_unordered(AT_A_TIME);
         let mut candidates = Vec::new();
         while let Some(result) = opened.next().await {
             match result {
@@ -191,10 +196,7 @@ impl Mirror {
                     });
                     candidates.append(&mut some);
                 }
-                Err(failure) => {
-                    summary.failures += 1;
-                    warn!(error = chain(&failure), "cannot look into a loss, it is due again");
-                }
+                Err(_) => summary.failures += 1,
             }
         }
         drop(opened);

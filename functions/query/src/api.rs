@@ -10,9 +10,9 @@ use std::{any::Any, sync::Arc, time::Duration};
 use aws::registry::Registries;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
     set_header::SetResponseHeaderLayer, timeout::TimeoutLayer,
 };
+use tracing::{Instrument, error_span};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -88,6 +89,7 @@ pub fn router(query: Query) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONGEST_ANSWER))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(problem::explain))
+        .layer(middleware::from_fn(in_span))
         .layer(middleware::from_fn(etag::tag))
         .layer(CompressionLayer::new())
         .layer(header(header::CACHE_CONTROL, "no-cache"))
@@ -97,10 +99,16 @@ pub fn router(query: Query) -> Router {
         .with_state(Arc::new(query))
 }
 
+/// Answers a request inside its span.
+async fn in_span(request: Request, next: Next) -> Response {
+    let span = error_span!("request", method = %request.method(), path = request.uri().path());
+    next.run(request).instrument(span).await
+}
+
 /// A panic is a bug in this program: its message is logged and not sent to the caller.
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
-    tracing::error!(panic = text, "an answer panicked");
+    tracing::error!(error = text, "an answer panicked: a bug");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }

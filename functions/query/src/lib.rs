@@ -1,7 +1,4 @@
-//! The HTTP API for lineage, and the page.
-//!
-//! The crate `answers` computes the answers; [`api`] serves them to programs and to the [`page`]. Lists are paged: each
-//! response contains a cursor for the next page.
+#![doc = include_str!("../README.md")]
 
 pub mod api;
 pub mod config;

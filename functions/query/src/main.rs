@@ -1,6 +1,6 @@
 //! The `query` Lambda function, behind a function URL or an API Gateway with IAM authentication.
 
-use aws::{registry::Registries, start};
+use aws::{log, registry::Registries, start};
 use aws_sdk_dynamodb::Client;
 use axum::{extract::Request, middleware::from_fn};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    log::init();
     let Config { table, roles, may_change } = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
     let query = Query {

@@ -1,17 +1,14 @@
-//! Lists registries and records what no event reported.
-//!
-//! Events are best effort, and images pushed before ecr-lineage was deployed have no events. So every registry is
-//! listed once a day, repository by repository, and compared with the table. Differences become facts with the time of
-//! the observation. A run that an invocation could not complete is continued by the next one: repositories that are
-//! done are not listed again. Afterwards the table equals the registries, and the drift between source and replicas is
-//! counted.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::{ExpectedPresence, Registries};
+use aws::{
+    log,
+    registry::{ExpectedPresence, Registries},
+};
 use domain::{
     drift::{self, Comparison},
     fact::{Cause, Fact, Subject, What},
@@ -26,7 +23,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use retry::chain;
 use serde::Serialize;
 use store::{Queue, ReconcileCounts, ReconcileRun, RepositoryTask, Table};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 /// The reconcile function: its clients and configuration.
 #[derive(Debug)]
@@ -154,8 +151,9 @@ impl Reconcile {
                 let last = runs.get(&registry).cloned();
                 async move {
                     let mut own = ReconcileSummary::default();
-                    let result = self.list(&registry, last, clock, until, &mut own, |_| {}).await;
-                    (registry, result, own)
+                    let span = log::registry(&registry);
+                    let listed = self.list(&registry, last, clock, until, &mut own, |_| {}).instrument(span).await;
+                    (registry, listed, own)
                 }
             })
             .buffer_unordered(REGISTRIES_AT_A_TIME);
@@ -167,7 +165,7 @@ impl Reconcile {
                 Ok(run) => done.extend(run.map(|run| (registry, run))),
                 Err(error) => {
                     summary.failures += 1;
-                    warn!(registry = %registry, error = chain(&error), "cannot list a registry, it is due again");
+                    warn!(registry = %registry, error = chain(&error), "a registry cannot be listed, it is due again");
                     let last = runs.get(&registry).filter(|last| self.is_overdue(last, now));
                     if let Some(last) = last {
                         self.alert_overdue(&registry, last.before, &error, now).await?;
@@ -247,7 +245,11 @@ impl Reconcile {
     /// The lease ends now; if this write fails, the lease expires on its own.
     async fn give_back(&self, now: Timestamp) {
         if let Err(error) = self.table.take_lease(Queue::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
-            warn!(error = chain(&error), "cannot give back the lease");
+            warn!(
+                lease = Queue::Reconcile.as_str(),
+                error = chain(&error),
+                "the lease cannot be given back, it expires"
+            );
         }
     }
 
@@ -294,7 +296,9 @@ impl Reconcile {
                     return Ok(None);
                 }
                 let known = RepositoryTask { run: run.began_at, ..known };
-                match self.list_repository(registry, repository, known, &sources, clock).await {
+                let span = log::repository(repository);
+                let listed = self.list_repository(registry, repository, known, &sources, clock);
+                match listed.instrument(span.clone()).await {
                     Ok(task) => {
                         summary.repositories += 1;
                         summary.found += task.found;
@@ -302,7 +306,8 @@ impl Reconcile {
                     }
                     Err(error) => {
                         summary.failures += 1;
-                        warn!(registry = %registry, repository = %repository, error = chain(&error), "cannot list it");
+                        let why = chain(&error);
+                        span.in_scope(|| warn!(error = why, "a repository cannot be listed, it is due again"));
                         failed = Some(error);
                         continue;
                     }

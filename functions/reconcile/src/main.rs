@@ -1,6 +1,6 @@
 //! The `reconcile` Lambda function: runs every few minutes and lists the registries that are due.
 
-use aws::{registry::Registries, start};
+use aws::{log, registry::Registries, start};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use reconcile::{Reconcile, config::Config};
@@ -9,7 +9,7 @@ use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    log::init();
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     reconcile::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;

@@ -73,7 +73,7 @@ impl Reconcile {
             return Ok(false);
         }
         let unreadable = |failure: &retry::CallError| {
-            warn!(registry = %registry, repository = %repository, error = chain(failure), "cannot compare its settings");
+            warn!(error = chain(failure), "settings cannot be compared with the source, will be tried again");
         };
         let here = match self.registries.repository_settings(registry, repository).await {
             Ok(Some(repository_settings)) => repository_settings,

@@ -1,13 +1,10 @@
-//! Records events from the queue into the table.
-//!
-//! The function receives a batch of messages and returns only those that failed. A message that can never succeed is
-//! returned too: after five receives SQS moves it to the dead-letter queue, where an operator finds it, and the log has
-//! the reason.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use aws::log;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use domain::{
     event::{self, Event, EventError},
@@ -18,7 +15,7 @@ use domain::{
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use retry::{Disposition, chain};
 use store::{RecordedAll, Stored, Table};
-use tracing::{error, warn};
+use tracing::{Span, error, error_span, warn};
 
 /// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
@@ -43,14 +40,14 @@ pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
                 messages.push(id);
             }
             Err(reject) => {
-                log_reject(&id, &reject);
+                message_span(&id, None).in_scope(|| log_reject(&reject));
                 failed.push(id);
             }
         }
     }
     for ((event, message), recorded) in events.iter().zip(messages).zip(record(table, &events).await) {
         if let Err(failure) = recorded {
-            log_failure(&message, event, &failure);
+            message_span(&message, Some(event)).in_scope(|| log_failure(&failure));
             failed.push(message);
         }
     }
@@ -134,34 +131,31 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evid
                 histogram!("ReplicationLag", "Destination" => fact.registry.to_string()).record(lag as f64);
             }
         }
-        Err(failure) => warn!(error = chain(&failure), "cannot read the push to measure the lag of a replication"),
+        Err(failure) => log::placement(source, image).in_scope(|| {
+            warn!(error = chain(&failure), "the lag of a replication was not measured: its push cannot be read");
+        }),
     }
 }
 
-fn log_reject(message: &str, reject: &EventError) {
-    counter!("Rejects").increment(1);
-    error!(message.id = message, error = chain(reject), "not an ECR event, bound for the dead letters");
+/// The span of work on a message, whose event is known if it could be read.
+fn message_span(message: &str, event: Option<&Event>) -> Span {
+    error_span!("message", message.id = message, event.id = event.map(|event| event.id.as_str()))
 }
 
-fn log_failure(message: &str, event: &Event, failure: &store::Error) {
+fn log_reject(reject: &EventError) {
+    counter!("Rejects").increment(1);
+    error!(error = chain(reject), "not an ECR event, bound for the dead letters");
+}
+
+fn log_failure(failure: &store::Error) {
     match failure.disposition() {
         Disposition::Retry => {
             counter!("Failures").increment(1);
-            warn!(
-                message.id = message,
-                event.id = event.id,
-                error = chain(failure),
-                "not recorded, will be tried again"
-            );
+            warn!(error = chain(failure), "not recorded, will be tried again");
         }
         Disposition::Reject => {
             counter!("Rejects").increment(1);
-            error!(
-                message.id = message,
-                event.id = event.id,
-                error = chain(failure),
-                "cannot be recorded, bound for the dead letters"
-            );
+            error!(error = chain(failure), "cannot be recorded, bound for the dead letters");
         }
     }
 }

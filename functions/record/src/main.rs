@@ -1,13 +1,13 @@
 //! The `record` Lambda function: records SQS batches of EventBridge events in the table.
 
-use aws::start;
+use aws::{log, start};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use record::config::Config;
 use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    log::init();
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     record::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;

@@ -1,16 +1,10 @@
-//! Checks expected replicas, asks ECR about missing ones, and raises alerts.
-//!
-//! Every run checks what is due. A push whose replicas all arrived costs one read of the table and one write, and no
-//! call to ECR. If any replica is missing, the function asks ECR once for all destinations of the image. A complete
-//! copy that no event reported is recorded in the lineage; one that is late, failed or missing becomes part of an
-//! incident. The replication settings of a registry are read when the registry is first seen, when CloudTrail reports a
-//! change, and every hour.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{queue::DeadLetters, registry::Registries};
+use aws::{log, queue::DeadLetters, registry::Registries};
 use domain::{
     alert::{Alert, AlertKind, Occurrence},
     drift,
@@ -28,7 +22,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use retry::chain;
 use serde::Serialize;
 use store::{ImageRecord, KnownRegistry, Queue, Stored, Table, WorkItem};
-use tracing::warn;
+use tracing::{Instrument, error_span, warn};
 
 /// The watch function: its clients and configuration.
 #[derive(Debug)]
@@ -110,7 +104,7 @@ impl Watch {
         let alerted = self.send_due_alerts(clock(), &mut summary).await;
         // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.take_lease(Queue::Watch, &self.name, started, Timestamp::UNIX_EPOCH).await {
-            warn!(error = chain(&error), "cannot give back the lease");
+            warn!(lease = Queue::Watch.as_str(), error = chain(&error), "the lease cannot be given back, it expires");
         }
         counter!("ImagesChecked").increment(summary.images as u64);
         counter!("FactsRecovered").increment(summary.facts_recovered as u64);
@@ -139,15 +133,21 @@ impl Watch {
                 return Ok(());
             }
             for registry in due.registries {
-                match self.read_settings(known.get(&registry), &registry, now, summary).await {
+                let span = log::registry(&registry);
+                let read = self.read_settings(known.get(&registry), &registry, now, summary);
+                match read.instrument(span.clone()).await {
                     Ok(Some(fresh)) => _ = settings.insert(registry, fresh),
                     Ok(None) => {}
-                    Err(error) => fail(summary, &error),
+                    Err(error) => span.in_scope(|| fail(summary, &error)),
                 }
             }
             let (watch, settings) = (&self, &settings);
             let mut looked = stream::iter(due.images)
-                .map(|(image, work_items)| async move { watch.check_image(&image, &work_items, settings, now).await })
+                .map(|(image, work_items)| {
+                    let span = log::image(&image);
+                    async move { watch.check_image(&image, &work_items, settings, now).await.inspect_err(log_failure) }
+                        .instrument(span)
+                })
                 .buffer_unordered(AT_A_TIME);
             while let Some(result) = looked.next().await {
                 summary.images += 1;
@@ -156,7 +156,7 @@ impl Watch {
                         summary.facts_recovered += facts_recovered;
                         summary.problems += problems;
                     }
-                    Err(error) => fail(summary, &error),
+                    Err(_) => summary.failures += 1,
                 }
             }
             if clock() >= until {
@@ -189,7 +189,7 @@ impl Watch {
                     let alert = Alert::notice(AlertKind::PipelineUnhealthy, &registry.to_string(), message, now);
                     self.table.put_alert(&alert).await?;
                 }
-                warn!(registry = %registry, error = chain(&failure), "cannot read what it replicates, will be tried again");
+                warn!(error = chain(&failure), "replication settings cannot be read, will be tried again");
                 self.table.put_settings(known, None, after(TRY_AGAIN)).await?;
                 return Ok(None);
             }
@@ -399,7 +399,7 @@ impl Watch {
                 Observation::NotAsked => Asked::Unreadable("not read".to_owned()),
             },
             Err(failure) => {
-                warn!(registry = %source, image = %image, error = chain(&failure), "cannot ask about copies, will be tried again");
+                warn!(registry = %source, error = chain(&failure), "copies cannot be read, will be tried again");
                 Asked::Unreadable(chain(&failure))
             }
         }
@@ -441,15 +441,17 @@ impl Watch {
 
     async fn check_dead_letters(&self, now: Timestamp, summary: &mut WatchSummary) {
         let Some(dead_letters) = &self.dead_letters else { return };
+        let queue = error_span!("queue", queue = dead_letters.url());
         match dead_letters.count().await {
             Ok(count) => {
                 if let Err(error) = self.alert_dead_letters(count, now).await {
-                    fail(summary, &error);
+                    queue.in_scope(|| fail(summary, &error));
                 }
             }
             Err(failure) => {
                 summary.failures += 1;
-                warn!(error = chain(&failure), "cannot count the dead letters");
+                queue
+                    .in_scope(|| warn!(error = chain(&failure), "dead letters cannot be counted, will be tried again"));
             }
         }
     }
@@ -485,7 +487,7 @@ impl Watch {
             match self.table.put_incident_alert(&incident, &alert).await {
                 Ok(Stored::New) => summary.alerts += 1,
                 Ok(Stored::Known) => {}
-                Err(error) => fail(summary, &error),
+                Err(error) => error_span!("alert", alert.id = alert.id).in_scope(|| fail(summary, &error)),
             }
         }
         Ok(())
@@ -502,5 +504,9 @@ fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact
 
 fn fail(summary: &mut WatchSummary, error: &store::Error) {
     summary.failures += 1;
-    warn!(error = chain(error), "cannot look at what is due, it is due again");
+    log_failure(error);
+}
+
+fn log_failure(error: &store::Error) {
+    warn!(error = chain(error), "not checked, it is due again");
 }

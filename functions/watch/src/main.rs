@@ -1,6 +1,6 @@
 //! The `watch` Lambda function: runs every minute and checks what is due.
 
-use aws::{queue::DeadLetters, registry::Registries, start};
+use aws::{log, queue::DeadLetters, registry::Registries, start};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use watch::{Watch, config::Config};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    start::init_tracing(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    log::init();
     let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
     watch::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;

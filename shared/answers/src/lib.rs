@@ -1,8 +1,4 @@
-//! Queries about lineage, and operator actions: the same for the command line, the HTTP API and the page.
-//!
-//! Most modules read the table ([`answer`], [`alerts`], [`deletions`], [`drift`], [`overview`], [`search`]); some read
-//! registries as well ([`audit`], [`preview`], [`restore`]). Long lists are paged: each page contains a cursor for the
-//! next one. Nothing here deletes an image.
+#![doc = include_str!("../README.md")]
 
 pub mod alerts;
 pub mod answer;

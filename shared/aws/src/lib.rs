@@ -1,4 +1,4 @@
-//! Every AWS call that ecr-lineage makes except those to its table. This crate takes no decisions.
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "bus")]
 pub mod bus;
@@ -6,6 +6,7 @@ mod capture;
 #[cfg(feature = "deployment")]
 pub mod deployment;
 pub mod environment;
+pub mod log;
 pub mod queue;
 pub mod registry;
 pub mod start;

@@ -18,6 +18,12 @@ impl DeadLetters {
         Self { client, url: url.into() }
     }
 
+    /// The URL of the queue.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The approximate number of messages.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
     ///

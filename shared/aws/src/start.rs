@@ -1,4 +1,4 @@
-//! The AWS configuration and the logging of every process.
+//! The AWS configuration of every process.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,6 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use jiff::Timestamp;
-use tracing_subscriber::filter::LevelFilter;
 
 /// The time before the end of an invocation in which no new work begins, if more than twice as much is left: it is
 /// needed for running calls to ECR and for storing their outcomes.
@@ -35,14 +34,6 @@ pub fn loader() -> ConfigLoader {
         .timeout_config(timeouts)
         // It monitors long downloads; our responses are small, and the timeouts above cover them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-}
-
-/// Starts logging JSON lines to standard output, from this level up. Lambda provides the level in
-/// `AWS_LAMBDA_LOG_LEVEL`; `INFO` if it is not a level.
-pub fn init_tracing(level: Option<&str>) {
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false);
-    lines.with_max_level(level).init();
 }
 
 /// A name for this process, for a lease: Lambda gives each process a log stream of its own.

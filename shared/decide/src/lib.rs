@@ -1,7 +1,4 @@
-//! Decides about deletions: it reads the current state of all registries that matter, evaluates each deletion, and
-//! writes nothing.
-//!
-//! `mirror` executes the decisions; `answers` only shows them.
+#![doc = include_str!("../README.md")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,4 @@
-//! Decides what may be done to a replica, from policies that an operator writes in
-//! [Cedar](https://docs.cedarpolicy.com).
-//!
-//! Nothing is permitted unless a policy permits it, a forbid overrides every permit, and an action whose evaluation
-//! fails is not permitted. [`Policy::load`] checks a text as a whole before it is used, and reports every problem in
-//! it.
+#![doc = include_str!("../README.md")]
 
 mod annotation;
 mod problem;

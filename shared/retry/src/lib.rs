@@ -1,4 +1,4 @@
-//! Classifies failed AWS calls, in one place: whether a retry may help, and what went wrong in one line.
+#![doc = include_str!("../README.md")]
 
 use std::{error::Error as StdError, fmt};
 

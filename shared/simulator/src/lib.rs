@@ -1,12 +1,4 @@
-//! Amazon ECR on one machine: any number of registries that replicate, emit AWS's events, and simulate faults on
-//! request.
-//!
-//! It implements ECR's own protocol, so that every AWS SDK and the AWS CLI can use it. Its behaviour follows AWS's
-//! documentation: `FACTS.md` beside this crate lists each behaviour with its source, and the code refers to its entries
-//! (`R4`, `U7`). Where AWS documents nothing, the behaviour is a setting with both answers ([`settings::Unconfirmed`]).
-//!
-//! Limits: it stores manifests, not layers, and accepts every layer as uploaded. It checks no signatures, and no
-//! policies except the registry's own. It has no pull through cache, scanning, signing or creation templates.
+#![doc = include_str!("../README.md")]
 
 mod api;
 mod backfill;

@@ -248,7 +248,9 @@ pub enum Queue {
 }
 
 impl Queue {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The name of the queue: the function whose work it holds.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Mirror => "mirror",
             Self::Watch => "watch",

@@ -1,8 +1,4 @@
-//! The DynamoDB table. Its schema is [`definition`]; the layout of its items is in `item`.
-//!
-//! Everything about one image is in one partition, so one Query answers "where is it and why". Every write is
-//! idempotent: facts and tag assignments are put under a key that identifies them completely, and evidence is merged.
-//! Repeating all writes completes a sequence of which some were lost, repeated or not done.
+#![doc = include_str!("../README.md")]
 
 mod alert;
 mod batch;
