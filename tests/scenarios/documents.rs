@@ -61,8 +61,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     let Some(text) = text.strip_prefix(literal) else { return false };
     let (name, rest) = rest.split_once('>').unwrap();
     let shortest = usize::from(!name.ends_with("or –"));
-    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    ends.filter(|end| *end >= shortest).any(|end| fits(rest, &text[end..]))
+    (shortest..=text.len()).any(|end| text.get(end..).is_some_and(|after| fits(rest, after)))
 }
 
 /// Whether a key is like one of the patterns of a cell. A cell without a pattern says it in words.

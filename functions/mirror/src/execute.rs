@@ -80,7 +80,7 @@ impl Mirror {
                 let before = decided.deletion.clone();
                 let span = log::deletion(&before);
                 let failed = |failure: &store::Error| {
-                    warn!(error = chain(failure), "a decision cannot be stored, it is due again")
+                    warn!(error = chain(failure), "a decision cannot be stored, it is due again");
                 };
                 async move { (before, self.settle(decided, now).await.inspect_err(failed)) }.instrument(span)
             })
@@ -233,7 +233,7 @@ impl Mirror {
                 .map(|(claimed, outcome)| {
                     let deletion = &claimed.deletion;
                     let failed = |failure: &store::Error| {
-                        warn!(error = chain(failure), "an outcome cannot be stored, the next run finds it")
+                        warn!(error = chain(failure), "an outcome cannot be stored, the next run finds it");
                     };
                     let finished =
                         async move { (deletion, self.finish(deletion, outcome, now).await.inspect_err(failed)) };

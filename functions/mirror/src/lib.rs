@@ -151,7 +151,11 @@ impl Mirror {
         match self.open_breakers().await {
             Ok(open) => gauge!("BreakersOpen").set(f64::from(open)),
             Err(error) => {
-                warn!(metric = "BreakersOpen", error = chain(&error), "breakers cannot be counted, will be tried again")
+                warn!(
+                    metric = "BreakersOpen",
+                    error = chain(&error),
+                    "breakers cannot be counted, will be tried again"
+                );
             }
         }
         done.map(|()| summary)
@@ -176,7 +180,7 @@ impl Mirror {
             .map(|(image, due)| {
                 let span = log::image(&image);
                 let failed = |failure: &store::Error| {
-                    warn!(error = chain(failure), "a loss cannot be examined, it is due again")
+                    warn!(error = chain(failure), "a loss cannot be examined, it is due again");
                 };
                 async move { self.open(image, due, now).await.inspect_err(failed) }.instrument(span)
             })
