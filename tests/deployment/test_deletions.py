@@ -49,4 +49,4 @@ def test_replicas_that_no_role_may_delete_are_kept_with_the_reason(cloud, hub, r
     assert "NoCredentials" in tried[NEAR]["checks"][-1]["why"] and "sts:AssumeRole" in tried[NEAR]["checks"][-1]["why"], tried[NEAR]
     assert "ecr:BatchDeleteImage" in tried[FAR]["checks"][-1]["why"], tried[FAR]
     # `doctor` reports it, too.
-    assert re.search(r"\d deletions that follow it are refused where the replicas are", run(cloud, "doctor", code=1))
+    assert re.search(r"AWS refuses \d deletions of this registry's replicas", run(cloud, "doctor", code=1))

@@ -50,7 +50,7 @@ def wrong(cloud, *arguments):
     """Findings of level wrong or unknown, by place, except those that other tests cause."""
     printed = run(cloud, "--format", "json", "doctor", *arguments, code=None)
     found = [each for each in json.loads(printed)["findings"] if each["level"] in ("wrong", "unknown")]
-    return {(each["place"], each["what"]) for each in found if "are refused where the replicas are" not in each["what"]}
+    return {(each["place"], each["what"]) for each in found if "deletions of this registry's replicas" not in each["what"]}
 
 
 def test_a_complete_deployment_has_no_findings(cloud, known):
@@ -60,17 +60,17 @@ def test_a_complete_deployment_has_no_findings(cloud, known):
 
     eventually(is_healthy)
     said = run(cloud, "doctor", *ROLE, code=None)
-    for line in ("the stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock is AWS's", "events are archived",
-                 "no dead letters", f"events are taken from {SOURCE[0]}, {FAR[0]}", "CloudTrail says who does what",
-                 "sent to the hub: events of images, deletions by people, runs of lifecycle policies",
-                 "no lifecycle policy in 444455556666/ap-northeast-1"):
+    for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS", "events can be replayed",
+                 "no dead-letter events", f"the bus accepts events from {SOURCE[0]}, {FAR[0]}", "a CloudTrail trail logs who deletes images",
+                 "EventBridge sends to the hub: image events, deletions by API calls, deletions by lifecycle policies",
+                 "replicated repositories in 444455556666/ap-northeast-1 have no lifecycle policy"):
         assert line in said, f"{line}: {said}"
 
 
 def test_a_registry_of_another_account_is_not_mistaken_for_ones_own(cloud, known):
     found = wrong(cloud)
     for registry in (SOURCE, NEAR, FAR):
-        assert ("/".join(registry), f"not looked into: these credentials belong to {HUB}") in found
+        assert ("/".join(registry), f"not checked: these credentials belong to account {HUB}") in found
     assert len(found) == 3
 
 
@@ -87,17 +87,17 @@ def test_doctor_finds_each_broken_part_with_its_fix(cloud, hub, registries, know
     try:
         found = wrong(cloud, *ROLE, "777788889999/eu-west-1")
         # The message comes from the SDK, with a request ID.
-        [refused] = [each for each in found if each[1].startswith("not looked into: NoCredentials: ")]
+        [refused] = [each for each in found if each[1].startswith("not checked: NoCredentials: ")]
         assert refused[0] == "777788889999/eu-west-1"
         assert found - {refused} == {
-            ("hub", f"1 dead letters in {hub.outputs['DeadLettersUrl']}"),
-            ("hub", f"{FAR[0]}, 777788889999 may not send events"),
-            ("/".join(NEAR), "no rule sends to the hub: runs of lifecycle policies"),
-            ("/".join(FAR), "no trail of CloudTrail logs here: who deletes images stays unknown"),
-            ("777788889999/eu-west-1", "the hub never could read what it replicates"),
+            ("hub", f"1 dead-letter events in {hub.outputs['DeadLettersUrl']}"),
+            ("hub", f"the bus policy does not let {FAR[0]}, 777788889999 send events"),
+            ("/".join(NEAR), "no EventBridge rule sends to the hub: deletions by lifecycle policies"),
+            ("/".join(FAR), "no CloudTrail trail logs in this region: the principal who deletes an image stays unknown"),
+            ("777788889999/eu-west-1", "the hub has never read this registry's replication rules"),
         }
         said = run(cloud, "doctor", *ROLE, code=1)
-        assert "add them to the stack's parameter AccountIds" in said
+        assert "add the accounts to the stack's parameter AccountIds" in said
         assert f"--stack-name ecr-lineage-registry --template-file infra/registry.yaml" in said
     finally:
         events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"],
@@ -108,7 +108,7 @@ def test_doctor_finds_each_broken_part_with_its_fix(cloud, hub, registries, know
 
 
 def test_another_stack_is_not_taken_for_a_hub(cloud, hub):
-    assert "there is no stack `nowhere`" in run(cloud, "doctor", "--stack", "nowhere", code=1)
+    assert "stack `nowhere` does not exist in this account and region" in run(cloud, "doctor", "--stack", "nowhere", code=1)
 
 
 def test_a_plan_names_every_stack_with_its_parameters(cloud, known):
@@ -145,7 +145,7 @@ def test_doctor_finds_native_deletion_replication(cloud, known):
     ecr.meta.events.unregister(event, switch_on)
     try:
         said = run(cloud, "doctor", *ROLE, code=None)
-        assert f"ECR itself deletes in {'/'.join(NEAR)}, {'/'.join(FAR)} whatever is deleted here (rule 1), at once and unasked" in said
+        assert f"native deletion replication is enabled (rule 1): ECR deletes replicas in {'/'.join(NEAR)}, {'/'.join(FAR)} at once" in said
     finally:
         ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
-    assert "ECR itself deletes" not in run(cloud, "doctor", *ROLE, code=None)
+    assert "native deletion replication is enabled" not in run(cloud, "doctor", *ROLE, code=None)

@@ -125,7 +125,7 @@ def test_unreadable_events_become_dead_letters_and_are_alerted(cloud, hub, regis
         count = queues.get_queue_attributes(QueueUrl=dead, AttributeNames=["ApproximateNumberOfMessages"])
         return int(count["Attributes"]["ApproximateNumberOfMessages"]) == 2
 
-    eventually(all_are_dead)
+    eventually(all_are_dead, seconds=150)
     left = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
     assert left["ApproximateNumberOfMessages"] == "0"
 
