@@ -132,8 +132,8 @@ impl ReplicationExpectation {
         !source.is_some_and(gone) && now.duration_since(self.since) < GIVE_UP
     }
 
-    /// The tag that copies should have: that of the push, unless the source's image no longer has it. Then only the image
-    /// is expected.
+    /// The tag that copies should have: that of the push, unless the source's image no longer has it. Then only the
+    /// image is expected.
     fn expected_tag(&self, lineage: &Lineage) -> Option<&Tag> {
         let source = lineage.placements.get(&self.source);
         // If no push of the tag is recorded at the source, its absence there proves nothing.
