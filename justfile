@@ -102,8 +102,8 @@ second-dynamodb:
 # Build the functions as they are deployed, for this machine's architecture
 functions:
     .ci/tools sam cargo-lambda
-    PATH={{ tools }}/environments/cargo-lambda/bin:$PATH CARGO_LAMBDA_COMPILER=cargo AWS_DEFAULT_REGION=us-east-1 sam build \
-      --beta-features --template infra/hub.yaml --build-dir {{ hub }} --parameter-overrides Architecture={{ architecture }}
+    PATH={{ tools }}/environments/cargo-lambda/bin:$PATH CARGO_LAMBDA_COMPILER=cargo ARCHITECTURE={{ architecture }} \
+      AWS_DEFAULT_REGION=us-east-1 sam build --template infra/hub.yaml --build-dir {{ hub }}
 
 # Every function under AWS's runtime interface emulator; needs `just functions`
 runtime-contract:
@@ -111,7 +111,7 @@ runtime-contract:
     install -m 755 {{ tools }}/environments/aws-sam-cli/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{{ architecture }} target/rie
     LAMBDA_RIE=$PWD/target/rie RECORD_FUNCTION={{ hub }}/Record/bootstrap WATCH_FUNCTION={{ hub }}/Watch/bootstrap \
       MIRROR_FUNCTION={{ hub }}/Mirror/bootstrap RECONCILE_FUNCTION={{ hub }}/Reconcile/bootstrap \
-      ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query-Shared/bootstrap \
+      ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query/bootstrap \
       cargo nextest run --workspace --profile ci --features tests/runtime-contract --test runtime_contract
 
 # Deploy the templates to an emulator on this machine and use them; needs `just functions`
