@@ -16,9 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use domain::fact::WorkItem;
 use sandbox::embedded::Embedded;
 use serde_json::{Value, json};
-use store::{Table, WorkItem};
+use store::Table;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},

@@ -15,6 +15,7 @@ pub use channel_text::{ChannelText, EventDetail};
 
 use crate::{
     image::{Image, Registry},
+    named::named,
     time::whole_seconds,
 };
 
@@ -68,127 +69,87 @@ pub struct Alert {
     pub remediation: String,
 }
 
-/// What an alert is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum AlertKind {
-    /// ECR has been replicating an image for longer than expected.
-    ReplicationLate,
-    /// ECR failed to replicate an image and does not retry.
-    ReplicationFailed,
-    /// A replication rule requires a copy of an image, but ECR reports none.
-    ReplicationMissing,
-    /// ECR replicated an image without its tag.
-    ReplicaUntagged,
-    /// A replica was deleted although its source has the image.
-    ReplicaDeleted,
-    /// A caller pushed an image to a registry that receives replicas.
-    PushedToReplica,
-    /// A repository that replication created lacks a setting that the source's repository has.
-    RepositoryDiffers,
-    /// Reconciliation found images, tags or replicas that differ from what should be there.
-    DriftFound,
-    /// The number of orphans grew: replicas whose source no longer has the image.
-    OrphansKept,
-    /// ECR's own replication of deletions was enabled or disabled.
-    NativeDeletesSwitched,
-    /// The policy is invalid; no deletion is mirrored.
-    PolicyInvalid,
-    /// More images were deleted at a source than its circuit breaker allows.
-    BreakerOpened,
-    /// An operator reset a circuit breaker.
-    BreakerReset,
-    /// Deletions of replicas are planned for the end of their grace period.
-    DeletionPlanned,
-    /// Deletions were put on hold.
-    DeletionHeld,
-    /// Deletions wait for an operator's approval.
-    ApprovalWanted,
-    /// Deletions were mirrored to replicas.
-    DeletionDone,
-    /// ECR refused a deletion for a reason that a retry does not fix.
-    DeletionFailed,
-    /// A service or registry that ecr-lineage needs cannot be reached.
-    PipelineUnhealthy,
+named! {
+    /// What an alert is about.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum AlertKind {
+        /// ECR has been replicating an image for longer than expected.
+        ReplicationLate = "replication_late",
+        /// ECR failed to replicate an image and does not retry.
+        ReplicationFailed = "replication_failed",
+        /// A replication rule requires a copy of an image, but ECR reports none.
+        ReplicationMissing = "replication_missing",
+        /// ECR replicated an image without its tag.
+        ReplicaUntagged = "replica_untagged",
+        /// A replica was deleted although its source has the image.
+        ReplicaDeleted = "replica_deleted",
+        /// A caller pushed an image to a registry that receives replicas.
+        PushedToReplica = "pushed_to_replica",
+        /// A repository that replication created lacks a setting that the source's repository has.
+        RepositoryDiffers = "repository_differs",
+        /// Reconciliation found images, tags or replicas that differ from what should be there.
+        DriftFound = "drift_found",
+        /// The number of orphans grew: replicas whose source no longer has the image.
+        OrphansKept = "orphans_kept",
+        /// ECR's own replication of deletions was enabled or disabled.
+        NativeDeletesSwitched = "native_deletes_switched",
+        /// The policy is invalid; no deletion is mirrored.
+        PolicyInvalid = "policy_invalid",
+        /// More images were deleted at a source than its circuit breaker allows.
+        BreakerOpened = "breaker_opened",
+        /// An operator reset a circuit breaker.
+        BreakerReset = "breaker_reset",
+        /// Deletions of replicas are planned for the end of their grace period.
+        DeletionPlanned = "deletion_planned",
+        /// Deletions were put on hold.
+        DeletionHeld = "deletion_held",
+        /// Deletions wait for an operator's approval.
+        ApprovalWanted = "approval_wanted",
+        /// Deletions were mirrored to replicas.
+        DeletionDone = "deletion_done",
+        /// ECR refused a deletion for a reason that a retry does not fix.
+        DeletionFailed = "deletion_failed",
+        /// A service or registry that ecr-lineage needs cannot be reached.
+        PipelineUnhealthy = "pipeline_unhealthy",
+    }
 }
 
-/// The state of the incident that the alert belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum AlertState {
-    /// It happened once; no further alert follows.
-    Notice,
-    /// The incident opened.
-    Opened,
-    /// The incident is still open; the alert is repeated.
-    Open,
-    /// The incident is resolved.
-    Resolved,
+named! {
+    /// The state of the incident that the alert belongs to.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum AlertState {
+        /// It happened once; no further alert follows.
+        Notice = "notice",
+        /// The incident opened.
+        Opened = "opened",
+        /// The incident is still open; the alert is repeated.
+        Open = "open",
+        /// The incident is resolved.
+        Resolved = "resolved",
+    }
 }
 
-/// How soon a person should respond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Severity {
-    /// Respond when there is time.
-    Info,
-    /// Respond within the day.
-    Warning,
-    /// Respond immediately.
-    Critical,
+named! {
+    /// How soon a person should respond.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum Severity {
+        /// Respond when there is time.
+        Info = "info",
+        /// Respond within the day.
+        Warning = "warning",
+        /// Respond immediately.
+        Critical = "critical",
+    }
 }
 
 impl AlertKind {
-    /// Every kind.
-    pub const ALL: [Self; 19] = [
-        Self::ReplicationLate,
-        Self::ReplicationFailed,
-        Self::ReplicationMissing,
-        Self::ReplicaUntagged,
-        Self::ReplicaDeleted,
-        Self::PushedToReplica,
-        Self::RepositoryDiffers,
-        Self::DriftFound,
-        Self::OrphansKept,
-        Self::NativeDeletesSwitched,
-        Self::PolicyInvalid,
-        Self::BreakerOpened,
-        Self::BreakerReset,
-        Self::DeletionPlanned,
-        Self::DeletionHeld,
-        Self::ApprovalWanted,
-        Self::DeletionDone,
-        Self::DeletionFailed,
-        Self::PipelineUnhealthy,
-    ];
-
-    /// The name of the kind, as in its JSON.
+    /// The kind in words.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReplicationLate => "replication_late",
-            Self::ReplicationFailed => "replication_failed",
-            Self::ReplicationMissing => "replication_missing",
-            Self::ReplicaUntagged => "replica_untagged",
-            Self::ReplicaDeleted => "replica_deleted",
-            Self::PushedToReplica => "pushed_to_replica",
-            Self::RepositoryDiffers => "repository_differs",
-            Self::DriftFound => "drift_found",
-            Self::OrphansKept => "orphans_kept",
-            Self::NativeDeletesSwitched => "native_deletes_switched",
-            Self::PolicyInvalid => "policy_invalid",
-            Self::BreakerOpened => "breaker_opened",
-            Self::BreakerReset => "breaker_reset",
-            Self::DeletionPlanned => "deletion_planned",
-            Self::DeletionHeld => "deletion_held",
-            Self::ApprovalWanted => "approval_wanted",
-            Self::DeletionDone => "deletion_done",
-            Self::DeletionFailed => "deletion_failed",
-            Self::PipelineUnhealthy => "pipeline_unhealthy",
-        }
+    pub fn words(self) -> String {
+        self.as_str().replace('_', " ")
     }
 
     /// Whether the kind is an occurrence that does not last. Such occurrences are counted.
@@ -241,7 +202,8 @@ impl AlertKind {
     }
 
     /// What to do next about a subject.
-    fn remediation(self, subject: &str) -> String {
+    #[must_use]
+    pub fn remediation(self, subject: &str) -> String {
         match self {
             Self::ReplicationLate => "wait: ECR still copies; `ecr-lineage lag` shows what is late".to_owned(),
             Self::ReplicationFailed => {
@@ -286,31 +248,6 @@ impl AlertKind {
             }
             Self::DeletionFailed => "`ecr-lineage deletions --failed` lists them".to_owned(),
             Self::PipelineUnhealthy => "fix what the message names; events are delayed meanwhile, not lost".to_owned(),
-        }
-    }
-}
-
-impl AlertState {
-    /// The name of the state, as in its JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Notice => "notice",
-            Self::Opened => "opened",
-            Self::Open => "open",
-            Self::Resolved => "resolved",
-        }
-    }
-}
-
-impl Severity {
-    /// The name of the severity, as in its JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
         }
     }
 }

@@ -9,22 +9,24 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::Cause,
     image::{Registry, RepositoryName},
+    named::named,
 };
 
 /// The number of deletions in a repository from which on its share is limited. Below it, a share says little: one of
 /// three images is 33 %.
 pub const SHARE_JUDGED_FROM: u32 = 10;
 
-/// The classes of deletions that are counted separately, because thousands are normal for one and an accident for the
-/// other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum BreakerClass {
-    /// Images that a lifecycle policy expired, according to CloudTrail.
-    Lifecycle,
-    /// Everything else: people, roles, pipelines and unknown causes.
-    Principals,
+named! {
+    /// The classes of deletions that are counted separately, because thousands are normal for one and an accident for
+    /// the other.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum BreakerClass {
+        /// Images that a lifecycle policy expired, according to CloudTrail.
+        Lifecycle = "lifecycle",
+        /// Everything else: people, roles, pipelines and unknown causes.
+        Principals = "principals",
+    }
 }
 
 impl BreakerClass {
@@ -32,15 +34,6 @@ impl BreakerClass {
     #[must_use]
     pub fn of(cause: &Cause) -> Self {
         if matches!(cause, Cause::Lifecycle { .. }) { Self::Lifecycle } else { Self::Principals }
-    }
-
-    /// The name of the class, as in its JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Lifecycle => "lifecycle",
-            Self::Principals => "principals",
-        }
     }
 }
 
@@ -145,6 +138,9 @@ pub struct CountKey {
 pub struct Count {
     /// Hours since 1970 to the number of images.
     pub hours: BTreeMap<i64, u32>,
+    /// The length of the window when the last image was counted, in hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<i64>,
 }
 
 /// The deletions of one class, registry and repository that are about to be executed.
@@ -165,6 +161,12 @@ impl Breaker {
         let since = self.counts_since(limits, now);
         let hours = self.counts.get(place).map(|count| &count.hours);
         hours.map_or(0, |hours| hours.range(since..).map(|(_, images)| images).sum())
+    }
+
+    /// The length of the window when an image was last counted, in hours; `None` if none was, or if it is not recorded.
+    #[must_use]
+    pub fn window_hours(&self) -> Option<i64> {
+        self.counts.values().max_by_key(|count| count.hours.keys().next_back().copied())?.window_hours
     }
 
     /// The first hour that counts: the hour in which the window begins, or that of the last reset if it is later.
@@ -205,6 +207,7 @@ impl Breaker {
         let since = self.counts_since(limits, now);
         for (place, planned) in planned {
             let count = self.counts.entry(place.clone()).or_default();
+            count.window_hours = Some(limits.window.as_hours());
             count.hours.retain(|hour, _| *hour >= since);
             let counted = count.hours.entry(now.as_second().div_euclid(HOUR)).or_default();
             *counted = counted.saturating_add(planned.images);

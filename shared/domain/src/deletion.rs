@@ -7,13 +7,13 @@
 mod described;
 mod judge;
 mod life;
+mod question;
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use described::{DescribedDeletion, described};
 pub use judge::{
     Decision, DeletionContext, PeerRegistry, SubjectState, Verdict, estimate, judge, registries_to_observe,
 };
@@ -22,6 +22,7 @@ pub use life::{ActionRecord, InvalidTransition, OperatorAction};
 use crate::{
     image::{Image, Registry, Tag},
     lineage::{Lineage, PlacementStatus},
+    named::named,
     policy::Action,
     time::whole_seconds,
 };
@@ -85,47 +86,30 @@ pub struct Deletion {
     pub version: u64,
 }
 
-/// The status of a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(as = DeletionStatus))]
-pub enum DeletionStatus {
-    /// It waits until it is due.
-    Pending,
-    /// An operator or the circuit breaker put it on hold.
-    Held,
-    /// The policy requires an operator's approval.
-    AwaitingApproval,
-    /// The call to ECR is running. If this status remains, the process ended during the call.
-    Executing,
-    /// The deletion was mirrored to the replica.
-    Done,
-    /// The replica is kept; the last check gives the reason.
-    Kept,
-    /// ECR refused for a reason that a retry does not fix; the replica is kept.
-    Failed,
+named! {
+    /// The status of a deletion.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[cfg_attr(feature = "openapi", schema(as = DeletionStatus))]
+    pub enum DeletionStatus {
+        /// It waits until it is due.
+        Pending = "pending",
+        /// An operator or the circuit breaker put it on hold.
+        Held = "held",
+        /// The policy requires an operator's approval.
+        AwaitingApproval = "awaiting_approval",
+        /// The call to ECR is running. If this status remains, the process ended during the call.
+        Executing = "executing",
+        /// The deletion was mirrored to the replica.
+        Done = "done",
+        /// The replica is kept; the last check gives the reason.
+        Kept = "kept",
+        /// ECR refused for a reason that a retry does not fix; the replica is kept.
+        Failed = "failed",
+    }
 }
 
 impl DeletionStatus {
-    /// Every status.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Held, Self::AwaitingApproval, Self::Executing, Self::Done, Self::Kept, Self::Failed];
-
-    /// The name of the status, as in its JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Held => "held",
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Executing => "executing",
-            Self::Done => "done",
-            Self::Kept => "kept",
-            Self::Failed => "failed",
-        }
-    }
-
     /// Whether the deletion has ended. Only a new loss at the source, or an operator, starts it again.
     #[must_use]
     pub fn is_final(self) -> bool {
@@ -145,59 +129,38 @@ pub struct Check {
     pub why: String,
 }
 
-/// The checks, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum CheckName {
-    /// The deletion was reported soon enough to be mirrored.
-    Age,
-    /// The image came by replication from this source, no other source still has it, and it was never pushed to this
-    /// registry.
-    Origin,
-    /// ECR does not replicate deletions to this registry itself.
-    Native,
-    /// The source, read just now, does not have the image or the tag.
-    Source,
-    /// The replica, read just now, has the image or the tag.
-    Replica,
-    /// No other manifest that stays needs the image.
-    Manifest,
-    /// The policy permits the action.
-    Policy,
-    /// The grace period is over.
-    Grace,
-    /// The circuit breaker of the source is closed.
-    Breaker,
-    /// An operator approved the deletion, if the policy requires it.
-    Approval,
-    /// What an operator did: hold, release, approve or cancel.
-    Operator,
-    /// ecr-lineage runs in enforce mode. In observe mode, it does not change registries.
-    Mode,
-    /// The result of the call to ECR.
-    Call,
-}
-
-impl CheckName {
-    /// The name of the check, as in its JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Age => "age",
-            Self::Origin => "origin",
-            Self::Native => "native",
-            Self::Source => "source",
-            Self::Replica => "replica",
-            Self::Manifest => "manifest",
-            Self::Policy => "policy",
-            Self::Grace => "grace",
-            Self::Breaker => "breaker",
-            Self::Approval => "approval",
-            Self::Operator => "operator",
-            Self::Mode => "mode",
-            Self::Call => "call",
-        }
+named! {
+    /// The checks, in their order.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum CheckName {
+        /// The deletion was reported soon enough to be mirrored.
+        Age = "age",
+        /// The image came by replication from this source, no other source still has it, and it was never pushed to
+        /// this registry.
+        Origin = "origin",
+        /// ECR does not replicate deletions to this registry itself.
+        Native = "native",
+        /// The source, read just now, does not have the image or the tag.
+        Source = "source",
+        /// The replica, read just now, has the image or the tag.
+        Replica = "replica",
+        /// No other manifest that stays needs the image.
+        Manifest = "manifest",
+        /// The policy permits the action.
+        Policy = "policy",
+        /// The grace period is over.
+        Grace = "grace",
+        /// The circuit breaker of the source is closed.
+        Breaker = "breaker",
+        /// An operator approved the deletion, if the policy requires it.
+        Approval = "approval",
+        /// What an operator did: hold, release, approve or cancel.
+        Operator = "operator",
+        /// ecr-lineage runs in enforce mode. In observe mode, it does not change registries.
+        Mode = "mode",
+        /// The result of the call to ECR.
+        Call = "call",
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     image::{Digest, Image, Registry, Tag},
     lineage::{Lineage, Placement, PlacementStatus},
     observation::ObservedImage,
-    time::whole_seconds,
+    time::{time_text, whole_seconds},
 };
 
 /// The fact that an observation of one image proves and that is not recorded yet, if any. `seen` is the image as the
@@ -218,6 +218,31 @@ pub enum Drift {
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         only_at_replica: BTreeSet<Tag>,
     },
+}
+
+impl Difference {
+    /// The difference, in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Self { source, destination, .. } = self;
+        match &self.drift {
+            Drift::Missing { pushed_at, expected: true } => {
+                let pushed = pushed_at.map(|at| format!(", pushed at {}", time_text(at))).unwrap_or_default();
+                format!("missing in {destination}: {source} has it{pushed}")
+            }
+            Drift::Missing { expected: false, .. } => {
+                format!("never copied to {destination}: {source} may have had it before the rule")
+            }
+            Drift::Tags { only_at_source, only_at_replica } => {
+                let only = |tags: &BTreeSet<Tag>, registry: &Registry| {
+                    let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
+                    (!tags.is_empty()).then(|| format!("{} only in {registry}", tags.join(", ")))
+                };
+                let parts = [only(only_at_source, source), only(only_at_replica, destination)];
+                parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
 }
 
 /// How a replica differs from its source. The source has replicated to its registry since `copied_since`. Changes at or

@@ -5,19 +5,23 @@
 //! all destinations of the image. Each copy that did not arrive is a [`ReplicationProblem`] until it arrives or is no
 //! longer expected.
 
+mod copy;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use copy::{CopyContext, CopyVerdict, EvaluatedCopy};
+
 use crate::{
     alert::AlertKind,
     evidence::Evidence,
-    fact::{Fact, StorageClass, Subject, What},
+    fact::{Fact, Subject, What},
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement, PlacementStatus},
     observation::Observation,
-    replication::{CopyStatus, ReplicationSettings, Route},
+    replication::{CopyStatus, ReplicationSettings},
     time::whole_seconds,
 };
 
@@ -27,6 +31,9 @@ pub const EXPECTED_REPLICATION_TIME: SignedDuration = SignedDuration::from_mins(
 
 /// How long a copy is expected: 14 days after the push.
 pub const GIVE_UP: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// Settings that were read longer than this before a push do not decide whether the push is replicated.
+const OUTDATED_SETTINGS: SignedDuration = SignedDuration::from_hours(3);
 
 /// The shortest and the longest time until an expectation is evaluated again; in between, it is an eighth of the time
 /// since the push.
@@ -120,6 +127,41 @@ pub struct ExpectationOutcome {
     pub deleted: Vec<Registry>,
 }
 
+/// The image and the tag that a fact pushed or restored, which ECR replicates if a rule applies: "only repository
+/// content pushed or restored".
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication.html>
+#[must_use]
+pub fn pushed_by(fact: &Fact) -> Option<(&Image, Option<&Tag>)> {
+    match (&fact.subject, &fact.what) {
+        (Subject::Image(image), What::Pushed { tag, .. }) => Some((image, tag.as_ref())),
+        (Subject::Image(image), What::Restored) => Some((image, None)),
+        _ => None,
+    }
+}
+
+/// Whether copies of a push at a time are expected, according to the settings of all registries. They are not if the
+/// known settings replicate nothing from the registry of the push, and nothing to it.
+#[must_use]
+pub fn is_replicated(
+    settings: &BTreeMap<Registry, ReplicationSettings>,
+    image: &Image,
+    source: &Registry,
+    pushed_at: Timestamp,
+) -> bool {
+    let replicates_to = |settings: &ReplicationSettings, destination: &Registry| {
+        settings.destinations(&image.repository).contains_key(destination)
+    };
+    let own = settings.get(source).filter(|own| pushed_at.duration_since(own.read_at) < OUTDATED_SETTINGS);
+    own.is_none_or(|own| !own.destinations(&image.repository).is_empty())
+        || settings.values().any(|other| replicates_to(other, source))
+}
+
+/// When the expectation of a push is evaluated first.
+#[must_use]
+pub fn first_due(pushed_at: Timestamp) -> Timestamp {
+    pushed_at.saturating_add(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX)
+}
+
 impl ReplicationExpectation {
     /// Whether copies are still expected: nothing recorded says that the source lost the image since the push, and the
     /// push is less than [`GIVE_UP`] ago.
@@ -208,7 +250,6 @@ impl ReplicationExpectation {
             changes: Vec::new(),
             deleted: Vec::new(),
         };
-        let missing = self.missing(lineage, settings, now);
         let mut open: BTreeMap<Registry, (AlertKind, String)> = BTreeMap::new();
         let (mut waiting, mut there) = (false, BTreeSet::new());
         match asked {
@@ -217,23 +258,25 @@ impl ReplicationExpectation {
                 return next;
             }
             Some(Asked::Copies(copies)) => {
-                for (destination, known_since) in &missing {
-                    let copy = copies.get(*destination);
-                    let observation = (observations.get(*destination), observations.get(&self.source));
-                    let route = settings.route(&self.image.repository, destination);
-                    match self.evaluate_copy(
+                for (destination, known_since) in self.missing(lineage, settings, now) {
+                    let copy = CopyContext {
+                        expectation: self,
                         lineage,
-                        (destination, *known_since),
-                        route,
-                        copy,
-                        observation,
+                        destination,
+                        known_since,
+                        route: settings.route(&self.image.repository, destination),
+                        at_destination: observations.get(destination),
+                        at_source: observations.get(&self.source),
                         now,
-                        &mut next,
-                    ) {
-                        CopyVerdict::There => _ = there.insert((*destination).clone()),
+                    };
+                    let EvaluatedCopy { verdict, fact, deleted } = copy.evaluate(copies.get(destination));
+                    next.facts.extend(fact);
+                    next.deleted.extend(deleted.then(|| destination.clone()));
+                    match verdict {
+                        CopyVerdict::There => _ = there.insert(destination.clone()),
                         CopyVerdict::NotExpected => {}
                         CopyVerdict::Wait => waiting = true,
-                        CopyVerdict::Wrong(kind, why) => _ = open.insert((*destination).clone(), (kind, why)),
+                        CopyVerdict::Wrong(kind, why) => _ = open.insert(destination.clone(), (kind, why)),
                     }
                 }
             }
@@ -247,97 +290,10 @@ impl ReplicationExpectation {
 
     /// When the expectation is evaluated again.
     fn again(&self, now: Timestamp) -> Timestamp {
-        let patience = self.since.saturating_add(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::MAX);
+        let first = first_due(self.since);
         let (soonest, latest) = RECHECK_PAUSE;
         let pause = (now.duration_since(self.since) / 8).clamp(soonest, latest);
-        if now < patience { patience } else { now.saturating_add(pause).unwrap_or(Timestamp::MAX) }
-    }
-
-    /// Evaluates one copy that no event reported.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of one copy")]
-    fn evaluate_copy(
-        &self,
-        lineage: &Lineage,
-        (destination, known_since): (&Registry, Timestamp),
-        route: Option<&Route>,
-        copy: Option<&CopyStatus>,
-        (observation, at_source): (Option<&Observation>, Option<&Observation>),
-        now: Timestamp,
-        next: &mut ExpectationOutcome,
-    ) -> CopyVerdict {
-        let pushed = self.since;
-        let impatient = now.duration_since(pushed) >= EXPECTED_REPLICATION_TIME;
-        let name = match &self.tag {
-            Some(tag) => format!("{}:{tag}", self.image.repository),
-            None => format!("{}@{}", self.image.repository, self.image.digest.short()),
-        };
-        let since = pushed.strftime("%Y-%m-%d %H:%M:%S UTC");
-        match copy {
-            Some(CopyStatus::Failed(code)) => {
-                let why = format!("{name} was not replicated from {} to {destination}", self.source);
-                CopyVerdict::Wrong(AlertKind::ReplicationFailed, format!("{why}: {}", cause(code.as_deref())))
-            }
-            // ECR has one status for all pushes of an image: that of the newest.
-            Some(CopyStatus::InProgress)
-                if impatient && now.duration_since(self.newest_push(lineage)) >= EXPECTED_REPLICATION_TIME =>
-            {
-                let why = format!("{name} has been replicating from {} to {destination} since {since}", self.source);
-                CopyVerdict::Wrong(AlertKind::ReplicationLate, why)
-            }
-            None if impatient && pushed >= known_since => {
-                let which = match route.map(|route| route.prefix.as_str()) {
-                    None | Some("") => "every repository".to_owned(),
-                    Some(prefix) => format!("`{prefix}`"),
-                };
-                let why = format!(
-                    "{name} was pushed to {} at {since}; the rule for {which} replicates it to {destination}, but ECR reports no copy",
-                    self.source
-                );
-                CopyVerdict::Wrong(AlertKind::ReplicationMissing, why)
-            }
-            Some(CopyStatus::InProgress) => CopyVerdict::Wait,
-            None if pushed >= known_since => CopyVerdict::Wait,
-            None => CopyVerdict::NotExpected,
-            Some(CopyStatus::Complete) => match observation {
-                Some(Observation::Present(seen)) => {
-                    let known = lineage.placements.get(destination);
-                    let arrived = seen.pushed_at.filter(|at| pushed <= *at && *at <= now).unwrap_or(now);
-                    let unknown = |tag: &&Tag| known.is_none_or(|here| !here.current_tags().contains(*tag));
-                    let storage = if seen.archived { StorageClass::Archive } else { StorageClass::Standard };
-                    let tags = seen.tags.iter().filter(unknown).cloned().collect();
-                    let source = (!seen.archived).then(|| self.source.clone());
-                    let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
-                    let lost =
-                        |tag: &Tag| matches!(at_source, Some(Observation::Present(there)) if !there.tags.contains(tag));
-                    let has_tag = self.expected_tag(lineage).is_none_or(|tag| seen.tags.contains(tag) || lost(tag));
-                    let has_new_facts = has_tag || known.is_none_or(|here| here.image.set() < Some(pushed));
-                    if has_new_facts {
-                        next.facts.push(self.fact(destination, arrived, what));
-                    }
-                    if has_tag {
-                        return CopyVerdict::There;
-                    }
-                    let why = format!("{name} was replicated from {} to {destination} without its tag", self.source);
-                    if impatient { CopyVerdict::Wrong(AlertKind::ReplicaUntagged, why) } else { CopyVerdict::Wait }
-                }
-                Some(Observation::Missing | Observation::NoRepository) => {
-                    next.deleted.push(destination.clone());
-                    if lineage.placements.get(destination).is_some_and(|here| here.status().may_be_there()) {
-                        next.facts.push(self.fact(destination, now, What::FOUND_MISSING));
-                    }
-                    CopyVerdict::There
-                }
-                // ECR reports the copy as complete, and the destination could not be read.
-                Some(Observation::Unreadable(_) | Observation::NotAsked) | None => {
-                    if lineage.placements.get(destination).is_none_or(|here| here.image.set() < Some(pushed)) {
-                        let (storage, source) = (Some(StorageClass::Standard), Some(self.source.clone()));
-                        let what = What::Observed { storage, tags: [].into(), without: [].into(), source };
-                        next.facts.push(self.fact(destination, now, what));
-                    }
-                    CopyVerdict::There
-                }
-            },
-        }
+        if now < first { first } else { now.saturating_add(pause).unwrap_or(Timestamp::MAX) }
     }
 
     fn fact(&self, registry: &Registry, at: Timestamp, what: What) -> Fact {
@@ -381,34 +337,40 @@ impl ExpectationOutcome {
     }
 }
 
-/// The result for one copy.
-enum CopyVerdict {
-    /// The copy arrived, even if it was deleted afterwards.
-    There,
-    /// The image was pushed before the route was known.
-    NotExpected,
-    /// The copy may still arrive.
-    Wait,
-    /// The copy has a problem, with its description.
-    Wrong(AlertKind, String),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::Route;
 
-/// The usual cause of a failure. AWS documents causes but no codes, so the words in the code are matched with the
-/// causes.
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/replication-troubleshoot.html>
-fn cause(code: Option<&str>) -> String {
-    let Some(code) = code else { return "ECR gives no reason".to_owned() };
-    let words = code.to_ascii_lowercase();
-    let usual = if words.contains("denied") || words.contains("permission") || words.contains("authorized") {
-        "the destination's registry policy does not allow `ecr:ReplicateImage` to the source"
-    } else if words.contains("repository") {
-        "the repository does not exist, and the destination's registry policy does not allow `ecr:CreateRepository`"
-    } else if words.contains("kms") || words.contains("key") {
-        "the KMS key of the destination's repository cannot be used"
-    } else if words.contains("region") || words.contains("opt") {
-        "the account is not opted in to the region of the destination"
-    } else {
-        "unknown failure code"
-    };
-    format!("ECR says {code}; {usual}")
+    const IRELAND: &str = "111122223333/eu-west-1";
+    const TOKYO: &str = "111122223333/ap-northeast-1";
+
+    #[test]
+    fn a_push_is_expected_to_be_replicated_unless_recent_settings_exclude_it() {
+        let [ireland, tokyo] = [IRELAND, TOKYO].map(|registry| registry.parse::<Registry>().unwrap());
+        let image: Image = format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap();
+        let read_at = Timestamp::UNIX_EPOCH;
+        let route = |to: &Registry, prefix: &str| Route {
+            destination: to.clone(),
+            prefix: prefix.to_owned(),
+            deletes_natively: false,
+            since: read_at,
+        };
+        let settings = |routes: &[Route]| ReplicationSettings { routes: routes.iter().cloned().collect(), read_at };
+        let expected = |known: &[(&Registry, ReplicationSettings)], pushed_at| {
+            let known = known.iter().map(|(registry, settings)| ((*registry).clone(), settings.clone())).collect();
+            is_replicated(&known, &image, &ireland, pushed_at)
+        };
+        let soon = read_at + SignedDuration::from_hours(1);
+        let nothing = settings(&[]);
+        // The settings of the registry are unknown, or too old.
+        assert!(expected(&[], soon));
+        assert!(expected(&[(&ireland, nothing.clone())], read_at + OUTDATED_SETTINGS));
+        // They copy the repository, another one, or nothing.
+        assert!(expected(&[(&ireland, settings(&[route(&tokyo, "team/")]))], soon));
+        assert!(!expected(&[(&ireland, settings(&[route(&tokyo, "other/")]))], soon));
+        assert!(!expected(&[(&ireland, nothing.clone())], soon));
+        // Another registry copies the repository to this one: this push may be a mistake.
+        assert!(expected(&[(&ireland, nothing), (&tokyo, settings(&[route(&ireland, "")]))], soon));
+    }
 }

@@ -1,9 +1,16 @@
 //! Facts: things that happened, as an event or an observation reported them. Facts are immutable.
 
-use std::{collections::BTreeSet, fmt};
+mod work;
+
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use work::{StartedWork, WorkItem, work_started_by};
 
 use crate::image::{Digest, Image, Registry, RepositoryName, Tag};
 
@@ -137,6 +144,62 @@ impl Fact {
     /// The longest `detail` that is kept of an event that changes nothing, in bytes. It keeps the cost of storing such
     /// an event below four write units, while every documented ECR event (under 2 kB) fits.
     pub const DETAIL_BYTES: usize = 3_000;
+
+    /// What happened, in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let by = |cause: &Cause| match cause {
+            Cause::Unknown => String::new(),
+            known => format!(" {known}"),
+        };
+        match &self.what {
+            What::Pushed { tag: Some(tag), .. } => format!("pushed as {tag}"),
+            What::Pushed { tag: None, .. } => "pushed without a tag".to_owned(),
+            What::Replicated { source, tag: Some(tag) } => format!("replicated as {tag} from {source}"),
+            What::Replicated { source, tag: None } => format!("replicated without a tag from {source}"),
+            What::ReplicationFailed { source, .. } => format!("replication failed from {source}"),
+            What::ImageDeleted { cause } | What::RepositoryDeleted { cause } => format!("deleted{}", by(cause)),
+            What::TagsDeleted { tags, cause } => format!("tag {} deleted{}", list(tags), by(cause)),
+            What::DeletionFailed { code, cause } => format!("deletion{} refused by ECR ({code})", by(cause)),
+            What::Archived { cause } => format!("archived{}", by(cause)),
+            What::Restored => "restored".to_owned(),
+            What::Observed { storage: None, .. } => format!("found missing{}", self.found_by()),
+            What::Observed { storage: Some(class), tags, without, source } => {
+                let found = match class {
+                    StorageClass::Standard => "found",
+                    StorageClass::Archive => "found archived",
+                };
+                let mut text = format!("{found}{}", self.found_by());
+                if !tags.is_empty() {
+                    _ = write!(text, " with tag {}", list(tags));
+                }
+                if !without.is_empty() {
+                    _ = write!(text, ", tag {} found missing", list(without));
+                }
+                if let Some(source) = source {
+                    _ = write!(text, ", replicated from {source}");
+                }
+                text
+            }
+            What::ReplicationConfigured { by } => format!("replication rules changed by {by}"),
+            What::Other { detail_type, .. } => detail_type.clone(),
+        }
+    }
+
+    /// The function that found the fact by reading the registry. A fact that an event reported has another id.
+    fn found_by(&self) -> &'static str {
+        match self.event_id.split('-').next() {
+            Some("watch") => " by watch",
+            Some("reconcile") => " by reconcile",
+            Some("mirror") => " by mirror",
+            Some("backfill") => " by a backfill",
+            _ => "",
+        }
+    }
+}
+
+fn list(tags: &BTreeSet<Tag>) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// ECR's storage classes.
@@ -202,7 +265,7 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => write!(f, "unknown cause"),
+            Self::Unknown => f.write_str("cause unknown"),
             Self::Principal { by } => write!(f, "by {by}"),
             Self::Lifecycle { rule, description: None } => write!(f, "by lifecycle rule {rule}"),
             Self::Lifecycle { rule, description: Some(text) } => write!(f, "by lifecycle rule {rule} ({text})"),
@@ -247,5 +310,52 @@ impl Subject {
             Some(digest) => Self::Image(Image { repository, digest }),
             None => Self::Repository(repository),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of variants of an enum that is read from JSON, from the message that lists them.
+    fn variants<T: serde::de::DeserializeOwned + fmt::Debug>(tag: &str) -> usize {
+        let error = serde_json::from_str::<T>(&format!(r#"{{"{tag}": "?"}}"#)).unwrap_err().to_string();
+        error.split_once("expected one of ").unwrap().1.matches('`').count() / 2
+    }
+
+    #[test]
+    fn the_names_in_the_code_are_those_in_json() {
+        let source: Registry = "111122223333/eu-west-1".parse().unwrap();
+        let by = "dana".to_owned();
+        let causes = [
+            Cause::Unknown,
+            Cause::Principal { by: by.clone() },
+            Cause::Lifecycle { rule: 1, description: None },
+            Cause::Repository { by: by.clone() },
+            Cause::Mirror { source: source.clone(), policies: BTreeSet::new() },
+        ];
+        for cause in &causes {
+            assert_eq!(serde_json::to_value(cause).unwrap()["cause"], cause.as_str());
+        }
+        assert_eq!(causes.len(), variants::<Cause>("cause"));
+        let cause = Cause::Unknown;
+        let all = [
+            What::Pushed { tag: None, artifact_media_type: None },
+            What::Replicated { source: source.clone(), tag: None },
+            What::ReplicationFailed { source, tag: None },
+            What::ImageDeleted { cause: cause.clone() },
+            What::TagsDeleted { tags: BTreeSet::new(), cause: cause.clone() },
+            What::DeletionFailed { code: String::new(), cause: cause.clone() },
+            What::RepositoryDeleted { cause: cause.clone() },
+            What::Archived { cause },
+            What::Restored,
+            What::FOUND_MISSING,
+            What::ReplicationConfigured { by },
+            What::Other { detail_type: String::new(), detail: None },
+        ];
+        for what in &all {
+            assert_eq!(serde_json::to_value(what).unwrap()["what"], what.kind());
+        }
+        assert_eq!(all.len(), variants::<What>("what"));
     }
 }

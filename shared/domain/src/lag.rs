@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::image::{Registry, RepositoryName};
+use crate::{
+    evidence::PlacementKey,
+    fact::{Fact, Subject, What},
+    image::{Registry, RepositoryName},
+};
 
 /// The registries and the repository whose lags are measured together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -32,6 +36,18 @@ pub struct Distribution {
     pub worst_seconds: u32,
     /// The share of images whose lag is at most the threshold, from 0 to 1.
     pub within: f64,
+}
+
+/// The evidence from which the lag of a replication is measured: that of the same image and tag at its source. `None`
+/// if the fact is not a replication.
+#[must_use]
+pub fn measured_from(fact: &Fact) -> Option<PlacementKey> {
+    match (&fact.subject, &fact.what) {
+        (Subject::Image(image), What::Replicated { source, tag }) => {
+            Some(PlacementKey { image: image.clone(), registry: source.clone(), tag: tag.clone() })
+        }
+        _ => None,
+    }
 }
 
 impl Distribution {

@@ -11,6 +11,7 @@ pub mod fact;
 pub mod image;
 pub mod lag;
 pub mod lineage;
+mod named;
 pub mod observation;
 pub mod policy;
 pub mod replication;

@@ -52,6 +52,9 @@ pub enum PlacementStatus {
 }
 
 impl PlacementStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Present, Self::Archived, Self::ProbablyAbsent, Self::Absent];
+
     /// The status in words, for people.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -60,6 +63,15 @@ impl PlacementStatus {
             Self::Archived => "archived",
             Self::ProbablyAbsent => "untagged, deletion not confirmed",
             Self::Absent => "gone",
+        }
+    }
+
+    /// The status in one word, for narrow columns.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ProbablyAbsent => "untagged",
+            other => other.words(),
         }
     }
 
@@ -161,7 +173,8 @@ impl Placement {
             let moved = evidence.moved.as_ref()?;
             let removed = evidence.removed.max(self.image.removed);
             let lost_before = removed.is_some_and(|at| moved.since < at && at < moved.at);
-            (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone() })
+            let summary = format!("tag {tag} moved to {}", moved.to.short());
+            (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone(), summary })
         });
         moved.collect()
     }
@@ -216,6 +229,8 @@ pub struct Whereabouts {
     pub registry: Registry,
     /// Whether the image is there.
     pub status: PlacementStatus,
+    /// The status in words, such as `untagged, deletion not confirmed`.
+    pub status_text: &'static str,
     /// Whether this is a replica that no source has any more.
     pub orphan: bool,
     /// The newest push to this registry; absent if none is recorded.
@@ -259,6 +274,8 @@ pub struct MovedTag {
     pub at: Timestamp,
     /// The digest of the image that got the tag.
     pub to: Digest,
+    /// The move, in one line.
+    pub summary: String,
 }
 
 /// When and why an image was deleted from a registry.
@@ -270,6 +287,14 @@ pub struct Loss {
     /// Who or what deleted it.
     #[serde(flatten)]
     pub cause: Cause,
+    /// The cause in words, such as `by lifecycle rule 10`; `cause unknown` if it is not known.
+    pub cause_text: String,
+}
+
+impl Loss {
+    fn new(at: Timestamp, cause: Cause) -> Self {
+        Self { at, cause_text: cause.to_string(), cause }
+    }
 }
 
 impl Lineage {
@@ -322,6 +347,7 @@ impl Lineage {
         Whereabouts {
             registry: registry.clone(),
             status: placement.status(),
+            status_text: placement.status().words(),
             orphan: is_orphan(placement, &self.placements),
             pushed_at: placement.pushed(),
             replicated_from: replicated_from.collect(),
@@ -367,7 +393,7 @@ impl Lineage {
     /// the removal of its last tag before that may have one.
     fn loss(&self, registry: &Registry) -> Option<Loss> {
         let placement = self.placements.get(registry)?;
-        let deleted = |at| Loss { at, cause: self.cause(registry, at) };
+        let deleted = |at| Loss::new(at, self.cause(registry, at));
         let gone = deleted(placement.gone_at()?);
         if gone.cause != Cause::Unknown {
             return Some(gone);

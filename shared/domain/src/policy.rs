@@ -8,30 +8,20 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::Cause,
     image::{Image, Registry, Tag},
+    named::named,
 };
 
-/// What can be done to a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Action {
-    /// Delete the image with all its tags.
-    Delete,
-    /// Move the image to the archive storage class. It can be restored from there.
-    Archive,
-    /// Remove one tag, never the last one.
-    Untag,
-}
-
-impl Action {
-    /// The name of the action, as in its JSON and in policies.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delete => "delete",
-            Self::Archive => "archive",
-            Self::Untag => "untag",
-        }
+named! {
+    /// What can be done to a replica.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum Action {
+        /// Delete the image with all its tags.
+        Delete = "delete",
+        /// Move the image to the archive storage class. It can be restored from there.
+        Archive = "archive",
+        /// Remove one tag, never the last one.
+        Untag = "untag",
     }
 }
 
@@ -41,28 +31,17 @@ impl fmt::Display for Action {
     }
 }
 
-/// What a manifest is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ManifestKind {
-    /// A plain manifest: an image of one platform, or any other artifact without a subject.
-    #[default]
-    Image,
-    /// An image index or a manifest list.
-    Index,
-    /// A signature, an SBOM or another artifact that refers to a subject.
-    Referrer,
-}
-
-impl ManifestKind {
-    /// The name of the kind, as in its JSON and in policies.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Index => "index",
-            Self::Referrer => "referrer",
-        }
+named! {
+    /// What a manifest is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    pub enum ManifestKind {
+        /// A plain manifest: an image of one platform, or any other artifact without a subject.
+        #[default]
+        Image = "image",
+        /// An image index or a manifest list.
+        Index = "index",
+        /// A signature, an SBOM or another artifact that refers to a subject.
+        Referrer = "referrer",
     }
 }
 

@@ -128,6 +128,19 @@ pub struct TagInterval {
     pub ended: Option<Ended>,
 }
 
+impl TagInterval {
+    /// How the interval ended, or that it lasts, in words.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        match self.ended.as_ref().map(|ended| &ended.why) {
+            None => "still set",
+            Some(AssignmentEnd::Moved { .. }) => "moved to another image",
+            Some(AssignmentEnd::TagDeleted) => "tag deleted",
+            Some(AssignmentEnd::ImageDeleted) => "image deleted",
+        }
+    }
+}
+
 /// The end of a [`TagInterval`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

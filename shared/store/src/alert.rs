@@ -2,29 +2,30 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, CancellationReason, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use domain::{
     alert::{Alert, AlertState, Incident, Occurrence},
     expectation::{ProblemChange, ProblemEnd, ReplicationExpectation},
 };
 use jiff::Timestamp;
 
-use super::{Error, FIRST_PAUSE, LAST_PAUSE, Stored, Table, item};
-use retry::CallError;
+use super::{
+    Error, Stored, Table,
+    calls::Condition,
+    expectation::encode_expectation,
+    item::{self, Item, ItemError},
+};
 
 /// The alert in a record of the table's stream, from the key and the new item. `None` if the record is not about an
 /// alert.
 ///
 /// # Errors
 /// When the record is about an alert that cannot be decoded.
-pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, item::ItemError> {
+pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, ItemError> {
     if !item::is_alert(&key.into()) {
         return Ok(None);
     }
-    item::read_alert(item.into()).map(Some)
+    decode_alert(item.into()).map(Some)
 }
 
 impl Table {
@@ -33,8 +34,8 @@ impl Table {
     /// # Errors
     /// When it cannot be written.
     pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
-        let item = item::alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
-        self.put(item, Some("attribute_not_exists(pk)".into()), HashMap::new(), HashMap::new()).await
+        let item = encode_alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
+        self.put_new(item).await
     }
 
     /// The alerts of the UTC day of a time, in the order of their ids.
@@ -42,9 +43,7 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn alerts(&self, day: Timestamp) -> Result<Vec<Alert>, Error> {
-        let pk = item::pk_of_alerts(day);
-        let query = self.between(&pk, &item::everything());
-        self.all(&pk, query).await?.into_iter().map(|item| self.decode(item, item::read_alert)).collect()
+        self.partition(&item::pk_of_alerts(day), decode_alert).await
     }
 
     /// The incidents that are not resolved, or whose last alert was not stored yet.
@@ -52,9 +51,7 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn incidents(&self) -> Result<Vec<Incident>, Error> {
-        let query = self.between(item::INCIDENTS, &item::everything());
-        let items = self.all(item::INCIDENTS, query).await?;
-        items.into_iter().map(|item| self.decode(item, item::read_incident)).collect()
+        self.partition(item::INCIDENTS, decode_incident).await
     }
 
     /// Stores an expectation, and counts its problems in the same transaction. `Known` if there was another push, or
@@ -72,22 +69,21 @@ impl Table {
         let mut next = expectation.clone();
         next.state.version = read.saturating_add(1);
         let (_, key) = item::key_of_expectation(&next.image, &next.source, next.tag.as_ref());
-        let item = item::expectation(&next).map_err(|source| self.decode_error(&key, source))?;
-        let mut condition = "#since = :since AND #version = :version".to_owned();
-        if read == 0 {
+        let item = encode_expectation(&next).map_err(|source| self.decode_error(&key, source))?;
+        let (names, since) = (["since", "version"], ("since", AttributeValue::S(next.since.to_string())));
+        let condition = if read == 0 {
             // If no event reported the push, there is no item yet.
-            condition =
-                "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version)".to_owned();
-        }
-        let names = HashMap::from([("#since", "since"), ("#version", "version")].map(owned));
-        let mut values = HashMap::from([(":since".to_owned(), AttributeValue::S(next.since.to_string()))]);
-        if read > 0 {
-            values.insert(":version".to_owned(), AttributeValue::N(read.to_string()));
-        }
+            let expression = "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version)";
+            Condition::new(expression, names, [since])
+        } else {
+            let version = ("version", AttributeValue::N(read.to_string()));
+            Condition::new("#since = :since AND #version = :version", names, [since, version])
+        };
         if changes.is_empty() {
-            return self.put(item, Some(condition), names, values).await;
+            return self.put_if(item, condition).await;
         }
-        let put = Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
+        let Condition { expression, names, values } = condition;
+        let put = Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression(expression);
         let put = put.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
         let put = put.build().map_err(|error| self.write_error(&key, error))?;
         let mut steps = vec![TransactWriteItem::builder().put(put).build()];
@@ -174,7 +170,7 @@ impl Table {
             notified: 0,
             notified_at: None,
         };
-        let mut item: item::Item =
+        let mut item: Item =
             serde_dynamo::to_item(&incident).map_err(|error| self.decode_error(first.kind.as_str(), error.into()))?;
         item.retain(|name, _| !["count", "open", "arrived", "notified"].contains(&name.as_str()));
         let mut sets: Vec<_> = item.keys().map(|name| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
@@ -191,7 +187,7 @@ impl Table {
     /// When it cannot be written.
     pub async fn put_incident_alert(&self, incident: &Incident, alert: &Alert) -> Result<Stored, Error> {
         let key = item::sort_key_of_incident(incident.kind, &incident.source, &incident.destination);
-        let item = item::alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
+        let item = encode_alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
         let put =
             Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression("attribute_not_exists(pk)");
         let put = put.build().map_err(|error| self.write_error(&key, error))?;
@@ -229,40 +225,6 @@ impl Table {
         };
         self.transact(&key, vec![TransactWriteItem::builder().put(put).build(), step.build()]).await
     }
-
-    /// Executes writes in one transaction: `Known` if a condition does not hold. A conflict with another transaction is
-    /// retried with growing pauses.
-    async fn transact(&self, key: &str, steps: Vec<TransactWriteItem>) -> Result<Stored, Error> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let transact = self.client.transact_write_items().set_transact_items(Some(steps.clone()));
-            match transact.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
-                Ok(output) => {
-                    output.consumed_capacity().iter().for_each(|capacity| self.wrote(Some(capacity)));
-                    return Ok(Stored::New);
-                }
-                Err(error) => match error.as_service_error().map(reasons) {
-                    Some(reasons) if reasons.contains(&"ConditionalCheckFailed") => return Ok(Stored::Known),
-                    Some(reasons) if reasons.contains(&"TransactionConflict") && pause <= LAST_PAUSE => {
-                        tokio::time::sleep(pause).await;
-                        pause *= 2;
-                    }
-                    _ => return Err(self.write_error(key, error)),
-                },
-            }
-        }
-    }
-
-    pub(super) fn write_error(&self, key: &str, error: impl Into<CallError>) -> Error {
-        Error::Write { table: self.name.clone(), key: key.to_owned(), source: error.into() }
-    }
-}
-
-/// The reasons of a cancelled transaction, step by step.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-fn reasons(error: &TransactWriteItemsError) -> Vec<&str> {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return Vec::new() };
-    cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect()
 }
 
 /// An update expression, its names and its values.
@@ -270,4 +232,17 @@ type Opening = (String, HashMap<String, String>, HashMap<String, AttributeValue>
 
 fn owned((placeholder, name): (&str, &str)) -> (String, String) {
     (placeholder.to_owned(), name.to_owned())
+}
+
+fn encode_alert(alert: &Alert) -> Result<Item, ItemError> {
+    let key = (item::pk_of_alerts(alert.time), alert.id.clone());
+    Ok(item::with_key(serde_dynamo::to_item(alert)?, key))
+}
+
+fn decode_alert(item: Item) -> Result<Alert, ItemError> {
+    Ok(serde_dynamo::from_item(item)?)
+}
+
+fn decode_incident(item: Item) -> Result<Incident, ItemError> {
+    Ok(serde_dynamo::from_item(item)?)
 }

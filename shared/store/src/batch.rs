@@ -2,7 +2,7 @@
 //! again alone, so that one bad item does not fail others.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -11,7 +11,10 @@ use aws_sdk_dynamodb::types::{
 };
 use futures::{StreamExt, future::join_all, stream};
 
-use crate::{Error, Stored, Table, item, item::Item};
+use crate::{
+    Error, Stored, Table,
+    item::{self, Item, Key},
+};
 use retry::{CallError, Disposition};
 
 /// The maximum number of puts in one BatchWriteItem, and of statements in one BatchExecuteStatement.
@@ -26,14 +29,8 @@ const KEYS: usize = 100;
 /// The number of concurrent calls. A function with 128 MB of memory gains nothing from more.
 pub(crate) const CALLS_AT_A_TIME: usize = 16;
 
-/// Partition key and sort key.
-pub(crate) type Key = (String, String);
-
 /// An error that several items share.
 pub(crate) type Shared = Arc<Error>;
-
-/// The condition of an item that must not exist yet.
-const ABSENT: &str = "attribute_not_exists(pk)";
 
 impl Table {
     /// The items of these keys, read consistently; a key without an item has no entry.
@@ -66,7 +63,7 @@ impl Table {
 
     async fn put_chunk(&self, items: Vec<Item>) -> Vec<Result<(), Shared>> {
         if items.len() == 1 {
-            let alone = items.into_iter().map(async |item| drop_stored(self.put_alone(item, None).await));
+            let alone = items.into_iter().map(async |item| self.put_always(item).await.map(drop).map_err(Arc::new));
             return join_all(alone).await;
         }
         let requests = items.iter().map(|item| {
@@ -97,7 +94,7 @@ impl Table {
         }
         // An item that was throttled, or refused together with others, is put alone, which the SDK retries with pauses.
         let alone = items.into_iter().map(async |item| match item::key_of(&item) {
-            Some(key) if left.contains(&key) => drop_stored(self.put_alone(item, None).await),
+            Some(key) if left.contains(&key) => self.put_always(item).await.map(drop).map_err(Arc::new),
             _ => Ok(()),
         });
         join_all(alone).await
@@ -112,7 +109,7 @@ impl Table {
 
     async fn insert_chunk(&self, items: Vec<Item>) -> Vec<Result<Stored, Shared>> {
         if items.len() == 1 {
-            return join_all(items.into_iter().map(|item| self.put_alone(item, Some(ABSENT)))).await;
+            return join_all(items.into_iter().map(async |item| self.put_new(item).await.map_err(Arc::new))).await;
         }
         let statements: Vec<_> = match items.iter().map(|item| self.insertion(item)).collect::<Result<_, _>>() {
             Ok(statements) => statements,
@@ -143,7 +140,7 @@ impl Table {
                 Some(None) => Ok(Stored::New),
                 Some(Some(Code::DuplicateItem | Code::ConditionalCheckFailed)) => Ok(Stored::Known),
                 // An item that was throttled, refused or not answered is put alone, which the SDK retries with pauses.
-                Some(Some(_)) | None => self.put_alone(item, Some(ABSENT)).await,
+                Some(Some(_)) | None => self.put_new(item).await.map_err(Arc::new),
             }
         });
         join_all(each).await
@@ -167,21 +164,12 @@ impl Table {
         request.build().map_err(CallError::from)
     }
 
-    async fn put_alone(&self, item: Item, condition: Option<&str>) -> Result<Stored, Shared> {
-        let put = self.put(item, condition.map(str::to_owned), HashMap::new(), HashMap::new());
-        put.await.map_err(Arc::new)
-    }
-
     /// The same error for every item of a call.
     fn all_failed<T>(&self, items: &[Item], source: CallError) -> Vec<Result<T, Shared>> {
         let key = items.first().map(item::display_key).unwrap_or_default();
-        let error = Arc::new(Error::Write { table: self.name.clone(), key, source });
+        let error = Arc::new(self.write_error(&key, source));
         items.iter().map(|_| Err(error.clone())).collect()
     }
-}
-
-fn drop_stored(stored: Result<Stored, Shared>) -> Result<(), Shared> {
-    stored.map(drop)
 }
 
 /// An item with its key.

@@ -1,17 +1,23 @@
 //! Circuit breakers: one item for the state, one for each count.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    breaker::{Breaker, CountKey},
+    breaker::{Breaker, Count, CountKey},
     image::Registry,
 };
 
 use super::{
     Error, Stored, Table,
-    item::{self, BreakerPart},
+    item::{self, Item, ItemError, take},
 };
+
+/// The state of a breaker, or one of its counts.
+enum BreakerPart {
+    State(Breaker),
+    Count(CountKey, Count),
+}
 
 impl Table {
     /// The breaker of a source, with all its counts.
@@ -19,11 +25,10 @@ impl Table {
     /// # Errors
     /// When it cannot be read.
     pub async fn breaker(&self, source: &Registry) -> Result<Breaker, Error> {
-        let pk = item::pk_of_breaker(source);
-        let query = self.between(&pk, &(" ".to_owned(), "~".to_owned()));
+        let parts: Vec<_> = self.partition(&item::pk_of_breaker(source), decode_part).await?;
         let (mut breaker, mut counts) = (Breaker::default(), BTreeMap::new());
-        for item in self.all(&pk, query).await? {
-            match self.decode(item, item::read_breaker)? {
+        for part in parts {
+            match part {
                 BreakerPart::State(state) => breaker = state,
                 BreakerPart::Count(place, count) => _ = counts.insert(place, count),
             }
@@ -39,7 +44,7 @@ impl Table {
     pub async fn put_breaker(&self, source: &Registry, breaker: &mut Breaker) -> Result<Stored, Error> {
         let read = breaker.version;
         breaker.version = read.saturating_add(1);
-        let item = item::breaker(source, breaker).map_err(|error| self.decode_error("state", error))?;
+        let item = encode_breaker(source, breaker).map_err(|error| self.decode_error(item::BREAKER_STATE, error))?;
         let stored = self.put_version(item, read).await;
         if !matches!(stored, Ok(Stored::New)) {
             breaker.version = read;
@@ -60,8 +65,8 @@ impl Table {
         for place in places {
             let Some(count) = breaker.counts.get(place) else { continue };
             let key = item::sort_key_of_count(place);
-            let item = item::count(source, place, count).map_err(|error| self.decode_error(&key, error))?;
-            self.put(item, None, HashMap::new(), HashMap::new()).await?;
+            let item = encode_count(source, place, count).map_err(|error| self.decode_error(&key, error))?;
+            self.put_always(item).await?;
         }
         Ok(())
     }
@@ -84,13 +89,27 @@ impl Table {
             let delete = self.client.delete_item().table_name(&self.name);
             let delete = delete.key("pk", AttributeValue::S(pk.clone()));
             let delete = delete.key("sk", AttributeValue::S(item::sort_key_of_count(place)));
-            delete.send().await.map_err(|error| Error::Write {
-                table: self.name.clone(),
-                key: pk.clone(),
-                source: error.into(),
-            })?;
+            delete.send().await.map_err(|error| self.write_error(&pk, error))?;
         }
         breaker.reset(by, allow, now);
         self.put_breaker(source, &mut breaker).await
     }
+}
+
+fn encode_breaker(source: &Registry, breaker: &Breaker) -> Result<Item, ItemError> {
+    let key = (item::pk_of_breaker(source), item::BREAKER_STATE.to_owned());
+    Ok(item::with_key(serde_dynamo::to_item(breaker)?, key))
+}
+
+fn encode_count(source: &Registry, place: &CountKey, count: &Count) -> Result<Item, ItemError> {
+    let key = (item::pk_of_breaker(source), item::sort_key_of_count(place));
+    Ok(item::with_key(serde_dynamo::to_item(count)?, key))
+}
+
+fn decode_part(mut item: Item) -> Result<BreakerPart, ItemError> {
+    let sk = take(&mut item, "sk")?;
+    if sk == item::BREAKER_STATE {
+        return Ok(BreakerPart::State(serde_dynamo::from_item(item)?));
+    }
+    Ok(BreakerPart::Count(item::count_of(&sk)?, serde_dynamo::from_item(item)?))
 }

@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    evidence::{Evidence, PlacementKey},
     expectation::GIVE_UP,
-    fact::Fact,
     image::{Image, Registry, RepositoryName},
     lag::Lane,
     lineage::{Lineage, is_orphan},
@@ -15,11 +13,7 @@ use domain::{
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{
-    Error, Table,
-    definition::REGISTRY_INDEX,
-    item::{self, Item},
-};
+use super::{Error, Table, definition::REGISTRY_INDEX, evidence::decode_evidence, registry_index::Entries};
 
 /// The number of images that are read concurrently for a list.
 pub(super) const READS_AT_A_TIME: usize = 16;
@@ -50,13 +44,13 @@ impl<'a> PageBounds<'a> {
     }
 
     /// The number of index entries per read; `None` for the largest page.
-    fn at_a_time(&self) -> Option<i32> {
+    pub(super) fn at_a_time(&self) -> Option<i32> {
         let (least, most) = ENTRIES_AT_A_TIME;
         let wanted = (self.most < usize::MAX).then(|| self.most.clamp(least, most));
         wanted.and_then(|entries| i32::try_from(entries).ok())
     }
 
-    fn prefix(&self) -> String {
+    pub(super) fn prefix(&self) -> String {
         self.repository.map(|repository| format!("{repository}@")).unwrap_or_default()
     }
 }
@@ -94,12 +88,36 @@ pub struct Arrival {
 }
 
 impl Table {
-    /// Every registry from which events came.
+    /// The repositories of which a registry has or had images, each found by one read: those whose names start with
+    /// `prefix` and come after `after` in the order of the index, at most `most`.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn registries(&self) -> Result<BTreeSet<Registry>, Error> {
-        Ok(self.known_registries().await?.into_iter().map(|known| known.registry).collect())
+    pub async fn repositories(
+        &self,
+        registry: &Registry,
+        prefix: &str,
+        after: Option<&RepositoryName>,
+        most: usize,
+    ) -> Result<Vec<RepositoryName>, Error> {
+        // No digest or tag contains a character that sorts after `~`.
+        let behind = |repository: &RepositoryName| format!("{repository}@~");
+        let mut repositories = Vec::new();
+        let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
+        while repositories.len() < most && from <= to {
+            let query = self.index(&REGISTRY_INDEX, &registry.to_string(), &from, &to).limit(1);
+            let output = query.send().await.map_err(|error| self.read_error(&registry.to_string(), error))?;
+            self.read(output.consumed_capacity());
+            let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
+            let repository = self.decode(item, decode_evidence)?.0.image.repository;
+            // The prefix can contain characters that no repository name has, and then matches none.
+            if !repository.as_str().starts_with(prefix) {
+                break;
+            }
+            from = behind(&repository);
+            repositories.push(repository);
+        }
+        Ok(repositories)
     }
 
     /// The images of a repository in all registries, past ones included, without their facts; and how far the list was
@@ -172,22 +190,15 @@ impl Table {
     pub async fn orphans(&self, registry: &Registry, bounds: PageBounds<'_>) -> Result<(Vec<Lineage>, PageEnd), Error> {
         let registries = self.registries().await?;
         let mut replicas = self.entries_from(registry, bounds);
-        let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
-        let mut deletions: Option<(RepositoryName, Vec<Fact>)> = None;
+        let mut sources = self.index_join(bounds);
         let (mut orphans, mut page_end) = (Vec::new(), PageEnd::default());
         while let Some((image, mut evidence)) = replicas.next().await? {
             let from: BTreeSet<_> =
                 evidence.iter().flat_map(|(_, evidence)| evidence.replicated.keys()).cloned().collect();
             for source in from {
-                let contents = sources.entry(source).or_insert_with_key(|source| self.entries_from(source, bounds));
-                evidence.extend(contents.seek(&image).await?);
+                evidence.extend(sources.entries(&source, &image).await?);
             }
-            let known = match deletions.take() {
-                Some((repository, known)) if repository == image.repository => known,
-                _ => self.repository_deletions(&image.repository, &registries).await?,
-            };
-            let candidate = Lineage::new(image.clone(), evidence, Vec::new(), known.clone());
-            deletions = Some((image.repository.clone(), known));
+            let candidate = sources.lineage(&image, evidence, registries.iter()).await?;
             let orphaned = |lineage: &Lineage| {
                 lineage.placements.get(registry).is_some_and(|replica| is_orphan(replica, &lineage.placements))
             };
@@ -220,16 +231,14 @@ impl Table {
         mut each: impl FnMut(Arrival),
     ) -> Result<PageEnd, Error> {
         let mut replicas = self.entries_from(registry, bounds);
-        let mut sources: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
+        let mut sources = self.index_join(bounds);
         let mut page_end = PageEnd::default();
         while let Some((image, entries)) = replicas.next().await? {
             let mut at_source: BTreeMap<Registry, Entries> = BTreeMap::new();
             for (name, here) in &entries {
                 for (source, arrived) in here.replicated.iter().filter(|(_, arrived)| **arrived >= since) {
                     if !at_source.contains_key(source) {
-                        let contents = sources.entry(source.clone());
-                        let contents = contents.or_insert_with_key(|source| self.entries_from(source, bounds));
-                        at_source.insert(source.clone(), contents.seek(&image).await?);
+                        at_source.insert(source.clone(), sources.entries(source, &image).await?);
                     }
                     let there = at_source.get(source).into_iter().flatten().find(|(there, _)| there.tag == name.tag);
                     let lag = there.and_then(|(_, there)| here.lag_seconds(source, there));
@@ -244,135 +253,5 @@ impl Table {
             }
         }
         Ok(page_end)
-    }
-
-    /// The images of a repository in a registry according to the index, in the order of their names.
-    pub(super) fn contents(&self, registry: &Registry, repository: &RepositoryName) -> Contents<'_> {
-        self.entries_from(registry, PageBounds::all_of(Some(repository)))
-    }
-
-    /// Like `contents`, within `bounds`. Does not enforce `bounds.most`; the caller does.
-    pub(super) fn entries_from(&self, registry: &Registry, bounds: PageBounds<'_>) -> Contents<'_> {
-        let prefix = bounds.prefix();
-        Contents {
-            table: self,
-            registry: registry.clone(),
-            // If `after` is in an earlier repository, the prefix is the greater bound.
-            from: bounds
-                .after
-                .map(|image| format!("{}~", item::index_prefix(image)))
-                .max(Some(format!("{prefix} ")))
-                .unwrap_or_default(),
-            to: format!("{prefix}~"),
-            at_a_time: bounds.at_a_time(),
-            page: IndexPage::First,
-            items: Vec::new().into_iter(),
-            next: None,
-        }
-    }
-}
-
-/// An iteration over the registry index.
-pub(super) struct Contents<'a> {
-    table: &'a Table,
-    registry: Registry,
-    /// The first and the last name in the index.
-    from: String,
-    to: String,
-    /// The number of entries per read; `None` for the largest page.
-    at_a_time: Option<i32>,
-    page: IndexPage,
-    items: std::vec::IntoIter<Item>,
-    /// The first entry of the image after the last one returned.
-    next: Option<(PlacementKey, Evidence)>,
-}
-
-/// The page of the index to read next.
-enum IndexPage {
-    First,
-    After(Item),
-    None,
-}
-
-/// The index entries of one image.
-pub(super) type Entries = Vec<(PlacementKey, Evidence)>;
-
-impl Contents<'_> {
-    /// The next image and all its entries.
-    pub(super) async fn next(&mut self) -> Result<Option<(Image, Entries)>, Error> {
-        let first = match self.next.take() {
-            Some(entry) => entry,
-            None => match self.entry().await? {
-                Some(entry) => entry,
-                None => return Ok(None),
-            },
-        };
-        let image = first.0.image.clone();
-        let mut entries = vec![first];
-        while let Some(entry) = self.entry().await? {
-            if entry.0.image != image {
-                self.next = Some(entry);
-                break;
-            }
-            entries.push(entry);
-        }
-        Ok(Some((image, entries)))
-    }
-
-    /// The next image, without consuming it.
-    async fn peek(&mut self) -> Result<Option<&Image>, Error> {
-        if self.next.is_none() {
-            self.next = self.entry().await?;
-        }
-        Ok(self.next.as_ref().map(|(name, _)| &name.image))
-    }
-
-    /// The entries of one image, which must come after every image requested before.
-    pub(super) async fn seek(&mut self, image: &Image) -> Result<Entries, Error> {
-        // The index is ordered by text.
-        let wanted = image.to_string();
-        loop {
-            // With small pages, a new read that starts at the image skips the entries in between.
-            let read = self.next.is_some() || self.items.len() > 0 || matches!(self.page, IndexPage::None);
-            if !read && self.at_a_time.is_some() {
-                (self.from, self.page) = (item::index_prefix(image), IndexPage::First);
-            }
-            self.peek().await?;
-            match &self.next {
-                Some((name, _)) if name.image.to_string() <= wanted => {
-                    if let Some((found, entries)) = self.next().await?
-                        && found == *image
-                    {
-                        return Ok(entries);
-                    }
-                }
-                _ => return Ok(Vec::new()),
-            }
-        }
-    }
-
-    async fn entry(&mut self) -> Result<Option<(PlacementKey, Evidence)>, Error> {
-        loop {
-            if let Some(item) = self.items.next() {
-                return self.table.decode(item, item::read_evidence).map(Some);
-            }
-            let start = match std::mem::replace(&mut self.page, IndexPage::None) {
-                IndexPage::First => None,
-                IndexPage::After(key) => Some(key),
-                IndexPage::None => return Ok(None),
-            };
-            if self.from > self.to {
-                return Ok(None);
-            }
-            let query = self.table.index(&REGISTRY_INDEX, &self.registry.to_string(), &self.from, &self.to);
-            let query = query.set_limit(self.at_a_time).set_exclusive_start_key(start);
-            let key = format!("{} of {}", self.from, self.registry);
-            let output = query.send().await.map_err(|error| self.table.read_error(&key, error))?;
-            self.table.read(output.consumed_capacity());
-            if let Some(key) = output.last_evaluated_key {
-                self.page = IndexPage::After(key);
-            }
-            self.items = output.items.unwrap_or_default().into_iter();
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The runs of `reconcile`, and what the index records of a registry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use domain::{
     drift::{self, Difference},
@@ -14,10 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Table,
-    definition::REGISTRY_INDEX,
-    item,
-    list::{Contents, PageBounds, PageEnd, READS_AT_A_TIME},
+    Error, PageBounds, PageEnd, Table,
+    item::{self, Item, ItemError, take},
+    list::READS_AT_A_TIME,
 };
 
 /// The current or the last run through a registry.
@@ -79,9 +78,7 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn runs(&self) -> Result<BTreeMap<Registry, ReconcileRun>, Error> {
-        let query = self.between(item::RUNS, &item::everything());
-        let items = self.all(item::RUNS, query).await?;
-        items.into_iter().map(|item| self.decode(item, item::read_run)).collect()
+        self.partition(item::RUNS, decode_run).await
     }
 
     /// Stores the state of a run through a registry.
@@ -89,8 +86,8 @@ impl Table {
     /// # Errors
     /// When it cannot be written.
     pub async fn put_run(&self, registry: &Registry, run: &ReconcileRun) -> Result<(), Error> {
-        let item = item::run(registry, run).map_err(|source| self.decode_error(&registry.to_string(), source))?;
-        self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
+        let item = encode_run(registry, run).map_err(|source| self.decode_error(&registry.to_string(), source))?;
+        self.put_always(item).await.map(drop)
     }
 
     /// The last result for each repository of a registry.
@@ -98,9 +95,7 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn tasks(&self, registry: &Registry) -> Result<BTreeMap<RepositoryName, RepositoryTask>, Error> {
-        let pk = item::pk_of_tasks(registry);
-        let items = self.all(&pk, self.between(&pk, &item::everything())).await?;
-        items.into_iter().map(|item| self.decode(item, item::read_task)).collect()
+        self.partition(&item::pk_of_tasks(registry), decode_task).await
     }
 
     /// Stores the result for a repository.
@@ -113,41 +108,8 @@ impl Table {
         repository: &RepositoryName,
         task: &RepositoryTask,
     ) -> Result<(), Error> {
-        let item =
-            item::task(registry, repository, task).map_err(|source| self.decode_error(repository.as_str(), source))?;
-        self.put(item, None, HashMap::new(), HashMap::new()).await.map(drop)
-    }
-
-    /// The repositories of which a registry has or had images, each found by one read: those whose names start with
-    /// `prefix` and come after `after` in the order of the index, at most `most`.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn repositories(
-        &self,
-        registry: &Registry,
-        prefix: &str,
-        after: Option<&RepositoryName>,
-        most: usize,
-    ) -> Result<Vec<RepositoryName>, Error> {
-        // No digest or tag contains a character that sorts after `~`.
-        let behind = |repository: &RepositoryName| format!("{repository}@~");
-        let mut repositories = Vec::new();
-        let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
-        while repositories.len() < most && from <= to {
-            let query = self.index(&REGISTRY_INDEX, &registry.to_string(), &from, &to).limit(1);
-            let output = query.send().await.map_err(|error| self.read_error(&registry.to_string(), error))?;
-            self.read(output.consumed_capacity());
-            let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
-            let repository = self.decode(item, item::read_evidence)?.0.image.repository;
-            // The prefix can contain characters that no repository name has, and then matches none.
-            if !repository.as_str().starts_with(prefix) {
-                break;
-            }
-            from = behind(&repository);
-            repositories.push(repository);
-        }
-        Ok(repositories)
+        let item = encode_task(registry, repository, task);
+        self.put_always(item.map_err(|source| self.decode_error(repository.as_str(), source))?).await.map(drop)
     }
 
     /// Visits what the index records about the images of a repository in a registry. The index does not record moves of
@@ -190,8 +152,7 @@ impl Table {
     ) -> Result<PageEnd, Error> {
         let on_its_way = now.checked_sub(EXPECTED_REPLICATION_TIME).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut here = self.entries_from(source, bounds);
-        let mut there: BTreeMap<Registry, Contents<'_>> = BTreeMap::new();
-        let mut gone: Option<(RepositoryName, Vec<domain::fact::Fact>)> = None;
+        let mut there = self.index_join(bounds);
         let mut candidates: Vec<Image> = Vec::new();
         let (mut page_end, mut ended) = (PageEnd::default(), false);
         loop {
@@ -204,19 +165,10 @@ impl Table {
                     continue;
                 }
                 for destination in destinations.keys() {
-                    let contents = there.entry((*destination).clone());
-                    let contents = contents.or_insert_with_key(|registry| self.entries_from(registry, bounds));
-                    entries.extend(contents.seek(&image).await?);
+                    entries.extend(there.entries(destination, &image).await?);
                 }
-                let known = match gone.take() {
-                    Some((repository, known)) if repository == image.repository => known,
-                    _ => {
-                        let all = destinations.keys().map(|registry| (*registry).clone()).chain([source.clone()]);
-                        self.repository_deletions(&image.repository, &all.collect()).await?
-                    }
-                };
-                let candidate = Lineage::new(image.clone(), entries, Vec::new(), known.clone());
-                gone = Some((image.repository.clone(), known));
+                let registries = destinations.keys().copied().chain([source]);
+                let candidate = there.lineage(&image, entries, registries).await?;
                 if !differences(&candidate, source, settings, on_its_way).is_empty() {
                     candidates.push(image);
                 }
@@ -255,4 +207,22 @@ fn differences(
         Some(Difference { image, source, destination, drift })
     };
     destinations.filter_map(difference).collect()
+}
+
+fn encode_run(registry: &Registry, run: &ReconcileRun) -> Result<Item, ItemError> {
+    Ok(item::with_key(serde_dynamo::to_item(run)?, (item::RUNS.into(), registry.to_string())))
+}
+
+fn decode_run(mut item: Item) -> Result<(Registry, ReconcileRun), ItemError> {
+    let registry = take(&mut item, "sk")?.parse()?;
+    Ok((registry, serde_dynamo::from_item(item)?))
+}
+
+fn encode_task(registry: &Registry, repository: &RepositoryName, task: &RepositoryTask) -> Result<Item, ItemError> {
+    Ok(item::with_key(serde_dynamo::to_item(task)?, (item::pk_of_tasks(registry), repository.to_string())))
+}
+
+fn decode_task(mut item: Item) -> Result<(RepositoryName, RepositoryTask), ItemError> {
+    let repository = take(&mut item, "sk")?.parse()?;
+    Ok((repository, serde_dynamo::from_item(item)?))
 }

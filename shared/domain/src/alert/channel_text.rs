@@ -66,7 +66,7 @@ impl ChannelText {
 }
 
 fn title(alert: &Alert) -> String {
-    let what = alert.kind.as_str().replace('_', " ");
+    let what = alert.kind.words();
     let subject = &alert.subject;
     match alert.state {
         AlertState::Notice | AlertState::Opened => format!("{what}: {subject}"),

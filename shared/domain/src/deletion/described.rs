@@ -1,44 +1,6 @@
-//! The texts about a deletion, and the actions that an operator can take. The API, the page and the command line share
-//! them.
+//! The texts about a deletion, for people. The API, the page and the command line share them.
 
-use serde::{Serialize, Serializer};
-
-use super::{Deletion, DeletionStatus, OperatorAction};
-
-/// A deletion as the API returns it: the stored fields and their description for people.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(as = DescribedDeletion))]
-pub struct DescribedDeletion {
-    /// The deletion.
-    #[serde(flatten)]
-    pub deletion: Deletion,
-    /// The status in words, such as `awaiting approval`.
-    pub status_text: &'static str,
-    /// Why the deletion has this status, or what is planned: one line.
-    pub summary: String,
-    /// The actions that the status allows an operator to take now. The caller's permissions are not considered.
-    pub allowed_actions: Vec<OperatorAction>,
-}
-
-impl From<&Deletion> for DescribedDeletion {
-    fn from(deletion: &Deletion) -> Self {
-        Self {
-            status_text: deletion.status.words(),
-            summary: deletion.summary(),
-            allowed_actions: deletion.allowed_actions(),
-            deletion: deletion.clone(),
-        }
-    }
-}
-
-/// Serializes deletions together with their description.
-///
-/// # Errors
-/// When the serializer fails.
-pub fn described<S: Serializer>(deletions: &[Deletion], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(deletions.iter().map(DescribedDeletion::from))
-}
+use super::{Deletion, DeletionStatus};
 
 impl DeletionStatus {
     /// The status in words.
@@ -81,7 +43,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{deletion::DeletionIntent, policy::Action};
+    use crate::{
+        deletion::{DeletionIntent, OperatorAction},
+        policy::Action,
+    };
 
     fn deletion(status: DeletionStatus) -> Deletion {
         let image = format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap();
@@ -120,15 +85,5 @@ mod tests {
         assert_eq!(pending.summary(), "planned action when due: delete (policy after-a-day)");
         pending.act(OperatorAction::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.summary(), pending.checks.last().unwrap().why);
-    }
-
-    #[test]
-    fn a_described_deletion_has_the_stored_fields_and_texts() {
-        let held = deletion(DeletionStatus::Held);
-        let answer = serde_json::to_value(DescribedDeletion::from(&held)).unwrap();
-        assert_eq!(answer["status"], "held");
-        assert_eq!(answer["status_text"], "on hold");
-        assert_eq!(answer["allowed_actions"], serde_json::json!(["release", "approve", "cancel"]));
-        assert_eq!(serde_json::from_value::<Deletion>(answer).unwrap(), held);
     }
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
+use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT, question::ReplicaFacts};
 use crate::{
     breaker::Breaker,
     fact::Cause,
-    image::{Digest, Image, Registry, Tag},
-    lineage::{Lineage, Placement},
+    image::{Digest, Registry, Tag},
+    lineage::{Lineage, Placement, PlacementStatus},
     observation::{Observation, ObservedImage},
-    policy::{Action, ManifestKind, PolicyAnswer, PolicyQuestion},
+    policy::{Action, PolicyAnswer, PolicyQuestion},
     replication::ReplicationRules,
 };
 
@@ -121,7 +121,8 @@ pub fn registries_to_observe<'a>(
     known.chain([&deletion.registry, &deletion.source]).collect()
 }
 
-fn replica<'a>(deletion: &Deletion, lineage: &'a Lineage) -> Option<&'a Placement> {
+/// What is recorded of the image in the replica's registry.
+pub(super) fn replica<'a>(deletion: &Deletion, lineage: &'a Lineage) -> Option<&'a Placement> {
     lineage.placements.get(&deletion.registry)
 }
 
@@ -450,103 +451,12 @@ fn approval(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
     }
 }
 
-/// What the policy question contains about the replica.
-struct ReplicaFacts<'a> {
-    tags: BTreeSet<Tag>,
-    replica_only_tags: BTreeSet<Tag>,
-    pushed_at: Option<Timestamp>,
-    replicated_at: Timestamp,
-    last_pulled_at: Option<Timestamp>,
-    size_bytes: u64,
-    kind: ManifestKind,
-    archived: bool,
-    cause: Cause,
-    image: &'a Image,
-}
-
-impl<'a> ReplicaFacts<'a> {
-    /// The facts from the read of the replica.
-    fn seen(context: &DeletionContext<'a>, seen: &ObservedImage) -> Self {
-        let Self { pushed_at, replicated_at, cause, image, .. } = Self::recorded(context.deletion, context.lineage);
-        Self {
-            replica_only_tags: replica_only(context.deletion, context.lineage, seen.tags.iter()),
-            tags: seen.tags.clone(),
-            pushed_at,
-            replicated_at,
-            last_pulled_at: seen.last_pulled_at,
-            size_bytes: seen.size_bytes,
-            kind: seen.kind,
-            archived: seen.archived,
-            cause,
-            image,
-        }
-    }
-
-    /// The facts from what is recorded.
-    fn recorded(deletion: &'a Deletion, lineage: &Lineage) -> Self {
-        let placement = replica(deletion, lineage);
-        let tags: BTreeSet<Tag> =
-            placement.map(Placement::current_tags).unwrap_or_default().into_iter().cloned().collect();
-        let at_source = lineage.placements.get(&deletion.source);
-        let arrived = placement.and_then(|placement| placement.replicated().get(&deletion.source).copied());
-        Self {
-            replica_only_tags: replica_only(deletion, lineage, tags.iter()),
-            tags,
-            pushed_at: at_source.and_then(Placement::pushed),
-            replicated_at: arrived.unwrap_or(deletion.since),
-            last_pulled_at: None,
-            size_bytes: 0,
-            kind: ManifestKind::Image,
-            archived: placement
-                .is_some_and(|placement| placement.status() == crate::lineage::PlacementStatus::Archived),
-            cause: match &deletion.tag {
-                None => lineage.cause_of_loss(&deletion.source),
-                Some(_) => lineage.cause(&deletion.source, deletion.since),
-            },
-            image: &deletion.image,
-        }
-    }
-
-    fn question<'q>(&'q self, deletion: &'q Deletion, now: Timestamp, other_copies: u64) -> PolicyQuestion<'q> {
-        PolicyQuestion {
-            source: &deletion.source,
-            image: self.image,
-            registry: &deletion.registry,
-            tags: &self.tags,
-            replica_only_tags: &self.replica_only_tags,
-            pushed_at: self.pushed_at,
-            replicated_at: self.replicated_at,
-            last_pulled_at: self.last_pulled_at,
-            size_bytes: self.size_bytes,
-            kind: self.kind,
-            archived: self.archived,
-            now,
-            since: deletion.since,
-            cause: &self.cause,
-            other_copies,
-            tag: deletion.tag.as_ref(),
-        }
-    }
-}
-
-/// The tags that the source never had: neither set there, nor replicated from there.
-fn replica_only<'t>(deletion: &Deletion, lineage: &Lineage, tags: impl Iterator<Item = &'t Tag>) -> BTreeSet<Tag> {
-    let evidence = |registry: &Registry, tag: &Tag| lineage.placements.get(registry)?.tags.get(tag);
-    tags.filter(|tag| {
-        let set = evidence(&deletion.source, tag).is_some_and(|tag| tag.pullable().is_some());
-        let came = evidence(&deletion.registry, tag).is_some_and(|tag| tag.replicated.contains_key(&deletion.source));
-        !set && !came
-    })
-    .cloned()
-    .collect()
-}
-
 /// Estimates when a new deletion is due and which action will be taken, from what is recorded. No registry was read
 /// yet.
 pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) {
     let known = ReplicaFacts::recorded(deletion, lineage);
     let copies = lineage.placements.iter().filter(|(registry, placement)| {
-        **registry != deletion.registry && placement.status() < crate::lineage::PlacementStatus::ProbablyAbsent
+        **registry != deletion.registry && placement.status() < PlacementStatus::ProbablyAbsent
     });
     let question = known.question(deletion, deletion.changed_at, copies.count() as u64);
     let (action, policies, grace) = match permitted(&question, &ask) {

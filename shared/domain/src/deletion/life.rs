@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, CheckName, Decision, Deletion, DeletionStatus, Verdict};
+use crate::named::named;
 
 /// An action of an operator on a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,33 +18,32 @@ pub struct ActionRecord {
     pub at: Timestamp,
 }
 
-/// An action that an operator can take on a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum OperatorAction {
-    /// Put the deletion on hold until it is released.
-    Hold,
-    /// Have the deletion evaluated again.
-    Release,
-    /// Approve the deletion.
-    Approve,
-    /// Cancel the deletion: the replica is kept.
-    Cancel,
+named! {
+    /// An action that an operator can take on a deletion.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum OperatorAction {
+        // In the order in which the page offers them.
+        /// Put the deletion on hold until it is released.
+        Hold = "hold",
+        /// Have the deletion evaluated again.
+        Release = "release",
+        /// Approve the deletion.
+        Approve = "approve",
+        /// Cancel the deletion: the replica is kept.
+        Cancel = "cancel",
+    }
 }
 
 impl OperatorAction {
-    /// Every action, in the order in which the page offers them.
-    pub const ALL: [Self; 4] = [Self::Hold, Self::Release, Self::Approve, Self::Cancel];
-
-    /// The name of the action, as in its JSON and in commands.
+    /// What was done by the action, in words: for lines such as `put on hold by dana`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn past_tense(self) -> &'static str {
         match self {
-            Self::Hold => "hold",
-            Self::Release => "release",
-            Self::Approve => "approve",
-            Self::Cancel => "cancel",
+            Self::Hold => "put on hold",
+            Self::Release => "released",
+            Self::Approve => "approved",
+            Self::Cancel => "cancelled",
         }
     }
 }
