@@ -22,11 +22,13 @@ use answers::{
     deletions::{self, DeletionScope, DeletionSelector},
     graph::Graph,
     paging::PageRequest,
-    preview, restore,
+    preview,
+    reference::Reference,
+    restore,
 };
 use aws::registry::Registries;
 use decide::Decider;
-use domain::deletion::OperatorAction;
+use domain::{deletion::OperatorAction, image::Registry};
 use failure::CliError;
 use jiff::Timestamp;
 use options::{
@@ -34,6 +36,7 @@ use options::{
 };
 use print::Print;
 use sandbox::demo;
+use store::Table;
 use target::Target;
 
 /// Runs one command and returns the exit code: 0, or 1 if a check failed or an entry was rejected.
@@ -77,32 +80,12 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
 }
 
 async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, CliError> {
-    let table = &target.table;
-    let now = Timestamp::now();
-    let act = async |options: &ActOptions, action| {
-        let ActOptions { image, registry, tag } = options.clone();
-        let by = target.who().await?;
-        let scope = tag.map_or(DeletionScope::All, DeletionScope::OfTag);
-        print(format, &deletions::act(table, &DeletionSelector { image, registry, scope }, action, &by, now).await?)
-    };
+    let (table, now) = (&target.table, Timestamp::now());
     match command {
-        TableCommand::Ingest { files, show } => {
-            let summary = ingest::ingest(table, files).await?;
-            let rejected = !summary.rejected.is_empty();
-            print(format, &summary)?;
-            if let Some(reference) = show {
-                print(format, &answer::show(table, reference, usize::MAX).await?)?;
-            }
-            return Ok(if rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-        }
-        TableCommand::Show { image } => {
-            let shown = answer::show(table, image, usize::MAX).await?;
-            match format {
-                Format::Dot => write(&Graph::of(&shown).dot())?,
-                Format::Mermaid => write(&Graph::of(&shown).mermaid())?,
-                Format::Table | Format::Json => print(format, &shown)?,
-            }
-        }
+        TableCommand::Ingest { files, show } => return ingest(table, files, show.as_ref(), format).await,
+        TableCommand::Backfill { source, destination } => return backfill(target, source, destination, format).await,
+        TableCommand::Policy(command) => return policy(command, target, format, now).await,
+        TableCommand::Show { image } => show(table, image, format).await?,
         TableCommand::History { tag, registry } => {
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
@@ -110,40 +93,23 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::images(table, repository, None, usize::MAX).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {
-            print(
-                format,
-                &answer::orphans(table, &PageRequest::all_of(registry.as_ref(), repository.as_ref())).await?,
-            )?;
+            let all = PageRequest::all_of(registry.as_ref(), repository.as_ref());
+            print(format, &answer::orphans(table, &all).await?)?;
         }
-        TableCommand::Alerts { open, since } => {
-            print(format, &alerts::alerts(table, *open, *since, now).await?)?;
-        }
+        TableCommand::Alerts { open, since } => print(format, &alerts::alerts(table, *open, *since, now).await?)?,
         TableCommand::Lag { since } => {
             print(format, &alerts::lag(table, *since, now, &PageRequest::all_of(None, None)).await?)?;
         }
-        TableCommand::Drift { repository } => {
-            print(format, &drift::drift(table, repository.as_ref(), now).await?)?;
-        }
+        TableCommand::Drift { repository } => print(format, &drift::drift(table, repository.as_ref(), now).await?)?,
         TableCommand::Reconcile { registries, calls_per_second } => {
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
-        TableCommand::Backfill { source, destination } => {
-            let done = drift::backfill(target, source, destination).await?;
-            print(format, &done)?;
-            return Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
         TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.filter(now)).await?)?,
-        TableCommand::Hold(options) => act(options, OperatorAction::Hold).await?,
-        TableCommand::Release(options) => act(options, OperatorAction::Release).await?,
-        TableCommand::Approve(options) => act(options, OperatorAction::Approve).await?,
-        TableCommand::Cancel(options) => act(options, OperatorAction::Cancel).await?,
-        TableCommand::Breaker(BreakerCommand::Status { source }) => {
-            print(format, &deletions::breakers(table, source.as_ref(), now).await?)?;
-        }
-        TableCommand::Breaker(BreakerCommand::Reset { source, allow }) => {
-            let by = target.who().await?;
-            print(format, &deletions::reset(table, source, *allow, &by, now).await?)?;
-        }
+        TableCommand::Hold(options) => act(target, options, OperatorAction::Hold, format, now).await?,
+        TableCommand::Release(options) => act(target, options, OperatorAction::Release, format, now).await?,
+        TableCommand::Approve(options) => act(target, options, OperatorAction::Approve, format, now).await?,
+        TableCommand::Cancel(options) => act(target, options, OperatorAction::Cancel, format, now).await?,
+        TableCommand::Breaker(command) => breaker(command, target, format, now).await?,
         TableCommand::Restore { image, registry } => {
             print(format, &restore::restore(table, &target.registries(), image, registry).await?)?;
         }
@@ -151,14 +117,91 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
         }
-        TableCommand::Policy(PolicyCommand::Check { files }) => return check(files, format),
-        TableCommand::Policy(PolicyCommand::Preview { file, since }) => {
-            let (registries, policy) = (target.registries(), decide::load_policy(Some(file))?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Records events from files, and shows an image afterwards: fails if any event was rejected.
+async fn ingest(
+    table: &Table,
+    files: &[PathBuf],
+    show: Option<&Reference>,
+    format: Format,
+) -> Result<ExitCode, CliError> {
+    let summary = ingest::ingest(table, files).await?;
+    print(format, &summary)?;
+    if let Some(reference) = show {
+        print(format, &answer::show(table, reference, usize::MAX).await?)?;
+    }
+    Ok(if summary.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows the lineage of an image, as a table, as JSON or as a graph.
+async fn show(table: &Table, image: &Reference, format: Format) -> Result<(), CliError> {
+    let shown = answer::show(table, image, usize::MAX).await?;
+    match format {
+        Format::Dot => write(&Graph::of(&shown).dot()),
+        Format::Mermaid => write(&Graph::of(&shown).mermaid()),
+        Format::Table | Format::Json => print(format, &shown),
+    }
+}
+
+/// Runs a backfill: fails if it did not complete.
+async fn backfill(
+    target: &Target,
+    source: &Registry,
+    destination: &Registry,
+    format: Format,
+) -> Result<ExitCode, CliError> {
+    let done = drift::backfill(target, source, destination).await?;
+    print(format, &done)?;
+    Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes an action on the deletions of an image.
+async fn act(
+    target: &Target,
+    options: &ActOptions,
+    action: OperatorAction,
+    format: Format,
+    now: Timestamp,
+) -> Result<(), CliError> {
+    let ActOptions { image, registry, tag } = options.clone();
+    let by = target.who().await?;
+    let scope = tag.map_or(DeletionScope::All, DeletionScope::OfTag);
+    let selector = DeletionSelector { image, registry, scope };
+    print(format, &deletions::act(&target.table, &selector, action, &by, now).await?)
+}
+
+/// Shows or resets breakers.
+async fn breaker(command: &BreakerCommand, target: &Target, format: Format, now: Timestamp) -> Result<(), CliError> {
+    let table = &target.table;
+    match command {
+        BreakerCommand::Status { source } => print(format, &deletions::breakers(table, source.as_ref(), now).await?),
+        BreakerCommand::Reset { source, allow } => {
+            let by = target.who().await?;
+            print(format, &deletions::reset(table, source, *allow, &by, now).await?)
+        }
+    }
+}
+
+/// Checks policies, or shows what one would do.
+async fn policy(
+    command: &PolicyCommand,
+    target: &Target,
+    format: Format,
+    now: Timestamp,
+) -> Result<ExitCode, CliError> {
+    let (table, registries) = (&target.table, target.registries());
+    match command {
+        PolicyCommand::Check { files } => return check(files, format),
+        PolicyCommand::Preview { file, since } => {
+            let policy = decide::load_policy(Some(file))?;
             let decider = Decider::new(table, &registries, &policy);
             print(format, &preview::preview(&decider, *since, now, None, usize::MAX).await?)?;
         }
-        TableCommand::Policy(PolicyCommand::Explain { image, registry, policy }) => {
-            let (registries, policy) = (target.registries(), decide::load_policy(policy.as_deref())?);
+        PolicyCommand::Explain { image, registry, policy } => {
+            let policy = decide::load_policy(policy.as_deref())?;
             let decider = Decider::new(table, &registries, &policy);
             print(format, &preview::explain(&decider, image, registry, now).await?)?;
         }

@@ -7,7 +7,7 @@ use aws_sdk_ecr::types::{
 };
 use domain::image::{Image, Registry, Tag};
 
-use super::{Registries, parsed};
+use super::{Registries, changes::once, parsed};
 use retry::CallError;
 
 /// The maximum number of results in one page.
@@ -52,7 +52,7 @@ impl Registries {
         let to = ReplicationDestination::builder().region(destination.region()).registry_id(destination.account());
         let to = to.build().map_err(CallError::from)?;
         let call = self.write_client(source).await.start_replication_backfill().registry_id(source.account());
-        let answer = call.destination(to).customize().config_override(super::once()).send().await?;
+        let answer = call.destination(to).customize().config_override(once()).send().await?;
         answer.replication_backfill_id.ok_or_else(|| CallError::unclear("ECR's answer has no id".to_owned()))
     }
 

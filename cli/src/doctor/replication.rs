@@ -1,0 +1,98 @@
+//! The checks of a registry's replication rules, and of the repositories at their destinations.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    image::{Registry, RepositoryName},
+    replication::{ReplicationRule, ReplicationRules},
+};
+
+use super::{Finding, registry::CheckedRegistry};
+
+/// The number of repositories per registry that are checked for a lifecycle policy.
+const REPOSITORIES: usize = 100;
+
+/// Checks the replication rules, and what they copy to.
+pub(super) async fn check_replication_rules(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
+    let rules = match checked.registries.rules(&checked.registry).await {
+        Ok(rules) => rules,
+        Err(failure) => return vec![checked.unknown("the replication rules could not be read", &failure)],
+    };
+    let mut findings = check_native_deletes(checked, &rules);
+    for destination in rules.rules.iter().flat_map(|rule| &rule.destinations).collect::<BTreeSet<_>>() {
+        findings.extend(check_lifecycle_policies(checked, &rules, destination).await);
+    }
+    findings
+}
+
+/// Checks whether native deletion replication is enabled.
+fn check_native_deletes(checked: &CheckedRegistry<'_>, rules: &ReplicationRules) -> Vec<Finding> {
+    let native = rules.rules.iter().zip(1..).filter(|(rule, _)| rule.deletes_natively);
+    let finding = |(rule, number): (&ReplicationRule, u32)| {
+        let to: Vec<_> = rule.destinations.iter().map(ToString::to_string).collect();
+        Finding::notice(
+            &checked.place,
+            format!(
+                "native deletion replication is enabled (rule {number}): ECR deletes replicas in {} at once, \
+                 whatever the policy says",
+                to.join(", ")
+            ),
+            "disable deleteReplication if a policy decides about replicas; \
+             `ecr-lineage audit native-deletes` lists the images at risk",
+        )
+    };
+    native.map(finding).collect()
+}
+
+/// Checks whether the repositories that are copied to a destination have lifecycle policies there.
+async fn check_lifecycle_policies(
+    checked: &CheckedRegistry<'_>,
+    rules: &ReplicationRules,
+    destination: &Registry,
+) -> Vec<Finding> {
+    let repositories = match repositories_copied_to(destination, checked, rules).await {
+        Ok(repositories) => repositories,
+        Err(finding) => return vec![finding],
+    };
+    let (mut findings, mut read, mut without) = (Vec::new(), 0, Vec::new());
+    for repository in repositories {
+        read += 1;
+        match checked.registries.has_lifecycle_policy(destination, &repository).await {
+            Ok(true) => {}
+            Ok(false) => without.push(repository),
+            Err(failure) => {
+                let what = format!("the lifecycle policy of {repository} could not be read");
+                findings.push(checked.unknown(what, &failure));
+                break;
+            }
+        }
+    }
+    if let Some(first) = without.first() {
+        findings.push(Finding::notice(
+            &checked.place,
+            format!(
+                "{} of {read} replicated repositories in {destination} have no lifecycle policy, such as {first}: \
+                 their replicas are never removed",
+                without.len()
+            ),
+            "add a policy with `aws ecr put-lifecycle-policy`; for new repositories, use a repository creation \
+             template (appliedFor REPLICATION)",
+        ));
+    }
+    findings
+}
+
+/// The repositories at a destination that the rules copy, up to the number that is checked.
+async fn repositories_copied_to(
+    destination: &Registry,
+    checked: &CheckedRegistry<'_>,
+    rules: &ReplicationRules,
+) -> Result<Vec<RepositoryName>, Finding> {
+    let all = checked.registries.repositories(destination).await.map_err(|failure| {
+        let what = format!("the repositories of {destination} could not be listed");
+        checked.unknown(what, &failure)
+    })?;
+    let copying: Vec<_> = rules.rules.iter().filter(|rule| rule.destinations.contains(destination)).collect();
+    let copied = all.into_iter().filter(|repository| copying.iter().any(|rule| rule.covers(repository)));
+    Ok(copied.take(REPOSITORIES).collect())
+}

@@ -1,0 +1,83 @@
+//! Lists of deletions and of circuit breakers.
+
+use std::sync::Arc;
+
+use answers::{
+    cursor::Cursor,
+    deletions::{self, Breakers, DeletionFilter, Deletions},
+};
+use axum::{
+    Json,
+    extract::{Query as Parameters, State},
+};
+use domain::{deletion::DeletionStatus, image::Registry};
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    ApiResult,
+    parameters::{PageSize, Since, days},
+};
+use crate::api::{Query, problem::Problem};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeletionsParameters {
+    /// Only these statuses, separated by commas. Default: every status except `done` and `kept`.
+    #[param(value_type = Option<String>, example = "pending,held")]
+    status: Option<String>,
+    /// Only this source, as in `111122223333/eu-west-1`.
+    source: Option<Registry>,
+    /// Only deletions that changed in this period until now, as in `12h` or `30d`.
+    #[param(value_type = Option<String>, default = "30d")]
+    since: Option<Since>,
+    /// The number of entries on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: PageSize,
+    /// `next_cursor` of the previous response.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<deletions::DeletionsPageToken>>,
+}
+
+/// Deletions of replicas after their source's deletion, with status and reasons.
+#[utoipa::path(get, path = "/v1/deletions", tag = "deletions", params(DeletionsParameters), responses((status = 200, body = Deletions), Problem))]
+pub(super) async fn deletions(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<DeletionsParameters>,
+) -> ApiResult<Deletions> {
+    let statuses = match &asked.status {
+        None => DeletionFilter::not_over(),
+        Some(words) => words.split(',').map(|word| status(word.trim())).collect::<Result<_, _>>()?,
+    };
+    let Since(since) = asked.since.unwrap_or(days(30));
+    let since = (query.clock)().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let filter = DeletionFilter { statuses, source: asked.source.as_ref(), since };
+    let from = asked.cursor.map(|Cursor(place)| place);
+    Ok(Json(deletions::page(&query.table, &filter, from, asked.limit.0).await?))
+}
+
+fn status(word: &str) -> Result<DeletionStatus, Problem> {
+    let words: Vec<_> = DeletionStatus::ALL.into_iter().map(DeletionStatus::as_str).collect();
+    DeletionStatus::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
+        let detail = format!("status: `{word}` is none: expected some of {}", words.join(", "));
+        Problem::new(axum::http::StatusCode::BAD_REQUEST, detail)
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BreakersParameters {
+    /// Only this source, as in `111122223333/eu-west-1`.
+    source: Option<Registry>,
+}
+
+/// The breakers that are open, were reset, or counted deletions in the last window.
+#[utoipa::path(get, path = "/v1/breakers", tag = "deletions", params(BreakersParameters), responses((status = 200, body = Breakers), Problem))]
+pub(super) async fn breakers(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<BreakersParameters>,
+) -> ApiResult<Breakers> {
+    Ok(Json(deletions::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
+}

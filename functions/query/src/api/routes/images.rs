@@ -1,0 +1,97 @@
+//! Search for images, and lists of repositories and images.
+
+use std::sync::Arc;
+
+use answers::{
+    answer::{self, Images},
+    cursor::Cursor,
+    search::{self, Repositories, SearchResult},
+};
+use axum::{
+    Json,
+    extract::{Query as Parameters, State},
+};
+use domain::image::{Digest, Image, RepositoryName};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    ApiResult,
+    parameters::{PageSize, short},
+};
+use crate::api::{Query, problem::Problem};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SearchParameters {
+    /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; with or without
+    /// a host name.
+    #[serde(deserialize_with = "short")]
+    #[param(max_length = 512)]
+    q: String,
+    /// `next_cursor` of the previous response.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<Image>>,
+}
+
+/// Repositories, tags and images that match a search text.
+#[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = SearchResult), Problem))]
+pub(super) async fn search(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<SearchParameters>,
+) -> ApiResult<SearchResult> {
+    Ok(Json(search::search(&query.table, &asked.q, asked.cursor.map(|Cursor(image)| image)).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RepositoriesParameters {
+    /// The beginning of the repositories' names.
+    #[serde(default, deserialize_with = "short")]
+    #[param(max_length = 512)]
+    prefix: String,
+    /// The number of entries on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: PageSize,
+    /// `next_cursor` of the previous response.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<RepositoryName>>,
+}
+
+/// Repositories in the order of their names.
+#[utoipa::path(get, path = "/v1/repositories", tag = "images", params(RepositoriesParameters), responses((status = 200, body = Repositories), Problem))]
+pub(super) async fn repositories(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<RepositoriesParameters>,
+) -> ApiResult<Repositories> {
+    let after = asked.cursor.map(|Cursor(repository)| repository);
+    let (repositories, more) = search::repositories(&query.table, &asked.prefix, after.as_ref(), asked.limit.0).await?;
+    let last = repositories.last().map(|known| Cursor(known.repository.clone()));
+    Ok(Json(Repositories { repositories, next_cursor: last.filter(|_| more) }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ImagesParameters {
+    /// The repository, such as `team/app`.
+    #[param(example = "team/app")]
+    repository: RepositoryName,
+    /// The number of entries on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: PageSize,
+    /// `next_cursor` of the previous response.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<Digest>>,
+}
+
+/// The images of a repository, and the registries that have or had them.
+#[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters), responses((status = 200, body = Images), Problem))]
+pub(super) async fn images(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<ImagesParameters>,
+) -> ApiResult<Images> {
+    let after = asked.cursor.map(|Cursor(digest)| digest);
+    Ok(Json(answer::images(&query.table, &asked.repository, after, asked.limit.0).await?))
+}

@@ -1,0 +1,104 @@
+//! Operator actions on deletions and breakers: the only operations that change anything.
+
+use std::sync::Arc;
+
+use answers::{
+    deletions::{self, Acted, DeletionScope, DeletionSelector, WasReset},
+    reference::Reference,
+};
+use axum::{Extension, Json, extract::State};
+use domain::{
+    deletion::OperatorAction,
+    image::{Image, Registry, Tag},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{ApiResult, parameters::parsed};
+use crate::api::{Query, caller::Caller, problem::Problem};
+
+/// The deletion to act on, in the version that the caller saw.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActRequest {
+    /// The image, as `REPO@sha256:…`.
+    #[serde(deserialize_with = "parsed")]
+    #[schema(value_type = String)]
+    image: Image,
+    /// The registry of the replica.
+    registry: Registry,
+    /// The tag, if the deletion is of a tag and not of the image.
+    tag: Option<Tag>,
+    /// The `version` of the deletion that the caller saw; if the deletion changed since, the request is refused with
+    /// 409.
+    version: u64,
+}
+
+async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorAction) -> ApiResult<Acted> {
+    let scope = DeletionScope::Seen { tag: asked.tag, version: asked.version };
+    let selector = DeletionSelector { image: Reference::Exact(asked.image), registry: Some(asked.registry), scope };
+    let by = caller.name.unwrap_or_default();
+    Ok(Json(deletions::act(&query.table, &selector, action, &by, (query.clock)()).await?))
+}
+
+/// Put a deletion on hold until it is released.
+#[utoipa::path(post, path = "/v1/deletions/hold", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+pub(super) async fn hold(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Hold).await
+}
+
+/// Release a deletion that is on hold, kept or failed: it is re-evaluated.
+#[utoipa::path(post, path = "/v1/deletions/release", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+pub(super) async fn release(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Release).await
+}
+
+/// Approve a deletion for which the policy requires approval. Every other check still applies.
+#[utoipa::path(post, path = "/v1/deletions/approve", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+pub(super) async fn approve(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Approve).await
+}
+
+/// Cancel a deletion permanently: the replica is kept.
+#[utoipa::path(post, path = "/v1/deletions/cancel", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+pub(super) async fn cancel(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Cancel).await
+}
+
+/// The breaker to close.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResetRequest {
+    /// The source whose deletions the breaker puts on hold.
+    source: Registry,
+    /// The number of images that may be deleted in the next window, regardless of the limits.
+    #[schema(value_type = Option<u64>, maximum = 4294967295u64)]
+    allow: Option<u32>,
+}
+
+/// Close a breaker, and re-evaluate every deletion that it put on hold.
+#[utoipa::path(post, path = "/v1/breakers/reset", tag = "deletions", request_body = ResetRequest, responses((status = 200, body = WasReset), Problem))]
+pub(super) async fn reset(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ResetRequest>,
+) -> ApiResult<WasReset> {
+    let by = caller.name.unwrap_or_default();
+    Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
+}

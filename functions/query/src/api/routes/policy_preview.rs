@@ -1,0 +1,54 @@
+//! The preview of a policy.
+
+use std::sync::Arc;
+
+use answers::{
+    cursor::Cursor,
+    preview::{self, Preview},
+};
+use axum::{Json, extract::State};
+use decide::Decider;
+use policy::Policy;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    ApiResult,
+    parameters::{Since, days},
+};
+use crate::api::{Query, problem::Problem};
+
+/// Replicas on one page of a preview, each with fresh reads of ECR.
+const PREVIEWED: usize = 100;
+
+/// The policy to preview, and for which deletions.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PreviewRequest {
+    /// The text of the policy, in Cedar.
+    #[schema(example = "@id(\"all\") permit (principal, action, resource);")]
+    policy: String,
+    /// Deletions recorded in this period until now, as in `12h` or `30d` (the default); orphans of any age are
+    /// included.
+    #[schema(value_type = Option<String>)]
+    since: Option<Since>,
+    /// `next_cursor` of the previous response.
+    #[schema(value_type = Option<String>)]
+    cursor: Option<Cursor<preview::PreviewPageToken>>,
+}
+
+/// Preview a policy, of 100 replicas on a page
+///
+/// What the policy would do with recorded deletions and orphans, decided from fresh reads of ECR. No registry is
+/// changed.
+#[utoipa::path(post, path = "/v1/policy/preview", tag = "deletions", request_body = PreviewRequest, responses((status = 200, body = Preview), Problem))]
+pub(super) async fn policy_preview(
+    State(query): State<Arc<Query>>,
+    Json(asked): Json<PreviewRequest>,
+) -> ApiResult<Preview> {
+    let policy = Policy::load("policy", &asked.policy)?;
+    let decider = Decider::new(&query.table, &query.registries, &policy);
+    let Since(since) = asked.since.unwrap_or(days(30));
+    let from = asked.cursor.map(|Cursor(place)| place);
+    Ok(Json(preview::preview(&decider, since, (query.clock)(), from, PREVIEWED).await?))
+}
