@@ -51,7 +51,7 @@ const ALARMS: f64 = 20.0;
 const PUSHES: u32 = 300;
 
 /// Runs after which all earlier work is complete, one per minute.
-const IDLE: u32 = 5;
+const RUNS_UNTIL_IDLE: u32 = 5;
 
 /// DynamoDB request units.
 #[derive(Debug, Clone, Copy)]
@@ -82,72 +82,94 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     local.watch_now().await?;
     local.reconcile_now().await?;
 
-    let pushes = f64::from(PUSHES);
-    let (record, watch) = (local.table.units(), local.watch.table.units());
-    for number in 0..PUSHES {
-        push(&local, number)?;
-    }
-    settle(&local, 60).await;
-    let recorded = Units::of(local.table.units(), record, pushes);
-    local.simulator.step(Duration::from_secs(31 * 60));
-    local.watch_now().await?;
-    let watched = Units::of(local.watch.table.units(), watch, pushes);
-    for (what, units) in [("record", recorded), ("watch", watched)] {
-        report.alone(format!("a push and its two copies, {what}: read units"), "units", units.read, None);
-        report.alone(format!("a push and its two copies, {what}: write units"), "units", units.written, None);
-    }
-    let invocation = STARTED + 1e6 * MEMORY_GB * SECONDS_PER_BATCH * GIGABYTE_SECOND;
-    let invocation = (invocation + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED) / BATCH;
-    let event = (recorded.dollars() + watched.dollars()) / 3.0;
-    report.alone("a million events: table", "USD", event, None);
-    report.alone("a million events: queue", "USD", MESSAGE * REQUESTS_PER_EVENT, None);
-    report.alone("a million events: functions and logs, assumed", "USD", invocation, None);
-
-    let (record, mirror) = (local.table.units(), local.mirror.table.units());
-    for number in 0..PUSHES {
-        let tag = json!({"imageTag": format!("build-{number}")});
-        call(&local, SOURCE, "BatchDeleteImage", json!({"repositoryName": "team/app", "imageIds": [tag]}))?;
-    }
-    settle(&local, 60).await;
-    local.simulator.step(Duration::from_secs(25 * 3_600));
-    local.mirror_now().await?;
-    local.mirror_now().await?;
-    let deleted = Units::of(local.table.units(), record, pushes).dollars();
-    let judged = Units::of(local.mirror.table.units(), mirror, pushes).dollars();
-    report.alone("a million deletions with two replicas each, judged: table", "USD", deleted + judged, None);
-
-    // Runs until all work is complete, so that the next runs are idle.
-    for _ in 0..IDLE {
-        settle(&local, 60).await;
-        local.watch_now().await?;
-        local.mirror_now().await?;
-        local.reconcile_now().await?;
-    }
-    let units = || [local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units()];
-    let [watch, mirror, reconcile] = units();
-    settle(&local, 60).await;
-    local.watch_now().await?;
-    local.mirror_now().await?;
-    local.reconcile_now().await?;
-    let [watched, mirrored, listed] = units();
-    let (watch, mirror) = (Units::of(watched, watch, 1.0), Units::of(mirrored, mirror, 1.0));
-    let reconcile = Units::of(listed, reconcile, 1.0);
-    for (what, units) in [("watch", watch), ("mirror", mirror), ("reconcile", reconcile)] {
-        report.alone(format!("{what}, with nothing to do: read units"), "units", units.read, None);
-        report.alone(format!("{what}, with nothing to do: write units"), "units", units.written, None);
-    }
-    let minute = watch.dollars() + mirror.dollars() + reconcile.dollars() / 5.0;
-    let runs = MINUTES * 2.0 + MINUTES / 5.0;
-    let run = STARTED + 1e6 * MEMORY_GB * SECONDS_PER_IDLE_RUN * GIGABYTE_SECOND;
-    let run = run + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED;
-    report.alone("a month in which nothing happens: table", "USD", minute * MINUTES / 1e6, None);
-    report.alone("a month in which nothing happens: functions and logs, assumed", "USD", run * runs / 1e6, None);
+    measure_pushes(&local, report).await?;
+    measure_deletions(&local, report).await?;
+    measure_idle_runs(&local, report).await?;
     report.alone("a month: metrics and alarms, at most", "USD", METRICS * METRIC + ALARMS * ALARM, None);
-
-    let bytes = bytes(&local).await? / (pushes + 1.0);
+    let bytes = bytes(&local).await? / f64::from(PUSHES + 1);
     report.alone("an image on three registries, with all that happened to it, in the table", "bytes", bytes, None);
     report.alone("a million images, a month: table", "USD", bytes * 1e6 / 1e9 * STORED, None);
     local.close().await;
+    Ok(())
+}
+
+/// Pushes images that are copied twice, and reports the price of a million events. Three events make one push.
+async fn measure_pushes(local: &Local, report: &mut Report) -> Result<(), Error> {
+    let (record, watch) = (local.table.units(), local.watch.table.units());
+    for number in 0..PUSHES {
+        push(local, number)?;
+    }
+    settle(local, 60).await;
+    let recorded = Units::of(local.table.units(), record, PUSHES.into());
+    local.simulator.step(Duration::from_secs(31 * 60));
+    local.watch_now().await?;
+    let watched = Units::of(local.watch.table.units(), watch, PUSHES.into());
+    report_units(report, "a push and its two copies, record", recorded);
+    report_units(report, "a push and its two copies, watch", watched);
+    let event = (recorded.dollars() + watched.dollars()) / 3.0;
+    report.alone("a million events: table", "USD", event, None);
+    report.alone("a million events: queue", "USD", MESSAGE * REQUESTS_PER_EVENT, None);
+    let invocations = a_million_invocations(SECONDS_PER_BATCH) / BATCH;
+    report.alone("a million events: functions and logs, assumed", "USD", invocations, None);
+    Ok(())
+}
+
+/// Deletes the pushed images, and reports the price of a million deletions whose replicas are judged.
+async fn measure_deletions(local: &Local, report: &mut Report) -> Result<(), Error> {
+    let (record, mirror) = (local.table.units(), local.mirror.table.units());
+    for number in 0..PUSHES {
+        let tag = json!({"imageTag": format!("build-{number}")});
+        call(local, SOURCE, "BatchDeleteImage", json!({"repositoryName": "team/app", "imageIds": [tag]}))?;
+    }
+    settle(local, 60).await;
+    local.simulator.step(Duration::from_secs(25 * 3_600));
+    local.mirror_now().await?;
+    local.mirror_now().await?;
+    let deleted = Units::of(local.table.units(), record, PUSHES.into()).dollars();
+    let judged = Units::of(local.mirror.table.units(), mirror, PUSHES.into()).dollars();
+    report.alone("a million deletions with two replicas each, judged: table", "USD", deleted + judged, None);
+    Ok(())
+}
+
+/// Runs the functions when there is nothing to do, and reports the price of a month of that.
+async fn measure_idle_runs(local: &Local, report: &mut Report) -> Result<(), Error> {
+    for _ in 0..RUNS_UNTIL_IDLE {
+        run_all(local).await?;
+    }
+    let units = || [local.watch.table.units(), local.mirror.table.units(), local.reconcile.table.units()];
+    let [watch, mirror, reconcile] = units();
+    run_all(local).await?;
+    let [watched, mirrored, listed] = units();
+    let (watch, mirror) = (Units::of(watched, watch, 1.0), Units::of(mirrored, mirror, 1.0));
+    let reconcile = Units::of(listed, reconcile, 1.0);
+    report_units(report, "watch, with nothing to do", watch);
+    report_units(report, "mirror, with nothing to do", mirror);
+    report_units(report, "reconcile, with nothing to do", reconcile);
+    let minute = watch.dollars() + mirror.dollars() + reconcile.dollars() / 5.0;
+    report.alone("a month in which nothing happens: table", "USD", minute * MINUTES / 1e6, None);
+    let runs = MINUTES * 2.0 + MINUTES / 5.0;
+    let price = a_million_invocations(SECONDS_PER_IDLE_RUN) * runs / 1e6;
+    report.alone("a month in which nothing happens: functions and logs, assumed", "USD", price, None);
+    Ok(())
+}
+
+fn report_units(report: &mut Report, what: &str, units: Units) {
+    report.alone(format!("{what}: read units"), "units", units.read, None);
+    report.alone(format!("{what}: write units"), "units", units.written, None);
+}
+
+/// Price of a million invocations of a function that each take `seconds`, with their logs, in USD.
+fn a_million_invocations(seconds: f64) -> f64 {
+    let run = STARTED + 1e6 * MEMORY_GB * seconds * GIGABYTE_SECOND;
+    run + LOG_BYTES_PER_INVOCATION * 1e6 / 1e9 * LOGGED
+}
+
+/// Advances the simulated time by a minute, and runs each function that has a schedule.
+async fn run_all(local: &Local) -> Result<(), Error> {
+    settle(local, 60).await;
+    local.watch_now().await?;
+    local.mirror_now().await?;
+    local.reconcile_now().await?;
     Ok(())
 }
 

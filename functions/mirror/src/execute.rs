@@ -12,7 +12,7 @@ use aws::{
 use domain::{
     alert::AlertKind,
     deletion::{Check, CheckName, Deletion, DeletionRefusal, DeletionStatus, MAX_REFERENCE_WAIT, Verdict, refusal},
-    fact::{Cause, Fact, StorageClass, Subject, What},
+    fact::{Cause, Fact, StorageClass, Subject, What, WorkItem},
     image::{Digest, Registry, RepositoryName, Tag},
     observation::Observation,
     policy::{Action, ManifestKind},
@@ -21,7 +21,7 @@ use domain::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use retry::{CallError, chain};
-use store::{Stored, WorkItem};
+use store::Stored;
 use tracing::{Instrument, error, info, warn};
 
 use decide::{Decided, Decisions};

@@ -11,6 +11,7 @@ use domain::{
     breaker::BreakerLimits,
     deletion::{self, Deletion, DeletionStatus, deletion_intents},
     drift,
+    fact::WorkItem,
     image::{Image, Registry},
 };
 use futures::{StreamExt, stream};
@@ -19,7 +20,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use policy::{InvalidPolicyError, Policy};
 use retry::chain;
 use serde::{Deserialize, Serialize};
-use store::{Due, Queue, Stored, Table, WorkItem};
+use store::{Due, Queue, Stored, Table};
 use tracing::{Instrument, error, warn};
 
 use decide::{Candidate, Decider};
@@ -141,7 +142,7 @@ impl Mirror {
             }
         };
         // The lease ends now; if this write fails, the lease expires on its own.
-        if let Err(error) = self.table.take_lease(Queue::Mirror, &self.name, started, Timestamp::UNIX_EPOCH).await {
+        if let Err(error) = self.table.give_back_lease(Queue::Mirror, &self.name, started).await {
             warn!(lease = Queue::Mirror.as_str(), error = chain(&error), "the lease cannot be given back, it expires");
         }
         for (status, count) in &summary.by_status {

@@ -26,7 +26,9 @@ async fn main() -> Result<(), Error> {
     };
     let mirror = &mirror;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let summary = mirror.run(Timestamp::now, start::accept_work_until(event.context.deadline())).await?;
+        // Boxed, because the type of this future is nested more deeply than the compiler allows in one future.
+        let run = Box::pin(mirror.run(Timestamp::now, start::accept_work_until(event.context.deadline())));
+        let summary = run.await?;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
         Ok::<_, Error>(summary)
     }))

@@ -1,29 +1,23 @@
 #![doc = include_str!("../README.md")]
 
+mod comparison;
 pub mod config;
+mod listing;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{
-    log,
-    registry::{ExpectedPresence, Registries},
-};
-use domain::{
-    drift::{self, Comparison},
-    fact::{Cause, Fact, Subject, What},
-    image::{Digest, Image, Registry, RepositoryName},
-    lineage::{Placement, PlacementStatus},
-    replication::ReplicationSettings,
-    time::whole_seconds,
-};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use aws::{log, registry::Registries};
+use domain::image::Registry;
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use retry::chain;
 use serde::Serialize;
-use store::{Queue, ReconcileCounts, ReconcileRun, RepositoryTask, Table};
+use store::{Queue, ReconcileCounts, ReconcileRun, Table};
 use tracing::{Instrument, warn};
+
+use crate::listing::Listed;
 
 /// The reconcile function: its clients and configuration.
 #[derive(Debug)]
@@ -86,9 +80,6 @@ pub enum Error {
 /// Registries that are listed concurrently.
 const REGISTRIES_AT_A_TIME: usize = 8;
 
-/// Images that are read or recorded concurrently.
-const AT_A_TIME: usize = 16;
-
 /// How long the lease outlasts an invocation's deadline before another invocation may take over.
 const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
@@ -150,18 +141,17 @@ impl Reconcile {
             .map(|registry| {
                 let last = runs.get(&registry).cloned();
                 async move {
-                    let mut own = ReconcileSummary::default();
                     let span = log::registry(&registry);
-                    let listed = self.list(&registry, last, clock, until, &mut own, |_| {}).instrument(span).await;
-                    (registry, listed, own)
+                    let listed = self.list(&registry, last, clock, until, |_| {}).instrument(span).await;
+                    (registry, listed)
                 }
             })
             .buffer_unordered(REGISTRIES_AT_A_TIME);
-        while let Some((registry, result, own)) = listed.next().await {
-            summary.repositories += own.repositories;
-            summary.found += own.found;
-            summary.failures += own.failures;
-            match result {
+        while let Some((registry, Listed { run, repositories, found, failures })) = listed.next().await {
+            summary.repositories += repositories;
+            summary.found += found;
+            summary.failures += failures;
+            match run {
                 Ok(run) => done.extend(run.map(|run| (registry, run))),
                 Err(error) => {
                     summary.failures += 1;
@@ -187,6 +177,21 @@ impl Reconcile {
 
     fn is_old(&self, run: &ReconcileRun, now: Timestamp) -> bool {
         now.duration_since(run.began_at) >= self.every
+    }
+
+    /// The last run if it is neither complete nor old, or else a new one.
+    fn current_run(&self, last: Option<ReconcileRun>, now: Timestamp) -> ReconcileRun {
+        match last {
+            Some(run) if run.ended_at.is_none() && !self.is_old(&run, now) => run,
+            last => ReconcileRun {
+                began_at: now,
+                ended_at: None,
+                found: ReconcileCounts::default(),
+                before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
+                // Until this run ends, the drift counts are those of the last run.
+                drifts: last.map(|run| run.drifts).unwrap_or_default(),
+            },
+        }
     }
 
     /// Lists the given registries completely, regardless of their last run. Calls `on_progress` after each repository.
@@ -217,7 +222,7 @@ impl Reconcile {
         mut on_progress: impl FnMut(Progress),
     ) -> Result<BTreeMap<Registry, ReconcileRun>, Error> {
         let mut last = self.table.runs().await?;
-        let (mut listed, mut summary) = (BTreeMap::new(), ReconcileSummary::default());
+        let mut listed = BTreeMap::new();
         for registry in registries {
             // Marks the last run as ended, so that it is not continued.
             let over = |run: ReconcileRun| ReconcileRun {
@@ -225,7 +230,8 @@ impl Reconcile {
                 ..run
             };
             let last = last.remove(registry).map(over);
-            if let Some(run) = self.list(registry, last, clock, Timestamp::MAX, &mut summary, &mut on_progress).await? {
+            let run = self.list(registry, last, clock, Timestamp::MAX, &mut on_progress).await.run?;
+            if let Some(run) = run {
                 listed.insert(registry.clone(), run);
             }
         }
@@ -244,84 +250,13 @@ impl Reconcile {
 
     /// The lease ends now; if this write fails, the lease expires on its own.
     async fn give_back(&self, now: Timestamp) {
-        if let Err(error) = self.table.take_lease(Queue::Reconcile, &self.name, now, Timestamp::UNIX_EPOCH).await {
+        if let Err(error) = self.table.give_back_lease(Queue::Reconcile, &self.name, now).await {
             warn!(
                 lease = Queue::Reconcile.as_str(),
                 error = chain(&error),
                 "the lease cannot be given back, it expires"
             );
         }
-    }
-
-    // One registry
-
-    /// Starts a run through a registry, or continues the last, and lists every repository. Returns nothing if the time
-    /// was over first.
-    async fn list(
-        &self,
-        registry: &Registry,
-        last: Option<ReconcileRun>,
-        clock: &impl Fn() -> Timestamp,
-        until: Timestamp,
-        summary: &mut ReconcileSummary,
-        mut on_progress: impl FnMut(Progress),
-    ) -> Result<Option<ReconcileRun>, Error> {
-        let now = clock();
-        let open = last.clone().filter(|run| run.ended_at.is_none() && !self.is_old(run, now));
-        let mut run = open.unwrap_or_else(|| ReconcileRun {
-            began_at: now,
-            ended_at: None,
-            found: ReconcileCounts::default(),
-            before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
-            // Until this run ends, the drift counts are those of the last run.
-            drifts: last.map(|run| run.drifts).unwrap_or_default(),
-        });
-        self.table.put_run(registry, &run).await?;
-        let there = self.registries.repositories(registry).await;
-        let mut all = there.map_err(|source| Error::Registry { what: registry.to_string(), source })?;
-        self.table.register_registry(registry).await?;
-        all.extend(self.table.repositories(registry, "", None, usize::MAX).await?);
-        let mut tasks = self.table.tasks(registry).await?;
-        tasks.retain(|repository, _| all.contains(repository));
-        let sources = self.sources_of(registry).await?;
-        let mut progress =
-            Progress { registry: registry.clone(), repositories: (0, all.len()), found: ReconcileCounts::default() };
-        let mut failed = None;
-        for repository in &all {
-            let known = tasks.get(repository).cloned().unwrap_or_default();
-            let task = if known.run == run.began_at {
-                known
-            } else {
-                if clock() >= until {
-                    return Ok(None);
-                }
-                let known = RepositoryTask { run: run.began_at, ..known };
-                let span = log::repository(repository);
-                let listed = self.list_repository(registry, repository, known, &sources, clock);
-                match listed.instrument(span.clone()).await {
-                    Ok(task) => {
-                        summary.repositories += 1;
-                        summary.found += task.found;
-                        task
-                    }
-                    Err(error) => {
-                        summary.failures += 1;
-                        let why = chain(&error);
-                        span.in_scope(|| warn!(error = why, "a repository cannot be listed, it is due again"));
-                        failed = Some(error);
-                        continue;
-                    }
-                }
-            };
-            progress.repositories.0 += 1;
-            progress.found += task.found;
-            run.found += task.found;
-            on_progress(progress.clone());
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        Ok(Some(run))
     }
 
     /// Counts the drift of a listed registry, raises alerts for it, and ends the run.
@@ -338,138 +273,4 @@ impl Reconcile {
         self.table.put_run(registry, &run).await?;
         Ok(run)
     }
-
-    /// The registries that replicate to a registry, and their replication settings.
-    async fn sources_of(&self, registry: &Registry) -> Result<BTreeMap<Registry, ReplicationSettings>, store::Error> {
-        let known = self.table.known_registries().await?.into_iter();
-        let settings = known.filter_map(|known| Some((known.registry, known.settings?)));
-        let copies =
-            |settings: &ReplicationSettings| settings.routes.iter().any(|route| route.destination == *registry);
-        Ok(settings.filter(|(_, settings)| copies(settings)).collect())
-    }
-
-    // One repository
-
-    /// Lists a repository, records the differences, and stores that it is done.
-    async fn list_repository(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        mut task: RepositoryTask,
-        sources: &BTreeMap<Registry, ReplicationSettings>,
-        clock: &impl Fn() -> Timestamp,
-    ) -> Result<RepositoryTask, Error> {
-        task.found = self.compare(registry, repository, clock).await?;
-        if !task.compared {
-            task.compared = self.compare_repository_settings(registry, repository, sources, clock()).await?;
-        }
-        self.table.put_task(registry, repository, &task).await?;
-        Ok(task)
-    }
-
-    /// Compares a repository's content with the table, and records the differences.
-    async fn compare(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        clock: &impl Fn() -> Timestamp,
-    ) -> Result<ReconcileCounts, Error> {
-        let unreadable = |source| Error::Registry { what: format!("{repository} in {registry}"), source };
-        let began = clock();
-        let Some(listed) = self.registries.contents(registry, repository).await.map_err(unreadable)? else {
-            return Ok(self.gone(registry, repository, began).await?);
-        };
-        let mut comparison = Comparison::of(&listed);
-        self.table.each_placement(registry, repository, |digest, placement| comparison.add(digest, placement)).await?;
-        let (different, unknown) = comparison.end();
-        let mut found =
-            ReconcileCounts { images: listed.len() as u64, added: unknown.len() as u64, ..ReconcileCounts::default() };
-        let about = |digest: &Digest| Image { repository: repository.clone(), digest: digest.clone() };
-
-        // A list of several pages may miss an image that was there all the time: missing images are described again.
-        let missing: BTreeSet<Digest> =
-            different.iter().filter(|digest| !listed.contains_key(*digest)).cloned().collect();
-        let (looked_again, mut there_after_all) = (clock(), BTreeMap::new());
-        if !missing.is_empty() {
-            let again = self.registries.describe(registry, repository, &missing, ExpectedPresence::Absent, None);
-            there_after_all = again.await.map_err(unreadable)?.images;
-        }
-        // Images that are not in the table are recorded without a read first: merging the same evidence twice changes
-        // nothing.
-        let unknown = unknown
-            .into_iter()
-            .map(|digest| (drift::delta_from_observation(None, listed.get(&digest), began), about(&digest)));
-        self.record(registry, stream::iter(unknown)).await?;
-        let (listed, there_after_all) = (&listed, &there_after_all);
-        let looked = stream::iter(different).map(async |digest| {
-            let image = about(&digest);
-            let lineage = self.table.placements(&image).await?;
-            let (seen, at) = match listed.get(&digest) {
-                Some(seen) => (Some(seen), began),
-                None => (there_after_all.get(&digest), looked_again),
-            };
-            let known = lineage.placements.get(registry);
-            Ok((known.map(Placement::status), (drift::delta_from_observation(known, seen, at), image)))
-        });
-        let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: store::Error| error)?;
-        let gone =
-            |delta: &Option<(Timestamp, What)>| delta.as_ref().is_some_and(|(_, what)| *what == What::FOUND_MISSING);
-        let (gone, updated): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, (delta, _))| gone(delta));
-        // An image whose status was already "probably absent" is not counted as removed.
-        let (expected, removed): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|(known, _)| *known == Some(PlacementStatus::ProbablyAbsent));
-        let delta = |looked: Vec<(_, _)>| stream::iter(looked).map(|(_, delta)| delta);
-        self.record(registry, delta(expected)).await?;
-        found.removed = self.record(registry, delta(removed)).await?;
-        found.updated = self.record(registry, delta(updated)).await?;
-        Ok(found)
-    }
-
-    /// Records a delta of each image, and counts the facts.
-    async fn record(
-        &self,
-        registry: &Registry,
-        delta: impl Stream<Item = (Option<(Timestamp, What)>, Image)>,
-    ) -> Result<u64, store::Error> {
-        let facts = delta.filter_map(async |(delta, image)| {
-            let (time, what) = delta?;
-            let (registry, event_id) = (registry.clone(), EVENT_ID.to_owned());
-            Some(Fact { time, registry, event_id, subject: Subject::Image(image), what })
-        });
-        let recorded = facts.map(async |fact| self.table.record(&[&fact]).await).buffer_unordered(AT_A_TIME);
-        recorded.try_fold(0, async |count, _| Ok(count + 1)).await
-    }
-
-    /// Records the deletion of a repository and of all its images, if the table lists any of them as present.
-    async fn gone(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        began: Timestamp,
-    ) -> Result<ReconcileCounts, store::Error> {
-        let (mut removed, mut doubtful) = (0, false);
-        self.table
-            .each_placement(registry, repository, |_, placement| match placement.status() {
-                PlacementStatus::Present | PlacementStatus::Archived => removed += 1,
-                PlacementStatus::ProbablyAbsent => doubtful = true,
-                PlacementStatus::Absent => {}
-            })
-            .await?;
-        if removed > 0 || doubtful {
-            let subject = Subject::Repository(repository.clone());
-            let what = What::RepositoryDeleted { cause: Cause::Unknown };
-            let fact = Fact {
-                time: whole_seconds(began),
-                registry: registry.clone(),
-                event_id: EVENT_ID.to_owned(),
-                subject,
-                what,
-            };
-            self.table.record(&[&fact]).await?;
-        }
-        Ok(ReconcileCounts { removed, ..ReconcileCounts::default() })
-    }
 }
-
-/// The event id of facts that come from an observation by this function.
-const EVENT_ID: &str = "reconcile";

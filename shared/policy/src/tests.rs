@@ -352,121 +352,119 @@ fn one_permit_requires_approval_and_all_must_allow_to_delete_replica_only_tags()
     assert_eq!(ask(&format!("{may_go} {approval}"), may_go, forbid), (false, false, false));
 }
 
-/// Asserts the problems of a text: for each, its line, its column and parts of its message and its suggestion.
+/// A text with mistakes, and its problems: of each the line, the column, and parts of its message and suggestion.
 type Mistake = (&'static str, &'static [(usize, usize, &'static str, &'static str)]);
+
+const MISTAKES: &[Mistake] = &[
+    ("@id(\"a\")\npermit (principal, action, resource) when { 1 = 1 };", &[(2, 45, "not a valid operator", "==")]),
+    ("@id(\"a\")\npermit (principal, action resource);", &[(2, 27, "unexpected token `resource`", "expected")]),
+    ("@id(\"a\")\npermit (principal, action, resource)\n\n", &[(2, 37, "unexpected end of input", "`;`")]),
+    ("@id(\"a\")\npermit (principal, action, resource)\nwhen { 'x' };", &[(3, 8, "invalid token", "double quotes")]),
+    (
+        "// é\n@id(\"a\")\npermit (principal, action, resource)\nwhen { \"é\" == resource.tag };",
+        &[(4, 15, "attribute `tag` on entity type `Replica` not found", "did you mean `tags`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { context.othercopies > 1 };",
+        &[(1, 54, "attribute `othercopies` in context not found", "did you mean `otherCopies`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { context.tag == \"a\" };",
+        &[(1, 54, "optional attribute `tag` in context", "context has tag")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { resource.sizeBytes > \"1\" };",
+        &[(1, 75, "expected Long but saw String", "")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action == Action::\"remove\", resource);",
+        &[(1, 39, "unrecognized action", "`delete`, `archive` and `untag`")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource is Replca);",
+        &[(1, 49, "unrecognized entity type `Replca`", "did you mean `Replica`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal is Replica, action, resource);",
+        &[(1, 1, "unable to find an applicable action", "always a `Registry`")],
+    ),
+    (
+        "@id(\"a\")\n\
+         permit (principal, action, resource);\n\
+         @id(\"b\")\n\
+         forbid (principal, action, resource)\n\
+         when { resource has pulledAt };",
+        &[(3, 1, "policy is impossible", "`has`")],
+    ),
+    ("\npermit (principal, action, resource);", &[(2, 1, "no `@id`", "@id(\"dev-follows-its-source\")")]),
+    (
+        "@id(\"a\") permit (principal, action, resource);\n\
+         @grace(\"1h\") @id(\"a\")\n\
+         permit (principal, action, resource);",
+        &[(2, 14, "`a` is taken by the policy in line 1", "id of its own")],
+    ),
+    ("@id(\"a\")\n@id(\"b\")\npermit (principal, action, resource);", &[(2, 1, "duplicate annotation: @id", "")]),
+    ("@id permit (principal, action, resource);", &[(1, 1, "`@id` cannot be ``", "1 to 64 of")]),
+    ("@id(\"Dev\") permit (principal, action, resource);", &[(1, 1, "`@id` cannot be `Dev`", "a-z")]),
+    (
+        "@id(\"a\")\n@grce(\"1h\")\npermit (principal, action, resource);",
+        &[(2, 1, "unknown annotation `@grce`", "did you mean `@grace`?")],
+    ),
+    (
+        "@id(\"a\") @colour(\"red\") permit (principal, action, resource);",
+        &[(1, 10, "unknown annotation `@colour`", "`@id`, `@grace`, `@approval`, `@replica_only_tags`")],
+    ),
+    (
+        "@id(\"a\")\n@grace(\"soon\")\npermit (principal, action, resource);",
+        &[(2, 1, "`@grace` cannot be `soon`", "@grace(\"24h\")")],
+    ),
+    ("@id(\"a\") @grace(\"-1h\") permit (principal, action, resource);", &[(1, 10, "`-1h`", "`0s` to `90d`")]),
+    ("@id(\"a\") @grace(\"91d\") permit (principal, action, resource);", &[(1, 10, "`91d`", "`0s` to `90d`")]),
+    ("@id(\"a\") @grace(\"1 month\") permit (principal, action, resource);", &[(1, 10, "`1 month`", "`90d`")]),
+    (
+        "@id(\"a\")\n@grace(\"1h\")\nforbid (principal, action, resource);",
+        &[(2, 1, "`@grace` means nothing on a forbid", "on a permit")],
+    ),
+    (
+        "@id(\"a\") @approval(\"yes\") permit (principal, action, resource);",
+        &[(1, 10, "`@approval` cannot be `yes`", "@approval(\"required\")")],
+    ),
+    (
+        "@id(\"a\") @approval(\"required\") forbid (principal, action, resource);",
+        &[(1, 10, "means nothing on a forbid", "on a permit")],
+    ),
+    (
+        "@id(\"a\") @replica_only_tags(\"go\") permit (principal, action, resource);",
+        &[(1, 10, "`@replica_only_tags` cannot be `go`", "may_go")],
+    ),
+    (
+        "@id(\"a\") @replica_only_tags(\"may_go\") forbid (principal, action, resource);",
+        &[(1, 10, "means nothing on a forbid", "on a permit")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource);\n\
+         @id(\"b\") permit (principal == ?principal, action, resource);",
+        &[(2, 1, "`?principal` makes the policy a template", "write the registry")],
+    ),
+    ("", &[(1, 1, "the file has no policy; keep-everything.cedar is one that permits nothing", "")]),
+    ("// @id(\"a\") permit (principal, action, resource);\n", &[(1, 1, "the file has no policy", "")]),
+    (
+        "@id(\"a\") @approve(\"required\")\n\
+         permit (principal, action, resource)\n\
+         when { resource.tag == 1 && context.caus == \"x\" };\n\n\
+         forbid (principal, action, resource);",
+        &[
+            (1, 10, "unknown annotation `@approve`", "did you mean `@approval`?"),
+            (3, 8, "attribute `tag`", "`tags`"),
+            (3, 29, "attribute `caus`", "`cause`"),
+            (5, 1, "no `@id`", ""),
+        ],
+    ),
+];
 
 #[test]
 fn every_problem_has_a_position_and_a_suggestion() {
-    let mistakes: &[Mistake] = &[
-        ("@id(\"a\")\npermit (principal, action, resource) when { 1 = 1 };", &[(2, 45, "not a valid operator", "==")]),
-        ("@id(\"a\")\npermit (principal, action resource);", &[(2, 27, "unexpected token `resource`", "expected")]),
-        ("@id(\"a\")\npermit (principal, action, resource)\n\n", &[(2, 37, "unexpected end of input", "`;`")]),
-        (
-            "@id(\"a\")\npermit (principal, action, resource)\nwhen { 'x' };",
-            &[(3, 8, "invalid token", "double quotes")],
-        ),
-        (
-            "// é\n@id(\"a\")\npermit (principal, action, resource)\nwhen { \"é\" == resource.tag };",
-            &[(4, 15, "attribute `tag` on entity type `Replica` not found", "did you mean `tags`?")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action, resource) when { context.othercopies > 1 };",
-            &[(1, 54, "attribute `othercopies` in context not found", "did you mean `otherCopies`?")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action, resource) when { context.tag == \"a\" };",
-            &[(1, 54, "optional attribute `tag` in context", "context has tag")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action, resource) when { resource.sizeBytes > \"1\" };",
-            &[(1, 75, "expected Long but saw String", "")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action == Action::\"remove\", resource);",
-            &[(1, 39, "unrecognized action", "`delete`, `archive` and `untag`")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action, resource is Replca);",
-            &[(1, 49, "unrecognized entity type `Replca`", "did you mean `Replica`?")],
-        ),
-        (
-            "@id(\"a\") permit (principal is Replica, action, resource);",
-            &[(1, 1, "unable to find an applicable action", "always a `Registry`")],
-        ),
-        (
-            "@id(\"a\")\n\
-             permit (principal, action, resource);\n\
-             @id(\"b\")\n\
-             forbid (principal, action, resource)\n\
-             when { resource has pulledAt };",
-            &[(3, 1, "policy is impossible", "`has`")],
-        ),
-        ("\npermit (principal, action, resource);", &[(2, 1, "no `@id`", "@id(\"dev-follows-its-source\")")]),
-        (
-            "@id(\"a\") permit (principal, action, resource);\n\
-             @grace(\"1h\") @id(\"a\")\n\
-             permit (principal, action, resource);",
-            &[(2, 14, "`a` is taken by the policy in line 1", "id of its own")],
-        ),
-        ("@id(\"a\")\n@id(\"b\")\npermit (principal, action, resource);", &[(2, 1, "duplicate annotation: @id", "")]),
-        ("@id permit (principal, action, resource);", &[(1, 1, "`@id` cannot be ``", "1 to 64 of")]),
-        ("@id(\"Dev\") permit (principal, action, resource);", &[(1, 1, "`@id` cannot be `Dev`", "a-z")]),
-        (
-            "@id(\"a\")\n@grce(\"1h\")\npermit (principal, action, resource);",
-            &[(2, 1, "unknown annotation `@grce`", "did you mean `@grace`?")],
-        ),
-        (
-            "@id(\"a\") @colour(\"red\") permit (principal, action, resource);",
-            &[(1, 10, "unknown annotation `@colour`", "`@id`, `@grace`, `@approval`, `@replica_only_tags`")],
-        ),
-        (
-            "@id(\"a\")\n@grace(\"soon\")\npermit (principal, action, resource);",
-            &[(2, 1, "`@grace` cannot be `soon`", "@grace(\"24h\")")],
-        ),
-        ("@id(\"a\") @grace(\"-1h\") permit (principal, action, resource);", &[(1, 10, "`-1h`", "`0s` to `90d`")]),
-        ("@id(\"a\") @grace(\"91d\") permit (principal, action, resource);", &[(1, 10, "`91d`", "`0s` to `90d`")]),
-        ("@id(\"a\") @grace(\"1 month\") permit (principal, action, resource);", &[(1, 10, "`1 month`", "`90d`")]),
-        (
-            "@id(\"a\")\n@grace(\"1h\")\nforbid (principal, action, resource);",
-            &[(2, 1, "`@grace` means nothing on a forbid", "on a permit")],
-        ),
-        (
-            "@id(\"a\") @approval(\"yes\") permit (principal, action, resource);",
-            &[(1, 10, "`@approval` cannot be `yes`", "@approval(\"required\")")],
-        ),
-        (
-            "@id(\"a\") @approval(\"required\") forbid (principal, action, resource);",
-            &[(1, 10, "means nothing on a forbid", "on a permit")],
-        ),
-        (
-            "@id(\"a\") @replica_only_tags(\"go\") permit (principal, action, resource);",
-            &[(1, 10, "`@replica_only_tags` cannot be `go`", "may_go")],
-        ),
-        (
-            "@id(\"a\") @replica_only_tags(\"may_go\") forbid (principal, action, resource);",
-            &[(1, 10, "means nothing on a forbid", "on a permit")],
-        ),
-        (
-            "@id(\"a\") permit (principal, action, resource);\n\
-             @id(\"b\") permit (principal == ?principal, action, resource);",
-            &[(2, 1, "`?principal` makes the policy a template", "write the registry")],
-        ),
-        ("", &[(1, 1, "the file has no policy; keep-everything.cedar is one that permits nothing", "")]),
-        ("// @id(\"a\") permit (principal, action, resource);\n", &[(1, 1, "the file has no policy", "")]),
-        (
-            "@id(\"a\") @approve(\"required\")\n\
-             permit (principal, action, resource)\n\
-             when { resource.tag == 1 && context.caus == \"x\" };\n\n\
-             forbid (principal, action, resource);",
-            &[
-                (1, 10, "unknown annotation `@approve`", "did you mean `@approval`?"),
-                (3, 8, "attribute `tag`", "`tags`"),
-                (3, 29, "attribute `caus`", "`cause`"),
-                (5, 1, "no `@id`", ""),
-            ],
-        ),
-    ];
-    for (text, expected) in mistakes {
+    for (text, expected) in MISTAKES {
         let invalid = Policy::load("dev.cedar", text).unwrap_err();
         assert_eq!(invalid.problems.len(), expected.len(), "{text}: {invalid}");
         for (problem, (line, column, message, suggestion)) in invalid.problems.iter().zip(*expected) {

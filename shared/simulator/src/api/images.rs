@@ -1,6 +1,6 @@
 //! Operations on images: put, get, delete, describe, list.
 
-use std::sync::Arc;
+mod push;
 
 use domain::image::Tag;
 use jiff::SignedDuration;
@@ -10,97 +10,15 @@ use serde_json::{Value, json};
 use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, refused, time};
 use crate::{
     clock::later,
-    event::Action,
     manifest::Manifest,
-    repository::{ImageId, ImageState, ImageStatus, Repository, StoredImage},
+    repository::{ImageId, ImageStatus, Repository, StoredImage},
     world::{RepositoryId, World},
 };
 
+pub(super) use push::put_image;
+
 /// The largest number of image ids in a call (D2).
 const MAX_IDS: usize = 100;
-
-/// The largest number of tags of an image.
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>
-const MAX_TAGS: usize = 1_000;
-
-pub(super) fn put_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Request {
-        image_manifest: String,
-        image_manifest_media_type: Option<String>,
-        image_tag: Option<String>,
-        image_digest: Option<String>,
-        #[serde(flatten)]
-        at: Where,
-    }
-    let request: Request = read(body)?;
-    let place = world.found(caller, &request.at, "PutImage")?;
-    let repository = world.existing(&place)?;
-    let (name, account) = (&place.repository, place.registry.account());
-    let manifest = Manifest::read(request.image_manifest, request.image_manifest_media_type).map_err(|wrong| {
-        invalid(format!("Invalid parameter at 'ImageManifest' failed to satisfy constraint: '{wrong}'"))
-    })?;
-    let digest = manifest.digest.clone();
-    if request.image_digest.as_ref().is_some_and(|expected| expected != digest.as_str()) {
-        let message = "The calculated digest does not match the digest specified in your request";
-        return Err(ApiError::new("ImageDigestDoesNotMatchException", message));
-    }
-    if let Some(missing) = manifest.children.iter().find(|child| repository.image(child).is_none()) {
-        let message = format!(
-            "Images with digests '[{missing}]' required for pushing image into repository with name '{name}' in the registry with id '{account}' do not exist"
-        );
-        return Err(ApiError::new("ReferencedImagesNotFoundException", message));
-    }
-    let tag: Option<Tag> = match &request.image_tag {
-        Some(text) => Some(text.parse().map_err(|_| {
-            invalid(format!("Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression '[a-zA-Z0-9-_.]{{1,300}}'', got '{text}'"))
-        })?),
-        None => None,
-    };
-    let there = repository.image(&digest).map(|image| &image.state);
-    let archived = there.is_some_and(|state| state.status != ImageStatus::Active);
-    let same = there.is_some_and(|state| tag.as_ref().is_none_or(|tag| state.tags.contains(tag)));
-    if same && !archived {
-        let tag = tag.map(|tag| format!(" and tag '{tag}'")).unwrap_or_default();
-        let message = format!(
-            "Image with digest '{digest}'{tag} already exists in the repository with name '{name}' in registry with id '{account}'"
-        );
-        return Err(ApiError::new("ImageAlreadyExistsException", message));
-    }
-    let other = |tag: &&Tag| repository.tagged(tag).is_some_and(|tagged| *tagged != digest);
-    if let Some(tag) = tag.as_ref().filter(other).filter(|tag| repository.mutability.is_immutable(tag)) {
-        let message = format!(
-            "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the tag is immutable."
-        );
-        return Err(ApiError::new("ImageTagAlreadyExistsException", message));
-    }
-    if there.is_some_and(|state| state.tags.len() >= MAX_TAGS) && !same {
-        return Err(ApiError::new("LimitExceededException", format!("The image has {MAX_TAGS} tags already")));
-    }
-    // U24: whether a new tag for an existing image replicates like a push.
-    let replicates = there.is_none() || archived || world.settings.unconfirmed.new_tag_replicates;
-    let moment = world.moment();
-    let manifest = Arc::new(manifest);
-    match world.image_mut(&place, &digest) {
-        None => world.put_image(&place, StoredImage { manifest: manifest.clone(), state: ImageState::pushed(moment) }),
-        // S2: pushing an archived image restores it.
-        Some(image) if archived => {
-            image.status = ImageStatus::Active;
-            image.activated_at = Some(moment);
-        }
-        Some(_) => {}
-    }
-    if let Some(tag) = &tag {
-        world.set_tag(&place, tag, &digest);
-    }
-    world.emit_image_action(&place, &manifest, tag.as_ref(), Action::Push);
-    if replicates {
-        world.replicate(&place, &digest, tag.as_ref());
-    }
-    let id = ImageId { image_digest: Some(digest.to_string()), image_tag: tag.map(String::from) };
-    Ok(json!({"image": image(&place, id, &manifest)}))
-}
 
 fn image(place: &RepositoryId, id: ImageId, manifest: &Manifest) -> Value {
     json!({

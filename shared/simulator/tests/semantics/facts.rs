@@ -29,8 +29,12 @@ fn sources(folder: &Path, found: &mut String) {
 fn the_code_names_exactly_the_facts_of_the_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = std::fs::read_to_string(root.join("FACTS.md")).unwrap();
-    let listed =
-        ids(&list.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).collect::<Vec<_>>().join(" "));
+    // An item of a list, or a row of a table.
+    let id = |line: &str| {
+        let line = line.strip_prefix("- **").or_else(|| line.strip_prefix("| "))?;
+        line.split(['*', ' ']).next().map(str::to_owned)
+    };
+    let listed = ids(&list.lines().filter_map(id).collect::<Vec<_>>().join(" "));
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     assert_eq!(ids(&code), listed);
