@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     time::Duration,
 };
 
+use anstyle::AnsiColor;
 use aws::registry::{Backfill, Copied, Registries};
 use domain::{
-    drift::delta_from_copy,
+    drift::{Drift, delta_from_copy},
     fact::{Fact, Subject},
     image::{Image, Registry, RepositoryName},
 };
@@ -16,12 +18,16 @@ use serde::Serialize;
 use store::{ReconcileRun, Stored, Table};
 
 use answers::{
-    answer::{self, Orphan},
+    answer::{self, Orphan, Orphans},
     drift::{self as report, DriftReport},
     paging::PageRequest,
 };
 
-use crate::{failure::CliError, print::progress, target::Target};
+use crate::{
+    failure::CliError,
+    print::{HEADING, Print, coloured, filled, image_name, progress, styled, time},
+    target::Target,
+};
 
 /// Replicas that differ from their source, and orphans.
 #[derive(Debug, Serialize)]
@@ -180,4 +186,90 @@ async fn record(
         }
     }
     Ok(recorded)
+}
+
+impl Print for Drifted {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        let mut image = None;
+        for difference in &self.report.differences {
+            if image != Some(&difference.image) {
+                _ = writeln!(text, "\n{}", styled(HEADING, image_name(&difference.image, None)));
+                image = Some(&difference.image);
+            }
+            let (colour, sign) = match &difference.drift {
+                Drift::Missing { expected: true, .. } => (AnsiColor::Red, "!"),
+                Drift::Missing { expected: false, .. } => (AnsiColor::Yellow, "○"),
+                Drift::Tags { .. } => (AnsiColor::Yellow, "≠"),
+            };
+            let line = coloured(colour, format!("{sign} {}", difference.summary()));
+            _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
+        }
+        if self.report.differences.is_empty() {
+            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica matches its source."));
+        }
+        if !self.orphans.is_empty() {
+            text.push_str(&Orphans { orphans: self.orphans.clone(), next_cursor: None }.table(width));
+        }
+        let count = |what: fn(&Drift) -> bool| self.report.differences.iter().filter(|one| what(&one.drift)).count();
+        let missing = count(|drift| matches!(drift, Drift::Missing { expected: true, .. }));
+        let never = count(|drift| matches!(drift, Drift::Missing { expected: false, .. }));
+        let tags = count(|drift| matches!(drift, Drift::Tags { .. }));
+        _ = writeln!(text, "\n{missing} missing, {never} never copied, {tags} with different tags");
+        if let Some(remediation) = self.report.remediation {
+            _ = writeln!(text, "→ {remediation}");
+        }
+        _ = writeln!(text, "\n{}", styled(HEADING, "Last listed:"));
+        for (registry, at) in &self.report.listed_at {
+            let at = at.map_or_else(|| coloured(AnsiColor::Yellow, "never: only its events are recorded"), time);
+            _ = writeln!(text, "  {registry}  {at}");
+        }
+        for registry in &self.report.unread {
+            let line = format!("{registry}: its replication rules are not known, they were not read yet");
+            _ = writeln!(text, "  {}", coloured(AnsiColor::Yellow, line));
+        }
+        text
+    }
+}
+
+impl Print for Reconciled {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        for (registry, run) in &self.registries {
+            let (found, drifts) = (run.found, &run.drifts);
+            _ = writeln!(text, "\n{}  {} images", styled(HEADING, registry), found.images);
+            let recorded = [("added", found.added), ("removed", found.removed), ("updated", found.updated)];
+            let drift = [
+                ("missing", drifts.missing),
+                ("never copied", drifts.never_copied),
+                ("with different tags", drifts.tags),
+                ("orphaned", drifts.orphans),
+            ];
+            for (what, counts) in [("recorded now, reported by no event", &recorded[..]), ("drift", &drift[..])] {
+                let counts: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+                _ = writeln!(text, "{}", filled(&format!("{what}: {}", counts.join(", ")), ["  ", "    "], width));
+            }
+        }
+        text.push_str("→ `ecr-lineage drift` lists the drift image by image\n");
+        text
+    }
+}
+
+impl Print for Backfilled {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        let heading = styled(HEADING, format!("{} to {}", self.source, self.destination));
+        let colour = if self.status == "COMPLETE" { AnsiColor::Green } else { AnsiColor::Red };
+        let sign = if self.status == "COMPLETE" { "●" } else { "!" };
+        let why = self.failure.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        _ = writeln!(text, "\n{heading}  {}", coloured(colour, format!("{sign} {}{why}", self.status)));
+        let (completed, failed, recorded) = (self.completed, self.failed.len(), self.recorded);
+        _ = writeln!(text, "  {completed} copied, {failed} failed; {recorded} recorded now, reported by no event");
+        for copy in &self.failed {
+            let code = copy.code.as_deref().unwrap_or("no reason given");
+            let line = coloured(AnsiColor::Red, format!("! {}: {code}", image_name(&copy.image, None)));
+            _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
+        }
+        text
+    }
 }

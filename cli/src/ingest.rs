@@ -1,17 +1,23 @@
 //! `ingest`: records events from files.
 
 use std::{
+    fmt::Write,
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use anstyle::AnsiColor;
 use domain::event::Event;
 use retry::{Disposition, chain};
 use serde::Serialize;
 use store::{Stored, Table};
 
-use crate::{failure::CliError, input, print::progress};
+use crate::{
+    failure::CliError,
+    input,
+    print::{HEADING, Print, coloured, progress, styled},
+};
 
 /// Events that are recorded together: enough to merge the facts of an image, few enough to show progress.
 const BATCH: usize = 100;
@@ -122,4 +128,26 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         bytes = std::fs::read(path)?;
     }
     input::unpack(bytes)
+}
+
+impl Print for IngestSummary {
+    fn table(&self, _: Option<u16>) -> String {
+        let mut text = String::new();
+        for rejected in &self.rejected {
+            let place = styled(HEADING, format!("{}:{}", rejected.file, rejected.line));
+            _ = writeln!(text, "{} {place}: {}", coloured(AnsiColor::Red, "rejected"), rejected.reason);
+        }
+        let count = |count: usize, word: &str| format!("{} {word}", styled(HEADING, count));
+        let mut counts = vec![
+            count(self.read, "read"),
+            count(self.recorded, "recorded"),
+            count(self.known, "already recorded"),
+            count(self.rejected.len(), "rejected"),
+        ];
+        if self.ignored > 0 {
+            counts.push(count(self.ignored, "ignored (not about images)"));
+        }
+        _ = writeln!(text, "{}", counts.join(", "));
+        text
+    }
 }

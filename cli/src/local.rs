@@ -38,7 +38,7 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
     let print_event = |event: LocalEvent<'_>| match event {
         LocalEvent::Recorded(message) => say(&recorded_line(message)),
         LocalEvent::Alert(alert) => {
-            say(&print::alert(alert));
+            say(&print::alerts::alert(alert));
             // Without a webhook the channel has no receiver, and the send fails.
             _ = bodies.send(webhook::body(alert, HUB, HUB_REGION));
         }
@@ -165,7 +165,7 @@ fn line(fact: &Fact) -> String {
         Subject::Repository(repository) => repository.to_string(),
         Subject::Registry => String::new(),
     };
-    format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::fact_text(fact))
+    format!("  {}  {}  {subject} {}\n", print::time(fact.time), fact.registry, print::answer::fact_text(fact))
 }
 
 /// Prints to standard output; a closed output is ignored.

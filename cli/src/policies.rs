@@ -1,9 +1,12 @@
 //! `policy check`: validates policy files.
 
-use std::path::PathBuf;
+use std::{fmt::Write, path::PathBuf};
 
+use anstyle::AnsiColor;
 use policy::{InvalidPolicyError, PolicyProblem};
 use serde::Serialize;
+
+use crate::print::{HEADING, Print, coloured, styled};
 
 /// The result of `policy check`.
 #[derive(Debug, Serialize)]
@@ -37,4 +40,24 @@ pub fn check(files: &[PathBuf]) -> CheckedPolicies {
         CheckedFile { file: file.clone(), problems: problems.unwrap_or_default() }
     });
     CheckedPolicies { files: files.collect() }
+}
+
+impl Print for CheckedPolicies {
+    fn table(&self, _: Option<u16>) -> String {
+        let mut text = String::new();
+        for file in &self.files {
+            if file.problems.is_empty() {
+                _ = writeln!(text, "{} {}", coloured(AnsiColor::Green, "● OK"), file.file.display());
+            }
+            for problem in &file.problems {
+                let place = format!("{}:{}:{}", file.file.display(), problem.line, problem.column);
+                let error = coloured(AnsiColor::Red, "error:");
+                _ = writeln!(text, "{}: {error} {}", styled(HEADING, place), problem.message);
+                if let Some(suggestion) = &problem.suggestion {
+                    _ = writeln!(text, "    {suggestion}");
+                }
+            }
+        }
+        text
+    }
 }

@@ -97,7 +97,7 @@ test('a replica follows its source while the page is open', async () => {
     await deletionIn(page, registry).getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
   }
   const timeline = page.getByRole('region', { name: 'Timeline' });
-  await timeline.getByText(`by ecr-lineage after its source ${IRELAND} (policy follow-the-source)`).first().waitFor();
+  await timeline.getByText(`by ecr-lineage, following ${IRELAND} (policy follow-the-source)`).first().waitFor();
   await picture(page, 'followed');
   await close(opened);
 });
@@ -163,7 +163,7 @@ test('the history of a tag shows its images', async () => {
   const table = page.getByRole('table', { name: 'History of team/app:stable' });
   const rows = table.getByRole('row', { name: IRELAND });
   await rows.nth(1).waitFor();
-  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved to ${short(second)}`));
+  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved to another image, ${short(second)}`));
   assert.match(await rows.nth(1).textContent(), new RegExp(`${short(second)}.*still set`));
   await page.getByRole('link', { name: new RegExp(`^${IRELAND}: ${short(first)} from`) }).click();
   await page.getByRole('heading', { level: 1, name: `team/app@${short(first)}` }).waitFor();

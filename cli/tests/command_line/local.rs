@@ -238,6 +238,23 @@ fn an_unusable_option_prints_one_clear_line() {
 }
 
 #[test]
+fn the_help_and_the_documentation_name_every_fault() {
+    let user = User::new();
+    let refused = user.run(&["local", "--trouble", "lost=200"]).err;
+    let kinds = refused.split("with KIND one of ").nth(1).unwrap().lines().next().unwrap();
+    let kinds: BTreeSet<&str> = kinds.split(", ").collect();
+    assert!(kinds.contains("request-lost") && kinds.contains("response-lost"), "{kinds:?}");
+    let help = user.run(&["local", "--help"]).out;
+    let faults = help.split("Events: ").nth(1).unwrap().split("--seed").next().unwrap();
+    let words = faults.split(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+    let words = words.filter(|word| !["", "copies", "calls"].contains(word));
+    assert_eq!(words.collect::<BTreeSet<_>>(), kinds);
+    let page = include_str!("../../../docs/cli.md");
+    let faults = page.split("Faults of events: ").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert_eq!(faults.split('`').skip(1).step_by(2).collect::<BTreeSet<_>>(), kinds);
+}
+
+#[test]
 fn the_demo_is_the_same_story_every_time() {
     let user = User::new();
     let ran = user.run(&["demo"]);

@@ -85,25 +85,10 @@ function morphChildren(old, fresh) {
 const alike = (old, fresh) => (old && !keyOf(old) && old.nodeName === fresh.nodeName ? old : undefined);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Texts. Those of a deletion (status_text, summary, allowed_actions) come from the API.
+// Texts. Those about what the API answers (status_text, kind_text, action_text, cause_text, summary, remediation) come
+// from the API; this file has headings, buttons and messages of its own only.
 
-const STATUS = {
-  present: 'present',
-  archived: 'archived',
-  probably_absent: 'untagged, deletion not confirmed',
-  absent: 'gone',
-};
-// For headings of lists that may be empty. A deletion brings its own text.
-const STANDING = {
-  pending: 'pending',
-  awaiting_approval: 'awaiting approval',
-  held: 'on hold',
-  executing: 'executing',
-  failed: 'failed',
-  done: 'done',
-  kept: 'kept',
-};
-const DID = { hold: 'put on hold', release: 'released', approve: 'approved', cancel: 'cancelled' };
+// The colour of each sign.
 const TONES = {
   present: 'good',
   archived: 'info',
@@ -134,7 +119,6 @@ const two = (number) => String(number).padStart(2, '0');
 const number = (value) => value.toLocaleString('en');
 const plural = (count, word) => `${number(count)} ${count === 1 ? word : `${word}s`.replace(/([^aeo])ys$/, '$1ies')}`;
 const short = (digest) => digest.slice(digest.indexOf(':') + 1).slice(0, 12);
-const words = (kind) => kind.replaceAll('_', ' ');
 const list = (value) => (Array.isArray(value) ? value : []);
 
 // `2026-11-16 01:54:34`, in UTC.
@@ -155,62 +139,8 @@ function bytes(size) {
   return `${(size / 1_000 ** step).toFixed(step > 0 ? 1 : 0)} ${units[step]}`;
 }
 
-// The principal, without the common beginning of an ARN.
-const who = (by) => by.replace(/^arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/, '');
-
-function cause(what, name = (by) => by) {
-  switch (what.cause) {
-    case 'principal':
-      return `by ${name(what.by)}`;
-    case 'lifecycle':
-      return `by lifecycle rule ${what.rule}${what.description ? ` (${what.description})` : ''}`;
-    case 'repository':
-      return `with its repository, by ${name(what.by)}`;
-    case 'mirror':
-      return `by ecr-lineage after its source ${what.source} (policy ${list(what.policies).join(', ')})`;
-    default:
-      return '';
-  }
-}
-
-// A fact as text.
-function happened(fact) {
-  const by = cause(fact) && ` ${cause(fact)}`;
-  switch (fact.what) {
-    case 'pushed':
-      return fact.tag ? `pushed as ${fact.tag}` : 'pushed without a tag';
-    case 'replicated':
-      return `replicated ${fact.tag ? `as ${fact.tag}` : 'without a tag'} from ${fact.source}`;
-    case 'replication_failed':
-      return `replication failed from ${fact.source}`;
-    case 'image_deleted':
-    case 'repository_deleted':
-      return `deleted${by}`;
-    case 'tags_deleted':
-      return `tag ${fact.tags.join(', ')} deleted${by}`;
-    case 'deletion_failed':
-      return `ECR refused the deletion (${fact.code})${by}`;
-    case 'archived':
-      return `archived${by}`;
-    case 'observed':
-      return observed(fact);
-    case 'replication_configured':
-      return `replication rules changed by ${fact.by}`;
-    case 'other':
-      return fact.detail_type;
-    default:
-      return words(fact.what);
-  }
-}
-
-function observed(fact) {
-  if (!fact.storage) return 'found missing';
-  const parts = [fact.storage === 'archive' ? 'observed, archived' : 'observed'];
-  if (list(fact.tags).length > 0) parts.push(` with tag ${fact.tags.join(', ')}`);
-  if (list(fact.without).length > 0) parts.push(`, tag ${fact.without.join(', ')} found missing`);
-  if (fact.source) parts.push(`, replicated from ${fact.source}`);
-  return parts.join('');
-}
+// A text with principals, without the common beginning of their ARNs.
+const who = (text) => text.replace(/arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/g, '');
 
 function toneOf(fact) {
   if (/deleted|failed/.test(fact.what) && fact.what !== 'deletion_failed') return 'bad';
@@ -330,7 +260,12 @@ async function pages(path, parameters, wanted, signal) {
     answers.push(await ask(query(path, { ...parameters, cursor }), { signal }));
     cursor = answers.at(-1).next_cursor;
   } while (cursor && answers.length < wanted);
-  return { first: answers[0], all: (name) => answers.flatMap((answer) => list(answer[name])), more: Boolean(cursor) };
+  return {
+    first: answers[0],
+    any: (name) => answers.map((answer) => answer[name]).find(Boolean),
+    all: (name) => answers.flatMap((answer) => list(answer[name])),
+    more: Boolean(cursor),
+  };
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -425,6 +360,8 @@ const sign = (name, place) =>
   );
 
 const badge = (name, word) => h(`span.badge.${TONES[name]}`, {}, sign(name), h('span', {}, word));
+// A sign with a whole line of text, which may be wrapped.
+const sentence = (name, text) => h(`span.badge.sentence.${TONES[name]}`, {}, sign(name), h('span', {}, text));
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Parts
@@ -564,9 +501,9 @@ async function act(deletion, did) {
   render();
   try {
     const body = { image: `${repository}@${digest}`, registry, tag, version };
-    const { by } = await ask(`deletions/${did}`, { body });
-    here.acted.set(key, { text: `${DID[did]} by ${by}` });
-    announce(`${repository} in ${registry}: ${DID[did]} by ${by}.`);
+    const { action_text: done, by } = await ask(`deletions/${did}`, { body });
+    here.acted.set(key, { text: `${done} by ${by}` });
+    announce(`${repository} in ${registry}: ${done} by ${by}.`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     here.acted.set(key, { problem });
@@ -645,7 +582,7 @@ const checkLine = (check) => {
 };
 
 const actLine = (done) =>
-  h('li', {}, when(done.at), h('span', {}, `${DID[done.action]} by `, h('span', { title: done.by }, who(done.by))));
+  h('li', {}, when(done.at), h('span', {}, `${done.action_text} by `, h('span', { title: done.by }, who(done.by))));
 
 function reasons(deletion) {
   const checks = list(deletion.checks);
@@ -710,9 +647,8 @@ async function resetBreaker(event, source) {
   const key = `breaker|${source}`;
   try {
     const answer = await ask('breakers/reset', { body: { source, ...(allow && { allow: Number(allow) }) } });
-    const text = `closed by ${answer.by}, ${plural(answer.released, 'deletion')} re-evaluated`;
-    here.acted.set(key, { text });
-    announce(`Breaker of ${source} ${text}.`);
+    here.acted.set(key, { text: answer.summary });
+    announce(answer.summary);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     here.acted.set(key, { problem });
@@ -721,15 +657,9 @@ async function resetBreaker(event, source) {
   stayAt(key);
 }
 
-function resetForm(source) {
+function resetForm(source, remediation) {
   const id = `allow-${source.replace('/', '-')}`;
-  if (!mayChange())
-    return h(
-      'p',
-      {},
-      '→ ',
-      prose(`If these deletions are intended: \`ecr-lineage breaker reset ${source} --allow N\` allows N images.`),
-    );
+  if (!mayChange()) return h('p.next', {}, '→ ', prose(remediation));
   return h(
     'details',
     { 'data-key': 'reset' },
@@ -744,7 +674,7 @@ function resetForm(source) {
   );
 }
 
-function openBreaker([source, { opened, held }]) {
+function openBreaker([source, { opened, held, status_text: status, details, remediation }]) {
   const acted = here.acted.get(`breaker|${source}`);
   return h(
     'li.trouble.bad',
@@ -752,7 +682,7 @@ function openBreaker([source, { opened, held }]) {
     h(
       'p.trouble-head',
       {},
-      badge('open', 'breaker open'),
+      badge('open', `breaker ${status}`),
       place(source),
       h('span.quiet', {}, 'since ', when(opened.at), ', ', age(opened.at)),
     ),
@@ -762,25 +692,18 @@ function openBreaker([source, { opened, held }]) {
       {},
       held > 0 ? [link(HASHES.deletions(), plural(held, 'deletion')), ' on hold.'] : 'No deletion is on hold.',
     ),
-    resetForm(source),
+    details.map((line) => h('p.quiet', {}, who(line))),
+    resetForm(source, remediation),
     acted?.problem && problemBlock(acted.problem),
   );
 }
 
-function closedBreaker([source, { reset, counted }]) {
-  const counts = Object.entries(counted ?? {}).flatMap(([by, registries]) =>
-    Object.entries(registries).map(
-      ([registry, images]) => `${plural(images, 'image')} in ${registry} in 24 hours (${by})`,
-    ),
-  );
-  const text =
-    reset &&
-    `closed ${time(reset.at)} by ${who(reset.by)}${reset.allow ? `, ${plural(reset.allow, 'image')} allowed` : ''}`;
+function closedBreaker([source, { status_text: status, details }]) {
   return h(
     'li',
     { 'data-key': `breaker|${source}`, tabindex: -1 },
-    h('p.trouble-head', {}, badge('closed', 'closed'), place(source)),
-    [...counts, text].filter(Boolean).map((line) => h('p.quiet', {}, line)),
+    h('p.trouble-head', {}, badge('closed', status), place(source)),
+    details.map((line) => h('p.quiet', {}, who(line))),
   );
 }
 
@@ -819,15 +742,14 @@ const stayed = ({ since, status }) =>
 // The lines of a registry's card in the lineage picture.
 function cardOf(where, deletions) {
   const [account, region] = where.registry.split('/');
-  const lines = [{ text: STATUS[where.status], rest: stayed(where), tone: TONES[where.status] }];
+  const lines = [{ text: where.status_text, rest: stayed(where), tone: TONES[where.status] }];
   if (where.tags.length > 0) lines.push({ text: `tagged ${where.tags.join(', ')}` });
   if (where.pushed_at) lines.push({ text: `pushed ${time(where.pushed_at)}`, tone: 'quiet' });
   if (where.deleted) {
     lines.push({ text: 'deleted', rest: ` ${time(where.deleted.at)}`, tone: 'bad' });
-    const by = cause(where.deleted, who);
-    if (by) lines.push({ text: by, tone: 'quiet' });
+    lines.push({ text: who(where.deleted.cause_text), tone: 'quiet' });
   }
-  if (where.orphan) lines.push({ text: 'orphan: its source deleted it', tone: 'warn', sign: 'orphan' });
+  if (where.orphan) lines.push({ text: 'orphan', tone: 'warn', sign: 'orphan' });
   for (const deletion of deletions.filter(
     ({ registry, status }) => registry === where.registry && QUEUE.includes(status),
   )) {
@@ -994,8 +916,8 @@ function described(where) {
   const from = where.replicated_from.map(
     (came) => `replicated from ${came.registry}${lagText(came) && ` in ${lagText(came)}`}`,
   );
-  const gone = where.deleted && `deleted ${time(where.deleted.at)} ${cause(where.deleted)}`;
-  return [`${where.registry}: ${STATUS[where.status]}`, ...from, where.orphan && 'orphan', gone]
+  const gone = where.deleted && `deleted ${time(where.deleted.at)}, ${where.deleted.cause_text}`;
+  return [`${where.registry}: ${where.status_text}`, ...from, where.orphan && 'orphan', gone]
     .filter(Boolean)
     .join(', ');
 }
@@ -1208,7 +1130,7 @@ function historyPicture({ repository, tag, history }) {
       : `M${from} ${at}h${size - 2}l10 16l-10 16h${2 - size}z`;
     const name = widthOf(short(band.digest), 400, 'monospace');
     const text = name + 16 < size ? short(band.digest) : '';
-    const until = band.ended ? `to ${time(band.ended.at)}, ${endOf(band.ended)}` : 'until now, still set';
+    const until = `${band.ended ? `to ${time(band.ended.at)}` : 'until now'}, ${band.summary}`;
     const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
     return s(
       'a',
@@ -1284,9 +1206,6 @@ function bandKey({ repository, history }) {
   return h('ul.key', { 'aria-label': 'Images' }, bandDigests(history).map(entry));
 }
 
-const endOf = ({ why }) =>
-  ({ moved: 'tag moved', tag_deleted: 'tag deleted', image_deleted: 'image deleted' })[why] ?? words(why);
-
 // ---------------------------------------------------------------------------------------------------------------------
 // Views
 
@@ -1356,7 +1275,7 @@ function lateTable(late) {
       place(one.destination),
       place(one.source),
       age(one.pushed_at),
-      [badge(one.severity, words(one.kind)), ': ', prose(one.why)],
+      [badge(one.severity, one.kind_text), ': ', prose(one.why)],
     ],
   });
   return h(
@@ -1376,7 +1295,7 @@ const incidentItem = (incident) =>
     h(
       'p.trouble-head',
       {},
-      badge(incident.severity, words(incident.kind)),
+      badge(incident.severity, incident.kind_text),
       h('span.lane', {}, place(incident.source), ' → ', place(incident.destination)),
     ),
     h('p', {}, prose(incident.why)),
@@ -1484,7 +1403,7 @@ function registriesSection({ registries }) {
       one.registry.split('/')[1],
       one.images === undefined ? '–' : number(one.images),
       ...counts(one).map(figure),
-      one.listed_at ? age(one.listed_at) : 'never; known from events only',
+      one.listed_at ? age(one.listed_at) : 'never',
     ],
   });
   return section(
@@ -1691,7 +1610,7 @@ const repositoryView = {
 
   async load(name, signal) {
     const found = await pages('images', { repository: name }, here.wanted.images ?? 1, signal);
-    return { images: found.all('images'), more: found.more };
+    return { images: found.all('images'), statuses: found.first.status_texts, more: found.more };
   },
 
   render(found, name) {
@@ -1704,9 +1623,9 @@ const repositoryView = {
     const where = ([registry, status]) =>
       h(
         'span',
-        { class: `where ${TONES[status]}`, title: `${registry}: ${STATUS[status]}` },
+        { class: `where ${TONES[status]}`, title: `${registry}: ${found.statuses[status]}` },
         sign(status),
-        h('span.hidden', {}, `${STATUS[status]} in ${registry.split('/')[0]} `),
+        h('span.hidden', {}, `${found.statuses[status]} in ${registry.split('/')[0]} `),
         h('span', {}, registry.split('/')[1]),
       );
     const row = (image) => ({
@@ -1727,7 +1646,7 @@ const repositoryView = {
         'p.lead',
         { 'data-key': 'lead' },
         `${plural(images.length, 'image')}${found.more ? ' so far' : ''}, newest push first. `,
-        legend(),
+        legend(found.statuses),
       ),
       table({ text: `Images of ${name}`, hidden: true }, columns, images.map(row)),
       found.more && moreButton('images', 'images'),
@@ -1735,11 +1654,11 @@ const repositoryView = {
   },
 };
 
-const legend = () =>
+const legend = (statuses) =>
   h(
     'span.legend',
     {},
-    Object.entries(STATUS).map(([name, word]) => badge(name, word)),
+    Object.entries(statuses).map(([name, word]) => badge(name, word)),
   );
 
 // A tag that moved away is not a fact of this image: the other image has it.
@@ -1747,14 +1666,14 @@ function timelineOf({ timeline, registries }) {
   const facts = timeline.map((fact) => ({
     at: fact.time,
     registry: fact.registry,
-    text: happened(fact),
+    text: fact.summary,
     tone: toneOf(fact),
   }));
   const moves = registries.flatMap((where) =>
     list(where.moved_tags).map((moved) => ({
       at: moved.at,
       registry: where.registry,
-      text: `tag ${moved.tag} moved to ${short(moved.to)}`,
+      text: moved.summary,
       tone: 'quiet',
     })),
   );
@@ -1786,7 +1705,7 @@ function whereTable(image) {
     key: where.registry,
     cells: [
       place(where.registry),
-      h('span.badges', {}, badge(where.status, STATUS[where.status]), where.orphan && badge('orphan', 'orphan')),
+      h('span.badges', {}, badge(where.status, where.status_text), where.orphan && badge('orphan', 'orphan')),
       where.since && when(where.since),
       where.tags.length > 0 &&
         h(
@@ -1795,7 +1714,7 @@ function whereTable(image) {
           where.tags.map((tag) => tagLink(image.repository, tag)),
         ),
       came(where),
-      where.deleted && h('span', {}, when(where.deleted.at), ` ${cause(where.deleted)}`),
+      where.deleted && h('span', {}, when(where.deleted.at), ` ${where.deleted.cause_text}`),
     ],
   });
   return table({ text: 'In each registry', hidden: true }, columns, image.registries.map(row));
@@ -1964,12 +1883,12 @@ const tagView = {
       row: at === 0,
     }));
     const then = (band) => {
-      if (!band.ended) return badge('present', 'still set');
-      if (band.ended.why !== 'moved') return badge('absent', endOf(band.ended));
+      if (!band.ended) return badge('present', band.summary);
+      if (band.ended.why !== 'moved') return badge('absent', band.summary);
       return h(
         'span',
         {},
-        '→ moved to ',
+        `→ ${band.summary}, `,
         h('a.digest', { href: HASHES.image(`${found.repository}@${band.ended.to}`) }, short(band.ended.to)),
       );
     };
@@ -2020,7 +1939,7 @@ const tagView = {
   },
 };
 
-const toggle = (status) => {
+const toggle = (status, text) => {
   const change = (event) => {
     if (event.target.checked) here.shown.add(status);
     else here.shown.delete(status);
@@ -2030,18 +1949,18 @@ const toggle = (status) => {
     'label.toggle',
     { 'data-key': status },
     h('input', { type: 'checkbox', onchange: change }),
-    ` Show ${STANDING[status]}`,
+    ` Show ${text}`,
   );
 };
 
-function deletionGroup(status, deletions) {
+function deletionGroup(status, text, deletions) {
   return (
     deletions.length > 0 &&
     section(
       status,
       [
         sign(status, { class: `icon ${TONES[status]}` }),
-        `${capital(STANDING[status])} `,
+        `${capital(text)} `,
         h('span.count', {}, number(deletions.length)),
       ],
       h(
@@ -2063,6 +1982,7 @@ const deletionsView = {
       (await pages('deletions', { status: [...here.shown].join(','), since: '30d' }, here.wanted.over ?? 1, signal));
     return {
       deletions: [...queue.all('deletions'), ...(over ? over.all('deletions') : [])],
+      statuses: queue.first.status_texts,
       more: queue.more,
       moreOver: over && over.more,
     };
@@ -2071,6 +1991,7 @@ const deletionsView = {
   render(found) {
     if (!found) return [empty('Loading…')];
     const byStatus = grouped(found.deletions, ({ status }) => status);
+    const group = (status) => deletionGroup(status, found.statuses[status], byStatus.get(status) ?? []);
     const queued = QUEUE.some((status) => byStatus.has(status));
     const due = state.overview?.next_due;
     return [
@@ -2083,15 +2004,20 @@ const deletionsView = {
           'Replicas whose source was deleted. ',
           queued && due && ['Next deletion ', countdown(due), '.'],
         ),
-        h('fieldset', {}, h('legend.hidden', {}, 'Completed in the last 30 days'), OVER.map(toggle)),
+        h(
+          'fieldset',
+          {},
+          h('legend.hidden', {}, 'Completed in the last 30 days'),
+          OVER.map((status) => toggle(status, found.statuses[status])),
+        ),
       ),
       !queued && allWell('No deletion is pending, on hold or awaiting approval.'),
-      QUEUE.map((status) => deletionGroup(status, byStatus.get(status) ?? [])),
+      QUEUE.map(group),
       found.more && moreButton('deletions', 'deletions'),
       OVER.filter((status) => here.shown.has(status)).map(
         (status) =>
-          deletionGroup(status, byStatus.get(status) ?? []) ||
-          h('p.empty', { 'data-key': `no-${status}` }, `None ${STANDING[status]} in the last 30 days.`),
+          group(status) ||
+          h('p.empty', { 'data-key': `no-${status}` }, `None ${found.statuses[status]} in the last 30 days.`),
       ),
       found.moreOver && moreButton('over', 'completed deletions'),
     ];
@@ -2099,7 +2025,7 @@ const deletionsView = {
 };
 
 const alertSign = ({ state: at, severity }) =>
-  at === 'resolved' ? badge('over', 'resolved') : badge(severity, severity);
+  at === 'resolved' ? badge('over', at) : badge(severity, severity);
 
 const alertItem = (alert) =>
   h(
@@ -2109,7 +2035,7 @@ const alertItem = (alert) =>
     h(
       'div',
       {},
-      h('p', {}, h('strong', {}, words(alert.kind)), ': ', prose(alert.message)),
+      h('p', {}, h('strong', {}, alert.kind_text), ': ', prose(alert.message)),
       alert.state !== 'resolved' && h('p.next', {}, '→ ', prose(alert.remediation)),
       alert.digest && h('p.quiet', {}, imageLink(alert)),
     ),
@@ -2146,39 +2072,19 @@ const alertsView = {
   },
 };
 
-function difference(one) {
-  const { source, destination } = one;
-  if (one.drift === 'tags') {
-    const part = (tags, registry) => list(tags).length > 0 && `${tags.join(', ')} only in ${registry}`;
-    return [
-      badge('tags', 'tags differ'),
-      [part(one.only_at_source, source), part(one.only_at_replica, destination)].filter(Boolean).join('; '),
-    ];
-  }
-  if (!one.expected)
-    return [
-      badge('never', 'never replicated'),
-      `to ${destination}; perhaps pushed to ${source} before the replication rule`,
-    ];
-  return [
-    badge('missing', 'missing'),
-    `in ${destination}; present in ${source}${one.pushed_at ? ` since ${time(one.pushed_at)}` : ''}`,
-  ];
-}
-
-function orphanHas({ status, tags }) {
-  const tagged = tags.length > 0 ? ` tagged ${tags.join(', ')}` : ' untagged';
-  return [badge(status, STATUS[status]), status !== 'probably_absent' && tagged];
-}
+const signOf = ({ drift, expected }) => {
+  if (drift === 'tags') return 'tags';
+  return expected ? 'missing' : 'never';
+};
 
 function orphanRow(orphan) {
-  const lost = ([source, at]) => h('div', {}, place(source), ' deleted it ', at && when(at));
+  const lost = ([source, at]) => h('div', {}, place(source), ' ', at && when(at));
   return {
     key: `${referenceOf(orphan)}|${orphan.registry}`,
     cells: [
       imageLink(orphan),
       place(orphan.registry),
-      orphanHas(orphan),
+      sentence(orphan.status, orphan.summary),
       Object.entries(orphan.sources).map(lost),
     ],
   };
@@ -2194,6 +2100,7 @@ const driftView = {
     ]);
     return {
       ...differences.first,
+      remediation: differences.any('remediation'),
       differences: differences.all('differences'),
       moreDifferences: differences.more,
       orphans: orphans.all('orphans'),
@@ -2203,15 +2110,11 @@ const driftView = {
 
   render(found) {
     if (!found) return [empty('Loading…')];
-    const row = (one) => {
-      const [mark, text] = difference(one);
-      return {
-        key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`,
-        cells: [imageLink(one), mark, text],
-      };
-    };
+    const row = (one) => ({
+      key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`,
+      cells: [imageLink(one), sentence(signOf(one), one.summary)],
+    });
     const columns = (heads) => heads.map((head, at) => ({ head, row: at === 0 }));
-    const lacking = found.differences.some((one) => one.drift === 'missing');
     const listed = Object.entries(found.listed_at ?? {});
     return [
       section(
@@ -2220,17 +2123,11 @@ const driftView = {
         found.differences.length > 0
           ? table(
               { text: 'Differences', hidden: true },
-              columns(['Image', 'Difference', 'Details']),
+              columns(['Image', 'Difference']),
               found.differences.map(row),
             )
           : allWell('No differences.'),
-        lacking &&
-          h(
-            'p.next',
-            {},
-            '→ ',
-            prose('`ecr-lineage backfill SOURCE DESTINATION` makes ECR replicate the missing images.'),
-          ),
+        found.remediation && h('p.next', {}, '→ ', prose(found.remediation)),
         found.moreDifferences && moreButton('differences', 'differences'),
       ),
       section(
@@ -2239,7 +2136,7 @@ const driftView = {
         found.orphans.length > 0
           ? table(
               { text: 'Orphans', hidden: true },
-              columns(['Image', 'Registry', 'Status', 'Sources']),
+              columns(['Image', 'Registry', 'Status', 'Deleted at the source']),
               found.orphans.map(orphanRow),
             )
           : empty('No orphans: no source of a present replica is known to have deleted the image.'),
@@ -2252,12 +2149,10 @@ const driftView = {
           'ul.plain.columns',
           {},
           listed.map(([registry, at]) =>
-            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never; known from events only')),
+            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never')),
           ),
         ),
-        list(found.unread).map((registry) =>
-          h('p.quiet', {}, `Replication rules of ${registry} are not known: they were not read yet.`),
-        ),
+        list(found.unread).map((registry) => h('p.quiet', {}, 'Replication rules not read yet: ', place(registry))),
       ),
     ];
   },

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     cursor::Cursor,
+    described::{DescribedAlert, described},
     error::Error,
     paging::{PageRequest, PageToken},
 };
@@ -25,6 +26,8 @@ pub struct Alerts {
     /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
     /// The alerts of the period, newest first.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedAlert>)]
     pub alerts: Vec<Alert>,
     /// The cursor for the next page of alerts; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +41,8 @@ pub struct OpenIncident {
     /// The incident: its kind, registries, counts and times.
     #[serde(flatten)]
     pub incident: Incident,
+    /// The kind in words, such as `replication late`.
+    pub kind_text: String,
     /// The severity: how soon an operator should react.
     pub severity: Severity,
     /// The recommended next step.
@@ -69,8 +74,8 @@ pub async fn incidents(table: &Table) -> Result<Vec<OpenIncident>, store::Error>
     incidents.retain(|incident| incident.open > 0);
     incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
     let open = |incident: Incident| {
-        let (severity, remediation) = (incident.kind.severity(), incident.remediation());
-        OpenIncident { incident, severity, remediation }
+        let (kind_text, severity) = (incident.kind.words(), incident.kind.severity());
+        OpenIncident { kind_text, severity, remediation: incident.remediation(), incident }
     };
     Ok(incidents.into_iter().map(open).collect())
 }
@@ -169,6 +174,8 @@ pub struct LateCopy {
     pub pushed_at: Timestamp,
     /// The kind of problem.
     pub kind: AlertKind,
+    /// The kind in words, such as `replication late`.
+    pub kind_text: String,
     /// The severity: how soon an operator should react.
     pub severity: Severity,
     /// The problem, in one line.
@@ -223,6 +230,7 @@ pub async fn late(table: &Table, most: usize) -> Result<Vec<LateCopy>, store::Er
                     destination,
                     pushed_at: expectation.since,
                     kind: problem.kind,
+                    kind_text: problem.kind.words(),
                     severity: problem.kind.severity(),
                     why: problem.why,
                 });

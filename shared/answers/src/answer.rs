@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    deletion::{Deletion, DescribedDeletion, described},
+    deletion::Deletion,
     fact::Fact,
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::{
     cursor::Cursor,
+    described::{DescribedDeletion, DescribedFact, DescribedInterval, described},
     error::Error,
     paging::{PageRequest, PageToken},
     reference::{Reference, TagReference},
@@ -41,6 +42,8 @@ pub struct ShownImage {
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
     /// The facts about the image, oldest first.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedFact>)]
     pub timeline: Vec<Fact>,
     /// The number of older facts that are not in `timeline`.
     #[serde(skip_serializing_if = "is_zero")]
@@ -148,6 +151,8 @@ pub struct History {
     /// The tag.
     pub tag: Tag,
     /// The intervals in which the tag pointed to an image, by registry, oldest first.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedInterval>)]
     pub history: Vec<TagInterval>,
 }
 
@@ -177,6 +182,9 @@ pub struct Images {
     pub repository: RepositoryName,
     /// The images. Each page covers a range of digests; on the page the newest push is first.
     pub images: Vec<ListedImage>,
+    /// Every status of an image in a registry, in words.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub status_texts: BTreeMap<PlacementStatus, &'static str>,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -216,7 +224,9 @@ pub async fn images(
         return Err(Error::UnknownRepository { repository: repository.clone() });
     }
     images.sort_by_key(|image| std::cmp::Reverse(image.pushed_at));
-    Ok(Images { repository: repository.clone(), images, next_cursor: page_end.next.map(|image| Cursor(image.digest)) })
+    let status_texts = PlacementStatus::ALL.map(|status| (status, status.words())).into();
+    let next_cursor = page_end.next.map(|image| Cursor(image.digest));
+    Ok(Images { repository: repository.clone(), images, status_texts, next_cursor })
 }
 
 impl ListedImage {
@@ -255,6 +265,8 @@ pub struct Orphan {
     pub status: PlacementStatus,
     /// The replica's tags in that registry.
     pub tags: BTreeSet<Tag>,
+    /// The status and the tags in words, such as `has it, tagged v1`.
+    pub summary: String,
     /// The source registries, and when each deleted the image, if known.
     pub sources: BTreeMap<Registry, Option<Timestamp>>,
 }
@@ -281,12 +293,24 @@ impl Orphan {
     pub fn of(lineage: &Lineage, registry: &Registry) -> Option<Self> {
         let replica = lineage.placements.get(registry)?;
         let lost = |source: &Registry| lineage.placements.get(source).and_then(Placement::gone_at);
+        let (status, tags) = (replica.status(), replica.current_tags());
         Some(Self {
             sources: replica.replicated().into_keys().map(|source| (source.clone(), lost(source))).collect(),
-            tags: replica.current_tags().into_iter().cloned().collect(),
+            summary: orphan_summary(status, &tags),
+            tags: tags.into_iter().cloned().collect(),
             image: lineage.image.clone(),
-            status: replica.status(),
+            status,
             registry: registry.clone(),
         })
+    }
+}
+
+fn orphan_summary(status: PlacementStatus, tags: &BTreeSet<&Tag>) -> String {
+    let tags: Vec<_> = tags.iter().map(|tag| tag.as_str()).collect();
+    let tags = if tags.is_empty() { "untagged".to_owned() } else { format!("tagged {}", tags.join(", ")) };
+    match status {
+        PlacementStatus::Present | PlacementStatus::Absent => format!("has it, {tags}"),
+        PlacementStatus::Archived => format!("has it archived, {tags}"),
+        PlacementStatus::ProbablyAbsent => status.words().to_owned(),
     }
 }

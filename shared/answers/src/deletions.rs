@@ -5,15 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     alert::{Alert, AlertKind},
     breaker::{Breaker, BreakerClass, BreakerLimits},
-    deletion::{Deletion, DeletionStatus, DescribedDeletion, OperatorAction, described},
+    deletion::{Deletion, DeletionStatus, OperatorAction},
     image::{Registry, Tag},
+    time::time_text,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{Listed, Stored, Table};
 use utoipa::ToSchema;
 
-use crate::{answer, cursor::Cursor, error::Error, reference::Reference};
+use crate::{
+    answer,
+    cursor::Cursor,
+    described::{DescribedDeletion, described},
+    error::Error,
+    reference::Reference,
+};
 
 /// Deletions of one status and source that are read at most for one list or in one step.
 const MOST: usize = 1_000;
@@ -25,10 +32,20 @@ pub struct Deletions {
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
+    /// Every status in words.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub status_texts: BTreeMap<DeletionStatus, &'static str>,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<DeletionsPageToken>>,
+}
+
+impl Deletions {
+    fn new(deletions: Vec<Deletion>, next_cursor: Option<Cursor<DeletionsPageToken>>) -> Self {
+        let status_texts = DeletionStatus::ALL.map(|status| (status, status.words())).into();
+        Self { deletions, status_texts, next_cursor }
+    }
 }
 
 /// The position at which the next page of deletions starts.
@@ -74,7 +91,7 @@ pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletion
         }
     }
     deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.replica_key().cmp(&b.replica_key())));
-    Ok(Deletions { deletions, next_cursor: None })
+    Ok(Deletions::new(deletions, None))
 }
 
 /// One page of deletions, by status and by source.
@@ -98,16 +115,16 @@ pub async fn page(
             };
             let place = |after| Some(Cursor(DeletionsPageToken { status: *status, source: source.clone(), after }));
             if deletions.len() >= most {
-                return Ok(Deletions { deletions, next_cursor: place(None) });
+                return Ok(Deletions::new(deletions, place(None)));
             }
             let (more, next) = table.deletions(*status, source, filter.since, after, most - deletions.len()).await?;
             deletions.extend(more);
             if next.is_some() {
-                return Ok(Deletions { deletions, next_cursor: place(next) });
+                return Ok(Deletions::new(deletions, place(next)));
             }
         }
     }
-    Ok(Deletions { deletions, next_cursor: None })
+    Ok(Deletions::new(deletions, None))
 }
 
 async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
@@ -122,6 +139,8 @@ async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Regi
 pub struct Acted {
     /// The action.
     pub action: OperatorAction,
+    /// What the caller did, in words, such as `put on hold`.
+    pub action_text: &'static str,
     /// The caller who acted.
     pub by: String,
     /// The deletions that the action changed, in their new state.
@@ -208,7 +227,7 @@ pub async fn act(
     match (acted.is_empty(), refused, asked) {
         (true, Some(invalid), _) => Err(invalid.into()),
         (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: selector.registry.clone() }),
-        _ => Ok(Acted { action, by: by.to_owned(), deletions: acted }),
+        _ => Ok(Acted { action, action_text: action.past_tense(), by: by.to_owned(), deletions: acted }),
     }
 }
 
@@ -225,10 +244,54 @@ pub struct BreakerStatus {
     /// The state of the breaker.
     #[serde(flatten)]
     pub breaker: Breaker,
-    /// The images counted in the last 24 hours, by class and by registry of the replicas.
+    /// The length of the breaker's window, as `mirror` used it when it last counted an image, in hours. Absent if no
+    /// image was counted, or if the length is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<i64>,
+    /// The images counted in the window, by class and by registry of the replicas; empty if its length is unknown.
     pub counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
     /// The number of deletions that the breaker put on hold.
     pub held: usize,
+    /// Whether the breaker is open, in words: `open` or `closed`.
+    pub status_text: &'static str,
+    /// What the breaker counted, and who closed it last: one line each.
+    pub details: Vec<String>,
+    /// The recommended next step; absent if the breaker is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<String>,
+}
+
+impl BreakerStatus {
+    fn new(
+        source: &Registry,
+        breaker: Breaker,
+        counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
+        held: usize,
+    ) -> Self {
+        let (window_hours, mut details) = (breaker.window_hours(), Vec::new());
+        match window_hours {
+            Some(hours) => {
+                for (class, registries) in &counted {
+                    let class = class.as_str();
+                    for (registry, count) in registries {
+                        let images = if *count == 1 { "image" } else { "images" };
+                        details.push(format!("{count} {images} deleted in {registry} in {hours} h ({class})"));
+                    }
+                }
+            }
+            None if breaker.counts.is_empty() => {}
+            None => details.push("images were counted, but the length of the window is unknown".to_owned()),
+        }
+        if let Some(last_reset) = &breaker.reset {
+            let allow =
+                last_reset.allow.map(|images| format!(", with an allowance of {images} images")).unwrap_or_default();
+            details.push(format!("closed {} by {}{allow}", time_text(last_reset.at), last_reset.by));
+        }
+        let is_open = breaker.opened.is_some();
+        let remediation = is_open.then(|| AlertKind::BreakerOpened.remediation(&source.to_string()));
+        let status_text = if is_open { "open" } else { "closed" };
+        Self { breaker, window_hours, counted, held, status_text, details, remediation }
+    }
 }
 
 /// Answers `breaker status`: the breakers that are open, were reset, or counted an image in the window.
@@ -239,8 +302,7 @@ pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) 
     let mut breakers = BTreeMap::new();
     for source in sources(table, source).await? {
         let status = status(table, &source, now).await?;
-        let shown = status.breaker.opened.is_some() || status.breaker.reset.is_some() || !status.counted.is_empty();
-        if shown {
+        if status.breaker.opened.is_some() || !status.details.is_empty() {
             breakers.insert(source, status);
         }
     }
@@ -248,17 +310,21 @@ pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) 
 }
 
 async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, store::Error> {
-    let (breaker, limits) = (table.breaker(source).await?, BreakerLimits::default());
+    let breaker = table.breaker(source).await?;
     let mut counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>> = BTreeMap::new();
-    for place in breaker.counts.keys() {
-        let count = breaker.counted(place, &limits, now);
-        if count > 0 {
-            *counted.entry(place.class).or_default().entry(place.registry.clone()).or_default() += count;
+    if let Some(hours) = breaker.window_hours() {
+        let window = SignedDuration::from_secs(hours.saturating_mul(3_600));
+        let limits = BreakerLimits { window, ..BreakerLimits::default() };
+        for place in breaker.counts.keys() {
+            let count = breaker.counted(place, &limits, now);
+            if count > 0 {
+                *counted.entry(place.class).or_default().entry(place.registry.clone()).or_default() += count;
+            }
         }
     }
     let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
     let held = held.iter().filter(|deletion| deletion.held_by_breaker()).count();
-    Ok(BreakerStatus { breaker, counted, held })
+    Ok(BreakerStatus::new(source, breaker, counted, held))
 }
 
 /// The result of closing a breaker.
@@ -273,6 +339,21 @@ pub struct WasReset {
     pub allow: Option<u32>,
     /// The number of deletions that were released and are re-evaluated.
     pub released: usize,
+    /// What was done, in one line.
+    pub summary: String,
+}
+
+impl WasReset {
+    fn new(source: &Registry, by: &str, allow: Option<u32>, released: usize) -> Self {
+        let re_evaluated = match released {
+            0 => "no deletion was on hold".to_owned(),
+            1 => "1 deletion is re-evaluated".to_owned(),
+            many => format!("{many} deletions are re-evaluated"),
+        };
+        let allowed = allow.map(|images| format!("; the next window allows {images} images")).unwrap_or_default();
+        let summary = format!("breaker of {source} closed by {by}; {re_evaluated}{allowed}");
+        Self { source: source.clone(), by: by.to_owned(), allow, released, summary }
+    }
 }
 
 /// Closes a breaker, and releases every deletion that it put on hold: they are re-evaluated.
@@ -307,7 +388,7 @@ pub async fn reset(
             }
         }
         if released == before {
-            return Ok(WasReset { source: source.clone(), by: by.to_owned(), allow, released });
+            return Ok(WasReset::new(source, by, allow, released));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{drift::Difference, image::Registry};
+use domain::{
+    drift::{Difference, Drift},
+    image::Registry,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::Table;
@@ -10,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     cursor::Cursor,
+    described::{DescribedDifference, described},
     paging::{PageRequest, PageToken},
 };
 
@@ -21,12 +25,20 @@ pub struct DriftReport {
     /// Registries whose replication settings were never read, so that their expected replicas are unknown.
     pub unread: BTreeSet<Registry>,
     /// Missing replicas and replicas with different tags. Each page covers a range of source registries.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedDifference>)]
     pub differences: Vec<Difference>,
+    /// The recommended next step; absent if no replica is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<&'static str>,
     /// The cursor for the next page of differences; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub next_cursor: Option<Cursor<PageToken>>,
 }
+
+/// The next step if replicas are missing.
+const BACKFILL: &str = "`ecr-lineage backfill SOURCE DESTINATION` makes ECR copy the missing images";
 
 /// Answers `drift`, for the replicas of some sources.
 ///
@@ -57,5 +69,7 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
     }
     let next_cursor = pager.token().map(Cursor);
     differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
-    Ok(DriftReport { listed_at, unread, differences, next_cursor })
+    let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
+    let remediation = differences.iter().any(is_missing).then_some(BACKFILL);
+    Ok(DriftReport { listed_at, unread, differences, remediation, next_cursor })
 }

@@ -6,6 +6,7 @@ use domain::{
     fact::Cause,
     image::{Image, Registry, Tag},
     lineage::{PlacementStatus, Whereabouts},
+    time::time_text,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -222,6 +223,6 @@ impl Edge {
             EdgeKind::Deleted { cause } => format!("deleted, {cause}"),
             EdgeKind::Mirrored => "followed".to_owned(),
         };
-        format!("{what}{line}{}", self.at.strftime("%Y-%m-%d %H:%M:%S"))
+        format!("{what}{line}{}", time_text(self.at))
     }
 }

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod audit;
 pub mod cursor;
 pub mod deletions;
+pub mod described;
 pub mod drift;
 pub mod error;
 pub mod graph;

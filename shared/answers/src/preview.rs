@@ -18,6 +18,7 @@ use crate::{
     answer,
     cursor::Cursor,
     deletions,
+    described::{DescribedDeletion, described},
     error::Error,
     paging::{self, PageRequest},
     reference::Reference,
@@ -52,6 +53,21 @@ pub enum PreviewAction {
     Gone,
     /// Indeterminate: a registry could not be read, so the replica would be kept.
     Unknown,
+}
+
+impl PreviewAction {
+    /// The planned action in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Archive => "archive",
+            Self::Untag => "untag",
+            Self::Keep => "keep",
+            Self::Gone => "already gone",
+            Self::Unknown => "indeterminate",
+        }
+    }
 }
 
 /// The number and size of replicas.
@@ -242,6 +258,8 @@ pub struct Explained {
     /// The registry of the replica.
     pub registry: Registry,
     /// The recorded deletions of the image and of its tags, with their reasons.
+    #[serde(serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedDeletion>)]
     pub recorded: Vec<Deletion>,
     /// The decisions from fresh reads now.
     pub now: Vec<JudgedDeletion>,

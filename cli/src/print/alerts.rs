@@ -3,29 +3,25 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use domain::alert::{Alert, AlertKind, AlertState, Severity};
+use answers::alerts::{Alerts, LagReport, OpenIncident};
+use domain::alert::{Alert, AlertState, Severity};
 
 use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
-use answers::alerts::{Alerts, LagReport, OpenIncident};
 
 /// The severity with its sign, or that the incident is resolved.
 fn severity(severity: Severity, state: AlertState) -> String {
-    match (state, severity) {
-        (AlertState::Resolved, _) => coloured(AnsiColor::Green, "● resolved"),
-        (_, Severity::Info) => coloured(AnsiColor::Blue, "i info"),
-        (_, Severity::Warning) => coloured(AnsiColor::Yellow, "! warning"),
-        (_, Severity::Critical) => coloured(AnsiColor::Red, "‼ critical"),
-    }
-}
-
-/// An alert kind as text.
-fn words(kind: AlertKind) -> String {
-    kind.as_str().replace('_', " ")
+    let (colour, sign, word) = match (state, severity) {
+        (AlertState::Resolved, _) => (AnsiColor::Green, "●", state.as_str()),
+        (_, Severity::Info) => (AnsiColor::Blue, "i", severity.as_str()),
+        (_, Severity::Warning) => (AnsiColor::Yellow, "!", severity.as_str()),
+        (_, Severity::Critical) => (AnsiColor::Red, "‼", severity.as_str()),
+    };
+    coloured(colour, format!("{sign} {word}"))
 }
 
 /// One alert in the event log of `local`.
 pub(crate) fn alert(alert: &Alert) -> String {
-    let (sign, kind) = (severity(alert.severity, alert.state), words(alert.kind));
+    let (sign, kind) = (severity(alert.severity, alert.state), alert.kind.words());
     let next = match alert.state {
         AlertState::Resolved => String::new(),
         AlertState::Notice | AlertState::Opened | AlertState::Open => format!("    → {}\n", alert.remediation),
@@ -36,9 +32,9 @@ pub(crate) fn alert(alert: &Alert) -> String {
 impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
-        for OpenIncident { incident, .. } in &self.open {
+        for OpenIncident { incident, kind_text, .. } in &self.open {
             let since = format!("open since {}", time(incident.opened_at));
-            let what = coloured(AnsiColor::Red, format!("! {}", words(incident.kind)));
+            let what = coloured(AnsiColor::Red, format!("! {kind_text}"));
             let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };
             let place = styled(HEADING, format!("{} to {}", incident.source, incident.destination));
             _ = writeln!(text, "\n{place}  {what}  {count}, {since}");
@@ -58,7 +54,7 @@ impl Print for Alerts {
                 list.add_row([
                     time(alert.time),
                     severity(alert.severity, alert.state),
-                    words(alert.kind),
+                    alert.kind.words(),
                     format!("{}{next}", alert.message),
                 ]);
             }

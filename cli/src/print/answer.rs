@@ -1,0 +1,184 @@
+//! Prints images, tags and orphans.
+
+use std::fmt::Write;
+
+use anstyle::AnsiColor;
+use answers::answer::{History, Images, Orphans, Shown, ShownImage};
+use domain::{
+    fact::{Cause, Fact, What},
+    lineage::{PlacementStatus, Whereabouts},
+    tag::AssignmentEnd,
+};
+use jiff::Timestamp;
+
+use super::{HEADING, Print, QUIET, coloured, deletions, duration, filled, image_name, styled, table, time};
+
+impl Print for Shown {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        if self.images.len() > 1 {
+            _ = writeln!(text, "\nRegistries disagree: the tag points to {} different images.", self.images.len());
+        }
+        self.images.iter().for_each(|image| text.push_str(&image.table(width)));
+        text
+    }
+}
+
+impl Print for ShownImage {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = format!("\n{}\n", styled(HEADING, &self.image));
+        if !self.registries.is_empty() {
+            let longest =
+                self.registries.iter().map(|place| place.registry.to_string().len()).max().unwrap_or_default();
+            // The longest registry names fit in 80 columns only with narrow gaps.
+            let gap = if width.is_some_and(|width| longest + 54 > width.into()) { " " } else { "  " };
+            let first = format!("{:<longest$}{gap}{:<10}{gap}{:<19}", "REGISTRY", "STATUS", "FIRST SEEN (UTC)");
+            let heading = format!("{first}{gap}DELETED AT (UTC)");
+            _ = writeln!(text, "\n{}", styled(HEADING, heading));
+            for place in &self.registries {
+                text.push_str(&whereabouts(place, longest, gap, width));
+                for deletion in self.deletions.iter().filter(|deletion| deletion.registry == place.registry) {
+                    text.push_str(&deletions::below(deletion, width));
+                }
+            }
+        }
+        let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "EVENT"], &[0, 1]);
+        for (at, registry, what) in timeline_of(self) {
+            timeline.add_row([time(at), registry, what]);
+        }
+        _ = writeln!(text, "\n{timeline}");
+        text
+    }
+}
+
+/// One registry: a line of values that every registry has, and below it, indented, those that only some have.
+fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16>) -> String {
+    let (sign, word) = (sign(place.status), place.status.word());
+    let times = [place.since, place.deleted.as_ref().map(|deleted| deleted.at)];
+    let [first_seen, deleted_at] = times.map(|at| at.map(time).unwrap_or_default());
+    let registry = &place.registry;
+    let mut text = format!("{registry:<longest$}{gap}{sign} {word:<8}{gap}{first_seen:<19}{gap}{deleted_at}\n");
+    let mut detail = |line: &str| _ = writeln!(text, "{}", filled(line, ["    ", "      "], width));
+    if place.status == PlacementStatus::ProbablyAbsent {
+        detail(&coloured(AnsiColor::Yellow, "? deletion not confirmed: the last known tag was removed"));
+    }
+    if place.orphan {
+        detail(&coloured(AnsiColor::Yellow, "! orphan: the source no longer has the image"));
+    }
+    let tags: Vec<_> = place.tags.iter().map(ToString::to_string).collect();
+    if !tags.is_empty() {
+        detail(&format!("tagged {}", tags.join(", ")));
+    }
+    if let Some(at) = place.pushed_at {
+        detail(&format!("pushed at {}", time(at)));
+    }
+    for from in &place.replicated_from {
+        let lag = from.lag_seconds.map(|seconds| format!(", lag {}", duration(seconds))).unwrap_or_default();
+        detail(&format!("replicated from {} at {}{lag}", from.registry, time(from.at)));
+    }
+    if let Some(deleted) = &place.deleted {
+        let comma = if deleted.cause == Cause::Unknown { "," } else { "" };
+        detail(&coloured(AnsiColor::Red, format!("deleted{comma} {}", deleted.cause_text)));
+    }
+    text
+}
+
+/// The facts of the image, and the moves of its tags to other images, which are facts of those images.
+fn timeline_of(shown: &ShownImage) -> Vec<(Timestamp, String, String)> {
+    let facts = shown.timeline.iter().map(|fact| (fact.time, fact.registry.to_string(), fact_text(fact)));
+    let moves = shown.registries.iter().flat_map(|place| {
+        place.moved_tags.iter().map(|moved| (moved.at, place.registry.to_string(), moved.summary.clone()))
+    });
+    let mut all: Vec<_> = facts.chain(moves).collect();
+    all.sort_by_key(|(at, ..)| *at);
+    all
+}
+
+impl Print for History {
+    fn table(&self, _: Option<u16>) -> String {
+        let mut text = format!("\n{}\n", styled(HEADING, format!("{}:{}", self.repository, self.tag)));
+        let mut registry = None;
+        for interval in &self.history {
+            if registry != Some(&interval.registry) {
+                _ = writeln!(text, "\n{}", styled(HEADING, &interval.registry));
+                registry = Some(&interval.registry);
+            }
+            let until = interval.ended.as_ref().map_or_else(|| "now".to_owned(), |ended| time(ended.at));
+            let then = match interval.ended.as_ref().map(|ended| &ended.why) {
+                None => coloured(AnsiColor::Green, format!("● {}", interval.summary())),
+                Some(AssignmentEnd::Moved { .. }) => format!("→ {}", interval.summary()),
+                Some(AssignmentEnd::TagDeleted | AssignmentEnd::ImageDeleted) => {
+                    coloured(AnsiColor::Red, format!("○ {}", interval.summary()))
+                }
+            };
+            _ = writeln!(text, "  {} to {until:<19}  {}  {then}", time(interval.from), interval.digest.short());
+        }
+        text
+    }
+}
+
+impl Print for Images {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "REGISTRIES", "TAGS"], &[0, 1, 2]);
+        for image in &self.images {
+            let tags: Vec<_> = image.tags.iter().map(ToString::to_string).collect();
+            let places: Vec<_> =
+                image.registries.iter().map(|(registry, status)| format!("{} {registry}", sign(*status))).collect();
+            images.add_row([
+                image.digest.short(),
+                image.pushed_at.map(time).unwrap_or_default(),
+                places.join("\n"),
+                tags.join("\n"),
+            ]);
+        }
+        let key: Vec<_> = self.status_texts.iter().map(|(status, text)| format!("{} {text}", sign(*status))).collect();
+        format!("\n{}\n\n{images}\n\n{}\n", styled(HEADING, &self.repository), key.join("   "))
+    }
+}
+
+impl Print for Orphans {
+    fn table(&self, _: Option<u16>) -> String {
+        if self.orphans.is_empty() {
+            return "No orphans: as far as recorded, the source of every replica still has the image.\n".to_owned();
+        }
+        let mut text = String::new();
+        let mut image = None;
+        for orphan in &self.orphans {
+            if image != Some(&orphan.image) {
+                _ = writeln!(text, "\n{}", styled(HEADING, image_name(&orphan.image, None)));
+                image = Some(&orphan.image);
+            }
+            _ = writeln!(text, "  {} {} {}", sign(orphan.status), orphan.registry, orphan.summary);
+            for (source, lost) in &orphan.sources {
+                let lost = lost.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+                _ = writeln!(text, "  {} {source} deleted it{lost}", sign(PlacementStatus::Absent));
+            }
+        }
+        let count = self.orphans.len();
+        let replicas = if count == 1 { "replica" } else { "replicas" };
+        _ = writeln!(text, "\n{count} {replicas} whose source no longer has the image");
+        text
+    }
+}
+
+fn sign(status: PlacementStatus) -> String {
+    match status {
+        PlacementStatus::Present => coloured(AnsiColor::Green, "●"),
+        PlacementStatus::Archived => coloured(AnsiColor::Blue, "◐"),
+        PlacementStatus::ProbablyAbsent => coloured(AnsiColor::Yellow, "?"),
+        PlacementStatus::Absent => coloured(AnsiColor::Red, "○"),
+    }
+}
+
+/// A fact as text.
+pub(crate) fn fact_text(fact: &Fact) -> String {
+    let text = fact.summary();
+    match &fact.what {
+        What::ReplicationFailed { .. }
+        | What::ImageDeleted { .. }
+        | What::TagsDeleted { .. }
+        | What::RepositoryDeleted { .. } => coloured(AnsiColor::Red, text),
+        What::Other { .. } => styled(QUIET, text),
+        _ => text,
+    }
+}

@@ -1,0 +1,102 @@
+//! Prints deletions and breakers.
+
+use std::fmt::Write;
+
+use anstyle::AnsiColor;
+use answers::deletions::{Acted, Breakers, Deletions, WasReset};
+use domain::deletion::{Deletion, DeletionStatus};
+
+use super::{HEADING, Print, coloured, filled, image_name, plural, styled, table, time};
+
+/// A deletion's status with its sign.
+pub(super) fn styled_status(status: DeletionStatus) -> String {
+    let (colour, sign) = match status {
+        DeletionStatus::Pending | DeletionStatus::Executing => (AnsiColor::Yellow, "◔"),
+        DeletionStatus::Held => (AnsiColor::Magenta, "‖"),
+        DeletionStatus::AwaitingApproval => (AnsiColor::Magenta, "?"),
+        DeletionStatus::Done => (AnsiColor::Red, "○"),
+        DeletionStatus::Kept => (AnsiColor::Green, "●"),
+        DeletionStatus::Failed => (AnsiColor::Red, "!"),
+    };
+    coloured(colour, format!("{sign} {}", status.words()))
+}
+
+/// A deletion, printed below the registry of its replica.
+pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
+    let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
+    let due = deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
+    let due = due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
+    let line = format!("deletion{tag} {}{due}: {}", styled_status(deletion.status), deletion.summary());
+    filled(&line, ["    ", "      "], width) + "\n"
+}
+
+/// The rows of some deletions: with the time when each is due, or when it last changed.
+fn rows(deletions: &[Deletion], width: Option<u16>) -> String {
+    let due = |deletion: &Deletion| deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
+    let pending = deletions.iter().filter(|deletion| due(deletion).is_some()).count();
+    let (heading, prefix) = match pending {
+        0 => ("CHANGED (UTC)", ""),
+        all if all == deletions.len() => ("DUE (UTC)", ""),
+        _ => ("DUE OR CHANGED (UTC)", "due "),
+    };
+    let mut list = table(width, &["STATUS", heading, "REGISTRY", "IMAGE", "REASON"], &[0, 1, 2]);
+    for deletion in deletions {
+        list.add_row([
+            styled_status(deletion.status),
+            due(deletion).map_or_else(|| time(deletion.changed_at), |due| format!("{prefix}{}", time(due))),
+            deletion.registry.to_string(),
+            image_name(&deletion.image, deletion.tag.as_ref()),
+            deletion.summary(),
+        ]);
+    }
+    format!("{list}\n")
+}
+
+impl Print for Deletions {
+    fn table(&self, width: Option<u16>) -> String {
+        if self.deletions.is_empty() {
+            return "No deletions.\n".to_owned();
+        }
+        let count = self.deletions.len();
+        format!("\n{}\n{count} {}\n", rows(&self.deletions, width), plural(count, "deletion"))
+    }
+}
+
+impl Print for Acted {
+    fn table(&self, width: Option<u16>) -> String {
+        let (count, done) = (self.deletions.len(), self.action_text);
+        format!("\n{}\n{count} {} {done} by {}\n", rows(&self.deletions, width), plural(count, "deletion"), self.by)
+    }
+}
+
+impl Print for Breakers {
+    fn table(&self, _: Option<u16>) -> String {
+        if self.breakers.is_empty() {
+            return "Every circuit breaker is closed, and no image was counted.\n".to_owned();
+        }
+        let mut text = String::new();
+        for (source, status) in &self.breakers {
+            let state = match &status.breaker.opened {
+                Some(opened) => {
+                    let line = format!("‖ {} since {}: {}", status.status_text, time(opened.at), opened.why);
+                    coloured(AnsiColor::Red, line)
+                }
+                None => coloured(AnsiColor::Green, format!("● {}", status.status_text)),
+            };
+            _ = writeln!(text, "\n{}  {state}", styled(HEADING, source));
+            if status.held > 0 {
+                _ = writeln!(text, "  {} {} on hold", status.held, plural(status.held, "deletion"));
+            }
+            for line in &status.details {
+                _ = writeln!(text, "  {line}");
+            }
+        }
+        text
+    }
+}
+
+impl Print for WasReset {
+    fn table(&self, _: Option<u16>) -> String {
+        format!("{}\n", self.summary)
+    }
+}

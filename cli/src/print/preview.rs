@@ -1,0 +1,80 @@
+//! Prints what a policy would do, and why.
+
+use std::fmt::Write;
+
+use anstyle::AnsiColor;
+use answers::preview::{Explained, Preview, PreviewAction};
+use domain::deletion::Check;
+use indicatif::DecimalBytes;
+
+use super::{HEADING, Print, coloured, deletions::styled_status, filled, image_name, plural, styled, table, time};
+
+fn planned_action(planned_action: PreviewAction) -> String {
+    let (colour, sign) = match planned_action {
+        PreviewAction::Delete => (AnsiColor::Red, "○"),
+        PreviewAction::Archive => (AnsiColor::Blue, "◐"),
+        PreviewAction::Untag => (AnsiColor::Yellow, "○"),
+        PreviewAction::Keep => (AnsiColor::Green, "●"),
+        PreviewAction::Gone => (AnsiColor::BrightBlack, "·"),
+        PreviewAction::Unknown => (AnsiColor::Yellow, "?"),
+    };
+    coloured(colour, format!("{sign} {}", planned_action.words()))
+}
+
+impl Print for Preview {
+    fn table(&self, width: Option<u16>) -> String {
+        if self.replicas.is_empty() {
+            return "No deletions are recorded in this period, and there are no orphans.\n".to_owned();
+        }
+        let mut list = table(width, &["ACTION", "REGISTRY", "IMAGE", "SIZE", "POLICIES", "REASON"], &[0, 1, 3]);
+        for replica in &self.replicas {
+            let policies: Vec<_> = replica.policies.iter().map(String::as_str).collect();
+            let orphan = if replica.recorded { "" } else { "orphan: " };
+            list.add_row([
+                planned_action(replica.planned_action),
+                replica.registry.to_string(),
+                image_name(&replica.image, replica.tag.as_ref()),
+                replica.size_bytes.map(|bytes| DecimalBytes(bytes).to_string()).unwrap_or_default(),
+                policies.join(", "),
+                format!("{orphan}{}", replica.why),
+            ]);
+        }
+        let mut text = format!("\n{list}\n\n");
+        for (kind, total) in &self.totals {
+            let size = if total.bytes > 0 { format!(", {}", DecimalBytes(total.bytes)) } else { String::new() };
+            _ = writeln!(text, "{}: {} {}{size}", planned_action(*kind), total.images, plural(total.images, "replica"));
+        }
+        text.push_str("This is a preview: nothing was changed.\n");
+        text
+    }
+}
+
+fn checks(text: &mut String, checks: &[Check], width: Option<u16>) {
+    for check in checks {
+        let sign = if check.passed { coloured(AnsiColor::Green, "✓") } else { coloured(AnsiColor::Yellow, "✗") };
+        let line = format!("{sign} {:<9} {}", check.check.as_str(), check.why);
+        _ = writeln!(text, "{}", filled(&line, ["  ", "              "], width));
+    }
+}
+
+impl Print for Explained {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = format!("\n{} in {}\n", styled(HEADING, &self.image), styled(HEADING, &self.registry));
+        for deletion in &self.recorded {
+            let tag = deletion.tag.as_ref().map(|tag| format!(" of tag {tag}")).unwrap_or_default();
+            let due = deletion.due.map(|due| format!(", due {}", time(due))).unwrap_or_default();
+            let since = format!("deleted at the source at {}", time(deletion.since));
+            _ = writeln!(text, "\nDeletion{tag}: {}, {since}{due}", styled_status(deletion.status));
+            checks(&mut text, &deletion.checks, width);
+            for act in &deletion.actions {
+                _ = writeln!(text, "  {} {} by {}", time(act.at), act.action.past_tense(), act.by);
+            }
+        }
+        for judged in &self.now {
+            let tag = judged.tag.as_ref().map(|tag| format!(" with tag {tag}")).unwrap_or_default();
+            _ = writeln!(text, "\nEvaluated now{tag}: {}", planned_action(judged.planned_action));
+            checks(&mut text, &judged.checks, width);
+        }
+        text
+    }
+}
