@@ -25,6 +25,8 @@ Made by `tests/conformance/differences.py` from the tests.
 NOT_THERE = """
 ## What moto has nothing of
 
+A file stands for all its tests.
+
 | test | why |
 |---|---|
 """
@@ -38,7 +40,7 @@ def marks():
             whole = isinstance(node, ast.Assign) and node.targets[0].id == "pytestmark"
             calls = [node.value] if whole else getattr(node, "decorator_list", [])
             about = ast.get_docstring(module).split(". ")[0].rstrip(".")
-            name = f"all of `{path.name}`: {about}" if whole else sentence(getattr(node, "name", ""))
+            name = f"`{path.name}`: {about}" if whole else sentence(getattr(node, "name", ""))
             for call in calls:
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MARKS:
                     yield name, call.func.attr, [ast.literal_eval(argument) for argument in call.args]
@@ -49,18 +51,27 @@ def sentence(name):
 
 
 def source(page):
-    """A link to the AWS page that documents the behaviour, or to our own choice if none does."""
+    """The AWS page that documents the behaviour, or our own choice if none does, as a reference to a link below."""
     if page.startswith("https://"):
-        return f"[{page.rsplit('/', 1)[1]}]({page})"
-    return f"AWS does not say: [{page}](../../shared/simulator/FACTS.md)"
+        return f"[{label(page)}]"
+    return f"AWS does not say: [{page}]"
+
+
+def label(page):
+    return page.rsplit("/", 1)[-1].removeprefix("API_").removesuffix(".html")
+
+
+def link(page):
+    return page if page.startswith("https://") else "../../shared/simulator/FACTS.md"
 
 
 def written():
-    rows = {mark: [] for mark in MARKS}
-    for name, mark, arguments in marks():
-        does, *pages = arguments
-        rows[mark].append("| " + " | ".join([name, does, *map(source, pages)]) + " |\n")
-    return "".join([HEAD, *rows["moto_differs"], NOT_THERE, *rows["only_simulator"]])
+    rows, pages = {mark: [] for mark in MARKS}, set()
+    for name, mark, (does, *sources) in marks():
+        rows[mark].append("| " + " | ".join([name, does, *map(source, sources)]) + " |\n")
+        pages.update(sources)
+    links = sorted(f"[{label(page)}]: {link(page)}\n" for page in pages)
+    return "".join([HEAD, *rows["moto_differs"], NOT_THERE, *rows["only_simulator"], "\n", *links])
 
 
 if sys.argv[1:] == ["--check"]:

@@ -101,7 +101,7 @@ ABOUT_ANOTHER = [
 ]
 
 
-@pytest.mark.only_simulator("moto ignores registryId, and lacks some of these operations")
+@pytest.mark.only_simulator("moto ignores registryId, and lacks some of the operations")
 @pytest.mark.parametrize(("operation", "arguments"), ABOUT_ANOTHER, ids=[name for name, _ in ABOUT_ANOTHER])
 def test_every_call_to_another_accounts_registry_needs_permission(sites, ireland, operation, arguments):
     other = sites.registry("eu-west-1", account=1)
@@ -111,7 +111,7 @@ def test_every_call_to_another_accounts_registry_needs_permission(sites, ireland
     assert ireland.images("ACTIVE") == {digest(image("a")): ["v1"]}
 
 
-@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+@pytest.mark.moto_differs("knows only V1 actions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
 def test_a_permitted_call_changes_only_the_other_registry(sites, ireland):
     other = sites.registry("eu-west-1", account=1, repository=True)
     for registry in [ireland, other]:
@@ -122,7 +122,7 @@ def test_a_permitted_call_changes_only_the_other_registry(sites, ireland):
     assert (ireland.images(), other.images()) == ({}, {digest(image("a")): ["v1"]})
 
 
-@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+@pytest.mark.moto_differs("knows only V1 actions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
 def test_a_permission_applies_only_to_its_repositories_and_accounts(sites, ireland):
     other = sites.registry("eu-west-1", account=1)
     describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)["imageDetails"]
@@ -138,7 +138,7 @@ def test_a_permission_applies_only_to_its_repositories_and_accounts(sites, irela
             assert refusal(describe) == "AccessDeniedException"
 
 
-@pytest.mark.moto_differs("knows only the actions of policies V1", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+@pytest.mark.moto_differs("knows only V1 actions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
 def test_the_policy_of_a_registry_can_let_others_list_its_repositories(sites, ireland):
     other = sites.registry("eu-west-1", account=1)
     ireland.allow(other.account, "ecr:DescribeRepositories")

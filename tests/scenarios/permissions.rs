@@ -52,7 +52,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// The type of a value, by its name.
-const RECEIVERS: [(&str, &str); 8] = [
+const RECEIVERS: [(&str, &str); 9] = [
     ("table", "Table"),
     ("registries", "Registries"),
     ("bus", "Bus"),
@@ -61,6 +61,7 @@ const RECEIVERS: [(&str, &str); 8] = [
     ("mirror", "Mirror"),
     ("watch", "Watch"),
     ("reconcile", "Reconcile"),
+    ("listing", "Listing"),
 ];
 
 /// Methods of collections, whose variables may have the same names as receivers.

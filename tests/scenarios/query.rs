@@ -9,8 +9,10 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use domain::{
-    deletion::{Deletion, DeletionIntent, DeletionStatus},
+    alert::AlertKind,
+    deletion::{Deletion, DeletionIntent, DeletionStatus, OperatorAction},
     image::{Image, Registry},
+    lineage::PlacementStatus,
 };
 use jiff::Timestamp;
 use query::api::{self, Query, caller::Caller};
@@ -417,5 +419,56 @@ async fn an_unchanged_response_is_not_sent_again_and_every_response_has_security
         }
         let other = asking.ask(Request::get(path).header("if-none-match", "\"x\"").body(Body::empty()).unwrap()).await;
         assert_eq!(other.status, StatusCode::OK, "{path}");
+    }
+}
+
+/// Adds the values of all enums in an OpenAPI document.
+fn enum_values(schema: &Value, values: &mut BTreeSet<String>) {
+    match schema {
+        Value::Array(parts) => parts.iter().for_each(|part| enum_values(part, values)),
+        Value::Object(fields) => {
+            let listed = fields.get("enum").and_then(Value::as_array).into_iter().flatten();
+            values.extend(listed.filter_map(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|part| enum_values(part, values));
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_page_has_no_texts_of_its_own_for_what_the_api_names() {
+    let asking = Asking::new(ANONYMOUS).await;
+    let page = asking.get("/app.js").await.text;
+    let mut names = BTreeSet::new();
+    enum_values(&asking.get("/v1/openapi.json").await.json(), &mut names);
+    for name in ["probably_absent", "held", "hold", "replication_late", "image_deleted", "moved", "lifecycle"] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
+    // The colours of signs are the one table of the page with a text for each name.
+    let (before, rest) = page.split_once("const TONES = {\n").unwrap();
+    let (tones, after) = rest.split_once("\n};").unwrap();
+    let colours = tones.lines().map(|line| line.trim().trim_end_matches(',').split_once(": ").unwrap().1);
+    let known = BTreeSet::from(["'good'", "'info'", "'warn'", "'stop'", "'bad'"]);
+    assert_eq!(colours.collect::<BTreeSet<_>>(), known);
+    let entries = before.split(['{', ',', '\n']).chain(after.split(['{', ',', '\n'])).map(str::trim);
+    for entry in entries {
+        let key = match entry.strip_prefix("case ") {
+            Some(case) => case.split(':').next().unwrap_or_default(),
+            None => match entry.split_once(':') {
+                Some((key, value)) if value.trim().starts_with(['\'', '"']) => key,
+                _ => continue,
+            },
+        };
+        let key = key.trim_matches(['\'', '"']);
+        assert!(!names.contains(key), "the page has a text of its own for `{key}`: {entry}");
+    }
+    let texts = PlacementStatus::ALL.map(PlacementStatus::words).into_iter();
+    let texts = texts.chain(DeletionStatus::ALL.map(DeletionStatus::words));
+    let texts = texts.chain(OperatorAction::ALL.map(OperatorAction::past_tense)).map(str::to_owned);
+    // A text of one word may be a name, too.
+    for text in texts.chain(AlertKind::ALL.map(AlertKind::words)).filter(|text| text.contains(' ')) {
+        for quote in ['\'', '"', '`'] {
+            assert!(!page.contains(&format!("{quote}{text}{quote}")), "the page has a text of the API: {text}");
+        }
     }
 }

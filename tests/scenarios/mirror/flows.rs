@@ -1,4 +1,5 @@
 use domain::deletion::{CheckName, DeletionStatus, OperatorAction};
+use jiff::SignedDuration;
 use mirror::Mode;
 use serde_json::json;
 
@@ -58,6 +59,27 @@ async fn a_deleted_tag_is_deleted_at_the_replica_and_the_image_is_kept() {
     site.a_day().await;
     assert_eq!(site.tags(TOKYO, &image), ["v1".to_owned()].into());
     assert_eq!(site.deletion(TOKYO, &image, Some("stable")).await.status, DeletionStatus::Done);
+}
+
+#[tokio::test]
+async fn the_status_of_a_breaker_counts_in_the_window_of_mirror() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.limits.window = SignedDuration::from_hours(48);
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image));
+    // More than a day later the deletion counts, and after two days it does not.
+    let mut details = Vec::new();
+    for hours in [30, 24] {
+        site.pass(hours * 3600).await;
+        let now = site.local.simulator.clock().now();
+        let breakers = answers::deletions::breakers(&site.local.table, None, now).await.unwrap().breakers;
+        details.push(breakers.values().flat_map(|status| status.details.clone()).collect::<Vec<_>>());
+    }
+    let counted = |registry: &str| format!("1 image deleted in {registry} in 48 h (principals)");
+    assert_eq!(details, [vec![counted(VIRGINIA), counted(TOKYO)], vec![]]);
 }
 
 #[tokio::test]
