@@ -36,7 +36,7 @@ def matching(pattern, text):
 
 
 def read(body):
-    event = json.loads(body)
+    event = json.loads(json.loads(body)["Message"])
     if event["source"] != "aws.ecr":
         raise ValueError("not an ECR event")
     detail = event["detail"]

@@ -1,6 +1,8 @@
 //! Events in the format in which ECR sends them.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use simulator::queue::notification;
 
 pub(crate) const SOURCE: &str = "111122223333/eu-west-1";
 pub(crate) const REPLICAS: [&str; 2] = ["111122223333/us-east-1", "444455556666/ap-northeast-1"];
@@ -83,11 +85,16 @@ pub(crate) fn late(number: u32) -> Value {
     replicate(replica, number, "", number * 300 + 200)
 }
 
+/// An event in a message of its registry's topic.
+fn message(event: &Value) -> String {
+    notification(event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", Timestamp::UNIX_EPOCH)
+}
+
 /// One batch of SQS messages in the format in which Lambda passes it to the function.
 pub(crate) fn batch(events: &[Value]) -> String {
     let record = |(place, event): (usize, &Value)| {
         json!({
-            "messageId": format!("message-{place}"), "receiptHandle": "handle", "body": event.to_string(),
+            "messageId": format!("message-{place}"), "receiptHandle": "handle", "body": message(event),
             "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "md5OfBody": "",
             "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:111122223333:events",
             "awsRegion": "eu-west-1",

@@ -19,6 +19,7 @@ use axum::{
 use domain::fact::WorkItem;
 use sandbox::embedded::Embedded;
 use serde_json::{Value, json};
+use simulator::queue::TOPIC_NAME;
 use store::Table;
 use tokio::{
     net::TcpListener,
@@ -99,6 +100,8 @@ impl Function {
             // As in the deployed function: one bundle file instead of a directory of the same certificates.
             .env("SSL_CERT_FILE", CERTIFICATES.iter().find(|path| Path::new(path).exists()).unwrap_or(&""))
             .env("TABLE_NAME", table)
+            .env("TOPIC_NAME", TOPIC_NAME)
+            .env("ORGANIZATION_ID", "o-a1b2c3d4e5")
             .envs(more.iter().copied())
             .stdout(Stdio::null())
             .kill_on_drop(true);

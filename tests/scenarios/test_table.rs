@@ -1,7 +1,7 @@
 //! A fresh table for each test, and helpers that use it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -14,11 +14,15 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, TableDescription},
 };
 use domain::{
+    event::notification::Senders,
     image::Image,
     lineage::{Lineage, Whereabouts},
 };
+use jiff::Timestamp;
+use record::{Handled, Record};
 use sandbox::embedded::Embedded;
 use serde_json::Value;
+use simulator::queue::{TOPIC_NAME, notification};
 use store::Table;
 
 use crate::logs;
@@ -124,8 +128,26 @@ pub(crate) async fn client(endpoint: &str) -> Client {
     Client::new(&config.load().await)
 }
 
-/// Delivers message bodies to the function as one batch, and returns the positions of those that failed.
-pub(crate) async fn deliver(table: &Table, bodies: impl IntoIterator<Item = String>) -> Vec<String> {
+/// Delivers events to the function as one batch, each in a message of its registry's topic, and returns the positions of
+/// those that failed. What is not JSON is delivered as it is.
+pub(crate) async fn deliver(table: &Table, events: impl IntoIterator<Item = String>) -> Vec<String> {
+    let message = |text: String| match serde_json::from_str(&text) {
+        Ok(event) => notification(&event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", Timestamp::UNIX_EPOCH),
+        Err(_) => text,
+    };
+    handle(table, events.into_iter().map(message)).await.failed
+}
+
+/// Hands messages to the function as one batch. The id of each is its position.
+pub(crate) async fn handle(table: &Table, bodies: impl IntoIterator<Item = String>) -> Handled {
+    let senders = Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true };
+    let mut handled = Record { table: table.clone(), senders }.handle(messages(bodies)).await;
+    handled.failed.sort();
+    handled
+}
+
+/// A batch of messages with these bodies. The id of each is its position.
+pub(crate) fn messages(bodies: impl IntoIterator<Item = String>) -> SqsEvent {
     let message = |(place, body): (usize, String)| {
         let mut message = SqsMessage::default();
         message.message_id = Some(place.to_string());
@@ -134,8 +156,5 @@ pub(crate) async fn deliver(table: &Table, bodies: impl IntoIterator<Item = Stri
     };
     let mut batch = SqsEvent::default();
     batch.records = bodies.into_iter().enumerate().map(message).collect();
-    let response = record::handle(table, batch).await;
-    let mut failed: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-    failed.sort();
-    failed
+    batch
 }

@@ -1,21 +1,28 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+#[cfg(feature = "confirm")]
+pub mod subscription;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws::log;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use domain::{
-    event::{self, Event, EventError},
+    alert::{Alert, AlertKind},
+    event::{
+        Event,
+        notification::{self, Admission, Content, Notification, NotificationError, Senders, Topic},
+    },
     evidence::{Evidence, PlacementKey},
     fact::{Fact, Subject, What},
     image::{Image, Registry},
 };
+use jiff::Timestamp;
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use retry::{Disposition, chain};
 use store::{RecordedAll, Stored, Table};
-use tracing::{Span, error, error_span, warn};
+use tracing::{Instrument, Span, error, error_span, warn};
 
 /// Registers the units and descriptions of the metrics below with CloudWatch.
 pub fn describe_metrics() {
@@ -26,42 +33,144 @@ pub fn describe_metrics() {
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
 }
 
-/// Records one batch of messages; each body is the JSON of one EventBridge event.
-pub async fn handle(table: &Table, batch: SqsEvent) -> SqsBatchResponse {
-    let mut events = Vec::new();
-    let mut messages = Vec::new();
-    let mut failed = Vec::new();
-    for message in batch.records {
-        // A message without an id cannot be reported as failed; SQS always sends one.
-        let id = message.message_id.unwrap_or_default();
-        match event::read(message.body.unwrap_or_default().as_bytes()) {
-            Ok(event) => {
-                events.push(event);
-                messages.push(id);
-            }
-            Err(reject) => {
-                message_span(&id, None).in_scope(|| log_reject(&reject));
-                failed.push(id);
-            }
-        }
-    }
-    for ((event, message), recorded) in events.iter().zip(messages).zip(record(table, &events).await) {
-        if let Err(failure) = recorded {
-            message_span(&message, Some(event)).in_scope(|| log_failure(&failure));
-            failed.push(message);
-        }
-    }
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed
-        .into_iter()
-        .map(|id| {
+/// The record function: its table, and from whom it takes messages.
+#[derive(Debug)]
+pub struct Record {
+    /// The table with lineage.
+    pub table: Table,
+    /// The topics from which messages are taken.
+    pub senders: Senders,
+}
+
+/// The result of one batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Handled {
+    /// The ids of the messages that failed.
+    pub failed: Vec<String>,
+    /// The subscriptions to confirm.
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// A subscription that the owner of an admitted topic made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The id of the message that asks for it.
+    pub message: String,
+    /// The topic.
+    pub topic: Topic,
+    /// SNS's token.
+    pub token: String,
+    /// Whether the topic's account must be proven to belong to the organization first.
+    pub only_if_member: bool,
+}
+
+impl Handled {
+    /// The response to Lambda: the failed messages return to the queue.
+    #[must_use]
+    pub fn response(self) -> SqsBatchResponse {
+        let failures = self.failed.into_iter().map(|id| {
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = id;
             failure
-        })
-        .collect();
-    response
+        });
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failures.collect();
+        response
+    }
 }
+
+impl Record {
+    /// Records one batch of messages; each body is one message of an SNS topic.
+    pub async fn handle(&self, batch: SqsEvent) -> Handled {
+        let mut handled = Handled::default();
+        let (mut events, mut messages, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+        for message in batch.records {
+            // A message without an id cannot be reported as failed; SQS always sends one.
+            let id = message.message_id.unwrap_or_default();
+            match self.take(&id, message.body.unwrap_or_default().as_bytes(), &mut handled).await {
+                Ok(Some((registry, event))) => {
+                    events.push(event);
+                    messages.push(id);
+                    origins.push(registry);
+                }
+                Ok(None) => {}
+                Err(Refusal) => handled.failed.push(id),
+            }
+        }
+        for ((event, message), recorded) in events.iter().zip(messages).zip(record(&self.table, &events).await) {
+            if let Err(failure) = recorded {
+                message_span(&message, Some(event)).in_scope(|| log_failure(&failure));
+                handled.failed.push(message);
+            }
+        }
+        self.note_events(origins.into_iter().zip(&events)).await;
+        handled
+    }
+
+    /// Takes one message: returns its event, and does everything else at once.
+    async fn take(&self, id: &str, body: &[u8], handled: &mut Handled) -> Result<Option<(Registry, Event)>, Refusal> {
+        let span = message_span(id, None);
+        let Notification { topic, time, content } = match notification::read(body) {
+            Ok(notification) => notification,
+            Err(error) => {
+                if let NotificationError::OtherRegistry { topic, time, .. } = &error {
+                    self.alert_refused(topic, *time, error.to_string()).instrument(span.clone()).await;
+                }
+                span.in_scope(|| log_reject(&error));
+                return Err(Refusal);
+            }
+        };
+        let admission = self.senders.admit(&topic);
+        if admission == Admission::Refused {
+            let message = format!("{topic} is not a topic of this hub: its name or its account is not admitted");
+            self.alert_refused(&topic, time, message).instrument(span.clone()).await;
+            span.in_scope(|| log_refused(&topic));
+            return Err(Refusal);
+        }
+        match content {
+            Content::Event(event) => return Ok(Some((topic.registry, event))),
+            Content::Heartbeat(at) => {
+                let stored = self.table.put_heartbeat(&topic.registry, at).await;
+                stored.map_err(|failure| span.in_scope(|| refusal(&failure)))?;
+            }
+            Content::SubscriptionConfirmation { token } => {
+                let only_if_member = admission == Admission::IfMember;
+                handled.confirmations.push(Confirmation { message: id.to_owned(), topic, token, only_if_member });
+            }
+            // The heartbeats of this registry stop, and `watch` raises an alert.
+            Content::UnsubscribeConfirmation => span.in_scope(|| log_unsubscribed(&topic)),
+        }
+        Ok(None)
+    }
+
+    /// Stores an alert about a message that is refused. The message fails in any case; the alert comes in addition.
+    async fn alert_refused(&self, topic: &Topic, time: Timestamp, message: String) {
+        let alert = Alert::notice(AlertKind::EventRefused, topic.arn(), message, time);
+        if let Err(failure) = self.table.put_alert(&alert).await {
+            warn!(alert.id = alert.id, error = chain(&failure), "an alert about a refused message cannot be stored");
+        }
+    }
+
+    /// Notes for each registry when the last of these events happened. A failure costs only that note.
+    async fn note_events<'a>(&self, events: impl Iterator<Item = (Registry, &'a Event)>) {
+        let mut last: BTreeMap<Registry, Timestamp> = BTreeMap::new();
+        for (registry, event) in events {
+            let times = event.facts.iter().map(|fact| fact.time).chain(last.get(&registry).copied());
+            if let Some(time) = times.max() {
+                last.insert(registry, time);
+            }
+        }
+        for (registry, time) in last {
+            if let Err(failure) = self.table.put_last_event(&registry, time).await {
+                log::registry(&registry)
+                    .in_scope(|| warn!(error = chain(&failure), "the time of the last event cannot be stored"));
+            }
+        }
+    }
+}
+
+/// A message that fails: it was logged, and returns to the queue.
+struct Refusal;
 
 /// Records events. Each result belongs to the event at the same index: how each of its facts was stored, or the error.
 /// A failed event may be recorded in part; recording it again completes it.
@@ -137,14 +246,28 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evid
     }
 }
 
+fn refusal(failure: &store::Error) -> Refusal {
+    log_failure(failure);
+    Refusal
+}
+
+fn log_refused(topic: &Topic) {
+    counter!("Rejects").increment(1);
+    error!(topic = topic.arn(), "a topic that is not admitted sent a message, bound for the dead letters");
+}
+
+fn log_unsubscribed(topic: &Topic) {
+    error!(topic = topic.arn(), "the subscription to a topic was deleted: no more events arrive from its registry");
+}
+
 /// The span of work on a message, whose event is known if it could be read.
 fn message_span(message: &str, event: Option<&Event>) -> Span {
     error_span!("message", message.id = message, event.id = event.map(|event| event.id.as_str()))
 }
 
-fn log_reject(reject: &EventError) {
+fn log_reject(reject: &NotificationError) {
     counter!("Rejects").increment(1);
-    error!(error = chain(reject), "not an ECR event, bound for the dead letters");
+    error!(error = chain(reject), "not an event of a registry, bound for the dead letters");
 }
 
 fn log_failure(failure: &store::Error) {

@@ -1,23 +1,26 @@
 //! The `record` Lambda function: records SQS batches of EventBridge events in the table.
 
-use aws::{log, start};
+use aws::{log, start, topic::Topics};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use record::config::Config;
+use record::{Record, config::Config, subscription};
 use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::init();
-    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    let metrics =
+        metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(start::metrics_namespace()).init()?;
     record::describe_metrics();
-    let config = Config::read(|name| std::env::var(name).ok())?;
+    let Config { table, senders } = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
-    let table = Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
-    let table = &table;
+    let record = Record { table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), table), senders };
+    let topics = Topics::new(sdk);
+    let (record, topics) = (&record, &topics);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
-        let response = record::handle(table, event.payload).await;
+        let mut handled = record.handle(event.payload).await;
+        subscription::confirm_all(topics, &mut handled).await;
         metrics.set_property("RequestId", event.context.request_id).flush(std::io::stdout())?;
-        Ok::<_, Error>(response)
+        Ok::<_, Error>(handled.response())
     }))
     .await
 }

@@ -10,3 +10,5 @@ pub mod log;
 pub mod queue;
 pub mod registry;
 pub mod start;
+#[cfg(feature = "topic")]
+pub mod topic;

@@ -42,6 +42,12 @@ pub fn process_name() -> String {
     std::env::var("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or_else(|_| format!("process {}", std::process::id()))
 }
 
+/// The CloudWatch namespace of this deployment's metrics: `METRICS_NAMESPACE`, the name of the hub's stack.
+#[must_use]
+pub fn metrics_namespace() -> String {
+    std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "ecr-lineage".to_owned())
+}
+
 /// The time until which an invocation with this deadline may begin new work.
 #[must_use]
 pub fn accept_work_until(deadline: SystemTime) -> Timestamp {

@@ -110,6 +110,10 @@ named! {
         DeletionDone = "deletion_done",
         /// ECR refused a deletion for a reason that a retry does not fix.
         DeletionFailed = "deletion_failed",
+        /// No heartbeat of a registry arrives: its events do not arrive either.
+        EventsMissing = "events_missing",
+        /// A message was refused: its topic is not admitted, or spoke for another registry.
+        EventRefused = "event_refused",
         /// A service or registry that ecr-lineage needs cannot be reached.
         PipelineUnhealthy = "pipeline_unhealthy",
     }
@@ -197,6 +201,8 @@ impl AlertKind {
             | Self::PolicyInvalid
             | Self::BreakerOpened
             | Self::DeletionFailed
+            | Self::EventsMissing
+            | Self::EventRefused
             | Self::PipelineUnhealthy => Severity::Critical,
         }
     }
@@ -247,6 +253,12 @@ impl AlertKind {
                 "`ecr-lineage deletions --waiting` lists them; `ecr-lineage approve IMAGE` or `cancel IMAGE`".to_owned()
             }
             Self::DeletionFailed => "`ecr-lineage deletions --failed` lists them".to_owned(),
+            Self::EventsMissing => {
+                "`ecr-lineage doctor` checks the path from that registry; `reconcile` records what was missed".to_owned()
+            }
+            Self::EventRefused => {
+                "find out who owns the topic; add its account to the hub's parameters only if it is yours".to_owned()
+            }
             Self::PipelineUnhealthy => "fix what the message names; events are delayed meanwhile, not lost".to_owned(),
         }
     }

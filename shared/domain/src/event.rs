@@ -6,6 +6,8 @@
 //! what happened, to what, where and when.
 
 mod cloudtrail;
+mod identity;
+pub mod notification;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -20,8 +22,8 @@ pub use cloudtrail::read_record;
 /// One event and its facts: one for almost every event, up to 100 for a batch deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// EventBridge's `id`, or CloudTrail's `eventID` where there is one: the same CloudTrail record has the same id
-    /// whether it came through EventBridge or from a log file.
+    /// CloudTrail's `eventID` where there is one; otherwise made of the content of the event. So the same event has the
+    /// same id, whether it arrived once, twice, by a replay, on another path or from a file.
     pub id: String,
     /// One fact per subject; none if the event says nothing about any image (a read, a dry run).
     pub facts: Vec<Fact>,
@@ -64,6 +66,11 @@ pub fn read(json: &[u8]) -> Result<Event, EventError> {
 /// # Errors
 /// As [`read`].
 pub fn read_value(event: &Value) -> Result<Event, EventError> {
+    if notification::is_heartbeat(event) {
+        let (registry, time) = (registry(event, "account", "region")?, time(event, "time")?);
+        let id = identity::of(&registry, notification::HEARTBEAT_DETAIL_TYPE, time, &Value::Null);
+        return Ok(Event { id, facts: Vec::new() });
+    }
     let source = text(event, "source")?;
     if source != "aws.ecr" {
         return Err(malformed("source", source, "an ECR event", "expected `aws.ecr`"));
@@ -73,9 +80,9 @@ pub fn read_value(event: &Value) -> Result<Event, EventError> {
     if detail_type.ends_with(" via CloudTrail") {
         return read_record(detail);
     }
-    let id = id(event, "id")?;
     let time = time(event, "time")?;
     let registry = registry(event, "account", "region")?;
+    let id = identity::of(&registry, detail_type, time, detail);
     let (subject, what) = match (detail_type, optional(detail, "detail.action-type")?) {
         ("ECR Image Action" | "ECR Referrer Action", Some(action)) => image_action(action, detail)?,
         ("ECR Replication Action", Some("REPLICATE")) => replication(detail)?,

@@ -8,6 +8,7 @@ pub mod event;
 pub mod evidence;
 pub mod expectation;
 pub mod fact;
+pub mod heartbeat;
 pub mod image;
 pub mod lag;
 pub mod lineage;

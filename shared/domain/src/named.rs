@@ -36,6 +36,7 @@ mod tests {
         alert::{AlertKind, AlertState, Severity},
         breaker::BreakerClass,
         deletion::{CheckName, DeletionStatus, OperatorAction},
+        heartbeat::HeartbeatStatus,
         policy::{Action, ManifestKind},
     };
 
@@ -54,6 +55,7 @@ mod tests {
         same(&CheckName::ALL, CheckName::as_str);
         same(&DeletionStatus::ALL, DeletionStatus::as_str);
         same(&OperatorAction::ALL, OperatorAction::as_str);
+        same(&HeartbeatStatus::ALL, HeartbeatStatus::as_str);
         same(&Action::ALL, Action::as_str);
         same(&ManifestKind::ALL, ManifestKind::as_str);
     }

@@ -132,6 +132,11 @@ impl ReplicationSettings {
         Self { routes: routes.collect(), read_at }
     }
 
+    /// The registries to which any repository is copied.
+    pub fn all_destinations(&self) -> impl Iterator<Item = Registry> {
+        self.routes.iter().map(|route| route.destination.clone())
+    }
+
     /// The registries to which a repository is copied, and since when each is known.
     #[must_use]
     pub fn destinations(&self, repository: &RepositoryName) -> BTreeMap<&Registry, Timestamp> {

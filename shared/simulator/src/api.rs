@@ -55,7 +55,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 25] = [
+const OPERATIONS: [Operation; 26] = [
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
     ("CreateRepository", true, repositories::create_repository),
@@ -65,6 +65,7 @@ const OPERATIONS: [Operation; 25] = [
     ("DescribeRegistry", false, registries::describe_registry),
     ("DescribeReplicationBackfillResults", false, backfills::describe_replication_backfill_results),
     ("DescribeRepositories", false, repositories::describe_repositories),
+    ("DescribeRepositoryCreationTemplates", false, registries::describe_repository_creation_templates),
     ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
     ("GetRegistryPolicy", false, registries::get_registry_policy),
     ("GetRepositoryPolicy", false, repositories::get_repository_policy),

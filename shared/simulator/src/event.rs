@@ -3,7 +3,10 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>,
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>
 
-use domain::image::{Digest, Registry, Tag};
+use domain::{
+    event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE},
+    image::{Digest, Registry, Tag},
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -180,6 +183,11 @@ impl World {
             None => {}
         }
     }
+}
+
+/// A heartbeat, as the schedule in a registry's stack sends it.
+pub(crate) fn heartbeat(registry: &Registry, id: String, time: Timestamp) -> Value {
+    envelope(registry, HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, id, time, &[], json!({}))
 }
 
 fn envelope(

@@ -196,6 +196,11 @@ impl Simulator {
         self.with(|world| messages.into_iter().for_each(|id| world.delete_message(id)));
     }
 
+    /// Sends a heartbeat of each registry through the same topics and the same queue as its events.
+    pub fn send_heartbeats(&self) {
+        self.with(World::send_heartbeats);
+    }
+
     /// The number of messages in the queue, and in the dead-letter queue.
     #[must_use]
     pub fn queue_lengths(&self) -> (usize, usize) {

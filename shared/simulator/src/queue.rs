@@ -1,4 +1,4 @@
-//! The queue in front of `record`: Amazon SQS, filled by an EventBridge rule and emptied by a Lambda function.
+//! The queue in front of `record`: Amazon SQS, filled by the registries' SNS topics and emptied by a Lambda function.
 //!
 //! Messages are delivered at least once, in no order. A received message is hidden for a while; after too many receives
 //! it moves to the dead-letter queue.
@@ -9,20 +9,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::clock::later;
+use crate::{clock::later, world::partition};
 
 /// A message of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The id of the message.
     pub id: u64,
-    /// The event, as JSON.
+    /// The message of the topic, as JSON.
     pub body: String,
     /// The number of receives so far.
     pub receives: u32,
     /// When the message becomes visible; nothing in the dead-letter queue.
     pub(crate) visible_at: Option<Timestamp>,
+}
+
+/// The name of the topic in each registry's stack.
+pub const TOPIC_NAME: &str = "ecr-lineage-events";
+
+/// An event in a message of its registry's topic, as SNS delivers it to a queue.
+/// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
+///
+/// A topic is in the account and region that the event names. `id` and `time` are those of the message, not of the event.
+#[must_use]
+pub fn notification(event: &Value, id: &str, time: Timestamp) -> String {
+    let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (account, region) = (field("account"), field("region"));
+    let host = format!("https://sns.{region}.amazonaws.com");
+    let topic = format!("arn:{}:sns:{region}:{account}:{TOPIC_NAME}", partition(region));
+    json!({
+        "Type": "Notification", "MessageId": id, "TopicArn": topic, "Message": event.to_string(),
+        "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string(), "SignatureVersion": "1", "Signature": "EXAMPLE",
+        "SigningCertURL": format!("{host}/SimpleNotificationService-EXAMPLE.pem"),
+        "UnsubscribeURL": format!("{host}/?Action=Unsubscribe&SubscriptionArn={topic}:EXAMPLE"),
+    })
+    .to_string()
 }
 
 /// How long a received message is hidden: six times the function's timeout of 30 s, as AWS recommends for Lambda.

@@ -76,6 +76,11 @@ impl Rule {
 }
 
 impl ReplicationConfiguration {
+    /// The destinations of all rules, each once.
+    pub(crate) fn all_destinations(&self) -> BTreeSet<Registry> {
+        self.rules.iter().flat_map(|rule| &rule.destinations).filter_map(Destination::registry).collect()
+    }
+
     /// The destinations of a repository, each once; with `only_deletions`, only those of rules that also replicate
     /// deletions.
     fn destinations(&self, repository: &str, only_deletions: bool, as_text: bool) -> BTreeSet<Registry> {

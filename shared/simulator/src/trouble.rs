@@ -16,6 +16,9 @@ pub struct Trouble {
     pub delayed: f64,
     /// Events that arrive up to 10 seconds late, and so in another order.
     pub reordered: f64,
+    /// Events that arrive in another envelope, with an id of its own and a time up to an hour later: what a second path,
+    /// or a forwarding bus in another region, does to them.
+    pub hop: f64,
     /// Copies that take 30 minutes to 3 hours longer.
     pub slow: f64,
     /// Copies that stay `IN_PROGRESS` forever.
@@ -35,11 +38,12 @@ pub struct Trouble {
 /// A kind of fault: its name on the command line, and its field.
 type FaultKind = (&'static str, fn(&mut Trouble) -> &mut f64);
 
-const KINDS: [FaultKind; 11] = [
+const KINDS: [FaultKind; 12] = [
     ("lost", |trouble| &mut trouble.lost),
     ("repeated", |trouble| &mut trouble.repeated),
     ("delayed", |trouble| &mut trouble.delayed),
     ("reordered", |trouble| &mut trouble.reordered),
+    ("hop", |trouble| &mut trouble.hop),
     ("slow", |trouble| &mut trouble.slow),
     ("stuck", |trouble| &mut trouble.stuck),
     ("failed", |trouble| &mut trouble.failed),
@@ -134,6 +138,11 @@ impl Trouble {
             delays.push(later(first, chance.up_to(60_000)));
         }
         delays
+    }
+
+    /// For each delivery of an event, how much later than the event its envelope is, if it is another one.
+    pub(crate) fn hops(&self, chance: &mut Chance, deliveries: usize) -> Vec<Option<SignedDuration>> {
+        (0..deliveries).map(|_| chance.happens(self.hop).then(|| chance.up_to(3_600_000))).collect()
     }
 
     pub(crate) fn of_copy(&self, chance: &mut Chance) -> CopyFate {

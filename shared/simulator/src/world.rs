@@ -15,8 +15,9 @@ use serde_json::Value;
 use crate::{
     backfill::Backfill,
     clock::later,
+    event::heartbeat,
     manifest::Manifest,
-    queue::{Message, Queue},
+    queue::{Message, Queue, notification},
     replication::{CopyTask, DeletionTask, ReplicationConfiguration},
     repository::{ImageState, Repository, StoredImage},
     settings::Settings,
@@ -94,6 +95,7 @@ struct Counters {
     messages: u64,
     calls: u64,
     copies: u64,
+    heartbeats: u64,
     ids: u64,
     /// The time of the newest change; with `seconds_apart` it may be ahead of the clock.
     moment: Timestamp,
@@ -334,22 +336,44 @@ impl World {
         let number = self.counters.events;
         let id = Chance::of(self.settings.seed, "event id", number).id();
         let event = event(id, self.moment());
-        let delays = if is_wanted(&event) {
-            self.settings.trouble.of_event(&mut Chance::of(self.settings.seed, "event", number))
-        } else {
-            Vec::new()
-        };
-        for delay in &delays {
-            self.counters.messages += 1;
-            let id = self.counters.messages;
-            let visible_at = Some(later(self.now, *delay));
-            self.queue.put(Message { id, body: event.to_string(), receives: 0, visible_at });
-            self.changed.insert(Key::Message(id));
-        }
+        let deliveries = if is_wanted(&event) { self.deliver(&event, "event", number) } else { 0 };
         if self.emitted.len() >= REMEMBERED {
             self.emitted.pop_front();
         }
-        self.emitted.push_back(Emitted { number, event, deliveries: delays.len() });
+        self.emitted.push_back(Emitted { number, event, deliveries });
+    }
+
+    /// Sends an event through its registry's topic to the queue, as often and as late as the simulated faults determine.
+    /// Returns the number of deliveries.
+    fn deliver(&mut self, event: &Value, purpose: &str, number: u64) -> usize {
+        let delays = self.settings.trouble.of_event(&mut Chance::of(self.settings.seed, purpose, number));
+        let mut chance = Chance::of(self.settings.seed, &format!("hop of {purpose}"), number);
+        let hops = self.settings.trouble.hops(&mut chance, delays.len());
+        for (delay, hop) in delays.iter().zip(hops) {
+            self.counters.messages += 1;
+            let id = self.counters.messages;
+            let visible_at = Some(later(self.now, *delay));
+            let envelope = Chance::of(self.settings.seed, "message", if hop.is_some() { id } else { number }).id();
+            let body = notification(event, &envelope, later(self.moment(), hop.unwrap_or_default()));
+            self.queue.put(Message { id, body, receives: 0, visible_at });
+            self.changed.insert(Key::Message(id));
+        }
+        delays.len()
+    }
+
+    /// Sends a heartbeat of each registry, as the schedule in its stack does. Every source and destination has a stack.
+    pub(crate) fn send_heartbeats(&mut self) {
+        self.begin();
+        let mut registries: BTreeSet<Registry> = self.registries.keys().cloned().collect();
+        registries.extend(self.repositories.keys().map(|place| place.registry.clone()));
+        registries.extend(self.registries.values().flat_map(|registry| registry.replication.all_destinations()));
+        for registry in registries {
+            self.counters.heartbeats += 1;
+            let number = self.counters.heartbeats;
+            let id = Chance::of(self.settings.seed, "heartbeat id", number).id();
+            let event = heartbeat(&registry, id, self.moment());
+            self.deliver(&event, "heartbeat", number);
+        }
     }
 
     pub(crate) fn emitted(&self) -> impl Iterator<Item = &Emitted> {

@@ -114,6 +114,12 @@ pub(super) fn delete_registry_policy(world: &mut World, caller: &ApiCaller, _: &
     Ok(json!({"registryId": registry.account(), "policyText": text}))
 }
 
+/// Creation templates are not simulated: there are none.
+pub(super) fn describe_repository_creation_templates(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
+    let registry = world.own_registry(caller, None, "DescribeRepositoryCreationTemplates")?;
+    Ok(json!({"registryId": registry.account(), "repositoryCreationTemplates": []}))
+}
+
 fn no_policy(account: &str) -> ApiError {
     let message = format!("Registry policy does not exist in the registry with id '{account}'");
     ApiError::new("RegistryPolicyNotFoundException", message)

@@ -1,0 +1,37 @@
+//! Confirms the subscriptions that registries' stacks make to the hub's queue.
+
+use aws::topic::Topics;
+use retry::{CallError, chain};
+use tracing::{Instrument, error, info};
+
+use crate::{Confirmation, Handled, message_span};
+
+/// Confirms the subscriptions of a batch. The message of one that cannot be confirmed fails and returns to the queue.
+pub async fn confirm_all(topics: &Topics, handled: &mut Handled) {
+    for confirmation in std::mem::take(&mut handled.confirmations) {
+        let span = message_span(&confirmation.message, None);
+        if confirm(topics, &confirmation).instrument(span).await.is_err() {
+            handled.failed.push(confirmation.message);
+        }
+    }
+}
+
+async fn confirm(
+    topics: &Topics,
+    Confirmation { topic, token, only_if_member, .. }: &Confirmation,
+) -> Result<(), CallError> {
+    if *only_if_member {
+        topics.prove_membership(topic).await.inspect_err(|failure| {
+            let error = chain(failure);
+            error!(
+                topic = topic.arn(),
+                error, "a subscription is refused: its account is not proven to be a member of the organization"
+            );
+        })?;
+    }
+    topics.confirm(topic, token).await.inspect_err(|failure| {
+        error!(topic = topic.arn(), error = chain(failure), "a subscription cannot be confirmed");
+    })?;
+    info!(topic = topic.arn(), "the subscription to a topic is confirmed");
+    Ok(())
+}
