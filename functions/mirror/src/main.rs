@@ -10,7 +10,8 @@ use store::Table;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::init();
-    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    let metrics =
+        metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(start::metrics_namespace()).init()?;
     mirror::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let policy = decide::load_policy(config.policy.as_deref());

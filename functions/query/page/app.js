@@ -107,6 +107,9 @@ const TONES = {
   over: 'good',
   open: 'bad',
   closed: 'good',
+  alive: 'good',
+  late: 'bad',
+  unknown: 'info',
   missing: 'bad',
   never: 'warn',
   tags: 'warn',
@@ -344,6 +347,9 @@ const SIGNS = {
   over: [disc, cut('M5.4 8.2l1.9 1.9 3.4-3.9')],
   open: [['path', { d: 'M4.5 3h2.4v10H4.5zM9.1 3h2.4v10H9.1z' }]],
   closed: [disc],
+  alive: [disc],
+  late: [triangle, letter('!', 12.2)],
+  unknown: [['circle', { cx: 8, cy: 8, r: 6, class: 'line dashed' }], letter('?')],
   missing: [triangle, letter('!', 12.2)],
   never: [ring],
   tags: [['path', { d: 'M3.5 6.2h9M3.5 9.8h9M10 3.2 6 12.8', class: 'line' }]],
@@ -1393,6 +1399,9 @@ function registriesSection({ registries }) {
     { head: 'Region', row: true },
     ...['Images', 'Orphans', 'Missing', 'Never replicated', 'Tags differ'].map((head) => ({ head, class: NUMBER })),
     { head: 'Last listed', class: NUMBER },
+    { head: 'Last event', class: NUMBER },
+    { head: 'Last heartbeat', class: NUMBER },
+    { head: 'Events' },
   ];
   const counts = ({ drifts }) => [drifts?.orphans, drifts?.missing, drifts?.never_copied, drifts?.tags];
   const figure = (value) =>
@@ -1404,6 +1413,9 @@ function registriesSection({ registries }) {
       one.images === undefined ? '–' : number(one.images),
       ...counts(one).map(figure),
       one.listed_at ? age(one.listed_at) : 'never',
+      one.events.event_at ? age(one.events.event_at) : '–',
+      one.events.heartbeat_at ? age(one.events.heartbeat_at) : '–',
+      sentence(one.events.status, one.events.status_text),
     ],
   });
   return section(

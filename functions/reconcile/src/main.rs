@@ -10,7 +10,8 @@ use store::Table;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::init();
-    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    let metrics =
+        metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(start::metrics_namespace()).init()?;
     reconcile::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;

@@ -1,9 +1,12 @@
 //! Configuration from environment variables.
 
+use std::collections::BTreeSet;
+
 use aws::{
     environment::{ConfigErrors, Environment},
     registry::Roles,
 };
+use domain::image::Registry;
 
 /// Configuration of `watch`.
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct Config {
     pub roles: Roles,
     /// `DEAD_LETTERS_URL`: the dead-letter queue of `record`; without it the queue is not checked.
     pub dead_letters: Option<String>,
+    /// `REGISTRIES`: registries that must have a stack before their first event arrives.
+    pub registries: BTreeSet<Registry>,
 }
 
 impl Config {
@@ -26,7 +31,8 @@ impl Config {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
         let dead_letters = environment.text("DEAD_LETTERS_URL");
-        environment.finish(Self { table, roles, dead_letters })
+        let registries = environment.list("REGISTRIES").into_iter().collect();
+        environment.finish(Self { table, roles, dead_letters, registries })
     }
 }
 

@@ -4,6 +4,7 @@ pub mod config;
 mod copies;
 mod dead_letters;
 mod deleted_replicas;
+mod heartbeats;
 mod images;
 mod incidents;
 mod settings;
@@ -28,6 +29,10 @@ pub struct Watch {
     pub registries: Registries,
     /// The dead-letter queue of `record`, if it is configured.
     pub dead_letters: Option<DeadLetters>,
+    /// Registries that must have a stack, in addition to those that are known.
+    pub known: BTreeSet<Registry>,
+    /// Whether each registry has a stack that sends heartbeats: `false` only where there are no stacks.
+    pub heartbeats: bool,
     /// The name of this process, as the holder of the lease.
     pub name: String,
 }
@@ -89,6 +94,12 @@ impl Watch {
         let mut summary = WatchSummary::default();
         let done = self.check_due(&clock, until, &mut summary).await;
         self.check_dead_letters(clock(), &mut summary).await;
+        if self.heartbeats
+            && let Err(error) = self.check_heartbeats(clock()).await
+        {
+            summary.failures += 1;
+            warn!(error = chain(&error), "heartbeats cannot be checked, will be tried again");
+        }
         let alerted = self.send_due_alerts(clock(), &mut summary).await;
         // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.give_back_lease(Queue::Watch, &self.name, started).await {

@@ -10,7 +10,8 @@ use watch::{Watch, config::Config};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::init();
-    let metrics = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace("ecr-lineage").init()?;
+    let metrics =
+        metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(start::metrics_namespace()).init()?;
     watch::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
@@ -19,6 +20,8 @@ async fn main() -> Result<(), Error> {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
         registries: Registries::new(sdk, config.roles),
         dead_letters,
+        known: config.registries,
+        heartbeats: true,
         name: start::process_name(),
     };
     let watch = &watch;

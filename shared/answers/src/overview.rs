@@ -1,8 +1,13 @@
 //! The current state, in one answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{deletion::DeletionStatus, drift::Drifts, image::Registry};
+use domain::{
+    deletion::DeletionStatus,
+    drift::Drifts,
+    heartbeat::{Heartbeat, HeartbeatStatus},
+    image::Registry,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -25,7 +30,7 @@ pub struct Overview {
     pub caller: Option<String>,
     /// Whether the caller may hold, release, approve, cancel and reset.
     pub may_change: bool,
-    /// Every registry of which an event was recorded.
+    /// Every registry of which an event or a heartbeat was recorded, or is expected.
     pub registries: Vec<RegistryOverview>,
     /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
@@ -50,6 +55,8 @@ pub struct Overview {
 pub struct RegistryOverview {
     /// The registry.
     pub registry: Registry,
+    /// Whether its events reach the hub.
+    pub events: EventPath,
     /// When the last listing ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
@@ -59,6 +66,25 @@ pub struct RegistryOverview {
     /// The counts of missing replicas, tag mismatches and orphans at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drifts: Option<Drifts>,
+}
+
+/// Whether the events of a registry reach the hub.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPath {
+    /// Whether heartbeats arrive; they take the same path as events.
+    pub status: HeartbeatStatus,
+    /// The status in words.
+    pub status_text: &'static str,
+    /// The last heartbeat and event.
+    #[serde(flatten)]
+    pub last: Heartbeat,
+}
+
+impl EventPath {
+    fn at(last: Heartbeat, now: Timestamp) -> Self {
+        let status = last.status(now);
+        Self { status, status_text: status.words(), last }
+    }
 }
 
 /// The largest number of deletions that is counted of each status and source.
@@ -72,7 +98,8 @@ const MOST_LATE: usize = 100;
 /// # Errors
 /// When the table cannot be read.
 pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::Error> {
-    let (registries, mut runs) = futures::try_join!(table.registries(), table.runs())?;
+    let (registries, mut runs, mut heartbeats) =
+        futures::try_join!(table.registries(), table.runs(), table.heartbeats())?;
     let statuses = deletions::DeletionFilter::not_over();
     let groups: Vec<_> =
         statuses.iter().flat_map(|status| registries.iter().map(|source| (*status, source.clone()))).collect();
@@ -90,12 +117,14 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
     let (next_due, breakers) =
         futures::try_join!(table.next_due(Queue::Mirror), deletions::breakers(table, None, now))?;
-    let registries = registries.into_iter().map(|registry| {
+    let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
+    let registries = all.into_iter().map(|registry| {
         let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
         RegistryOverview {
             listed_at: run.as_ref().and_then(|run| run.ended_at),
             images: run.as_ref().map(|run| run.found.images),
             drifts: run.map(|run| run.drifts),
+            events: EventPath::at(heartbeats.remove(&registry).unwrap_or_default(), now),
             registry,
         }
     });

@@ -9,13 +9,21 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
-use domain::{alert::Alert, breaker::BreakerLimits, image::Registry};
+use domain::{
+    alert::Alert, breaker::BreakerLimits, event::notification::Senders, heartbeat::HEARTBEAT_INTERVAL, image::Registry,
+};
 use jiff::{SignedDuration, Timestamp};
 pub use mirror::Mode;
 use mirror::{Mirror, MirrorSummary};
 use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
-use simulator::{Simulator, queue::Message, server, settings::Settings};
+use record::Record;
+use simulator::{
+    Simulator,
+    queue::{Message, TOPIC_NAME},
+    server,
+    settings::Settings,
+};
 use store::Table;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use watch::Watch;
@@ -32,6 +40,8 @@ pub struct Local {
     pub simulator: Simulator,
     /// The table in which `record` writes.
     pub table: Table,
+    /// The function that records events.
+    pub record: Record,
     /// The function that deletes replicas after their source, where its policy permits.
     pub mirror: Mirror,
     /// The function that checks expected replicas.
@@ -64,6 +74,8 @@ pub struct LocalSettings {
     pub mode: Mode,
     /// The circuit breaker's limits.
     pub limits: BreakerLimits,
+    /// Whether each registry sends heartbeats while the system runs, and `watch` expects them.
+    pub heartbeats: bool,
 }
 
 /// Something to report while the system runs.
@@ -102,7 +114,7 @@ impl Local {
     /// # Errors
     /// When the port is taken, or the folder cannot be used.
     pub async fn start(settings: LocalSettings) -> Result<Self, Error> {
-        let LocalSettings { registries, now, speed, port, data, policy, mode, limits } = settings;
+        let LocalSettings { registries, now, speed, port, data, policy, mode, limits, heartbeats } = settings;
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| Error::Port { port, source })?;
         let address = listener.local_addr().map_err(|source| Error::Port { port, source })?;
@@ -119,11 +131,18 @@ impl Local {
             external_id: None,
         };
         let hub = account(&endpoint, HUB, HUB_REGION).await;
+        let record = Record {
+            table: table.clone(),
+            // Every simulated account may send.
+            senders: Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true },
+        };
         let watch = Watch {
             table: Table::new(client.clone(), EMBEDDED_NAME),
             registries: Registries::new(hub.clone(), roles.clone()),
             // The simulator has its own dead-letter queue; see `watch_now`.
             dead_letters: None,
+            known: BTreeSet::new(),
+            heartbeats,
             name: "local".to_owned(),
         };
         let reconcile = Reconcile {
@@ -156,7 +175,18 @@ impl Local {
         let serving = server::serve(listener, simulator.clone(), dynamodb, Some(page), async {
             _ = ended.await;
         });
-        Ok(Self { simulator, table, mirror, watch, reconcile, endpoint, embedded, end, serving: tokio::spawn(serving) })
+        Ok(Self {
+            simulator,
+            table,
+            record,
+            mirror,
+            watch,
+            reconcile,
+            endpoint,
+            embedded,
+            end,
+            serving: tokio::spawn(serving),
+        })
     }
 
     /// Runs the clock and the functions, and delivers events to `record`, until the future ends. Calls `on_event` for
@@ -178,7 +208,12 @@ impl Local {
             if let Err(error) = self.alerts(&mut seen_alerts).await {
                 return error;
             }
+            let mut next_heartbeat = clock.now();
             loop {
+                if self.watch.heartbeats && next_heartbeat <= clock.now() {
+                    self.simulator.send_heartbeats();
+                    next_heartbeat = clock.now().saturating_add(HEARTBEAT_INTERVAL).unwrap_or(Timestamp::MAX);
+                }
                 clock.wait_until(clock.now().saturating_add(EVERY).unwrap_or(Timestamp::MAX)).await;
                 let (watched, mirrored, listed) =
                     tokio::join!(self.watch_now(), self.mirror_now(), self.reconcile_now());
@@ -272,8 +307,8 @@ impl Local {
             record.body = Some(message.body.clone());
             record
         }));
-        let failed = record::handle(&self.table, batch).await.batch_item_failures;
-        messages.retain(|message| failed.iter().all(|failure| failure.item_identifier != message.id.to_string()));
+        let failed = self.record.handle(batch).await.failed;
+        messages.retain(|message| !failed.contains(&message.id.to_string()));
         self.simulator.delete(messages.iter().map(|message| message.id));
         messages
     }

@@ -17,6 +17,7 @@
 //! | count of a breaker | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
+//! | heartbeat: when the last heartbeat and event of a registry arrived | `heartbeats` | `<registry>` |
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
 //! | the last result of `reconcile` for a repository | `tasks#<registry>` | `<repository>` |
 //! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |

@@ -9,6 +9,7 @@ mod deletion;
 mod evidence;
 mod expectation;
 mod fact;
+mod heartbeat;
 mod image;
 mod item;
 mod lease;
@@ -31,12 +32,13 @@ pub use record::{Recorded, RecordedAll};
 pub use registry::KnownRegistry;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
 use aws_sdk_dynamodb::{Client, operation::create_table::CreateTableError};
 use domain::image::Registry;
+use jiff::Timestamp;
 use retry::{CallError, Disposition};
 
 use calls::Units;
@@ -51,6 +53,8 @@ pub struct Table {
     units: Arc<Units>,
     /// Registries that this process has registered or found registered.
     registered: Arc<Mutex<HashSet<Registry>>>,
+    /// The last event of each registry whose time this process has stored.
+    last_events: Arc<Mutex<HashMap<Registry, Timestamp>>>,
     /// The settings of registries that this process has cached.
     remembered: Arc<Mutex<Remembered>>,
 }
@@ -156,6 +160,7 @@ impl Table {
             name: name.into(),
             units: Arc::default(),
             registered: Arc::default(),
+            last_events: Arc::default(),
             remembered: Arc::default(),
         }
     }
