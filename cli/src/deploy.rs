@@ -37,14 +37,19 @@ pub struct StackPlan {
     pub stack: &'static str,
     /// The path of its template.
     pub template: &'static str,
-    /// The parameters without those that keep their default.
+    /// The parameters that need a value. `EXTERNAL_ID` stands for a text that the operator chooses, `QUEUE_ARN` for an
+    /// output of the hub's stack.
     pub parameters: BTreeMap<&'static str, String>,
 }
 
 /// The placeholder for the STS external ID, which the operator chooses once for all stacks.
 const EXTERNAL_ID: &str = "EXTERNAL_ID";
 
-const HUB: &str = "ecr-lineage";
+/// The placeholder for the ARN of the hub's queue, whose name CloudFormation makes.
+const QUEUE_ARN: &str = "QUEUE_ARN";
+
+/// The default of the parameter HubStackName of infra/registry.yaml.
+pub(crate) const DEFAULT_HUB_STACK: &str = "ecr-lineage";
 
 /// Plans a deployment for some registries and, transitively, for those that they replicate to.
 pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<&str>, first: &[Registry]) -> Plan {
@@ -62,7 +67,7 @@ pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<
             Err(failure) => _ = unread.insert(registry, chain(&failure)),
         }
     }
-    Plan { hub: of_hub(hub, organization, &all), registries: of_registries(hub, organization, &all), copies, unread }
+    Plan { hub: of_hub(hub, organization, &all), registries: of_registries(organization, &all), copies, unread }
 }
 
 fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> StackPlan {
@@ -75,28 +80,25 @@ fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) 
     }
     let registries: Vec<_> = all.iter().map(ToString::to_string).collect();
     parameters.insert("Registries", registries.join(","));
-    stack(hub, HUB, "infra/hub.yaml", parameters)
+    stack(hub, DEFAULT_HUB_STACK, "infra/hub.yaml", parameters)
 }
 
-/// IAM roles belong to a whole account: the stack in the account's first region creates them.
-fn of_registries(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> Vec<StackPlan> {
-    let mut accounts = BTreeSet::new();
+/// IAM roles belong to a whole account: the stack in the account's first region creates them. All stacks of an account
+/// have the same parameters.
+fn of_registries(organization: Option<&str>, all: &BTreeSet<Registry>) -> Vec<StackPlan> {
+    let mut roles_regions = BTreeMap::new();
     let plans = all.iter().map(|registry| {
-        let mut parameters = BTreeMap::from([("HubBusArn", bus(hub))]);
-        if accounts.insert(registry.account()) {
-            parameters.insert("Roles", "make".to_owned());
-            parameters.insert("ExternalId", EXTERNAL_ID.to_owned());
-            parameters.extend(organization.map(|id| ("OrganizationId", id.to_owned())));
-        }
+        let roles_region = roles_regions.entry(registry.account()).or_insert_with(|| registry.region());
+        let mut parameters = BTreeMap::from([
+            ("HubQueueArn", QUEUE_ARN.to_owned()),
+            ("HubStackName", DEFAULT_HUB_STACK.to_owned()),
+            ("RolesRegion", (*roles_region).to_owned()),
+            ("ExternalId", EXTERNAL_ID.to_owned()),
+        ]);
+        parameters.extend(organization.map(|id| ("OrganizationId", id.to_owned())));
         stack(registry, "ecr-lineage-registry", "infra/registry.yaml", parameters)
     });
     plans.collect()
-}
-
-/// The ARN of the hub's event bus, if the hub's stack has its default name.
-pub(crate) fn bus(hub: &Registry) -> String {
-    let partition = aws::registry::partition(hub);
-    format!("arn:{partition}:events:{}:{}:event-bus/{HUB}-events", hub.region(), hub.account())
 }
 
 fn stack(
@@ -129,8 +131,14 @@ impl Print for Plan {
             "\n{}\n",
             styled(HEADING, format!("1. Deploy the hub in {} {}", self.hub.account, self.hub.region))
         );
-        text.push_str("  sam build --beta-features --template infra/hub.yaml\n");
+        text.push_str("  sam build --template infra/hub.yaml\n");
         text.push_str(&command("sam deploy --resolve-s3", "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND", &self.hub));
+        _ = writeln!(
+            text,
+            "  aws cloudformation describe-stacks --region {} --stack-name {} --output text \\\n    --query \
+             'Stacks[0].Outputs[?OutputKey==`QueueArn`].OutputValue'",
+            self.hub.region, self.hub.stack
+        );
         let heading =
             format!("2. Deploy in {}", if self.registries.len() == 1 { "the registry" } else { "every registry" });
         _ = writeln!(text, "\n{}", styled(HEADING, heading));
@@ -139,8 +147,9 @@ impl Print for Plan {
             let deploy = format!("aws cloudformation deploy --template-file {}", stack.template);
             text.push_str(&command(&deploy, "CAPABILITY_NAMED_IAM", stack));
         }
-        let known = "Replace EXTERNAL_ID by a text of your choice, the same in every stack. ecr-lineage deletes \
-                     nothing until you set DeletableRepositories, a policy and Mode=enforce.";
+        let known = "Replace EXTERNAL_ID by a text of your choice, the same in every stack, and QUEUE_ARN by what the \
+                     last command of step 1 prints. ecr-lineage deletes nothing until you set DeletableRepositories, a \
+                     policy and Mode=enforce.";
         _ = writeln!(text, "\n{}", filled(known, ["", ""], width));
         text
     }

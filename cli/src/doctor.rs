@@ -3,14 +3,17 @@
 //! A check is one function that returns its findings. The files in `doctor` have the checks by subject; this file has
 //! their order.
 
-mod event_bus;
 mod events;
 mod finding;
 mod functions;
 mod hub;
 mod queues;
 mod registry;
+mod registry_policy;
 mod replication;
+mod resource_policy;
+mod topic;
+mod triggers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +22,7 @@ use std::{
 
 use anstyle::AnsiColor;
 use aws::registry::Registries;
-use domain::{image::Registry, replication::ReplicationSettings};
+use domain::{heartbeat::Heartbeat, image::Registry, replication::ReplicationSettings};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
@@ -51,8 +54,13 @@ impl Diagnosis {
 /// Registries that are checked concurrently.
 const AT_A_TIME: usize = 8;
 
-/// The known registries with their settings; `None` if the hub never read them.
-type KnownSettings = BTreeMap<Registry, Option<ReplicationSettings>>;
+/// What the hub knows of registries.
+struct Known {
+    /// The registries with their settings; `None` if the hub never read them.
+    settings: BTreeMap<Registry, Option<ReplicationSettings>>,
+    /// The registries of which something arrived, or from which heartbeats are expected.
+    heartbeats: BTreeMap<Registry, Heartbeat>,
+}
 
 /// Diagnoses the deployment of a stack.
 ///
@@ -61,13 +69,16 @@ type KnownSettings = BTreeMap<Registry, Option<ReplicationSettings>>;
 pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<Diagnosis, CliError> {
     let (sdk, roles) = configuration(target).await;
     let stack = hub::read_stack(&sdk, &options.stack).await?;
-    let hub = Hub::new(&options.stack, &stack, &sdk)?;
+    let hub = Hub::new(&stack, &sdk)?;
     let mut findings = check_hub(&hub).await;
 
     let known = hub.table.known_registries().await?;
-    let settings: KnownSettings = known.into_iter().map(|known| (known.registry, known.settings)).collect();
-    let all = registries_to_check(&settings, &options.registries);
-    findings.extend(event_bus::check_policy(&hub, &all).await);
+    let known = Known {
+        settings: known.into_iter().map(|known| (known.registry, known.settings)).collect(),
+        heartbeats: hub.table.heartbeats().await?,
+    };
+    let all = registries_to_check(&known, &hub, &options.registries);
+    findings.extend(queues::check_queue_policy(&hub, &all).await);
     if all.is_empty() {
         findings.push(Finding::notice(
             "registries",
@@ -76,35 +87,45 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
         ));
     }
     let registries = Registries::new(sdk.clone(), roles);
-    findings.extend(check_registries(&hub, all, &settings, &registries).await);
+    findings.extend(check_registries(&hub, all, &known, &registries).await);
     Ok(Diagnosis { findings })
 }
 
 /// The checks of the hub that need no registries, in the order of the report.
 async fn check_hub(hub: &Hub<'_>) -> Vec<Finding> {
-    let mut findings = vec![hub::check_stack(hub), hub::check_clock(hub).await, event_bus::check_archive(hub).await];
+    let mut findings = vec![hub::check_stack(hub), hub::check_clock(hub).await];
+    findings.extend(hub::check_region(hub));
     findings.extend(queues::check_dead_letters(hub).await);
+    let (functions, unread) = functions::read_functions(hub).await;
+    findings.extend(unread);
+    findings.extend(functions::check_variables(hub, &functions));
+    findings.extend(triggers::check_mappings(hub, &functions).await);
+    findings.extend(triggers::check_schedules(hub, &functions).await);
     findings.extend(functions::check_runs(hub).await);
     findings
 }
 
-/// The registries that the hub knows, the destinations of their rules, and those that were passed.
-fn registries_to_check(settings: &KnownSettings, passed: &[Registry]) -> BTreeSet<Registry> {
-    let routes = settings.values().flatten().flat_map(|settings| &settings.routes);
+/// The registries that the hub knows, the destinations of their rules, those of the stack's parameter Registries, and
+/// those that were passed.
+fn registries_to_check(known: &Known, hub: &Hub<'_>, passed: &[Registry]) -> BTreeSet<Registry> {
+    let routes = known.settings.values().flatten().flat_map(|settings| &settings.routes);
     let mut all: BTreeSet<Registry> = routes.map(|route| route.destination.clone()).collect();
-    all.extend(settings.keys().chain(passed).cloned());
+    all.extend(known.settings.keys().chain(known.heartbeats.keys()).chain(passed).cloned());
+    let configured = hub.parameter("Registries").unwrap_or_default().split(',');
+    all.extend(configured.filter_map(|registry| registry.trim().parse().ok()));
     all
 }
 
 async fn check_registries(
     hub: &Hub<'_>,
     all: BTreeSet<Registry>,
-    settings: &KnownSettings,
+    known: &Known,
     registries: &Registries,
 ) -> Vec<Finding> {
     let checked = stream::iter(all).map(|registry| {
-        let settings = settings.get(&registry).cloned().flatten();
-        async move { check_registry(&CheckedRegistry::new(hub, registry, settings, registries).await).await }
+        let settings = known.settings.get(&registry).cloned().flatten();
+        let heartbeat = known.heartbeats.get(&registry).cloned().unwrap_or_default();
+        async move { check_registry(&CheckedRegistry::new(hub, registry, settings, heartbeat, registries).await).await }
     });
     // In the order of the registries, regardless of which check ends first.
     let findings: Vec<_> = checked.buffered(AT_A_TIME).collect().await;
@@ -113,7 +134,7 @@ async fn check_registries(
 
 /// The checks of one registry, in the order of the report.
 async fn check_registry(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
-    let mut findings = vec![registry::check_last_read(checked)];
+    let mut findings = vec![registry::check_heartbeat(checked), registry::check_last_read(checked)];
     findings.extend(registry::check_refused_deletions(checked).await);
     match check_in_account(checked).await {
         Ok(more) => findings.extend(more),
@@ -125,9 +146,13 @@ async fn check_registry(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
 /// The checks with calls in the registry's account. If its first calls fail, the others are not made.
 async fn check_in_account(checked: &CheckedRegistry<'_>) -> Result<Vec<Finding>, Finding> {
     registry::check_credentials(checked).await?;
-    let rules = events::rules_to_hub(checked).await?;
+    let rules = events::rules_to_topic(checked).await?;
     let mut findings = events::check_event_rules(checked, &rules).await;
+    findings.extend(topic::check_topic(checked, &rules).await);
+    findings.extend(topic::check_subscription(checked).await);
+    findings.extend(topic::check_unpublished(checked, &rules).await);
     findings.push(events::check_trail(checked).await);
+    findings.extend(registry_policy::check_registry_policy(checked).await);
     findings.extend(replication::check_replication_rules(checked).await);
     Ok(findings)
 }

@@ -1,8 +1,9 @@
 //! Files of events, in these formats:
 //!
 //! - EventBridge events: one document, one a line, or a JSON array;
-//! - SQS messages that contain them, as `ReceiveMessage` returns them (`Messages`, `Body`) and as Lambda receives them
-//!   (`Records`, `body`);
+//! - messages of SNS topics that contain them (`Message`), alone and as Lambda receives them (`Records`, `Sns`);
+//! - SQS messages that contain any of these, as `ReceiveMessage` returns them (`Messages`, `Body`) and as Lambda receives
+//!   them (`Records`, `body`);
 //! - CloudTrail log files (`Records`) and single CloudTrail records;
 //! - any of these compressed with gzip.
 //!
@@ -110,8 +111,10 @@ fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
         found.push(event::read_record(&document).map_err(InputError::from));
     } else if let Some(list) = document.get("Records").or_else(|| document.get("Messages")).and_then(Value::as_array) {
         list.iter().for_each(|entry| events(entry.clone(), found));
-    } else if let Some(body) = document.get("body").or_else(|| document.get("Body")).and_then(Value::as_str) {
-        match serde_json::from_str(body) {
+    } else if let Some(message) = document.get("Sns") {
+        events(message.clone(), found);
+    } else if let Some(text) = ["body", "Body", "Message"].iter().find_map(|name| document.get(name)?.as_str()) {
+        match serde_json::from_str(text) {
             Ok(document) => events(document, found),
             Err(error) => found.push(Err(not_json(&error))),
         }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 use anstyle::AnsiColor;
 use domain::{
     breaker::BreakerLimits,
-    event,
+    event::notification::{self, Content},
     fact::{Fact, Subject},
 };
 use jiff::Timestamp;
@@ -74,7 +74,17 @@ fn settings(options: &LocalOptions) -> LocalSettings {
     let (now, speed) = (Timestamp::now(), options.speed);
     let (port, data, policy) = (options.port, options.data.clone(), options.policy.clone());
     let mode = if options.enforce { Mode::Enforce } else { Mode::Observe };
-    LocalSettings { registries, now, speed, port, data, policy, mode, limits: BreakerLimits::default() }
+    LocalSettings {
+        registries,
+        now,
+        speed,
+        port,
+        data,
+        policy,
+        mode,
+        limits: BreakerLimits::default(),
+        heartbeats: true,
+    }
 }
 
 /// Starts to listen for SIGINT (Ctrl-C) and SIGTERM; the future waits for either.
@@ -155,8 +165,10 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
 
 /// An event as text: one line for each fact.
 fn recorded_line(message: &Message) -> String {
-    let facts = event::read(message.body.as_bytes()).map(|event| event.facts).unwrap_or_default();
-    facts.iter().map(line).collect()
+    match notification::read(message.body.as_bytes()).map(|notification| notification.content) {
+        Ok(Content::Event(event)) => event.facts.iter().map(line).collect(),
+        _ => String::new(),
+    }
 }
 
 fn line(fact: &Fact) -> String {

@@ -415,7 +415,7 @@ pub struct LocalOptions {
     pub webhook: Option<String>,
 
     /// Faults to simulate, in percent, such as `lost=2,delayed=10,throttled` (5 % if no number is given). Events: lost,
-    /// repeated, delayed, reordered; copies: slow, stuck, failed, missing; calls: throttled, request-lost,
+    /// repeated, delayed, reordered, hop; copies: slow, stuck, failed, missing; calls: throttled, request-lost,
     /// response-lost
     #[arg(long, value_name = "KIND=PERCENT,…", default_value = "", hide_default_value = true, value_parser = trouble)]
     pub trouble: Trouble,

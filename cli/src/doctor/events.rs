@@ -1,110 +1,156 @@
-//! The checks whether a registry's events reach the hub.
+//! The checks of the rule that publishes a registry's events, and of the trail behind some of them.
 
-use aws::deployment::{self, EventRule};
-use domain::image::Registry;
+use aws::deployment::{self, EventRule, registry::Recorded};
+use domain::{
+    event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE},
+    image::Registry,
+};
 use serde_json::{Value, json};
 
-use super::{Finding, registry::CheckedRegistry};
+use super::{
+    Finding,
+    hub::REVERT_DRIFT,
+    registry::{CheckedRegistry, deploy_command},
+};
 
-/// The EventBridge rules in the registry's account and region that send events to the hub.
+/// The EventBridge rules in the registry's account and region that publish to the topic of its stack.
 ///
 /// # Errors
 /// When a call to EventBridge fails.
-pub(super) async fn rules_to_hub(checked: &CheckedRegistry<'_>) -> Result<Vec<EventRule>, Finding> {
-    let rules = deployment::rules_to(&checked.sdk, checked.hub.bus).await;
+pub(super) async fn rules_to_topic(checked: &CheckedRegistry<'_>) -> Result<Vec<EventRule>, Finding> {
+    let rules = deployment::rules_to(&checked.sdk, &checked.topic).await;
     rules.map_err(|failure| checked.unknown("the EventBridge rules could not be read", &failure))
 }
 
-/// Checks whether the rules send every kind of event, and keep what they cannot deliver.
+/// Checks whether one rule publishes every kind of event, and keeps what it cannot publish.
 pub(super) async fn check_event_rules(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Vec<Finding> {
-    let (mut sent, mut missing) = (Vec::new(), Vec::new());
-    for probe in probes(&checked.registry) {
-        match is_sent(checked, rules, &probe).await {
-            Ok(true) => sent.push(probe.what),
-            Ok(false) => missing.push(probe.what),
-            Err(finding) => return vec![finding],
-        }
+    let (place, topic) = (&checked.place, &checked.topic);
+    let [rule, others @ ..] = rules else {
+        let what = format!("no EventBridge rule publishes to {topic}: no event of this registry reaches the hub");
+        return vec![Finding::wrong(place, what, &deploy_command(checked))];
+    };
+    let mut findings = check_state(checked, rule);
+    if !others.is_empty() {
+        let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+        let what =
+            format!("{} rules publish to the topic, so events may arrive twice: {}", rules.len(), names.join(", "));
+        findings.push(Finding::notice(place, what, "delete the rules that are not of the registry's stack"));
     }
-    let (place, deploy) = (&checked.place, deploy_command(checked));
-    let mut findings = Vec::new();
-    if !sent.is_empty() {
-        findings.push(Finding::good(place, format!("EventBridge sends to the hub: {}", sent.join(", "))));
+    match check_pattern(checked, rule).await {
+        Ok(more) => findings.extend(more),
+        Err(finding) => findings.push(finding),
     }
-    if !missing.is_empty() {
-        let what = format!("no EventBridge rule sends to the hub: {}", missing.join(", "));
-        findings.push(Finding::wrong(place, what, &deploy));
-    }
-    for rule in rules.iter().filter(|rule| !rule.keeps_undelivered) {
-        let what = format!("the rule {} has no dead-letter queue: events that it cannot deliver are lost", rule.name);
-        findings.push(Finding::notice(place, what, &deploy));
+    for rule in rules.iter().filter(|rule| rule.dead_letters.is_none()) {
+        let what = format!("the rule {} has no dead-letter queue: events that it cannot publish are lost", rule.name);
+        findings.push(Finding::notice(place, what, &deploy_command(checked)));
     }
     findings
 }
 
-/// Whether any of the rules sends an event to the hub.
-async fn is_sent(checked: &CheckedRegistry<'_>, rules: &[EventRule], probe: &Probe) -> Result<bool, Finding> {
-    let mut sent = false;
-    for rule in rules.iter().filter(|rule| rule.enabled && (rule.all_of_cloudtrail || !probe.read_only)) {
-        match deployment::matches(&checked.sdk, &rule.pattern, &probe.event.to_string()).await {
-            Ok(matches) => sent |= matches,
-            Err(failure) => {
-                let what = format!("the rule {} could not be tested", rule.name);
-                return Err(checked.unknown(what, &failure));
-            }
-        }
+/// Checks whether the rule is enabled, also for what CloudTrail marks as read-only.
+fn check_state(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Vec<Finding> {
+    let (place, name) = (&checked.place, &rule.name);
+    if !rule.enabled {
+        let what = format!("the rule {name} is disabled: no event of this registry reaches the hub");
+        return vec![Finding::wrong(place, what, &enable_command(checked, rule))];
     }
-    Ok(sent)
+    if !rule.all_of_cloudtrail {
+        let what = format!(
+            "the rule {name} is not enabled for read-only management events: deletions by lifecycle policies count as \
+             deletions by an unknown cause"
+        );
+        return vec![Finding::wrong(place, what, &enable_command(checked, rule))];
+    }
+    Vec::new()
 }
 
-/// The command that deploys the rules.
-fn deploy_command(checked: &CheckedRegistry<'_>) -> String {
+/// The command that enables a rule for all events of its pattern.
+fn enable_command(checked: &CheckedRegistry<'_>, rule: &EventRule) -> String {
+    let of = format!("--region {} --name {}", checked.registry.region(), rule.name);
     format!(
-        "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry --template-file infra/registry.yaml \
-         --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubBusArn={}",
-        checked.registry.region(),
-        checked.hub.bus
+        "aws events put-rule {of} --state ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS --event-pattern \
+         \"$(aws events describe-rule {of} --query EventPattern --output text)\""
     )
 }
 
-/// Checks whether CloudTrail logs who deletes images.
-pub(super) async fn check_trail(checked: &CheckedRegistry<'_>) -> Finding {
-    match deployment::is_recorded(&checked.sdk).await {
-        Ok(true) => Finding::good(&checked.place, "a CloudTrail trail logs who deletes images"),
-        Ok(false) => Finding::wrong(
-            &checked.place,
-            "no CloudTrail trail logs in this region: the principal who deletes an image stays unknown",
-            "create a trail with management events: `aws cloudtrail create-trail --is-multi-region-trail …`",
-        ),
-        Err(failure) => checked.unknown("the CloudTrail trails could not be read", &failure),
+/// Checks whether the rule's pattern matches a sample of each kind of event.
+async fn check_pattern(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Result<Vec<Finding>, Finding> {
+    let (mut matched, mut missing) = (Vec::new(), Vec::new());
+    for (what, event) in probes(&checked.registry) {
+        let matches = deployment::matches(&checked.sdk, &rule.pattern, &event.to_string()).await;
+        let matches = matches.map_err(|failure| {
+            let what = format!("the rule {} could not be tested", rule.name);
+            checked.unknown(what, &failure)
+        })?;
+        if matches { matched.push(what) } else { missing.push(what) }
     }
+    let mut findings = Vec::new();
+    if !matched.is_empty() {
+        let what = format!("the rule {} matches {}", rule.name, matched.join(", "));
+        findings.push(Finding::good(&checked.place, what));
+    }
+    if !missing.is_empty() {
+        let what = format!("the rule {} does not match {}: these never reach the hub", rule.name, missing.join(", "));
+        let fix = format!(
+            "{}; if CloudFormation finds no change, the rule was changed by hand: {REVERT_DRIFT}",
+            deploy_command(checked)
+        );
+        findings.push(Finding::wrong(&checked.place, what, &fix));
+    }
+    Ok(findings)
 }
 
-/// A sample event that EventBridge should send to the hub.
-struct Probe {
-    what: &'static str,
-    /// Whether CloudTrail marks the record as read-only.
-    read_only: bool,
-    event: Value,
-}
-
-fn probes(registry: &Registry) -> [Probe; 3] {
-    let event = |kind: &str, detail: Value| {
+/// A sample of each kind of event that the rule should match.
+fn probes(registry: &Registry) -> [(&'static str, Value); 6] {
+    let event = |source: &str, kind: &str, detail: Value| {
         json!({
-            "version": "0", "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38", "detail-type": kind, "source": "aws.ecr",
+            "version": "0", "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38", "detail-type": kind, "source": source,
             "account": registry.account(), "time": "2026-11-02T09:00:00Z", "region": registry.region(), "resources": [],
             "detail": detail,
         })
     };
     let image = json!({"action-type": "PUSH", "result": "SUCCESS", "repository-name": "team/app", "image-tag": "v1"});
-    let who = json!({"eventSource": "ecr.amazonaws.com", "eventName": "BatchDeleteImage"});
-    let lifecycle = json!({"eventSource": "ecr.amazonaws.com", "eventName": "PolicyExecutionEvent"});
+    let call = |name: &str| json!({"eventSource": "ecr.amazonaws.com", "eventName": name});
+    let (of_call, of_service) = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail");
     [
-        Probe { what: "image events", read_only: false, event: event("ECR Image Action", image) },
-        Probe { what: "deletions by API calls", read_only: false, event: event("AWS API Call via CloudTrail", who) },
-        Probe {
-            what: "deletions by lifecycle policies",
-            read_only: true,
-            event: event("AWS Service Event via CloudTrail", lifecycle),
-        },
+        ("image events", event("aws.ecr", "ECR Image Action", image.clone())),
+        ("replication events", event("aws.ecr", "ECR Replication Action", image)),
+        ("deletions by API calls", event("aws.ecr", of_call, call("BatchDeleteImage"))),
+        ("deletions by lifecycle policies", event("aws.ecr", of_service, call("PolicyExecutionEvent"))),
+        ("changes of replication rules", event("aws.ecr", of_call, call("PutReplicationConfiguration"))),
+        ("heartbeats", event(HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, json!({}))),
     ]
+}
+
+/// Checks whether CloudTrail logs who deletes images. EventBridge delivers only what a trail logs.
+pub(super) async fn check_trail(checked: &CheckedRegistry<'_>) -> Finding {
+    let (place, region) = (&checked.place, checked.registry.region());
+    match deployment::registry::recorded(&checked.sdk).await {
+        Ok(Recorded { writes: true, reads: true }) => {
+            Finding::good(place, "a CloudTrail trail logs who deletes images, and runs of lifecycle policies")
+        }
+        Ok(Recorded { writes: false, reads: false }) => Finding::wrong(
+            place,
+            "no CloudTrail trail logs in this region: the principal who deletes an image stays unknown",
+            &format!(
+                "aws cloudtrail create-trail --region {region} --name ecr --s3-bucket-name BUCKET \
+                 --is-multi-region-trail, then `aws cloudtrail start-logging --region {region} --name ecr`"
+            ),
+        ),
+        Ok(Recorded { writes, .. }) => {
+            let what = if writes {
+                "the CloudTrail trail does not log read-only management events: deletions by lifecycle policies count \
+                 as deletions by an unknown cause"
+            } else {
+                "the CloudTrail trail logs only read-only management events: the principal who deletes an image stays \
+                 unknown"
+            };
+            let fix = format!(
+                "aws cloudtrail put-event-selectors --region {region} --trail-name TRAIL --event-selectors \
+                 '[{{\"ReadWriteType\": \"All\", \"IncludeManagementEvents\": true}}]'"
+            );
+            Finding::wrong(place, what, &fix)
+        }
+        Err(failure) => checked.unknown("the CloudTrail trails could not be read", &failure),
+    }
 }

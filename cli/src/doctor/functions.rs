@@ -1,6 +1,8 @@
 //! The checks of the hub's functions.
 
-use aws::deployment::{self, Runs};
+use std::collections::BTreeMap;
+
+use aws::deployment::{self, Runs, hub::Function};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -14,6 +16,132 @@ const NOT_RUNNING_AFTER: SignedDuration = SignedDuration::from_mins(15);
 
 /// The functions, in the order of the stack's output `Functions`.
 const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert", "query", "operate"];
+
+/// The variables of each function that have the value of a parameter of the stack.
+const OF_PARAMETERS: [(&str, &[(&str, &str)]); 6] = [
+    ("record", &[("ORGANIZATION_ID", "OrganizationId")]),
+    ("watch", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId"), ("REGISTRIES", "Registries")]),
+    (
+        "mirror",
+        &[
+            ("DELETE_ROLE", "DeleteRoleName"),
+            ("READ_ROLE", "ReadRoleName"),
+            ("EXTERNAL_ID", "ExternalId"),
+            ("MODE", "Mode"),
+            ("REGISTRIES", "Registries"),
+            ("BREAKER_IMAGES", "BreakerImages"),
+            ("BREAKER_PERCENT", "BreakerPercent"),
+            ("BREAKER_LIFECYCLE_IMAGES", "BreakerLifecycleImages"),
+            ("BREAKER_LIFECYCLE_PERCENT", "BreakerLifecyclePercent"),
+            ("BREAKER_WINDOW_HOURS", "BreakerWindowHours"),
+        ],
+    ),
+    (
+        "reconcile",
+        &[
+            ("READ_ROLE", "ReadRoleName"),
+            ("EXTERNAL_ID", "ExternalId"),
+            ("REGISTRIES", "Registries"),
+            ("RECONCILE_EVERY_HOURS", "ReconcileEveryHours"),
+            ("RECONCILE_CALLS_PER_SECOND", "ReconcileCallsPerSecond"),
+            ("RECONCILE_LIMITS", "ReconcileLimits"),
+        ],
+    ),
+    ("query", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId")]),
+    ("operate", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId")]),
+];
+
+/// The functions as they run, each with its name in AWS, by the names of `FUNCTIONS`.
+pub(super) type Functions = BTreeMap<&'static str, (String, Function)>;
+
+/// Reads the functions as they run. A function that cannot be read is missing in the result, and a finding.
+pub(super) async fn read_functions(hub: &Hub<'_>) -> (Functions, Vec<Finding>) {
+    let (mut functions, mut findings) = (Functions::new(), Vec::new());
+    for (function, name) in hub.functions.iter().zip(FUNCTIONS) {
+        match deployment::hub::function(hub.sdk, function).await {
+            Ok(found) => _ = functions.insert(name, ((*function).to_owned(), found)),
+            Err(failure) => {
+                let what = format!("the configuration of {name} could not be read");
+                findings.push(Finding::unknown(HUB, what, &failure, ATTACH_READERS_POLICY));
+            }
+        }
+    }
+    (functions, findings)
+}
+
+/// Checks whether the functions have the variables that the stack says.
+pub(super) fn check_variables(hub: &Hub<'_>, functions: &Functions) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, (function, found)) in functions {
+        for (variable, expected) in expected_variables(hub, name) {
+            let value = found.variables.get(variable).map(String::as_str).unwrap_or_default();
+            // The layer's folder is the template's; the file is the parameter.
+            let compared = if variable == "POLICY_FILE" { file_name(value) } else { value };
+            if compared != expected {
+                let fix = set_variable(hub, function, variable, &expected);
+                findings.push(Finding::wrong(HUB, difference(name, variable, value, &expected), &fix));
+            }
+        }
+    }
+    if findings.is_empty() && !functions.is_empty() {
+        let policy = functions.get("mirror").and_then(|(_, found)| found.variables.get("POLICY_FILE"));
+        let policy = policy.map(|path| format!("; mirror decides by {}", file_name(path))).unwrap_or_default();
+        findings.push(Finding::good(HUB, format!("the functions have the variables of the stack{policy}")));
+    }
+    findings
+}
+
+/// The variables that a function has by the stack's parameters and outputs.
+fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> {
+    let mut expected = vec![("TABLE_NAME", hub.table_name.to_owned()), ("METRICS_NAMESPACE", hub.stack.name.clone())];
+    let of_parameters = OF_PARAMETERS.iter().filter(|(function, _)| *function == name).flat_map(|(_, all)| *all);
+    expected.extend(of_parameters.filter_map(|(variable, parameter)| {
+        let value = if *parameter == "Mode" { Some(hub.mode) } else { hub.parameter(parameter) };
+        Some((*variable, value?.to_owned()))
+    }));
+    match name {
+        "record" => {
+            expected.push(("TOPIC_NAME", hub.topic_name()));
+            let others = hub.parameter("AccountIds").filter(|ids| !ids.is_empty());
+            let accounts = [Some(hub.place.account()), others].into_iter().flatten().collect::<Vec<_>>().join(",");
+            expected.push(("ACCOUNT_IDS", accounts));
+        }
+        "watch" => expected.extend(hub.dead_letters.first().map(|url| ("DEAD_LETTERS_URL", (*url).to_owned()))),
+        "mirror" => expected.extend(hub.parameter("PolicyFile").map(|file| ("POLICY_FILE", file.to_owned()))),
+        "alert" => expected.push(("BUS_NAME", hub.alerts_bus.to_owned())),
+        "query" => expected.push(("CHANGES", "refuse".to_owned())),
+        "operate" => expected.push(("CHANGES", "allow".to_owned())),
+        _ => {}
+    }
+    expected
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// What it means that a variable is not the stack's.
+fn difference(name: &str, variable: &str, value: &str, expected: &str) -> String {
+    let value = if value.is_empty() { "empty" } else { value };
+    let consequence = match (variable, value) {
+        ("MODE", "enforce") => ", and replicas are deleted",
+        ("MODE", _) => ", and no replica is deleted",
+        ("POLICY_FILE", _) => ", and another policy decides about replicas",
+        ("CHANGES", "allow") => ", and every reader may change deletions",
+        _ => "",
+    };
+    let expected = if expected.is_empty() { "empty" } else { expected };
+    format!("{variable} of {name} is {value}, and the stack says {expected}: it was changed by hand{consequence}")
+}
+
+/// The command that sets a variable and keeps the others.
+fn set_variable(hub: &Hub<'_>, function: &str, variable: &str, value: &str) -> String {
+    let of = format!("--region {} --function-name {function}", hub.place.region());
+    format!(
+        "aws lambda update-function-configuration {of} --environment \"$(aws lambda get-function-configuration {of} \
+         --output json --query Environment | jq '.Variables.{variable} = \"{value}\"')\""
+    )
+}
 
 /// Checks when each function last succeeded.
 pub(super) async fn check_runs(hub: &Hub<'_>) -> Vec<Finding> {
@@ -51,5 +179,35 @@ fn check_function(name: &str, function: &str, runs: Runs, now: Timestamp) -> Fin
         }
         None if scheduled => Finding::wrong(HUB, format!("{name} was not invoked in the last 24 h"), &fix),
         None => Finding::new(Level::Notice, HUB, format!("{name} had nothing to do in the last 24 h"), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The variables of the template that have the value of a parameter are those that are checked.
+    #[test]
+    fn every_variable_of_a_parameter_is_checked() {
+        let template = include_str!("../../../infra/hub.yaml");
+        let variables = template.lines().filter_map(|line| line.trim().split_once(": {Ref: "));
+        let of_template: BTreeSet<_> = variables
+            .map(|(variable, parameter)| (variable, parameter.trim_end_matches('}')))
+            .filter(|(variable, _)| variable.chars().all(|each| each.is_ascii_uppercase() || each == '_'))
+            // Resources; accounts are checked with the hub's own.
+            .filter(|(_, name)| !["Table", "Alerts", "DeadLetters", "\"AWS::StackName\""].contains(name))
+            .collect();
+        let checked: BTreeSet<_> = OF_PARAMETERS.iter().flat_map(|(_, all)| all.iter().copied()).collect();
+        assert_eq!(of_template, checked);
+    }
+
+    #[test]
+    fn a_changed_mode_says_what_it_means() {
+        assert_eq!(
+            difference("mirror", "MODE", "enforce", "observe"),
+            "MODE of mirror is enforce, and the stack says observe: it was changed by hand, and replicas are deleted"
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! The hub's stack, and the checks of the stack and of this machine's clock.
+//! The hub's stack, and the checks of the stack, its region and this machine's clock.
 
 use aws::deployment::{self, Stack};
 use aws_config::SdkConfig;
+use domain::image::Registry;
 use jiff::{SignedDuration, Timestamp};
 use store::Table;
 
@@ -14,6 +15,12 @@ pub(super) const HUB: &str = "hub";
 /// The fix for a call that the hub's account refused.
 pub(super) const ATTACH_READERS_POLICY: &str = "give your role the policy in the stack's output ReadersPolicy";
 
+/// The fix for a part of a stack that was deleted or changed by hand: CloudFormation deploys only what changed in the
+/// template.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html>
+pub(super) const REVERT_DRIFT: &str =
+    "deploying the same template does not restore it: use a change set with `--deployment-mode REVERT_DRIFT`";
+
 /// Where the fixes of the hub are described at length.
 pub(super) const RUNBOOK: &str = "docs/runbook.md";
 
@@ -22,17 +29,46 @@ pub(super) const RUNBOOK: &str = "docs/runbook.md";
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
+/// The regions that every account has. All regions since March 2019 are opt-in regions.
+/// <https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>
+const DEFAULT_REGIONS: [&str; 17] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
 /// The hub's stack, its outputs, and clients.
 pub(super) struct Hub<'a> {
-    name: &'a str,
-    stack: &'a Stack,
-    pub(super) bus: &'a str,
-    pub(super) archive: &'a str,
+    pub(super) stack: &'a Stack,
+    /// The ARN of the queue of events.
+    pub(super) queue: &'a str,
+    /// The URL of the queue of events.
+    pub(super) queue_url: String,
     /// The URLs of the queues of dead-letter events and of undelivered alerts.
-    pub(super) queues: [&'a str; 2],
+    pub(super) dead_letters: [&'a str; 2],
+    /// The ARN of the queue of dead-letter events.
+    pub(super) dead_letters_arn: &'a str,
     /// The names of the functions, in the order of the stack's output `Functions`.
     pub(super) functions: Vec<&'a str>,
-    mode: &'a str,
+    pub(super) mode: &'a str,
+    pub(super) alerts_bus: &'a str,
+    pub(super) table_name: &'a str,
+    /// The account and region of the hub.
+    pub(super) place: Registry,
     pub(super) now: Timestamp,
     pub(super) sdk: &'a SdkConfig,
     pub(super) table: Table,
@@ -43,23 +79,44 @@ impl<'a> Hub<'a> {
     ///
     /// # Errors
     /// When the stack lacks an output, which means that it is not a hub.
-    pub(super) fn new(name: &'a str, stack: &'a Stack, sdk: &'a SdkConfig) -> Result<Self, CliError> {
-        let output = |output| {
-            let text = stack.outputs.get(output).map(String::as_str);
-            text.ok_or_else(|| CliError::NoHub { stack: name.to_owned(), output })
-        };
+    pub(super) fn new(stack: &'a Stack, sdk: &'a SdkConfig) -> Result<Self, CliError> {
+        let no_hub = |output| CliError::NoHub { stack: stack.name.clone(), output };
+        let output = |output| stack.outputs.get(output).map(String::as_str).ok_or_else(|| no_hub(output));
+        let (queue, dead_letters) = (output("QueueArn")?, output("DeadLettersUrl")?);
+        let parts: Vec<_> = queue.split(':').collect();
+        let &["arn", _, "sqs", region, account, name] = &*parts else { return Err(no_hub("QueueArn")) };
+        let folder = dead_letters.rsplit_once('/').map_or(dead_letters, |(folder, _)| folder);
         Ok(Self {
-            name,
             stack,
-            bus: output("BusArn")?,
-            archive: output("ArchiveName")?,
-            queues: [output("DeadLettersUrl")?, output("FailedAlertsUrl")?],
+            queue,
+            queue_url: format!("{folder}/{name}"),
+            dead_letters: [dead_letters, output("FailedAlertsUrl")?],
+            dead_letters_arn: output("DeadLettersArn")?,
             functions: output("Functions")?.split(',').collect(),
             mode: output("Mode")?,
+            alerts_bus: output("AlertsBusName")?,
+            table_name: output("TableName")?,
+            place: Registry::new(account, region).map_err(|_| no_hub("QueueArn"))?,
             now: Timestamp::now(),
             sdk,
             table: Table::new(aws_sdk_dynamodb::Client::new(sdk), output("TableName")?),
         })
+    }
+
+    /// The name of the topic in each registry's stack.
+    pub(super) fn topic_name(&self) -> String {
+        format!("{}-events", self.stack.name)
+    }
+
+    /// The ARN of the topic in a registry's stack.
+    pub(super) fn topic(&self, registry: &Registry) -> String {
+        let partition = aws::registry::partition(registry);
+        format!("arn:{partition}:sns:{}:{}:{}", registry.region(), registry.account(), self.topic_name())
+    }
+
+    /// The value of a parameter of the stack; `None` if the stack has no such parameter.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.stack.parameters.get(name).map(String::as_str)
     }
 }
 
@@ -76,12 +133,31 @@ pub(super) async fn read_stack(sdk: &SdkConfig, name: &str) -> Result<Stack, Cli
 
 /// Checks the status of the stack.
 pub(super) fn check_stack(hub: &Hub<'_>) -> Finding {
-    let Stack { status, complete, .. } = hub.stack;
-    let what = format!("stack {} is {status}, in mode {}", hub.name, hub.mode);
+    let Stack { name, status, complete, .. } = hub.stack;
+    let what = format!("stack {name} is {status}, in mode {}", hub.mode);
     match complete {
         true => Finding::good(HUB, what),
         false => Finding::wrong(HUB, what, "check the stack's events in CloudFormation, and deploy it again"),
     }
+}
+
+/// Checks whether every account has the hub's region; `None` if so.
+pub(super) fn check_region(hub: &Hub<'_>) -> Option<Finding> {
+    is_opt_in(&hub.place).then(|| {
+        let region = hub.place.region();
+        let what = format!(
+            "the hub is in the opt-in region {region}: its functions get no credentials for accounts that did not \
+             enable it"
+        );
+        let fix = format!("enable {region} in every account with a registry; see docs/deploy.md, section 3");
+        Finding::notice(HUB, what, &fix)
+    })
+}
+
+/// Whether a registry's region is an opt-in region.
+pub(super) fn is_opt_in(registry: &Registry) -> bool {
+    let region = registry.region();
+    aws::registry::partition(registry) == "aws" && !DEFAULT_REGIONS.contains(&region)
 }
 
 /// Checks this machine's clock.

@@ -6,6 +6,7 @@ use aws::{deployment, registry::Registries};
 use aws_config::SdkConfig;
 use domain::{
     deletion::{CheckName, Deletion, DeletionStatus},
+    heartbeat::{Heartbeat, HeartbeatStatus},
     image::Registry,
     replication::ReplicationSettings,
 };
@@ -14,9 +15,9 @@ use retry::{CallError, NO_CREDENTIALS};
 
 use super::{
     Finding, Level,
-    hub::{ATTACH_READERS_POLICY, Hub},
+    hub::{ATTACH_READERS_POLICY, Hub, RUNBOOK},
 };
-use crate::print::time;
+use crate::{deploy::DEFAULT_HUB_STACK, print::time};
 
 /// The fix for a call that a registry's account refused.
 const USE_ANOTHER_ROLE: &str =
@@ -36,6 +37,10 @@ pub(super) struct CheckedRegistry<'a> {
     pub(super) place: String,
     /// Its settings as the hub last read them; `None` if the hub never did.
     settings: Option<ReplicationSettings>,
+    /// What the hub knows of the path from it.
+    heartbeat: Heartbeat,
+    /// The ARN of the topic in its stack.
+    pub(super) topic: String,
     /// Configures calls in the registry's account and region.
     pub(super) sdk: SdkConfig,
     pub(super) registries: &'a Registries,
@@ -46,10 +51,11 @@ impl<'a> CheckedRegistry<'a> {
         hub: &'a Hub<'a>,
         registry: Registry,
         settings: Option<ReplicationSettings>,
+        heartbeat: Heartbeat,
         registries: &'a Registries,
     ) -> Self {
-        let sdk = registries.config(&registry).await;
-        Self { hub, place: registry.to_string(), registry, settings, sdk, registries }
+        let (sdk, topic) = (registries.config(&registry).await, hub.topic(&registry));
+        Self { hub, place: registry.to_string(), registry, settings, heartbeat, topic, sdk, registries }
     }
 
     /// The finding of a call that failed in the registry's account.
@@ -58,10 +64,62 @@ impl<'a> CheckedRegistry<'a> {
     }
 }
 
+/// The command that deploys the registry's stack. A stack that is there keeps its other parameters.
+pub(super) fn deploy_command(checked: &CheckedRegistry<'_>) -> String {
+    let (hub, name) = (checked.hub, &checked.hub.stack.name);
+    let of_name = if name == DEFAULT_HUB_STACK { String::new() } else { format!(" HubStackName={name}") };
+    format!(
+        "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry --template-file infra/registry.yaml \
+         --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubQueueArn={}{of_name}",
+        checked.registry.region(),
+        hub.queue
+    )
+}
+
+/// Checks whether heartbeats of the registry arrive: they take the way of its events.
+pub(super) fn check_heartbeat(checked: &CheckedRegistry<'_>) -> Finding {
+    let (place, now) = (&checked.place, checked.hub.now);
+    let Heartbeat { heartbeat_at, event_at, .. } = &checked.heartbeat;
+    let ago = |at| {
+        let minutes = now.duration_since(at).as_mins().max(0);
+        let ago = if minutes < 120 { format!("{minutes} min ago") } else { format!("{} h ago", minutes / 60) };
+        format!("at {} UTC ({ago})", time(at))
+    };
+    let last = heartbeat_at.map(&ago).unwrap_or_default();
+    let event = event_at
+        .map_or_else(|| "no event of it ever arrived".to_owned(), |at| format!("its last event happened {}", ago(at)));
+    match checked.heartbeat.status(now) {
+        HeartbeatStatus::Alive => Finding::good(place, format!("the last heartbeat was sent {last}; {event}")),
+        HeartbeatStatus::Late => Finding::wrong(
+            place,
+            format!("the last heartbeat was sent {last}: events are missing since then, too; {event}"),
+            &format!(
+                "fix what is found below; else see {RUNBOOK}, \"Alerts about the path of events\"; then `ecr-lineage \
+                 reconcile {place}` records what was missed"
+            ),
+        ),
+        HeartbeatStatus::Never => Finding::wrong(
+            place,
+            format!("no heartbeat ever arrived: the registry has no stack, or nothing of it reaches the hub; {event}"),
+            &deploy_command(checked),
+        ),
+        HeartbeatStatus::Unknown => Finding::notice(
+            place,
+            format!("no heartbeat arrived yet; {event}"),
+            &format!("wait for ten minutes after this command: {}", deploy_command(checked)),
+        ),
+    }
+}
+
 /// Checks when the hub last read the registry.
 pub(super) fn check_last_read(checked: &CheckedRegistry<'_>) -> Finding {
     let (place, now) = (&checked.place, checked.hub.now);
-    let fix = "deploy infra/registry.yaml in this account with Roles=make and the hub's ExternalId";
+    let external_id = checked.hub.parameter("ExternalId").unwrap_or("EXTERNAL_ID");
+    let fix = &format!(
+        "let one region of this account create its roles, such as this one: {} RolesRegion={} ExternalId={external_id}",
+        deploy_command(checked),
+        checked.registry.region()
+    );
     match checked.settings.as_ref().map(|settings| settings.read_at) {
         None => Finding::wrong(place, "the hub has never read this registry's replication rules", fix),
         Some(at) if now.duration_since(at) > SETTINGS_STALE_AFTER => {

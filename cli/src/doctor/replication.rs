@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws::deployment;
 use domain::{
     image::{Registry, RepositoryName},
     replication::{ReplicationRule, ReplicationRules},
@@ -68,6 +69,23 @@ async fn check_lifecycle_policies(
         }
     }
     if let Some(first) = without.first() {
+        let fix = match new_repositories_get(destination, checked, first).await {
+            Ok(true) => {
+                "add a policy with `aws ecr put-lifecycle-policy`; the creation template of replicas is for new \
+                         repositories only"
+                    .to_owned()
+            }
+            Ok(false) => format!(
+                "add a policy with `aws ecr put-lifecycle-policy`; for new repositories, in {destination}: aws ecr \
+                 create-repository-creation-template --region {} --prefix ROOT --applied-for REPLICATION \
+                 --lifecycle-policy file://lifecycle.json",
+                destination.region()
+            ),
+            Err(finding) => {
+                findings.push(finding);
+                "add a policy with `aws ecr put-lifecycle-policy`".to_owned()
+            }
+        };
         findings.push(Finding::notice(
             &checked.place,
             format!(
@@ -75,11 +93,28 @@ async fn check_lifecycle_policies(
                  their replicas are never removed",
                 without.len()
             ),
-            "add a policy with `aws ecr put-lifecycle-policy`; for new repositories, use a repository creation \
-             template (appliedFor REPLICATION)",
+            &fix,
         ));
     }
     findings
+}
+
+/// Whether a creation template at the destination applies to repositories of this name that replication makes.
+async fn new_repositories_get(
+    destination: &Registry,
+    checked: &CheckedRegistry<'_>,
+    repository: &RepositoryName,
+) -> Result<bool, Finding> {
+    let sdk = checked.registries.config(destination).await;
+    let prefixes = deployment::registry::replication_templates(&sdk).await.map_err(|failure| {
+        let what = format!("the repository creation templates of {destination} could not be read");
+        checked.unknown(what, &failure)
+    })?;
+    let covers = |prefix: &String| {
+        let rest = repository.as_str().strip_prefix(prefix.as_str());
+        prefix == "ROOT" || rest.is_some_and(|rest| prefix.ends_with('/') || rest.starts_with('/'))
+    };
+    Ok(prefixes.iter().any(covers))
 }
 
 /// The repositories at a destination that the rules copy, up to the number that is checked.

@@ -28,7 +28,13 @@ fn ingest_reads_events_in_every_common_format() {
         {"messageId": "1", "eventSource": "aws:sqs", "body": push},
         {"messageId": "2", "eventSource": "aws:sqs", "body": delete},
     ]});
+    let topic =
+        |event: &str| json!({"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:x", "Message": event});
+    let (push_of_topic, delete_of_topic) = (topic(&push).to_string(), topic(&delete).to_string());
     for input in [
+        format!("{push_of_topic}\n{delete_of_topic}"),
+        json!({"Messages": [{"Body": push_of_topic}, {"Body": delete_of_topic}]}).to_string(),
+        json!({"Records": [{"Sns": topic(&push)}, {"Sns": topic(&delete)}]}).to_string(),
         format!("{push}\n{delete}\n"),
         format!("{push}\r\n\r\n{delete}"),
         format!("[{push},{delete}]"),

@@ -1,5 +1,8 @@
-//! Reads a deployment: the stack of the hub, its resources, and the rules in registries that send events to the hub. It
-//! changes nothing.
+//! Reads a deployment: the stack of the hub and its resources, and what the stacks of registries made. It changes
+//! nothing.
+
+pub mod hub;
+pub mod registry;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +12,7 @@ use aws_sdk_cloudwatch::{
     primitives::DateTime,
     types::{Dimension, Metric, MetricDataQuery, MetricStat},
 };
-use aws_sdk_eventbridge::types::{ArchiveState, RuleState};
+use aws_sdk_eventbridge::types::RuleState;
 use jiff::{SignedDuration, Timestamp};
 
 use retry::CallError;
@@ -26,12 +29,16 @@ const MINUTE: i32 = 60;
 /// The CloudFormation stack of a hub.
 #[derive(Debug, Clone)]
 pub struct Stack {
+    /// The name of the stack.
+    pub name: String,
     /// CloudFormation's status, such as `UPDATE_COMPLETE`.
     pub status: String,
     /// Whether the last create, update or import of the stack succeeded.
     pub complete: bool,
     /// The outputs of the stack.
     pub outputs: BTreeMap<String, String>,
+    /// The parameters of the stack, with the values of those that keep their default.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// The runs of a Lambda function in the last 24 hours.
@@ -50,14 +57,16 @@ pub struct Runs {
 pub struct EventRule {
     /// The name of the rule.
     pub name: String,
+    /// The ARN of the rule.
+    pub arn: String,
     /// Whether the rule is enabled.
     pub enabled: bool,
     /// Whether the rule also matches management events that CloudTrail marks as read-only.
     pub all_of_cloudtrail: bool,
-    /// The event pattern, as JSON.
+    /// The event pattern, as JSON; empty if the rule has a schedule instead.
     pub pattern: String,
-    /// Whether undeliverable events go to a dead-letter queue.
-    pub keeps_undelivered: bool,
+    /// The ARN of the queue to which undeliverable events go, if there is one.
+    pub dead_letters: Option<String>,
 }
 
 /// The stack of a hub; `None` if there is no stack of this name.
@@ -76,9 +85,19 @@ pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, CallErr
     let outputs = stack.outputs().iter();
     let outputs =
         outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+    let parameters = stack
+        .parameters()
+        .iter()
+        .filter_map(|parameter| Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned())));
     let status = stack.stack_status().cloned().unwrap_or_else(|| StackStatus::from("unknown"));
     let complete = [StackStatus::CreateComplete, StackStatus::UpdateComplete, StackStatus::ImportComplete];
-    Ok(Some(Stack { complete: complete.contains(&status), status: status.to_string(), outputs: outputs.collect() }))
+    Ok(Some(Stack {
+        name: stack.stack_name().unwrap_or(name).to_owned(),
+        complete: complete.contains(&status),
+        status: status.to_string(),
+        outputs: outputs.collect(),
+        parameters: parameters.collect(),
+    }))
 }
 
 /// The account of the credentials.
@@ -88,25 +107,6 @@ pub async fn stack(sdk: &SdkConfig, name: &str) -> Result<Option<Stack>, CallErr
 pub async fn account(sdk: &SdkConfig) -> Result<String, CallError> {
     let answer = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await?;
     answer.account.ok_or_else(|| CallError::unclear("STS names no account".to_owned()))
-}
-
-/// The resource policy of the bus with this name in the caller's account, as JSON. `None` if it has none, which means
-/// that only its own account can send events to it.
-///
-/// # Errors
-/// When the call to EventBridge fails.
-pub async fn bus_policy(sdk: &SdkConfig, bus: &str) -> Result<Option<String>, CallError> {
-    let answer = aws_sdk_eventbridge::Client::new(sdk).describe_event_bus().name(bus).send().await?;
-    Ok(answer.policy)
-}
-
-/// Whether an archive is enabled.
-///
-/// # Errors
-/// When the call to EventBridge fails, or the archive does not exist.
-pub async fn archives(sdk: &SdkConfig, archive: &str) -> Result<bool, CallError> {
-    let answer = aws_sdk_eventbridge::Client::new(sdk).describe_archive().archive_name(archive).send().await?;
-    Ok(answer.state() == Some(&ArchiveState::Enabled))
 }
 
 /// The runs of functions in the last 24 hours.
@@ -154,26 +154,28 @@ pub async fn runs<'a>(
     Ok(runs.collect())
 }
 
-/// The rules in a registry's account and region that send events to a bus. ECR's events arrive on the default bus
-/// there.
+/// The rules on the default bus that have a target: a topic to which ECR's events go, or a function that runs on a
+/// schedule.
 ///
 /// # Errors
 /// When a call to EventBridge fails.
-pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<EventRule>, CallError> {
+pub async fn rules_to(sdk: &SdkConfig, target: &str) -> Result<Vec<EventRule>, CallError> {
     let events = aws_sdk_eventbridge::Client::new(sdk);
     let (mut rules, mut next) = (Vec::new(), None);
     loop {
-        let page = events.list_rule_names_by_target().target_arn(bus).set_next_token(next).send().await?;
+        let page = events.list_rule_names_by_target().target_arn(target).set_next_token(next).send().await?;
         for name in page.rule_names() {
             let rule = events.describe_rule().name(name).send().await?;
             let targets = events.list_targets_by_rule().rule(name).send().await?;
-            let mut ours = targets.targets().iter().filter(|target| target.arn() == bus);
+            let ours = targets.targets().iter().find(|found| found.arn() == target);
+            let dead_letters = ours.and_then(|found| found.dead_letter_config()?.arn().map(str::to_owned));
             rules.push(EventRule {
                 name: name.clone(),
                 enabled: rule.state().is_some_and(|state| *state != RuleState::Disabled),
                 all_of_cloudtrail: rule.state() == Some(&RuleState::EnabledWithAllCloudtrailManagementEvents),
+                arn: rule.arn.unwrap_or_default(),
                 pattern: rule.event_pattern.unwrap_or_default(),
-                keeps_undelivered: ours.all(|target| target.dead_letter_config().is_some()),
+                dead_letters,
             });
         }
         next = page.next_token;
@@ -190,28 +192,6 @@ pub async fn rules_to(sdk: &SdkConfig, bus: &str) -> Result<Vec<EventRule>, Call
 pub async fn matches(sdk: &SdkConfig, pattern: &str, event: &str) -> Result<bool, CallError> {
     let asked = aws_sdk_eventbridge::Client::new(sdk).test_event_pattern().event_pattern(pattern).event(event);
     Ok(asked.send().await?.result())
-}
-
-/// Whether a CloudTrail trail logs the calls in an account and region; only then EventBridge delivers events about
-/// calls.
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>
-///
-/// # Errors
-/// When a call to CloudTrail fails.
-pub async fn is_recorded(sdk: &SdkConfig) -> Result<bool, CallError> {
-    let trails = aws_sdk_cloudtrail::Client::new(sdk);
-    for trail in trails.describe_trails().send().await?.trail_list() {
-        let Some(arn) = trail.trail_arn() else { continue };
-        // A member account can see an organization trail but not its status.
-        let logs = trails.get_trail_status().name(arn).send().await.map_err(CallError::from);
-        match logs {
-            Ok(status) if status.is_logging() == Some(true) => return Ok(true),
-            Err(_) if trail.is_organization_trail() == Some(true) => return Ok(true),
-            Ok(_) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(false)
 }
 
 /// How far this machine's clock is ahead of AWS's, in whole seconds. AWS accepts signatures for five minutes.
