@@ -6,10 +6,10 @@ import pathlib
 import platform
 
 import pytest
-import yaml
 
 from cloud import HUB, HUB_REGION, Cloud
-from stacks import BUCKET, INFRA, as_ministack_sees_it, deploy, packaged
+from stacks import BUCKET, INFRA, deploy, packaged, registry_template
+from topics import HUB_STACK
 
 SOURCE = ("111122223333", "eu-west-1")
 NEAR = ("111122223333", "us-east-1")
@@ -23,6 +23,9 @@ POLICY = """@id("at-once") @grace("0s") permit (principal, action, resource);"""
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory):
+    # The tests use no AWS configuration of this machine.
+    assert os.environ["AWS_CONFIG_FILE"] == "/dev/null"
+    assert pathlib.Path(os.environ["ECR_LINEAGE"]).exists()
     cloud = Cloud(tmp_path_factory.mktemp("cloud"), [NEAR, FAR])
     try:
         store = cloud.client("s3")
@@ -33,46 +36,49 @@ def cloud(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hub(cloud, tmp_path_factory):
-    """The hub's stack, deployed from the output of `sam build` in the folder HUB_BUILD."""
+def hub_template(cloud, tmp_path_factory):
+    """The hub's template from the output of `sam build` in the folder HUB_BUILD, with a policy for these tests."""
     layers = tmp_path_factory.mktemp("layers")
     body = packaged(cloud, pathlib.Path(os.environ["HUB_BUILD"]) / "template.yaml", layers)
     # The layer contains every policy of the repository.
     assert {path.name for path in layers.glob("*.cedar")} == {path.name for path in (INFRA / "policies").glob("*.cedar")}
     (layers / "at-once.cedar").write_text(POLICY)
-    hub = deploy(
-        cloud, "ecr-lineage", body, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
-        AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
-    )
-    # ministack's CloudFormation does not support the bus policy and the archive, so the test creates them.
-    events = cloud.client("events")
-    for account in (SOURCE[0], FAR[0]):
-        events.put_permission(EventBusName=hub.ids["Bus"], Action="events:PutEvents", Principal=account, StatementId=f"account{account}")
-    archive = yaml.safe_load((INFRA / "hub.yaml").read_text())["Resources"]["Archive"]["Properties"]
-    bus = hub.outputs["BusArn"]
-    events.create_archive(
-        ArchiveName="Archive", EventSourceArn=bus, EventPattern=json.dumps(archive["EventPattern"]), RetentionDays=30,
-    )
-    return hub
+    return body
 
 
 @pytest.fixture(scope="session")
-def registries(cloud, hub):
-    """The stacks of the registries. The last one permits deletions only in repositories below dev/."""
-    body = as_ministack_sees_it((INFRA / "registry.yaml").read_text())
-    roles = {"Roles": "make", "ExternalId": EXTERNAL_ID}
-    bus = {"HubBusArn": hub.outputs["BusArn"]}
-    deletable = {"DeletableRepositories": f"arn:aws:ecr:*:{FAR[0]}:repository/dev/*"}
-    name = "ecr-lineage-registry"
+def hub(cloud, hub_template):
+    """The hub's stack."""
+    return deploy(
+        cloud, HUB_STACK, hub_template, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
+        AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
+    )
+
+
+@pytest.fixture(scope="session")
+def listener(cloud, hub):
+    """The queue of a rule of one's own for alerts, made before the first alert."""
+    queues, events, bus = cloud.client("sqs"), cloud.client("events"), hub.outputs["AlertsBusName"]
+    listener = queues.create_queue(QueueName="listener")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=listener, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="listener", EventBusName=bus, EventPattern=json.dumps({"source": ["ecr-lineage"]}))
+    events.put_targets(Rule="listener", EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
+    return listener
+
+
+@pytest.fixture(scope="session")
+def registries(cloud, hub, listener):
+    """The stacks of the registries, with the values of one StackSet per account. The last account permits deletions
+    only in repositories below dev/."""
+
+    def made(account, region, roles_region, **more):
+        return deploy(
+            cloud, "ecr-lineage-registry", registry_template(region), account, region, HubQueueArn=hub.outputs["QueueArn"],
+            ExternalId=EXTERNAL_ID, RolesRegion=roles_region, **more,
+        )
+
     return {
-        SOURCE: deploy(cloud, name, body, *SOURCE, **bus, **roles),
-        NEAR: deploy(cloud, name, body, *NEAR, **bus),
-        FAR: deploy(cloud, name, body, *FAR, **bus, **roles, **deletable),
+        SOURCE: made(*SOURCE, SOURCE[1]),
+        NEAR: made(*NEAR, SOURCE[1]),
+        FAR: made(*FAR, FAR[1], DeletableRepositories=f"arn:aws:ecr:*:{FAR[0]}:repository/dev/*"),
     }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_of_this_machine():
-    """Checks that the tests use no AWS configuration of this machine."""
-    assert os.environ["AWS_CONFIG_FILE"] == "/dev/null"
-    assert pathlib.Path(os.environ["ECR_LINEAGE"]).exists()

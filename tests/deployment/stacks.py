@@ -13,14 +13,9 @@ from cloud import eventually
 INFRA = pathlib.Path(__file__).parents[2] / "infra"
 BUCKET = "artifacts"
 
-# Resource types that ministack's CloudFormation does not support, and their replacements.
-UNKNOWN = {
-    # ministack has no bus policies, and delivers no events to other accounts or regions: images.py sends them to the
-    # queue.
-    "AWS::Events::EventBusPolicy",
-    # It supports archives only by API: conftest.py creates one with the pattern and the retention of the template.
-    "AWS::Events::Archive",
-}
+# AWS authorizes each statement of this call instead, on its table.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
+BATCH = "dynamodb:BatchExecuteStatement"
 
 
 def zipped(folder):
@@ -36,18 +31,12 @@ def zipped(folder):
 
 
 def packaged(cloud, file, layers):
-    """A template whose artifacts are in the bucket, as `sam package` does it, without resources that ministack does not
-    support. Layers are unpacked into a folder, because ministack gives a function no /opt."""
+    """A template whose artifacts are in the bucket, as `sam package` does it. Layers are unpacked into a folder, because
+    ministack gives a function no /opt. Roles that may insert by PartiQL may call BATCH, which ministack asks for, and
+    readers may list the targets of any rule: ministack does not see which one."""
     template = yaml.safe_load(file.read_text())
     store = cloud.client("s3")
-    resources = template["Resources"]
-    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN}
-    for name in unknown:
-        del resources[name]
-    for part in ("Resources", "Outputs"):
-        template[part] = named(template[part], unknown)
-    resources = template["Resources"]
-    for name, resource in resources.items():
+    for name, resource in template["Resources"].items():
         properties = resource["Properties"]
         match resource["Type"]:
             case "AWS::Serverless::Function":
@@ -62,30 +51,31 @@ def packaged(cloud, file, layers):
                 nested = yaml.safe_load((file.parent / properties["TemplateURL"]).read_text())
                 store.put_object(Bucket=BUCKET, Key=f"{name}.json", Body=json.dumps(nested))
                 properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{name}.json"
+            case "AWS::IAM::ManagedPolicy":
+                for statement in properties["PolicyDocument"]["Statement"]:
+                    if "events:ListTargetsByRule" in statement["Action"]:
+                        statement["Resource"] = "*"
+            case "AWS::IAM::Role":
+                for policy in properties["Policies"]:
+                    statements = policy["PolicyDocument"]["Statement"]
+                    if any("dynamodb:PartiQLInsert" in statement.get("Action", []) for statement in statements):
+                        statements.append({"Sid": "batch", "Effect": "Allow", "Action": BATCH, "Resource": "*"})
     return json.dumps(template).replace('"/opt/', f'"{layers}/')
 
 
-def as_ministack_sees_it(template):
-    """A template in which conditions on aws:PrincipalArn match role sessions: AWS uses the role's own ARN there,
-    ministack the session's.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn"""
-    found = re.subn(r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", template)
-    assert found[1] == 6, "conditions of the read role and of the delete role"
-    return found[0]
+def registry_template(region):
+    """The template of a registry's stack, as ministack understands it in this region.
 
-
-def named(value, names):
-    """A part of a template in which references to these resources are replaced by their logical names."""
-    match value:
-        case {"Ref": name} if name in names:
-            return name
-        case {"Fn::GetAtt": [name, "Arn"]} if name in names:
-            return {"Fn::Sub": f"arn:${{AWS::Partition}}:events:${{AWS::Region}}:${{AWS::AccountId}}:archive/{name}"}
-        case dict():
-            return {key: named(each, names) for key, each in value.items()}
-        case list():
-            return [named(each, names) for each in value]
-    return value
+    - Conditions on aws:PrincipalArn match role sessions: AWS uses the role's own ARN there, ministack the session's.
+      https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+    - The condition that compares RolesRegion names the region: ministack has no pseudo parameters in conditions."""
+    text, count = re.subn(
+        r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", (INFRA / "registry.yaml").read_text()
+    )
+    assert count == 6, "conditions of the read role and of the delete role"
+    own = '[{Ref: RolesRegion}, {Ref: "AWS::Region"}]'
+    assert text.count(own) == 1
+    return text.replace(own, f"[{{Ref: RolesRegion}}, {region}]")
 
 
 def deploy(cloud, name, body, account, region, **parameters):

@@ -14,7 +14,7 @@ def deletions(cloud, hub, image, *over):
     lambdas = cloud.client("lambda")
 
     def tried():
-        deliver(cloud, hub)
+        deliver(cloud)
         answer = lambdas.invoke(FunctionName=hub.ids["Mirror"], Payload=b"{}")
         assert "FunctionError" not in answer, answer["Payload"].read()
         found = {deletion["registry"]: deletion for deletion in image.ask().get("deletions", [])}

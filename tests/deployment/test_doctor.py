@@ -1,20 +1,25 @@
 """`ecr-lineage doctor` and `ecr-lineage deploy plan` against the deployed stacks."""
 
 import json
+
 import pytest
 
 from cloud import HUB, HUB_REGION, eventually
 from command import run
 from conftest import FAR, NEAR, SOURCE
 from images import Image
+from topics import beat, rule, topic
 
 
 # The permissions that an operator needs in a registry's account for `doctor`.
 LOOK = {"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Resource": "*", "Action": [
         "events:ListRuleNamesByTarget", "events:DescribeRule", "events:ListTargetsByRule", "events:TestEventPattern",
-        "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus",
-        "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+        "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes",
+        "sqs:GetQueueUrl", "sqs:GetQueueAttributes",
+        "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors",
+        "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:GetRegistryPolicy",
+        "ecr:GetAccountSetting", "ecr:DescribeRepositoryCreationTemplates",
     ],
 }]}
 ROLE = ("--role", "platform")
@@ -40,6 +45,8 @@ def known(cloud, hub, registries):
     image = Image(cloud, hub, "dev/seen")
     image.push("v1")
     image.arrives(SOURCE, NEAR, FAR)
+    for registry, stack in registries.items():
+        beat(cloud, stack, *registry)
     lambdas = cloud.client("lambda")
     for function in ("Watch", "Mirror", "Reconcile"):
         answer = lambdas.invoke(FunctionName=hub.ids[function], Payload=b"{}")
@@ -60,9 +67,15 @@ def test_a_complete_deployment_has_no_findings(cloud, known):
 
     eventually(is_healthy)
     said = run(cloud, "doctor", *ROLE, code=None)
-    for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS", "events can be replayed",
-                 "no dead-letter events", f"the bus accepts events from {SOURCE[0]}, {FAR[0]}", "a CloudTrail trail logs who deletes images",
-                 "EventBridge sends to the hub: image events, deletions by API calls, deletions by lifecycle policies",
+    for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS",
+                 "no dead-letter events", "the functions have the variables of the stack; mirror decides by at-once.cedar",
+                 "the queue invokes record, and the table's stream invokes alert",
+                 "schedules invoke watch, mirror, reconcile",
+                 "the queue accepts events of topics that are named ecr-lineage-events, from every registry",
+                 "the last heartbeat was sent at", "its last event happened at", "the topic sends to the hub's queue",
+                 "a CloudTrail trail logs who deletes images, and runs of lifecycle policies",
+                 "matches image events, replication events, deletions by API calls, deletions by lifecycle policies, "
+                 "changes of replication rules, heartbeats",
                  "replicated repositories in 444455556666/ap-northeast-1 have no lifecycle policy"):
         assert line in said, f"{line}: {said}"
 
@@ -74,37 +87,116 @@ def test_a_registry_of_another_account_is_not_mistaken_for_ones_own(cloud, known
     assert len(found) == 3
 
 
-def test_doctor_finds_each_broken_part_with_its_fix(cloud, hub, registries, known):
-    events, trails = cloud.client("events", *NEAR), cloud.client("cloudtrail", *FAR)
-    who = registries[NEAR].ids["CloudTrailRule"].rpartition("|")[2]
-    dead, bus = hub.ids["DeadLetters"], cloud.client("events")
-    queues = cloud.client("sqs")
+NO_EVENT = "no event of this registry reaches the hub"
+
+
+def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, registries, known):
+    events, found = cloud.client("events", *NEAR), rule(cloud, *NEAR)
     # Enabled, but not for events that CloudTrail marks as read-only.
-    events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"], State="ENABLED")
+    events.put_rule(Name=found["Name"], EventPattern=found["EventPattern"], State="ENABLED")
+    near, subscription = cloud.client("sns", *NEAR), subscribed(cloud, *NEAR)
+    redrive = near.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]["RedrivePolicy"]
+    near.unsubscribe(SubscriptionArn=subscription)
+
+    source, raw, writes = cloud.client("sns", *SOURCE), subscribed(cloud, *SOURCE), cloud.client("cloudtrail", *SOURCE)
+    source.set_subscription_attributes(SubscriptionArn=raw, AttributeName="RawMessageDelivery", AttributeValue="true")
+    writes.put_event_selectors(TrailName="all", EventSelectors=[{"ReadWriteType": "WriteOnly", "IncludeManagementEvents": True}])
+
+    far, trails, queues = cloud.client("sns", *FAR), cloud.client("cloudtrail", *FAR), cloud.client("sqs", *FAR)
+    policy = far.get_topic_attributes(TopicArn=topic(*FAR))["Attributes"]["Policy"]
+    far.set_topic_attributes(TopicArn=topic(*FAR), AttributeName="Policy", AttributeValue=policy.replace("events.amazonaws.com", "s3.amazonaws.com"))
     trails.stop_logging(Name="all")
-    queues.send_message(QueueUrl=dead, MessageBody="poison")
-    bus.remove_permission(EventBusName=hub.ids["Bus"], StatementId=f"account{FAR[0]}")
+    unpublished = registries[FAR].ids["Unpublished"]
+    queues.send_message(QueueUrl=unpublished, MessageBody="{}")
+    cloud.client("dynamodb").update_item(
+        TableName=hub.outputs["TableName"], Key={"pk": {"S": "heartbeats"}, "sk": {"S": "/".join(FAR)}},
+        UpdateExpression="SET heartbeat_at = :at", ExpressionAttributeValues={":at": {"S": "2026-11-01T09:00:00Z"}},
+    )
     try:
-        found = wrong(cloud, *ROLE, "777788889999/eu-west-1")
+        what = wrong(cloud, *ROLE, "777788889999/eu-west-1")
         # The message comes from the SDK, with a request ID.
-        [refused] = [each for each in found if each[1].startswith("not checked: NoCredentials: ")]
+        [refused] = [each for each in what if each[1].startswith("not checked: NoCredentials: ")]
         assert refused[0] == "777788889999/eu-west-1"
-        assert found - {refused} == {
-            ("hub", f"1 dead-letter events in {hub.outputs['DeadLettersUrl']}"),
-            ("hub", f"the bus policy does not let {FAR[0]}, 777788889999 send events"),
-            ("/".join(NEAR), "no EventBridge rule sends to the hub: deletions by lifecycle policies"),
+        [late] = [each for each in what if each[1].startswith("the last heartbeat was sent at 2026-11-01 09:00")]
+        assert late[0] == "/".join(FAR) and "events are missing since then, too; its last event happened at" in late[1]
+        assert what - {refused, late} == {
+            ("hub", "the queue's policy does not let 777788889999 send events"),
+            ("/".join(NEAR), f"the rule {found['Name']} is not enabled for read-only management events: deletions by "
+             "lifecycle policies count as deletions by an unknown cause"),
+            ("/".join(NEAR), f"the hub's queue is not subscribed to the topic: {NO_EVENT}"),
+            ("/".join(SOURCE), "the subscription delivers without SNS's fields, which prove the sender: the hub refuses every event"),
+            ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
+             "policies count as deletions by an unknown cause"),
+            ("/".join(FAR), f"the topic's policy does not let the rule publish: {NO_EVENT}"),
+            ("/".join(FAR), f"1 events that EventBridge could not publish wait in the queue {unpublished.rsplit('/')[-1]}, "
+             "and are lost after 14 days"),
             ("/".join(FAR), "no CloudTrail trail logs in this region: the principal who deletes an image stays unknown"),
             ("777788889999/eu-west-1", "the hub has never read this registry's replication rules"),
         }
-        said = run(cloud, "doctor", *ROLE, code=1)
-        assert "add the accounts to the stack's parameter AccountIds" in said
-        assert f"--stack-name ecr-lineage-registry --template-file infra/registry.yaml" in said
+        said = run(cloud, "doctor", *ROLE, "777788889999/eu-west-1", code=1)
+        for fix in ("add the accounts to the stack's parameter AccountIds", "--state ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS",
+                    f"aws sns subscribe --region {NEAR[1]} --topic-arn {topic(*NEAR)}", "--attribute-name RawMessageDelivery",
+                    "aws cloudtrail put-event-selectors", f"HubQueueArn={hub.outputs['QueueArn']} RolesRegion=eu-west-1",
+                    "no heartbeat arrived yet"):
+            assert fix in said, f"{fix}: {said}"
     finally:
-        events.put_rule(Name=who, EventPattern=events.describe_rule(Name=who)["EventPattern"],
-                        State="ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS")
+        events.put_rule(Name=found["Name"], EventPattern=found["EventPattern"], State=found["State"])
+        near.subscribe(TopicArn=topic(*NEAR), Protocol="sqs", Endpoint=hub.outputs["QueueArn"], Attributes={"RedrivePolicy": redrive})
+        source.set_subscription_attributes(SubscriptionArn=raw, AttributeName="RawMessageDelivery", AttributeValue="false")
+        writes.put_event_selectors(TrailName="all", EventSelectors=[{"ReadWriteType": "All", "IncludeManagementEvents": True}])
+        far.set_topic_attributes(TopicArn=topic(*FAR), AttributeName="Policy", AttributeValue=policy)
         trails.start_logging(Name="all")
+        queues.purge_queue(QueueUrl=unpublished)
+        beat(cloud, registries[FAR], *FAR)
+    eventually(lambda: not wrong(cloud, *ROLE))
+
+
+def subscribed(cloud, account, region):
+    """The ARN of the one subscription to a registry's topic."""
+    topics = cloud.client("sns", account, region)
+    [found] = topics.list_subscriptions_by_topic(TopicArn=topic(account, region))["Subscriptions"]
+    return found["SubscriptionArn"]
+
+
+def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known):
+    events, lambdas, queues = cloud.client("events"), cloud.client("lambda"), cloud.client("sqs")
+    mirror, url, dead = hub.ids["Mirror"], hub.ids["Events"], hub.ids["DeadLetters"]
+    arn = lambdas.get_function_configuration(FunctionName=hub.ids["Watch"])["FunctionArn"]
+    [schedule] = events.list_rule_names_by_target(TargetArn=arn)["RuleNames"]
+    [mapping] = lambdas.list_event_source_mappings(FunctionName=hub.ids["Record"])["EventSourceMappings"]
+    variables = lambdas.get_function_configuration(FunctionName=mirror)["Environment"]["Variables"]
+    policy = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+
+    events.disable_rule(Name=schedule)
+    lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    by_hand = variables | {"MODE": "observe", "BREAKER_IMAGES": "7"}
+    lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": by_hand})
+    queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy.replace("sns.amazonaws.com", "s3.amazonaws.com")})
+    queues.send_message(QueueUrl=dead, MessageBody="poison")
+    try:
+        assert wrong(cloud, *ROLE) == {
+            ("hub", f"1 dead-letter events in {hub.outputs['DeadLettersUrl']}"),
+            ("hub", "MODE of mirror is observe, and the stack says enforce: it was changed by hand, and no replica is deleted"),
+            ("hub", "BREAKER_IMAGES of mirror is 7, and the stack says 100: it was changed by hand"),
+            ("hub", "the event source mapping from the queue to record is disabled: no event is recorded, and after four "
+             "days in the queue events are lost"),
+            ("hub", "the schedule of watch is disabled: no replica is checked, and no alert is opened"),
+            ("hub", "the queue's policy does not let the topics of registries send: every event is lost in the queues "
+             "Undelivered of their stacks"),
+        }
+        said = run(cloud, "doctor", *ROLE, code=1)
+        for fix in (f"aws events enable-rule --region {HUB_REGION} --name {schedule}",
+                    f"aws lambda update-event-source-mapping --region {HUB_REGION} --uuid {mapping['UUID']} --enabled",
+                    "jq '.Variables.MODE = \"enforce\"'", "--deployment-mode REVERT_DRIFT",
+                    f"--source-arn {hub.outputs['DeadLettersArn']} --destination-arn {hub.outputs['QueueArn']}"):
+            assert fix in said, f"{fix}: {said}"
+    finally:
+        events.enable_rule(Name=schedule)
+        lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": variables})
+        queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         queues.purge_queue(QueueUrl=dead)
-        bus.put_permission(EventBusName=hub.ids["Bus"], Action="events:PutEvents", Principal=FAR[0], StatementId=f"account{FAR[0]}")
+    eventually(lambda: not wrong(cloud, *ROLE))
 
 
 def test_another_stack_is_not_taken_for_a_hub(cloud, hub):
@@ -116,10 +208,9 @@ def test_a_plan_names_every_stack_with_its_parameters(cloud, known):
     assert plan["hub"]["parameters"]["AccountIds"] == f"{SOURCE[0]},{FAR[0]}"
     stacks = {(stack["account"], stack["region"]): stack["parameters"] for stack in plan["registries"]}
     assert set(stacks) == {SOURCE, NEAR, FAR}
-    # Roles belong to an account, so the plan creates them once per account.
-    assert [place for place, parameters in stacks.items() if parameters.get("Roles") == "make"] == [SOURCE, FAR]
-    bus = f"arn:aws:events:{HUB_REGION}:{HUB}:event-bus/ecr-lineage-events"
-    assert {parameters["HubBusArn"] for parameters in stacks.values()} == {bus}
+    # The first region of each account has its roles.
+    assert [place for place, parameters in stacks.items() if parameters["RolesRegion"] == place[1]] == [SOURCE, FAR]
+    assert {parameters["HubQueueArn"] for parameters in stacks.values()} == {"QUEUE_ARN"}
     assert plan["copies"]["/".join(SOURCE)] == ["/".join(NEAR), "/".join(FAR)]
 
 

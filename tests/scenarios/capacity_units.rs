@@ -62,6 +62,10 @@ async fn an_event_costs_the_same_after_a_thousand_others() {
     for batch in earlier.chunks(100) {
         assert!(store.deliver(batch).await.is_empty());
     }
+    // The first event of a registry in five minutes also stores when that was.
+    for event in [scan(IRELAND, 'a', 1_998), scan(TOKYO, 'a', 1_999)] {
+        assert_eq!(cost(&store, event).await, 2.0);
+    }
     // Once a deletion's work item is queued, another deletion writes no index entry. A replica of a deleted image
     // enqueues it again, and a push updates the index entry of the expected replicas.
     let again = costs(&store, 2_000).await;

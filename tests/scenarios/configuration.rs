@@ -12,8 +12,8 @@ use crate::templates::{resources, template};
 
 const TEMPLATES: [&str; 4] = ["hub.yaml", "monitoring.yaml", "channels.yaml", "registry.yaml"];
 
-/// Variables that only the AWS SDK or the Lambda runtime reads, not `config.rs`.
-const OF_THE_RUNTIME: [&str; 1] = ["SSL_CERT_FILE"];
+/// Variables that the AWS SDK or the start of every function reads, not `config.rs`.
+const OF_THE_RUNTIME: [&str; 2] = ["SSL_CERT_FILE", "METRICS_NAMESPACE"];
 
 /// The configuration of a function as text, or all its errors.
 type Reading = Result<String, String>;
@@ -141,7 +141,9 @@ fn numbers_have_the_defaults_and_ranges_of_the_functions() {
             let with = |text: Option<String>| {
                 configure(&function, |asked| match asked {
                     asked if asked == variable => text.clone(),
-                    "TABLE_NAME" | "READ_ROLE" | "DELETE_ROLE" | "BUS_NAME" => Some("name".into()),
+                    "TABLE_NAME" | "READ_ROLE" | "DELETE_ROLE" | "BUS_NAME" | "TOPIC_NAME" | "ACCOUNT_IDS" => {
+                        Some("name".into())
+                    }
                     _ => None,
                 })
             };
@@ -161,6 +163,7 @@ fn numbers_have_the_defaults_and_ranges_of_the_functions() {
         "BREAKER_LIFECYCLE_PERCENT",
         "BREAKER_PERCENT",
         "BREAKER_WINDOW_HOURS",
+        "ORGANIZATION_ID",
         "RECONCILE_CALLS_PER_SECOND",
         "RECONCILE_EVERY_HOURS",
         "RECONCILE_LIMITS",

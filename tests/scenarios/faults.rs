@@ -58,11 +58,11 @@ async fn any_call_may_fail_once_in_any_way() {
             failures += usize::from(failed);
         }
         // A conflict is retried at once. Every other fault returns the message to the queue, except in reads for
-        // metrics.
+        // metrics, and in the notes of the last event of a registry.
         if fault == Fault::Conflict {
             assert_eq!(failures, 0);
         } else {
-            assert!(failures * 10 > calls * 9, "{fault:?}: {failures} of {calls}");
+            assert!(failures + 3 >= calls, "{fault:?}: {failures} of {calls}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - `samples`: every event that AWS documents, and what `record` makes of it.
 //! - `batches`: messages that fail, repeat or can never succeed do not affect the others.
+//! - `transport`: the messages of registries' topics: who may send them, hops, heartbeats.
 //! - `ordering`: any order, repetition and batching of the same events gives the same table.
 //! - `end_to_end`: the table equals the simulated registries, after any history.
 //! - `mirror`: replicas that are deleted after their source, and replicas that must be kept.
@@ -63,4 +64,5 @@ mod samples;
 mod schemas;
 mod templates;
 mod test_table;
+mod transport;
 mod watch;

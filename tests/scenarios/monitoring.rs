@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::templates::{resources, template};
 
@@ -44,11 +44,13 @@ fn alarms_and_the_dashboard_use_metrics_that_are_emitted() {
     for (name, alarm) in resources(&monitoring, ALARM) {
         let alarm = &alarm["Properties"];
         let metric = alarm["MetricName"].as_str().unwrap();
-        assert!(alarm["Namespace"] != "ecr-lineage" || emitted.contains(metric), "{name}: {metric}");
-        assert_eq!(
-            (alarm["AlarmActions"][0]["Ref"].as_str(), &alarm["AlarmActions"]),
-            (Some("AlarmsTopic"), &alarm["OKActions"])
-        );
+        assert!(alarm["Namespace"]["Ref"] != "MetricsNamespace" || emitted.contains(metric), "{name}: {metric}");
+        // Whatever an alarm takes for missing data, it notifies of the bad state and of nothing else: not of its first
+        // data, when it is new.
+        let actions = if alarm["TreatMissingData"] == "missing" { "InsufficientDataActions" } else { "AlarmActions" };
+        assert_eq!(alarm[actions], json!([{"Ref": "AlarmsTopic"}]), "{name}");
+        let all = alarm.as_object().unwrap().keys().filter(|property| property.ends_with("Actions"));
+        assert_eq!(all.collect::<Vec<_>>(), [actions], "{name}");
     }
 
     let nested = &hub["Resources"]["Monitoring"]["Properties"];
@@ -63,7 +65,7 @@ fn alarms_and_the_dashboard_use_metrics_that_are_emitted() {
         for metric in widget["properties"]["metrics"].as_array().unwrap() {
             let name = match metric[0]["expression"].as_str() {
                 Some(search) => search.split('"').nth(1).unwrap(),
-                None if metric[0] == "ecr-lineage" => metric[1].as_str().unwrap(),
+                None if metric[0] == "${MetricsNamespace}" => metric[1].as_str().unwrap(),
                 None => continue,
             };
             assert!(emitted.contains(name), "{title}: {name}");

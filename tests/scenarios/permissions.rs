@@ -20,7 +20,7 @@ use syn::{
 use crate::templates::{source, template};
 
 /// The SDK's method for an operation, and IAM's name of the action.
-const OPERATIONS: [(&str, &str); 18] = [
+const OPERATIONS: [(&str, &str); 20] = [
     ("get_item", "dynamodb:GetItem"),
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("put_item", "dynamodb:PutItem"),
@@ -40,6 +40,8 @@ const OPERATIONS: [(&str, &str); 18] = [
     ("update_image_storage_class", "ecr:UpdateImageStorageClass"),
     ("put_events", "events:PutEvents"),
     ("get_queue_attributes", "sqs:GetQueueAttributes"),
+    ("get_topic_attributes", "sns:GetTopicAttributes"),
+    ("confirm_subscription", "sns:ConfirmSubscription"),
 ];
 
 /// A part of a transaction needs the permission of the single call that does the same.
@@ -52,7 +54,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// The type of a value, by its name.
-const RECEIVERS: [(&str, &str); 9] = [
+const RECEIVERS: [(&str, &str); 11] = [
     ("table", "Table"),
     ("registries", "Registries"),
     ("bus", "Bus"),
@@ -62,6 +64,8 @@ const RECEIVERS: [(&str, &str); 9] = [
     ("watch", "Watch"),
     ("reconcile", "Reconcile"),
     ("listing", "Listing"),
+    ("record", "Record"),
+    ("topics", "Topics"),
 ];
 
 /// Methods of collections, whose variables may have the same names as receivers.
@@ -427,6 +431,8 @@ fn statements(template: &Value, role: &str) -> BTreeMap<String, Value> {
     let policies = template["Resources"][role]["Properties"]["Policies"].as_array().unwrap();
     assert_eq!(policies.len(), 1, "{role}");
     let statements = each(&policies[0]["PolicyDocument"]["Statement"]).into_iter();
+    // A statement may depend on a condition.
+    let statements = statements.map(|one| if one["Fn::If"].is_array() { one["Fn::If"][1].clone() } else { one });
     statements.map(|statement| (statement["Sid"].as_str().unwrap_or_default().to_owned(), statement)).collect()
 }
 
@@ -473,8 +479,14 @@ fn each_function_has_exactly_the_permissions_it_needs() {
         assert_eq!(roles, needed, "{function}");
 
         // The events that it publishes, and the queue whose length it reads.
-        for (sid, service) in [("publish", "events:"), ("deadLetters", "sqs:")] {
-            let allowed = granted(sid).as_ref().map(actions).unwrap_or_default();
+        for (sids, service) in [
+            (&["publish"][..], "events:"),
+            (&["deadLetters"], "sqs:"),
+            // The subscriptions that it confirms, and the proof that a topic is in the organization.
+            (&["subscriptions", "membership"], "sns:"),
+        ] {
+            let allowed: BTreeSet<_> =
+                sids.iter().filter_map(|sid| granted(sid)).flat_map(|one| actions(&one)).collect();
             assert_eq!(allowed, of_service(&done, service), "{function}");
         }
 
@@ -561,7 +573,12 @@ fn permissions_name_their_resources_where_the_action_supports_it() {
                 documents.flat_map(|document| each(&document["Statement"])).filter(|one| one["Effect"] == "Allow");
             for statement in statements.filter(|statement| statement["Resource"] == "*") {
                 // These actions do not support resources.
-                let alone = ["ecr:DescribeRegistry", "cloudwatch:GetMetricData"];
+                let alone = [
+                    "ecr:DescribeRegistry",
+                    "cloudwatch:GetMetricData",
+                    "lambda:ListEventSourceMappings",
+                    "events:ListRuleNamesByTarget",
+                ];
                 let named = statement["Action"].as_str().is_some_and(|action| alone.contains(&action));
                 assert!(named, "{file}: {name} may do {} to everything", statement["Action"]);
             }

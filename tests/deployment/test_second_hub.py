@@ -1,0 +1,112 @@
+"""A second hub in the account and region of the first one, and in one of its registries. It admits an organization instead
+of accounts, and has no function URLs."""
+
+import json
+import time
+
+import pytest
+
+from cloud import HUB, HUB_REGION, eventually
+from conftest import ARCHITECTURE, EXTERNAL_ID, SOURCE
+from stacks import deploy, registry_template
+from topics import HUB_STACK, topic
+
+SECOND, ORGANIZATION = "second-hub", "o-a1b2c3d4e5"
+FUNCTIONS = ["Record", "Watch", "Mirror", "Reconcile", "Alert", "Query", "Operate"]
+
+
+@pytest.fixture(scope="module")
+def second(cloud, hub, registries, hub_template):
+    """The second hub, and its stack in a registry of the first one."""
+    second = deploy(
+        cloud, SECOND, hub_template, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
+        OrganizationId=ORGANIZATION, ReadRoleName=f"{SECOND}-read", DeleteRoleName=f"{SECOND}-delete",
+        FunctionUrls="disabled",
+    )
+    registry = deploy(
+        cloud, f"{SECOND}-registry", registry_template(SOURCE[1]), *SOURCE, HubQueueArn=second.outputs["QueueArn"],
+        HubStackName=SECOND, ExternalId=EXTERNAL_ID, RolesRegion=SOURCE[1], ReadRoleName=f"{SECOND}-read",
+        DeleteRoleName=f"{SECOND}-delete",
+    )
+    return second, registry
+
+
+def every_resource(cloud, stack, account, region):
+    """The types and ids of a stack's resources, and of those of its nested stacks."""
+    found = cloud.client("cloudformation", account, region).describe_stack_resources(StackName=stack)["StackResources"]
+    for resource in found:
+        kind, name = resource["ResourceType"], resource["PhysicalResourceId"]
+        yield kind, name
+        if kind == "AWS::CloudFormation::Stack" and name != stack:
+            yield from every_resource(cloud, name, account, region)
+
+
+def test_two_hubs_have_no_resource_in_common(cloud, second):
+    for names, account, region in (
+        ((HUB_STACK, SECOND), HUB, HUB_REGION), (("ecr-lineage-registry", f"{SECOND}-registry"), *SOURCE),
+    ):
+        one, other = (set(every_resource(cloud, name, account, region)) for name in names)
+        assert len(one) >= len(other) > 10
+        assert not one & other
+
+
+def test_two_hubs_have_their_own_metrics_and_alarms(cloud, hub, second):
+    alarms = cloud.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    by_id = {alarm["AlarmName"]: alarm for page in alarms for alarm in page["MetricAlarms"]}
+    watched = {}
+    for name, stack in ((HUB_STACK, hub), (SECOND, second[0])):
+        for function in FUNCTIONS:
+            found = cloud.client("lambda").get_function_configuration(FunctionName=stack.ids[function])
+            variables = found["Environment"]["Variables"]
+            assert variables["METRICS_NAMESPACE"] == name
+            assert variables.get("TABLE_NAME", stack.outputs["TableName"]) == stack.outputs["TableName"]
+        own = [by_id[key] for kind, key in every_resource(cloud, name, HUB, HUB_REGION) if kind == "AWS::CloudWatch::Alarm"]
+        watched[name] = {
+            (alarm["Namespace"], alarm["MetricName"], json.dumps(alarm.get("Dimensions", []))) for alarm in own
+        }
+        assert len(own) == len(watched[name]) > 10
+        assert {alarm["Namespace"] for alarm in own} == {name, "AWS/Lambda", "AWS/SQS"}
+        topics = {action for alarm in own for action in alarm["AlarmActions"] + alarm["InsufficientDataActions"]}
+        assert topics == {stack.outputs["AlarmsTopic"]}
+    assert not watched[HUB_STACK] & watched[SECOND]
+
+
+def test_a_registry_sends_to_both_hubs_by_a_topic_each(cloud, hub, second):
+    account, region = SOURCE
+    arn = topic(account, region, f"{SECOND}-events")
+    assert second[1].outputs["TopicArn"] == arn
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    heartbeat = {
+        "version": "0", "id": "1", "detail-type": "ECR Lineage Heartbeat", "source": "ecr-lineage", "account": account,
+        "time": now, "region": region, "resources": [], "detail": {},
+    }
+    cloud.client("sns", account, region).publish(TopicArn=arn, Message=json.dumps(heartbeat))
+    key = {"pk": {"S": "heartbeats"}, "sk": {"S": "/".join(SOURCE)}}
+
+    def is_recorded():
+        item = cloud.client("dynamodb").get_item(TableName=second[0].outputs["TableName"], Key=key).get("Item", {})
+        return item.get("heartbeat_at", {}).get("S") == now
+
+    eventually(is_recorded)
+
+
+def test_a_hub_of_an_organization_enters_and_confirms_only_its_members(cloud, second):
+    # ministack knows no organization of resources, so these conditions never hold there.
+    iam, ids = cloud.client("iam"), second[0].ids
+    only_members = {"StringEquals": {"aws:ResourceOrgID": ORGANIZATION}}
+    for function in FUNCTIONS:
+        statements = iam.get_role_policy(RoleName=ids[f"{function}Role"], PolicyName="all")["PolicyDocument"]["Statement"]
+        others = [statement for statement in statements if statement["Sid"] in ("registries", "membership")]
+        conditions = {statement["Sid"]: statement.get("Condition") for statement in others}
+        expected = {"Record": {"membership": only_members}, "Alert": {}}
+        assert conditions == expected.get(function, {"registries": only_members}), function
+    policy = cloud.client("sqs").get_queue_attributes(QueueUrl=ids["Events"], AttributeNames=["Policy"])["Attributes"]["Policy"]
+    topics = json.loads(policy)["Statement"][0]["Condition"]
+    assert topics["StringEqualsIfExists"] == {"aws:SourceOrgID": ORGANIZATION}
+    assert topics["StringLike"] == {"aws:SourceArn": f"arn:aws:sns:*:*:{SECOND}-events"}
+
+
+def test_a_hub_without_function_urls_has_neither_urls_nor_outputs(cloud, hub, second):
+    for stack, has in ((hub, True), (second[0], False)):
+        assert ({"ReadersUrl", "OperatorsUrl"} <= stack.outputs.keys()) is has
+        assert ({"QueryUrl", "OperateUrl"} <= stack.ids.keys()) is has
