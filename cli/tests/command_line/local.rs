@@ -70,8 +70,17 @@ impl Running {
     }
 
     fn digests(&self) -> BTreeSet<String> {
-        let answer = self.call("DescribeImages", &json!({"repositoryName": "team/app", "maxResults": 1000})).unwrap();
-        digests(answer.get("imageDetails").unwrap(), "imageDigest")
+        // A fast machine pushes more images than one answer holds.
+        let mut asked = json!({"repositoryName": "team/app", "maxResults": 1000});
+        let mut all = BTreeSet::new();
+        loop {
+            let answer = self.call("DescribeImages", &asked).unwrap();
+            all.append(&mut digests(answer.get("imageDetails").unwrap(), "imageDigest"));
+            match answer.get("nextToken") {
+                Some(next) if !next.is_null() => asked["nextToken"] = next.clone(),
+                _ => return all,
+            }
+        }
     }
 
     fn signal(&self, name: &str) {
