@@ -87,7 +87,8 @@ pub(crate) fn late(number: u32) -> Value {
 
 /// An event in a message of its registry's topic.
 fn message(event: &Value) -> String {
-    notification(event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", Timestamp::UNIX_EPOCH)
+    let time = event["time"].as_str().and_then(|time| time.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    notification(event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", time)
 }
 
 /// One batch of SQS messages in the format in which Lambda passes it to the function.

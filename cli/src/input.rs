@@ -11,7 +11,10 @@
 
 use std::io::Read;
 
-use domain::event::{self, Event, EventError};
+use domain::event::{
+    self, Event, EventError,
+    notification::{self, Content, NotificationError},
+};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Deserializer, Value};
 
@@ -36,6 +39,9 @@ pub enum InputError {
     /// A known format with invalid content.
     #[error(transparent)]
     Rejected(#[from] EventError),
+    /// A message of a topic that cannot be read, or that speaks for another registry.
+    #[error(transparent)]
+    Refused(#[from] NotificationError),
 }
 
 /// The content of a file, decompressed if it is gzip.
@@ -105,7 +111,9 @@ fn skip(rest: &mut &[u8], bytes: usize) -> usize {
 /// Collects the events of one document.
 fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
     let has = |name| document.get(name).is_some();
-    if has("detail-type") {
+    if has("TopicArn") {
+        found.push(of_topic(&document));
+    } else if has("detail-type") {
         found.push(event::read_value(&document).map_err(InputError::from));
     } else if has("eventSource") && has("eventName") {
         found.push(event::read_record(&document).map_err(InputError::from));
@@ -121,6 +129,14 @@ fn events(document: Value, found: &mut Vec<Result<Event, InputError>>) {
     } else {
         found.push(Err(InputError::UnknownForm));
     }
+}
+
+/// The event in a message of an SNS topic; of other messages none. A topic speaks only for its own registry.
+fn of_topic(message: &Value) -> Result<Event, InputError> {
+    Ok(match notification::read(message.to_string().as_bytes())?.content {
+        Content::Event(event) => event,
+        _ => Event { id: String::new(), facts: Vec::new() },
+    })
 }
 
 /// A syntax error without its position, which would count from where parsing continued.

@@ -178,7 +178,7 @@ fn undelivered_messages_are_retried_for_a_day_and_then_kept() {
 }
 
 #[test]
-fn topics_are_encrypted_and_open_to_eventbridge() {
+fn topics_are_encrypted_and_open_to_their_one_rule() {
     let template = template(FILE);
     let topics = resources(&template, "AWS::SNS::Topic");
     assert_eq!(topics.len(), 2);
@@ -189,6 +189,7 @@ fn topics_are_encrypted_and_open_to_eventbridge() {
         let allowed = json!({
             "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sns:Publish",
             "Resource": {"Ref": name},
+            "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [format!("{name}Rule"), "Arn"]}}},
         });
         assert_eq!(policy["PolicyDocument"]["Statement"], json!([allowed]));
     }
@@ -203,6 +204,6 @@ fn every_channel_is_optional_and_keys_are_hidden() {
     }
     let all = template["Resources"].as_object().unwrap();
     let made: Vec<_> = all.iter().filter(|(_, of)| of.get("Condition").is_none()).map(|(name, _)| name).collect();
-    assert_eq!(made, ["Undelivered", "UndeliveredPolicy"]);
+    assert_eq!(made, ["Undelivered", "UndeliveredPolicy", "UndeliveredAlertsAlarm"]);
     assert!(!source(FILE).contains("arn:aws:"), "an ARN of one partition");
 }

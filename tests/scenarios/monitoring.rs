@@ -15,7 +15,7 @@ fn every_alarm_has_a_paragraph_in_the_runbook() {
     let runbook = std::fs::read_to_string(path).unwrap();
     let paragraphs: BTreeSet<_> =
         runbook.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
-    let alarms = ["monitoring.yaml", "registry.yaml"].into_iter().flat_map(|file| {
+    let alarms = ["monitoring.yaml", "registry.yaml", "channels.yaml"].into_iter().flat_map(|file| {
         let template = template(file);
         resources(&template, ALARM).into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
     });

@@ -131,8 +131,12 @@ pub(crate) async fn client(endpoint: &str) -> Client {
 /// Delivers events to the function as one batch, each in a message of its registry's topic, and returns the positions of
 /// those that failed. What is not JSON is delivered as it is.
 pub(crate) async fn deliver(table: &Table, events: impl IntoIterator<Item = String>) -> Vec<String> {
-    let message = |text: String| match serde_json::from_str(&text) {
-        Ok(event) => notification(&event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", Timestamp::UNIX_EPOCH),
+    let message = |text: String| match serde_json::from_str::<Value>(&text) {
+        // SNS receives an event when it happens, and later than any event whose time cannot be read.
+        Ok(event) => {
+            let time = event["time"].as_str().and_then(|time| time.parse().ok()).unwrap_or(Timestamp::MAX);
+            notification(&event, "dc1e94d9-56c5-5e96-808d-cc7f68faa162", time)
+        }
         Err(_) => text,
     };
     handle(table, events.into_iter().map(message)).await.failed

@@ -73,7 +73,9 @@ pub(super) async fn check_queue_policy(hub: &Hub<'_>, registries: &BTreeSet<Regi
             "add the accounts to the stack's parameter AccountIds, or set OrganizationId, and deploy the hub again";
         findings.push(Finding::wrong(HUB, what, fix));
     }
-    let opt_in = accepted.iter().copied().filter(|registry| is_opt_in(registry));
+    // Within a region, SNS uses the principal without a region.
+    let other = accepted.iter().copied().filter(|registry| registry.region() != hub.place.region());
+    let opt_in = other.filter(|registry| is_opt_in(registry));
     let unnamed = opt_in.filter(|registry| !admits(registry, &format!("sns.{}.amazonaws.com", registry.region())));
     let regions: BTreeSet<_> = unnamed.map(Registry::region).collect();
     if !regions.is_empty() {
@@ -82,7 +84,12 @@ pub(super) async fn check_queue_policy(hub: &Hub<'_>, registries: &BTreeSet<Regi
             "the queue's policy does not admit SNS of the opt-in regions {}: events from there are refused",
             regions.join(", ")
         );
-        let fix = format!("deploy the hub again with MoreOptInRegions={}", regions.join(","));
+        // The parameter replaces the list, so the regions that it has stay in it.
+        let before =
+            hub.parameter("MoreOptInRegions").unwrap_or_default().split(',').filter(|region| !region.is_empty());
+        let all: BTreeSet<_> = before.chain(regions).collect();
+        let fix =
+            format!("deploy the hub again with MoreOptInRegions={}", all.into_iter().collect::<Vec<_>>().join(","));
         findings.push(Finding::wrong(HUB, what, &fix));
     }
     if findings.is_empty() {

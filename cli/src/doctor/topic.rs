@@ -84,8 +84,7 @@ async fn check_delivery(
     };
     let mut findings = Vec::new();
     if delivery.raw {
-        let what =
-            "the subscription delivers without SNS's fields, which prove the sender: the hub refuses every event";
+        let what = "the subscription delivers without SNS's fields, which say who sends: the hub refuses events as ECR sends them";
         findings.push(Finding::wrong(place, what, &set("RawMessageDelivery", "false")));
     }
     if delivery.filtered {

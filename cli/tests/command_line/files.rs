@@ -28,8 +28,9 @@ fn ingest_reads_events_in_every_common_format() {
         {"messageId": "1", "eventSource": "aws:sqs", "body": push},
         {"messageId": "2", "eventSource": "aws:sqs", "body": delete},
     ]});
-    let topic =
-        |event: &str| json!({"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:x", "Message": event});
+    let arn = "arn:aws:sns:us-west-2:123456789012:ecr-lineage-events";
+    let time = "2026-11-02T09:00:00.000Z";
+    let topic = |event: &str| json!({"Type": "Notification", "TopicArn": arn, "Timestamp": time, "Message": event});
     let (push_of_topic, delete_of_topic) = (topic(&push).to_string(), topic(&delete).to_string());
     for input in [
         format!("{push_of_topic}\n{delete_of_topic}"),

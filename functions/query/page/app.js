@@ -1318,13 +1318,35 @@ const incidentItem = (incident) =>
     h('p.next', {}, '→ ', prose(incident.remediation)),
   );
 
-function attention({ open, late, breakers }) {
+// Registries whose events do not arrive: nothing that is shown about them is current.
+const silent = ({ registries }) => registries.filter(({ events }) => ['bad', 'warn'].includes(TONES[events.status]));
+
+const silentItem = ({ registry, events }) =>
+  h(
+    'li',
+    { class: `trouble ${TONES[events.status]}`, 'data-key': `events|${registry}` },
+    h('p.trouble-head', {}, badge(events.status, events.status_text), h('span.lane', {}, place(registry))),
+    h(
+      'p.quiet',
+      {},
+      'last heartbeat ',
+      events.heartbeat_at ? age(events.heartbeat_at) : 'never',
+      '; what is shown of this registry may be outdated',
+    ),
+    h('p.next', {}, '→ ', prose('`ecr-lineage doctor` checks the path from that registry')),
+  );
+
+function attention({ open, late, breakers, registries }) {
   const opened = Object.entries(breakers).filter(([, breaker]) => breaker.opened);
   const few = late.slice(0, 5);
-  if (opened.length + open.length + late.length === 0) return section('now', 'Now', allWell('No open alerts.'));
+  const without = silent({ registries });
+  if (opened.length + open.length + late.length + without.length === 0)
+    return section('now', 'Now', allWell('No open alerts.'));
   return section(
     'now',
     'Needs attention',
+    without.length > 0 && h('ul.troubles', {}, without.slice(0, 5).map(silentItem)),
+    without.length > 5 && h('p.quiet', {}, `and ${plural(without.length - 5, 'more registry')}`),
     opened.length + open.length > 0 &&
       h('ul.troubles', {}, opened.map(openBreaker), open.slice(0, 5).map(incidentItem)),
     open.length > 5 && h('p.quiet', {}, link(HASHES.alerts(), `All ${number(open.length)} open alerts`)),
@@ -2281,9 +2303,11 @@ async function refreshOverview() {
 }
 
 // Announced to screen readers when it changes.
-function summary({ deletions, late, open }) {
+function summary({ deletions, late, open, registries }) {
   const pending = `${plural(deletions.pending, 'deletion')} pending`;
-  return `${pending}, ${plural(open.length, 'alert')} open, ${plural(late.length, 'image')} not replicated.`;
+  const without = silent({ registries }).length;
+  const paths = without > 0 ? `, no events from ${plural(without, 'registry')}` : '';
+  return `${pending}, ${plural(open.length, 'alert')} open, ${plural(late.length, 'image')} not replicated${paths}.`;
 }
 
 async function refreshView(visited) {

@@ -83,15 +83,15 @@ impl Record {
     /// Records one batch of messages; each body is one message of an SNS topic.
     pub async fn handle(&self, batch: SqsEvent) -> Handled {
         let mut handled = Handled::default();
-        let (mut events, mut messages, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut messages, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
         for message in batch.records {
             // A message without an id cannot be reported as failed; SQS always sends one.
             let id = message.message_id.unwrap_or_default();
             match self.take(&id, message.body.unwrap_or_default().as_bytes(), &mut handled).await {
-                Ok(Some((registry, event))) => {
+                Ok(Some((arrival, event))) => {
                     events.push(event);
                     messages.push(id);
-                    origins.push(registry);
+                    arrivals.push(arrival);
                 }
                 Ok(None) => {}
                 Err(Refusal) => handled.failed.push(id),
@@ -103,12 +103,12 @@ impl Record {
                 handled.failed.push(message);
             }
         }
-        self.note_events(origins.into_iter().zip(&events)).await;
+        self.note_events(arrivals.into_iter().zip(&events)).await;
         handled
     }
 
     /// Takes one message: returns its event, and does everything else at once.
-    async fn take(&self, id: &str, body: &[u8], handled: &mut Handled) -> Result<Option<(Registry, Event)>, Refusal> {
+    async fn take(&self, id: &str, body: &[u8], handled: &mut Handled) -> Result<Option<(Arrival, Event)>, Refusal> {
         let span = message_span(id, None);
         let Notification { topic, time, content } = match notification::read(body) {
             Ok(notification) => notification,
@@ -128,9 +128,10 @@ impl Record {
             return Err(Refusal);
         }
         match content {
-            Content::Event(event) => return Ok(Some((topic.registry, event))),
-            Content::Heartbeat(at) => {
-                let stored = self.table.put_heartbeat(&topic.registry, at).await;
+            Content::Event(event) => return Ok(Some((Arrival { registry: topic.registry, time }, event))),
+            Content::Heartbeat(sent_at) => {
+                // The sender chose the event's time, and a time in the future would hide that heartbeats stop.
+                let stored = self.table.put_heartbeat(&topic.registry, sent_at.min(time)).await;
                 stored.map_err(|failure| span.in_scope(|| refusal(&failure)))?;
             }
             Content::SubscriptionConfirmation { token } => {
@@ -152,10 +153,10 @@ impl Record {
     }
 
     /// Notes for each registry when the last of these events happened. A failure costs only that note.
-    async fn note_events<'a>(&self, events: impl Iterator<Item = (Registry, &'a Event)>) {
+    async fn note_events<'a>(&self, events: impl Iterator<Item = (Arrival, &'a Event)>) {
         let mut last: BTreeMap<Registry, Timestamp> = BTreeMap::new();
-        for (registry, event) in events {
-            let times = event.facts.iter().map(|fact| fact.time).chain(last.get(&registry).copied());
+        for (Arrival { registry, time }, event) in events {
+            let times = event.facts.iter().map(|fact| fact.time.min(time)).chain(last.get(&registry).copied());
             if let Some(time) = times.max() {
                 last.insert(registry, time);
             }
@@ -167,6 +168,12 @@ impl Record {
             }
         }
     }
+}
+
+/// Where an event comes from, and when SNS received it.
+struct Arrival {
+    registry: Registry,
+    time: Timestamp,
 }
 
 /// A message that fails: it was logged, and returns to the queue.

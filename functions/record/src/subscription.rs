@@ -1,19 +1,21 @@
 //! Confirms the subscriptions that registries' stacks make to the hub's queue.
 
 use aws::topic::Topics;
+use futures::future::join_all;
 use retry::{CallError, chain};
 use tracing::{Instrument, error, info};
 
 use crate::{Confirmation, Handled, message_span};
 
-/// Confirms the subscriptions of a batch. The message of one that cannot be confirmed fails and returns to the queue.
+/// Confirms the subscriptions of a batch, all at the same time: each takes up to two calls, and the invocation must end
+/// in time. The message of one that cannot be confirmed fails and returns to the queue.
 pub async fn confirm_all(topics: &Topics, handled: &mut Handled) {
-    for confirmation in std::mem::take(&mut handled.confirmations) {
+    let confirmations = std::mem::take(&mut handled.confirmations);
+    let confirmed = join_all(confirmations.into_iter().map(async |confirmation| {
         let span = message_span(&confirmation.message, None);
-        if confirm(topics, &confirmation).instrument(span).await.is_err() {
-            handled.failed.push(confirmation.message);
-        }
-    }
+        confirm(topics, &confirmation).instrument(span).await.map_err(|_| confirmation.message)
+    }));
+    handled.failed.extend(confirmed.await.into_iter().filter_map(Result::err));
 }
 
 async fn confirm(

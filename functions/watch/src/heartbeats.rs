@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::Watch;
 
 impl Watch {
-    /// Raises an alert for each registry whose heartbeats are late, or that has no stack; at most once a day.
+    /// Raises an alert for each registry whose heartbeats are late, or that has no stack: for each outage once a day.
     ///
     /// # Errors
     /// When heartbeats cannot be read, or an alert cannot be stored.
@@ -30,7 +30,12 @@ impl Watch {
                 self.table.expect_heartbeat(&registry, now).await?;
             }
             let Some(message) = message(&registry, &heartbeat, now) else { continue };
-            let alert = Alert::notice(AlertKind::EventsMissing, &registry.to_string(), message, now);
+            let mut alert = Alert::notice(AlertKind::EventsMissing, &registry.to_string(), message, now);
+            // A second outage on the same day is another alert.
+            if let Some(last) = heartbeat.heartbeat_at {
+                alert.id = format!("{} since {last}", alert.id);
+                alert.incident.clone_from(&alert.id);
+            }
             self.table.put_alert(&alert).await?;
         }
         Ok(())

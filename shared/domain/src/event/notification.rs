@@ -3,8 +3,12 @@
 //! An EventBridge rule in the registry's account and region publishes each event to a topic there, and SNS delivers it to
 //! the hub's queue. The event is the text of the field `Message`, unchanged, with its own `id` and `time`
 //! (<https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html>). The fields around it are those of SNS, and
-//! the queue admits only SNS: so `TopicArn` proves which account and region speak. A topic speaks for its own registry
-//! and for no other, whatever stands in the event.
+//! the queue admits only SNS: so `TopicArn` says which account and region speak. A topic speaks for its own registry and
+//! for no other, whatever stands in the event.
+//!
+//! That holds for messages with SNS's fields. An admitted account that switches its subscription to raw delivery writes
+//! the whole message itself, `TopicArn` included: the signature of the message, which would show that, is not verified
+//! yet (docs/security.md).
 //!
 //! SNS also asks the queue's owner to confirm a subscription that the topic's owner made
 //! (<https://docs.aws.amazon.com/sns/latest/dg/sns-send-message-to-sqs-cross-account.html>).
