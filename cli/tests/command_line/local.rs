@@ -71,13 +71,14 @@ impl Running {
 
     fn digests(&self) -> BTreeSet<String> {
         // A fast machine pushes more images than one answer holds.
-        let mut asked = json!({"repositoryName": "team/app", "maxResults": 1000});
         let mut all = BTreeSet::new();
+        let mut next = Value::Null;
         loop {
+            let asked = json!({"repositoryName": "team/app", "maxResults": 1000, "nextToken": next});
             let answer = self.call("DescribeImages", &asked).unwrap();
             all.append(&mut digests(answer.get("imageDetails").unwrap(), "imageDigest"));
             match answer.get("nextToken") {
-                Some(next) if !next.is_null() => asked["nextToken"] = next.clone(),
+                Some(token) if !token.is_null() => next = token.clone(),
                 _ => return all,
             }
         }
