@@ -29,7 +29,11 @@ use sandbox::{
     local::{Local, LocalSettings},
 };
 use serde_json::{Value, json};
-use simulator::{ApiCaller, settings::Lag};
+use simulator::{
+    ApiCaller,
+    queue::{TOPIC_NAME, notification},
+    settings::Lag,
+};
 use store::Table;
 
 /// The emulator process, which runs the function.
@@ -109,8 +113,10 @@ fn batch(bodies: &[(&str, String)]) -> Value {
     json!({"Records": bodies.iter().map(record).collect::<Vec<_>>()})
 }
 
+/// An event of AWS's samples, in a message of its registry's topic.
 fn sample(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/fixtures/events/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    let text = std::fs::read_to_string(format!("{}/fixtures/events/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    notification(&serde_json::from_str(&text).unwrap(), "dc1e94d9-56c5-5e96-808d-cc7f68faa162", Timestamp::now())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +126,8 @@ async fn the_release_build_speaks_lambdas_contract() {
     table.create().await.unwrap();
     let endpoint = embedded.endpoint.clone();
     let lambda = tokio::task::spawn_blocking(move || {
-        let lambda = Lambda::start("RECORD_FUNCTION", &endpoint, &[("TABLE_NAME", "lineage")]);
+        let environment = [("TABLE_NAME", "lineage"), ("TOPIC_NAME", TOPIC_NAME), ("ACCOUNT_IDS", "123456789012")];
+        let lambda = Lambda::start("RECORD_FUNCTION", &endpoint, &environment);
         let good =
             batch(&[("good", sample("push.json")), ("poison", "poison".into()), ("also", sample("delete.json"))]);
         assert_eq!(lambda.invoke(&good), json!({"batchItemFailures": [{"itemIdentifier": "poison"}]}));

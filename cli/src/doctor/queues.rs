@@ -58,46 +58,63 @@ pub(super) async fn check_queue_policy(hub: &Hub<'_>, registries: &BTreeSet<Regi
                     Undelivered of their stacks";
         return vec![Finding::wrong(HUB, what, REVERT_DRIFT)];
     }
-    let mut findings = Vec::new();
-    let stranger = Registry::new(UNUSED_ACCOUNT, hub.place.region()).is_ok_and(|stranger| admits(&stranger, SNS));
-    if stranger && hub.parameter("OrganizationId") == Some("") {
-        let what = "the queue's policy lets topics of any AWS account send, but the stack has no OrganizationId";
-        findings.push(Finding::wrong(HUB, what, REVERT_DRIFT));
-    }
-    let (accepted, refused): (Vec<_>, Vec<_>) = registries.iter().partition(|registry| admits(registry, SNS));
-    if !refused.is_empty() {
-        let accounts: BTreeSet<_> = refused.into_iter().map(Registry::account).collect();
-        let accounts = accounts.into_iter().collect::<Vec<_>>().join(", ");
-        let what = format!("the queue's policy does not let {accounts} send events");
-        let fix =
-            "add the accounts to the stack's parameter AccountIds, or set OrganizationId, and deploy the hub again";
-        findings.push(Finding::wrong(HUB, what, fix));
-    }
-    // Within a region, SNS uses the principal without a region.
-    let other = accepted.iter().copied().filter(|registry| registry.region() != hub.place.region());
-    let opt_in = other.filter(|registry| is_opt_in(registry));
-    let unnamed = opt_in.filter(|registry| !admits(registry, &format!("sns.{}.amazonaws.com", registry.region())));
-    let regions: BTreeSet<_> = unnamed.map(Registry::region).collect();
-    if !regions.is_empty() {
-        let regions: Vec<_> = regions.into_iter().collect();
-        let what = format!(
-            "the queue's policy does not admit SNS of the opt-in regions {}: events from there are refused",
-            regions.join(", ")
-        );
-        // The parameter replaces the list, so the regions that it has stay in it.
-        let before =
-            hub.parameter("MoreOptInRegions").unwrap_or_default().split(',').filter(|region| !region.is_empty());
-        let all: BTreeSet<_> = before.chain(regions).collect();
-        let fix =
-            format!("deploy the hub again with MoreOptInRegions={}", all.into_iter().collect::<Vec<_>>().join(","));
-        findings.push(Finding::wrong(HUB, what, &fix));
-    }
+    let mut findings = check_strangers(hub, admits);
+    findings.extend(check_accounts(registries, admits));
+    findings.extend(check_opt_in_regions(hub, registries, admits));
     if findings.is_empty() {
         let what =
             format!("the queue accepts events of topics that are named {}, from every registry", hub.topic_name());
         findings.push(Finding::good(HUB, what));
     }
     findings
+}
+
+/// Checks that a topic of an account that has nothing to do with the hub cannot send.
+fn check_strangers(hub: &Hub<'_>, admits: impl Fn(&Registry, &str) -> bool) -> Vec<Finding> {
+    let stranger = Registry::new(UNUSED_ACCOUNT, hub.place.region()).is_ok_and(|stranger| admits(&stranger, SNS));
+    if !stranger || hub.parameter("OrganizationId") != Some("") {
+        return Vec::new();
+    }
+    let what = "the queue's policy lets topics of any AWS account send, but the stack has no OrganizationId";
+    vec![Finding::wrong(HUB, what, REVERT_DRIFT)]
+}
+
+/// Checks that the accounts of all registries may send.
+fn check_accounts(registries: &BTreeSet<Registry>, admits: impl Fn(&Registry, &str) -> bool) -> Option<Finding> {
+    let refused = registries.iter().filter(|registry| !admits(registry, SNS));
+    let accounts: BTreeSet<_> = refused.map(Registry::account).collect();
+    if accounts.is_empty() {
+        return None;
+    }
+    let accounts = accounts.into_iter().collect::<Vec<_>>().join(", ");
+    let what = format!("the queue's policy does not let {accounts} send events");
+    let fix = "add the accounts to the stack's parameter AccountIds, or set OrganizationId, and deploy the hub again";
+    Some(Finding::wrong(HUB, what, fix))
+}
+
+/// Checks that SNS of each opt-in region may send. Within a region, SNS uses the principal without a region.
+fn check_opt_in_regions(
+    hub: &Hub<'_>,
+    registries: &BTreeSet<Registry>,
+    admits: impl Fn(&Registry, &str) -> bool,
+) -> Option<Finding> {
+    let accepted = registries.iter().filter(|registry| admits(registry, SNS));
+    let other = accepted.filter(|registry| registry.region() != hub.place.region());
+    let opt_in = other.filter(|registry| is_opt_in(registry));
+    let unnamed = opt_in.filter(|registry| !admits(registry, &format!("sns.{}.amazonaws.com", registry.region())));
+    let regions: BTreeSet<_> = unnamed.map(Registry::region).collect();
+    if regions.is_empty() {
+        return None;
+    }
+    let listed = |regions: BTreeSet<&str>, between: &str| regions.into_iter().collect::<Vec<_>>().join(between);
+    // The parameter replaces the list, so the regions that it has stay in it.
+    let before = hub.parameter("MoreOptInRegions").unwrap_or_default().split(',').filter(|region| !region.is_empty());
+    let all = listed(before.chain(regions.iter().copied()).collect(), ",");
+    let what = format!(
+        "the queue's policy does not admit SNS of the opt-in regions {}: events from there are refused",
+        listed(regions, ", ")
+    );
+    Some(Finding::wrong(HUB, what, &format!("deploy the hub again with MoreOptInRegions={all}")))
 }
 
 /// The service principal of SNS, except in opt-in regions.

@@ -21,7 +21,7 @@ use record::Record;
 use simulator::{
     Simulator,
     queue::{Message, TOPIC_NAME},
-    server,
+    server::{self, FallbackHandler},
     settings::Settings,
 };
 use store::Table;
@@ -123,22 +123,16 @@ impl Local {
         let simulator = Simulator::open(registries, now, speed, data.as_deref())?;
         let embedded = Embedded::open(data.map(|folder| folder.join("lineage.db"))).await?;
         let client = embedded.client().await;
-        let table = Table::new(client.clone(), EMBEDDED_NAME);
+        // Each function has a table and registries of its own, as it has in a process of its own.
+        let own_table = || Table::new(client.clone(), EMBEDDED_NAME);
+        let table = own_table();
         table.create().await?;
-        let roles = Roles {
-            read: Some("ecr-lineage-read".to_owned()),
-            delete: Some("ecr-lineage-delete".to_owned()),
-            external_id: None,
-        };
         let hub = account(&endpoint, HUB, HUB_REGION).await;
-        let record = Record {
-            table: table.clone(),
-            // Every simulated account may send.
-            senders: Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true },
-        };
+        let own_registries = || Registries::new(hub.clone(), roles());
+        let record = Record { table: table.clone(), senders: every_account() };
         let watch = Watch {
-            table: Table::new(client.clone(), EMBEDDED_NAME),
-            registries: Registries::new(hub.clone(), roles.clone()),
+            table: own_table(),
+            registries: own_registries(),
             // The simulator has its own dead-letter queue; see `watch_now`.
             dead_letters: None,
             known: BTreeSet::new(),
@@ -146,30 +140,22 @@ impl Local {
             name: "local".to_owned(),
         };
         let reconcile = Reconcile {
-            table: Table::new(client.clone(), EMBEDDED_NAME),
-            registries: Registries::new(hub.clone(), roles.clone()),
+            table: own_table(),
+            registries: own_registries(),
             known: BTreeSet::new(),
             every: SignedDuration::from_hours(24),
             name: "local".to_owned(),
         };
-        let page = {
-            let simulator = simulator.clone();
-            let query = Query {
-                table: Table::new(client.clone(), EMBEDDED_NAME),
-                registries: Registries::new(hub.clone(), roles.clone()),
-                clock: Box::new(move || simulator.clock().now()),
-            };
-            loopback::whole(loopback::router(query, Caller { name: Some(user()), may_change: true }, None))
-        };
         let mirror = Mirror {
-            table: Table::new(client, EMBEDDED_NAME),
-            registries: Registries::new(hub, roles),
+            table: own_table(),
+            registries: own_registries(),
             policy: decide::load_policy(policy.as_deref()),
             mode,
             limits,
             known: BTreeSet::new(),
             name: "local".to_owned(),
         };
+        let page = page(own_table(), own_registries(), simulator.clone());
         let (end, ended) = oneshot::channel();
         let dynamodb = Some(embedded.endpoint.clone());
         let serving = server::serve(listener, simulator.clone(), dynamodb, Some(page), async {
@@ -343,6 +329,23 @@ impl Local {
         _ = tokio::time::timeout(Duration::from_secs(3), self.serving).await;
         self.embedded.close().await;
     }
+}
+
+/// The page and the API, whose clock is the simulator's.
+fn page(table: Table, registries: Registries, simulator: Simulator) -> FallbackHandler {
+    let query = Query { table, registries, clock: Box::new(move || simulator.clock().now()) };
+    loopback::whole(loopback::router(query, Caller { name: Some(user()), may_change: true }, None))
+}
+
+/// The roles of the simulated accounts.
+fn roles() -> Roles {
+    let (read, delete) = ("ecr-lineage-read".to_owned(), "ecr-lineage-delete".to_owned());
+    Roles { read: Some(read), delete: Some(delete), external_id: None }
+}
+
+/// Every simulated account may send.
+fn every_account() -> Senders {
+    Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true }
 }
 
 /// The SDK configuration with the credentials of an account.
