@@ -124,7 +124,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
             ("/".join(NEAR), f"the rule {found['Name']} is not enabled for read-only management events: deletions by "
              "lifecycle policies count as deletions by an unknown cause"),
             ("/".join(NEAR), f"the hub's queue is not subscribed to the topic: {NO_EVENT}"),
-            ("/".join(SOURCE), "the subscription delivers without SNS's fields, which prove the sender: the hub refuses every event"),
+            ("/".join(SOURCE), "the subscription delivers without SNS's fields, which say who sends: the hub refuses events as ECR sends them"),
             ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
              "policies count as deletions by an unknown cause"),
             ("/".join(FAR), f"the topic's policy does not let the rule publish: {NO_EVENT}"),
