@@ -10,7 +10,7 @@ use std::{
 use aws::log;
 use serde_json::{Value, json};
 
-use crate::test_table::{Store, handle};
+use crate::test_table::{Store, handle_batch, messages};
 
 /// The packages whose lines are checked.
 const FUNCTIONS: [&str; 6] = ["alert", "mirror", "query", "reconcile", "record", "watch"];
@@ -87,11 +87,14 @@ fn a_line_without_a_subject_and_an_undocumented_field_are_found() {
 #[tokio::test]
 async fn a_rejected_message_is_logged_once_with_its_id() {
     let store = Store::new().await;
-    handle(&store.table, ["not an event".to_owned()]).await;
+    let mut batch = messages(["not an event".to_owned()]);
+    batch.records[0].message_id = Some("the message of this test".to_owned());
+    handle_batch(&store.table, batch).await;
     let lines = WRITTEN.lock().unwrap().clone().into_iter();
     let lines = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
     let text = "not an event of a registry, bound for the dead letters";
-    let ours: Vec<_> = lines.filter(|line| line["message"] == text && line["message.id"] == "0").collect();
+    let ours: Vec<_> =
+        lines.filter(|line| line["message"] == text && line["message.id"] == "the message of this test").collect();
     let [line] = &ours[..] else { panic!("{ours:?}") };
     assert_eq!((&line["level"], &line["target"]), (&json!("ERROR"), &json!("record")));
 }

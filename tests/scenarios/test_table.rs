@@ -144,8 +144,13 @@ pub(crate) async fn deliver(table: &Table, events: impl IntoIterator<Item = Stri
 
 /// Hands messages to the function as one batch. The id of each is its position.
 pub(crate) async fn handle(table: &Table, bodies: impl IntoIterator<Item = String>) -> Handled {
+    handle_batch(table, messages(bodies)).await
+}
+
+/// Hands a batch to the function.
+pub(crate) async fn handle_batch(table: &Table, batch: SqsEvent) -> Handled {
     let senders = Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true };
-    let mut handled = Record { table: table.clone(), senders }.handle(messages(bodies)).await;
+    let mut handled = Record { table: table.clone(), senders }.handle(batch).await;
     handled.failed.sort();
     handled
 }
