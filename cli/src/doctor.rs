@@ -79,6 +79,7 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
     };
     let all = registries_to_check(&known, &hub, &options.registries);
     findings.extend(queues::check_queue_policy(&hub, &all).await);
+    findings.extend(hub::check_opt_in_regions(&hub, &all).await);
     if all.is_empty() {
         findings.push(Finding::notice(
             "registries",

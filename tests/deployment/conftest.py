@@ -72,10 +72,15 @@ def registries(cloud, hub, listener):
     only in repositories below dev/."""
 
     def made(account, region, roles_region, **more):
-        return deploy(
+        stack = deploy(
             cloud, "ecr-lineage-registry", registry_template(region), account, region, HubQueueArn=hub.outputs["QueueArn"],
             ExternalId=EXTERNAL_ID, RolesRegion=roles_region, **more,
         )
+        # ministack's CloudFormation ignores the property of the topic.
+        cloud.client("sns", account, region).set_topic_attributes(
+            TopicArn=stack.outputs["TopicArn"], AttributeName="SignatureVersion", AttributeValue="2",
+        )
+        return stack
 
     return {
         SOURCE: made(*SOURCE, SOURCE[1]),

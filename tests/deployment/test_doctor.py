@@ -53,14 +53,21 @@ def known(cloud, hub, registries):
         assert "FunctionError" not in answer, answer["Payload"].read()
 
 
+# The tests set this variable, because ministack does not sign messages (stacks.py).
+UNSIGNED = ("hub", "SNS_SIGNATURES of record is ignore, and the stack says verify: it was changed by hand, and messages are "
+            "believed that SNS did not sign")
+
+
 def wrong(cloud, *arguments):
-    """Findings of level wrong or unknown, by place, except those that other tests cause."""
+    """Findings of level wrong or unknown, by place, except those that other tests cause, and the one above."""
     printed = run(cloud, "--format", "json", "doctor", *arguments, code=None)
     found = [each for each in json.loads(printed)["findings"] if each["level"] in ("wrong", "unknown")]
-    return {(each["place"], each["what"]) for each in found if "deletions of this registry's replicas" not in each["what"]}
+    what = {(each["place"], each["what"]) for each in found if "deletions of this registry's replicas" not in each["what"]}
+    assert UNSIGNED in what
+    return what - {UNSIGNED}
 
 
-def test_a_complete_deployment_has_no_findings(cloud, known):
+def test_a_complete_deployment_has_no_other_findings(cloud, known):
     # CloudWatch reports an invocation a while after its end.
     def is_healthy():
         return not wrong(cloud, *ROLE)
@@ -68,7 +75,7 @@ def test_a_complete_deployment_has_no_findings(cloud, known):
     eventually(is_healthy)
     said = run(cloud, "doctor", *ROLE, code=None)
     for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS",
-                 "no dead-letter events", "the functions have the variables of the stack; mirror decides by at-once.cedar",
+                 "no dead-letter events",
                  "the queue invokes record, and the table's stream invokes alert",
                  "schedules invoke watch, mirror, reconcile",
                  "the queue accepts events of topics that are named ecr-lineage-events, from every registry",
@@ -124,7 +131,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
             ("/".join(NEAR), f"the rule {found['Name']} is not enabled for read-only management events: deletions by "
              "lifecycle policies count as deletions by an unknown cause"),
             ("/".join(NEAR), f"the hub's queue is not subscribed to the topic: {NO_EVENT}"),
-            ("/".join(SOURCE), "the subscription delivers without SNS's fields, which say who sends: the hub refuses events as ECR sends them"),
+            ("/".join(SOURCE), "the subscription delivers without SNS's fields and signature: the hub refuses its messages"),
             ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
              "policies count as deletions by an unknown cause"),
             ("/".join(FAR), f"the topic's policy does not let the rule publish: {NO_EVENT}"),

@@ -126,7 +126,8 @@ async fn the_release_build_speaks_lambdas_contract() {
     table.create().await.unwrap();
     let endpoint = embedded.endpoint.clone();
     let lambda = tokio::task::spawn_blocking(move || {
-        let environment = [("TABLE_NAME", "lineage"), ("TOPIC_NAME", TOPIC_NAME), ("ACCOUNT_IDS", "123456789012")];
+        let topics = [("TOPIC_NAME", TOPIC_NAME), ("ACCOUNT_IDS", "123456789012"), ("SNS_SIGNATURES", "ignore")];
+        let environment = [&topics[..], &[("TABLE_NAME", "lineage")]].concat();
         let lambda = Lambda::start("RECORD_FUNCTION", &endpoint, &environment);
         let good =
             batch(&[("good", sample("push.json")), ("poison", "poison".into()), ("also", sample("delete.json"))]);

@@ -4,6 +4,7 @@
 //! - `samples`: every event that AWS documents, and what `record` makes of it.
 //! - `batches`: messages that fail, repeat or can never succeed do not affect the others.
 //! - `transport`: the messages of registries' topics: who may send them, hops, heartbeats.
+//! - `signatures`: whether SNS signed a message.
 //! - `ordering`: any order, repetition and batching of the same events gives the same table.
 //! - `end_to_end`: the table equals the simulated registries, after any history.
 //! - `mirror`: replicas that are deleted after their source, and replicas that must be kept.
@@ -62,6 +63,7 @@ mod reconcile;
 mod registries;
 mod samples;
 mod schemas;
+mod signatures;
 mod templates;
 mod test_table;
 mod transport;

@@ -54,7 +54,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// The type of a value, by its name.
-const RECEIVERS: [(&str, &str); 11] = [
+const RECEIVERS: [(&str, &str); 13] = [
     ("table", "Table"),
     ("registries", "Registries"),
     ("bus", "Bus"),
@@ -66,6 +66,8 @@ const RECEIVERS: [(&str, &str); 11] = [
     ("listing", "Listing"),
     ("record", "Record"),
     ("topics", "Topics"),
+    ("proofs", "Proofs"),
+    ("members", "Members"),
 ];
 
 /// Methods of collections, whose variables may have the same names as receivers.

@@ -19,7 +19,7 @@ use domain::{
     lineage::{Lineage, Whereabouts},
 };
 use jiff::Timestamp;
-use record::{Handled, Record};
+use record::{Handled, Record, proof::Proofs};
 use sandbox::embedded::Embedded;
 use serde_json::Value;
 use simulator::queue::{TOPIC_NAME, notification};
@@ -150,7 +150,7 @@ pub(crate) async fn handle(table: &Table, bodies: impl IntoIterator<Item = Strin
 /// Hands a batch to the function.
 pub(crate) async fn handle_batch(table: &Table, batch: SqsEvent) -> Handled {
     let senders = Senders { topic_name: TOPIC_NAME.to_owned(), accounts: BTreeSet::new(), organization: true };
-    let mut handled = Record { table: table.clone(), senders }.handle(batch).await;
+    let mut handled = Record { table: table.clone(), senders, proofs: Proofs::simulated() }.handle(batch).await;
     handled.failed.sort();
     handled
 }

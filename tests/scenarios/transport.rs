@@ -9,12 +9,16 @@ use std::{
 use aws::topic::Topics;
 use domain::{
     alert::{Alert, AlertKind},
-    event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE, Senders},
+    event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE, Senders, Topic},
     image::Registry,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::select};
-use record::{Confirmation, Handled, Record, subscription};
+use record::{
+    Confirmation, Handled, Record,
+    proof::{Members, Proofs},
+    subscription,
+};
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::queue::notification;
@@ -73,31 +77,31 @@ async fn only_an_admitted_topic_may_send_and_is_confirmed() {
         organization,
     };
     let ask = async |organization, topic: &str| {
-        let record = Record { table: store.table.clone(), senders: senders(organization) };
+        let (senders, proofs) = (senders(organization), Proofs::simulated());
+        let record = Record { table: store.table.clone(), senders, proofs };
         record.handle(messages([confirmation(topic)])).await
     };
-    let confirmed = |topic: &str, only_if_member| Handled {
+    let confirmed = |topic: &str| Handled {
         failed: Vec::new(),
         confirmations: vec![Confirmation {
             message: "0".to_owned(),
             topic: topic.parse().unwrap(),
             token: "2336412f37fb687f5d51e6e2425dacbbab8eb8".to_owned(),
-            only_if_member,
         }],
     };
     let refused = Handled { failed: vec!["0".to_owned()], confirmations: Vec::new() };
     let own = "arn:aws:sns:eu-west-1:111122223333:ecr-lineage-events";
     let other = "arn:aws:sns:eu-west-1:444455556666:ecr-lineage-events";
-    assert_eq!(ask(false, own).await, confirmed(own, false));
-    assert_eq!(ask(true, own).await, confirmed(own, false));
-    assert_eq!(ask(true, other).await, confirmed(other, true));
+    assert_eq!(ask(false, own).await, confirmed(own));
+    assert_eq!(ask(true, own).await, confirmed(own));
+    assert_eq!(ask(true, other).await, confirmed(other));
     assert!(alerts(&store).await.is_empty());
     assert_eq!(ask(false, other).await, refused);
     assert_eq!(ask(true, "arn:aws:sns:eu-west-1:111122223333:other").await, refused);
     let alerts = alerts(&store).await;
     assert_eq!(alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::EventRefused; 2]);
     // Nor is any event of such a topic recorded.
-    let record = Record { table: store.table.clone(), senders: senders(false) };
+    let record = Record { table: store.table.clone(), senders: senders(false), proofs: Proofs::simulated() };
     let handled = record.handle(messages([notification(&push(TOKYO, 'a', None, 1), MESSAGE, time(2))])).await;
     assert_eq!(handled, refused);
     assert!(store.lineage(&image('a')).await.facts.is_empty());
@@ -143,35 +147,99 @@ const READ: &str = "<GetTopicAttributesResponse><GetTopicAttributesResult><Attri
 const CONFIRMED: &str = "<ConfirmSubscriptionResponse><ConfirmSubscriptionResult/></ConfirmSubscriptionResponse>";
 const DENIED: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>not authorized</Message></Error></ErrorResponse>";
 
-async fn confirm(only_if_member: bool, answers: Vec<(u16, &'static str)>) -> (Vec<String>, Vec<String>) {
+/// Topics behind these answers.
+async fn topics(answers: Vec<(u16, &'static str)>) -> (Topics, thread::JoinHandle<Vec<String>>) {
     let (endpoint, serving) = sns(answers);
     let sdk = aws::start::loader()
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(endpoint)
         .region(aws_config::Region::from_static("us-east-1"))
+        .retry_config(aws_config::retry::RetryConfig::disabled())
         .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("111122223333", "secret", None, None, "test"));
-    let topics = Topics::new(sdk.load().await);
-    let topic = "arn:aws:sns:eu-west-1:444455556666:ecr-lineage-events".parse().unwrap();
-    let confirmation = Confirmation { message: "m".to_owned(), topic, token: "t".to_owned(), only_if_member };
-    let mut handled = Handled { failed: Vec::new(), confirmations: vec![confirmation] };
-    subscription::confirm_all(&topics, &mut handled).await;
-    (handled.failed, serving.join().unwrap())
+    (Topics::new(sdk.load().await), serving)
+}
+
+/// The ARN of Tokyo's topic, as a part of a call.
+const TOPIC_OF_CALL: &str = "TopicArn=arn%3Aaws%3Asns%3Aap-northeast-1%3A444455556666%3Aecr-lineage-events";
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_by_its_token() {
+    let confirm = async |answer| {
+        let (topics, serving) = topics(vec![answer]).await;
+        let topic = "arn:aws:sns:ap-northeast-1:444455556666:ecr-lineage-events".parse().unwrap();
+        let confirmation = Confirmation { message: "m".to_owned(), topic, token: "t".to_owned() };
+        let mut handled = Handled { failed: Vec::new(), confirmations: vec![confirmation] };
+        subscription::confirm_all(&topics, &mut handled).await;
+        (handled.failed, serving.join().unwrap())
+    };
+    let call = format!("Action=ConfirmSubscription&Version=2010-03-31&{TOPIC_OF_CALL}&Token=t");
+    assert_eq!(confirm((200, CONFIRMED)).await, (Vec::new(), vec![call.clone()]));
+    assert_eq!(confirm((403, DENIED)).await, (vec!["m".to_owned()], vec![call]));
+}
+
+/// The answers to calls that prove memberships, of a hub with an organization and one listed account.
+async fn members(store: &Store, answers: Vec<(u16, &'static str)>) -> (Record, thread::JoinHandle<Vec<String>>) {
+    let senders = Senders {
+        topic_name: "ecr-lineage-events".to_owned(),
+        accounts: ["111122223333".to_owned()].into(),
+        organization: true,
+    };
+    let (topics, serving) = topics(answers).await;
+    let proofs = Proofs { certificates: None, members: Some(Members::new(topics)) };
+    (Record { table: store.table.clone(), senders, proofs }, serving)
+}
+
+const THROTTLED: &str =
+    "<ErrorResponse><Error><Type>Sender</Type><Code>Throttled</Code><Message>slow</Message></Error></ErrorResponse>";
+
+#[tokio::test]
+async fn every_message_of_the_organization_needs_a_proof_of_membership() {
+    let store = Store::new().await;
+    let tokyo = "arn:aws:sns:ap-northeast-1:444455556666:ecr-lineage-events";
+    let event = || notification(&push(TOKYO, 'a', None, 1), MESSAGE, time(2));
+    let own = notification(&push(IRELAND, 'b', None, 1), MESSAGE, time(2));
+    let call = format!("Action=GetTopicAttributes&Version=2010-03-31&{TOPIC_OF_CALL}");
+
+    // The account left, or was never in the organization. A listed account needs no proof.
+    let (record, serving) = members(&store, vec![(403, DENIED)]).await;
+    let handled = record.handle(messages([event(), own.clone(), confirmation(tokyo)])).await;
+    assert_eq!((handled.failed, handled.confirmations), (vec!["0".to_owned(), "2".to_owned()], Vec::new()));
+    assert_eq!(serving.join().unwrap(), std::slice::from_ref(&call));
+    assert!(store.lineage(&image('a')).await.facts.is_empty());
+    assert_eq!(store.lineage(&image('b')).await.facts.len(), 1);
+    let found = alerts(&store).await;
+    let [alert] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((alert.kind, alert.subject.as_str()), (AlertKind::EventRefused, tokyo));
+    let why = "its account is not proven to be a member of the organization: AuthorizationError: not authorized";
+    assert_eq!(alert.message, format!("{tokyo} is not a topic of this hub: {why}"));
+
+    // Another failure says nothing about the account.
+    let (record, serving) = members(&store, vec![(400, THROTTLED)]).await;
+    assert_eq!(record.handle(messages([event()])).await.failed, ["0"]);
+    assert_eq!((serving.join().unwrap().len(), alerts(&store).await.len()), (1, 1));
+    assert!(store.lineage(&image('a')).await.facts.is_empty());
+
+    // One proof serves all messages of the topic.
+    let (record, serving) = members(&store, vec![(200, READ)]).await;
+    let handled = record.handle(messages([event(), confirmation(tokyo), event()])).await;
+    assert_eq!((handled.failed, handled.confirmations.len()), (Vec::new(), 1));
+    assert!(record.handle(messages([event()])).await.failed.is_empty());
+    assert_eq!(serving.join().unwrap(), [call]);
+    assert_eq!(store.lineage(&image('a')).await.facts.len(), 1);
 }
 
 #[tokio::test]
-async fn a_member_of_the_organization_is_proven_before_its_subscription_is_confirmed() {
-    let topic = "TopicArn=arn%3Aaws%3Asns%3Aeu-west-1%3A444455556666%3Aecr-lineage-events";
-    let prove = format!("Action=GetTopicAttributes&Version=2010-03-31&{topic}");
-    let confirmed = format!("Action=ConfirmSubscription&Version=2010-03-31&{topic}&Token=t");
-    let none: Vec<String> = Vec::new();
-    assert_eq!(confirm(false, vec![(200, CONFIRMED)]).await, (none.clone(), vec![confirmed.clone()]));
-    assert_eq!(
-        confirm(true, vec![(200, READ), (200, CONFIRMED)]).await,
-        (none, vec![prove.clone(), confirmed.clone()])
-    );
-    // The message fails, and the subscription is never confirmed.
-    assert_eq!(confirm(true, vec![(403, DENIED)]).await, (vec!["m".to_owned()], vec![prove]));
-    assert_eq!(confirm(false, vec![(403, DENIED)]).await, (vec!["m".to_owned()], vec![confirmed]));
+async fn a_proof_of_membership_counts_for_less_than_an_hour() {
+    let (topics, serving) = topics(vec![(200, READ), (403, DENIED), (200, READ), (200, READ)]).await;
+    let members = Members::new(topics);
+    let tokyo: Topic = "arn:aws:sns:ap-northeast-1:444455556666:ecr-lineage-events".parse().unwrap();
+    let is_member = async |second| members.unproven([tokyo.clone()].into(), time(second)).await.is_empty();
+    assert!(is_member(0).await && is_member(3_599).await);
+    assert!(!is_member(3_600).await);
+    // A denial is not remembered, and a clock that was set back proves nothing.
+    assert!(is_member(3_601).await && is_member(3_602).await);
+    assert!(is_member(0).await);
+    assert_eq!(serving.join().unwrap().len(), 4);
 }
 
 #[tokio::test]

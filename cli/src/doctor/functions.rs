@@ -102,6 +102,7 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
     match name {
         "record" => {
             expected.push(("TOPIC_NAME", hub.topic_name()));
+            expected.push(("SNS_SIGNATURES", "verify".to_owned()));
             let others = hub.parameter("AccountIds").filter(|ids| !ids.is_empty());
             let accounts = [Some(hub.place.account()), others].into_iter().flatten().collect::<Vec<_>>().join(",");
             expected.push(("ACCOUNT_IDS", accounts));
@@ -128,6 +129,7 @@ fn difference(name: &str, variable: &str, value: &str, expected: &str) -> String
         ("MODE", _) => ", and no replica is deleted",
         ("POLICY_FILE", _) => ", and another policy decides about replicas",
         ("CHANGES", "allow") => ", and every reader may change deletions",
+        ("SNS_SIGNATURES", "ignore") => ", and messages are believed that SNS did not sign",
         _ => "",
     };
     let expected = if expected.is_empty() { "empty" } else { expected };
@@ -208,6 +210,11 @@ mod tests {
         assert_eq!(
             difference("mirror", "MODE", "enforce", "observe"),
             "MODE of mirror is enforce, and the stack says observe: it was changed by hand, and replicas are deleted"
+        );
+        assert_eq!(
+            difference("record", "SNS_SIGNATURES", "ignore", "verify"),
+            "SNS_SIGNATURES of record is ignore, and the stack says verify: it was changed by hand, and messages are \
+             believed that SNS did not sign"
         );
     }
 }

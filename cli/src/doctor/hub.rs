@@ -1,5 +1,7 @@
 //! The hub's stack, and the checks of the stack, its region and this machine's clock.
 
+use std::collections::BTreeSet;
+
 use aws::deployment::{self, Stack};
 use aws_config::SdkConfig;
 use domain::image::Registry;
@@ -152,6 +154,39 @@ pub(super) fn check_region(hub: &Hub<'_>) -> Option<Finding> {
         let fix = format!("enable {region} in every account with a registry; see docs/deploy.md, section 3");
         Finding::notice(HUB, what, &fix)
     })
+}
+
+/// Checks whether the hub's account has the opt-in regions in which `record` calls the topics of other accounts.
+pub(super) async fn check_opt_in_regions(hub: &Hub<'_>, registries: &BTreeSet<Registry>) -> Vec<Finding> {
+    let others = registries.iter().filter(|registry| registry.account() != hub.place.account());
+    let regions: BTreeSet<_> = others.filter(|registry| is_opt_in(registry)).map(Registry::region).collect();
+    let mut findings = Vec::new();
+    for region in regions {
+        match deployment::has_region(hub.sdk, region).await {
+            Ok(true) => {}
+            Ok(false) => findings.push(Finding::wrong(HUB, no_region(region), &enable_command(hub, region))),
+            Err(failure) => {
+                let what = format!("whether the hub's account has the opt-in region {region} could not be read");
+                findings.push(Finding::unknown(HUB, what, &failure, &enable_command(hub, region)));
+            }
+        }
+    }
+    findings
+}
+
+fn no_region(region: &str) -> String {
+    format!(
+        "the opt-in region {region} accepts no credentials of the hub's account: record cannot confirm subscriptions \
+         to topics there, nor prove that their accounts are members of the organization"
+    )
+}
+
+fn enable_command(hub: &Hub<'_>, region: &str) -> String {
+    format!(
+        "enable the region in account {}, which takes minutes to hours: aws account enable-region --region-name {region}; \
+         if it is enabled, sign in through a regional endpoint of STS (AWS_STS_REGIONAL_ENDPOINTS=regional)",
+        hub.place.account()
+    )
 }
 
 /// Whether a registry's region is an opt-in region.

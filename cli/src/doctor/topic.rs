@@ -12,12 +12,28 @@ use super::{
     resource_policy::{ResourcePolicy, ServiceCall},
 };
 
-/// Checks whether the topic takes events of the rules.
-pub(super) async fn check_topic(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Option<Finding> {
-    let policy = match registry::topic_policy(&checked.sdk, &checked.topic).await {
-        Ok(policy) => ResourcePolicy::parse(policy.as_deref()),
-        Err(failure) => return Some(checked.unknown("the topic's policy could not be read", &failure)),
+/// Checks whether the topic takes events of the rules, and signs them as the hub demands.
+pub(super) async fn check_topic(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Vec<Finding> {
+    let settings = match registry::topic_settings(&checked.sdk, &checked.topic).await {
+        Ok(settings) => settings,
+        Err(failure) => return vec![checked.unknown("the topic's policy could not be read", &failure)],
     };
+    let mut findings = Vec::from_iter(check_topic_policy(checked, rules, settings.policy.as_deref()));
+    if let Some(version) = settings.signature_version.filter(|version| version != "2") {
+        let what = format!("the topic signs with version {version}: the hub refuses its messages");
+        let fix = format!(
+            "aws sns set-topic-attributes --region {} --topic-arn {} --attribute-name SignatureVersion \
+             --attribute-value 2",
+            checked.registry.region(),
+            checked.topic
+        );
+        findings.push(Finding::wrong(&checked.place, what, &fix));
+    }
+    findings
+}
+
+fn check_topic_policy(checked: &CheckedRegistry<'_>, rules: &[EventRule], policy: Option<&str>) -> Option<Finding> {
+    let policy = ResourcePolicy::parse(policy);
     let admits = |rule: &EventRule| {
         policy.admits(ServiceCall { service: "events.amazonaws.com", action: "sns:Publish", source: &rule.arn })
     };
@@ -84,7 +100,7 @@ async fn check_delivery(
     };
     let mut findings = Vec::new();
     if delivery.raw {
-        let what = "the subscription delivers without SNS's fields, which say who sends: the hub refuses events as ECR sends them";
+        let what = "the subscription delivers without SNS's fields and signature: the hub refuses its messages";
         findings.push(Finding::wrong(place, what, &set("RawMessageDelivery", "false")));
     }
     if delivery.filtered {

@@ -10,6 +10,17 @@ pub struct Config {
     pub table: String,
     /// `TOPIC_NAME`, `ACCOUNT_IDS` and `ORGANIZATION_ID`: the topics from which messages are taken.
     pub senders: Senders,
+    /// `SNS_SIGNATURES`: whether messages must be signed by SNS.
+    pub signatures: Signatures,
+}
+
+/// Whether messages must be signed by SNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// They must.
+    Verify,
+    /// For emulators alone, which do not sign: any message is believed, whatever topic it names.
+    Ignore,
 }
 
 impl Config {
@@ -28,7 +39,15 @@ impl Config {
         if senders.accounts.is_empty() && !senders.organization {
             environment.invalid("ACCOUNT_IDS", "is not set: the accounts that may send events".to_owned());
         }
-        environment.finish(Self { table, senders })
+        let signatures = match environment.text("SNS_SIGNATURES").as_deref() {
+            None | Some("verify") => Signatures::Verify,
+            Some("ignore") => Signatures::Ignore,
+            Some(other) => {
+                environment.invalid("SNS_SIGNATURES", format!("is `{other}`; expected `verify` or `ignore`"));
+                Signatures::Verify
+            }
+        };
+        environment.finish(Self { table, senders, signatures })
     }
 }
 

@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+pub mod proof;
 #[cfg(feature = "confirm")]
 pub mod subscription;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws::log;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
@@ -12,7 +16,7 @@ use domain::{
     alert::{Alert, AlertKind},
     event::{
         Event,
-        notification::{self, Admission, Content, Notification, NotificationError, Senders, Topic},
+        notification::{Admission, Content, Envelope, Notification, NotificationError, Senders, Topic},
     },
     evidence::{Evidence, PlacementKey},
     fact::{Fact, Subject, What},
@@ -20,6 +24,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use metrics::{counter, describe_counter, describe_histogram, histogram};
+use proof::{Proofs, Unproven};
 use retry::{Disposition, chain};
 use store::{RecordedAll, Stored, Table};
 use tracing::{Instrument, Span, error, error_span, warn};
@@ -33,13 +38,15 @@ pub fn describe_metrics() {
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
 }
 
-/// The record function: its table, and from whom it takes messages.
+/// The record function: its table, from whom it takes messages, and what proves that.
 #[derive(Debug)]
 pub struct Record {
     /// The table with lineage.
     pub table: Table,
     /// The topics from which messages are taken.
     pub senders: Senders,
+    /// What proves messages and memberships.
+    pub proofs: Proofs,
 }
 
 /// The result of one batch.
@@ -60,8 +67,6 @@ pub struct Confirmation {
     pub topic: Topic,
     /// SNS's token.
     pub token: String,
-    /// Whether the topic's account must be proven to belong to the organization first.
-    pub only_if_member: bool,
 }
 
 impl Handled {
@@ -84,10 +89,9 @@ impl Record {
     pub async fn handle(&self, batch: SqsEvent) -> Handled {
         let mut handled = Handled::default();
         let (mut events, mut messages, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
-        for message in batch.records {
-            // A message without an id cannot be reported as failed; SQS always sends one.
-            let id = message.message_id.unwrap_or_default();
-            match self.take(&id, message.body.unwrap_or_default().as_bytes(), &mut handled).await {
+        // On the heap: the compiler limits how deep futures may be nested.
+        for (id, envelope) in Box::pin(self.believed(batch, &mut handled.failed)).await {
+            match self.take(&id, envelope, &mut handled).await {
                 Ok(Some((arrival, event))) => {
                     events.push(event);
                     messages.push(id);
@@ -107,26 +111,93 @@ impl Record {
         handled
     }
 
+    /// The messages of a batch that can be read, that SNS signed, and whose topics may send. The others fail.
+    async fn believed(&self, batch: SqsEvent, failed: &mut Vec<String>) -> Vec<(String, Envelope)> {
+        let mut read = Vec::new();
+        for message in batch.records {
+            // A message without an id cannot be reported as failed; SQS always sends one.
+            let id = message.message_id.unwrap_or_default();
+            match Envelope::read(message.body.unwrap_or_default().as_bytes()) {
+                Ok(envelope) => read.push((id, envelope)),
+                Err(error) => {
+                    message_span(&id, None).in_scope(|| log_reject(&error));
+                    failed.push(id);
+                }
+            }
+        }
+        self.admitted(self.signed(read, failed).await, failed).await
+    }
+
+    /// The messages that SNS signed.
+    async fn signed(&self, messages: Vec<(String, Envelope)>, failed: &mut Vec<String>) -> Vec<(String, Envelope)> {
+        let proofs = self.proofs.prove_signed(messages.iter().map(|(_, envelope)| envelope)).await;
+        let mut signed = Vec::new();
+        for ((id, envelope), proof) in messages.into_iter().zip(proofs) {
+            let Err(unproven) = proof else {
+                signed.push((id, envelope));
+                continue;
+            };
+            let topic = &envelope.topic;
+            let span = message_span(&id, None);
+            if let Unproven::Refused(why) = &unproven {
+                // Its author chose the topic and the time, too. One alert a day for all such messages.
+                let text = format!("a message that names {topic} is refused: {why}");
+                let raised = self.alert_refused(&self.senders.topic_name, Timestamp::now(), text);
+                raised.instrument(span.clone()).await;
+            }
+            span.in_scope(|| log_unproven(topic, &unproven));
+            failed.push(id);
+        }
+        signed
+    }
+
+    /// The messages whose topics may send.
+    async fn admitted(&self, messages: Vec<(String, Envelope)>, failed: &mut Vec<String>) -> Vec<(String, Envelope)> {
+        let topics = messages.iter().map(|(_, envelope)| &envelope.topic);
+        let asked: BTreeSet<_> =
+            topics.filter(|topic| self.senders.admit(topic) == Admission::IfMember).cloned().collect();
+        let unproven = self.proofs.unproven_members(asked, Timestamp::now()).await;
+        let stranger = Unproven::Refused("its name or its account is not admitted".to_owned());
+        let mut admitted = Vec::new();
+        for (id, envelope) in messages {
+            let Envelope { topic, time, .. } = &envelope;
+            let reason = match self.senders.admit(topic) {
+                Admission::Refused => Some(&stranger),
+                Admission::Listed | Admission::IfMember => unproven.get(topic),
+            };
+            let Some(reason) = reason else {
+                admitted.push((id, envelope));
+                continue;
+            };
+            let span = message_span(&id, None);
+            if let Unproven::Refused(why) = reason {
+                let text = format!("{topic} is not a topic of this hub: {why}");
+                self.alert_refused(topic.arn(), *time, text).instrument(span.clone()).await;
+            }
+            span.in_scope(|| log_unproven(topic, reason));
+            failed.push(id);
+        }
+        admitted
+    }
+
     /// Takes one message: returns its event, and does everything else at once.
-    async fn take(&self, id: &str, body: &[u8], handled: &mut Handled) -> Result<Option<(Arrival, Event)>, Refusal> {
+    async fn take(
+        &self,
+        id: &str,
+        envelope: Envelope,
+        handled: &mut Handled,
+    ) -> Result<Option<(Arrival, Event)>, Refusal> {
         let span = message_span(id, None);
-        let Notification { topic, time, content } = match notification::read(body) {
+        let Notification { topic, time, content } = match envelope.open() {
             Ok(notification) => notification,
             Err(error) => {
                 if let NotificationError::OtherRegistry { topic, time, .. } = &error {
-                    self.alert_refused(topic, *time, error.to_string()).instrument(span.clone()).await;
+                    self.alert_refused(topic.arn(), *time, error.to_string()).instrument(span.clone()).await;
                 }
                 span.in_scope(|| log_reject(&error));
                 return Err(Refusal);
             }
         };
-        let admission = self.senders.admit(&topic);
-        if admission == Admission::Refused {
-            let message = format!("{topic} is not a topic of this hub: its name or its account is not admitted");
-            self.alert_refused(&topic, time, message).instrument(span.clone()).await;
-            span.in_scope(|| log_refused(&topic));
-            return Err(Refusal);
-        }
         match content {
             Content::Event(event) => return Ok(Some((Arrival { registry: topic.registry, time }, event))),
             Content::Heartbeat(sent_at) => {
@@ -135,8 +206,7 @@ impl Record {
                 stored.map_err(|failure| span.in_scope(|| refusal(&failure)))?;
             }
             Content::SubscriptionConfirmation { token } => {
-                let only_if_member = admission == Admission::IfMember;
-                handled.confirmations.push(Confirmation { message: id.to_owned(), topic, token, only_if_member });
+                handled.confirmations.push(Confirmation { message: id.to_owned(), topic, token });
             }
             // The heartbeats of this registry stop, and `watch` raises an alert.
             Content::UnsubscribeConfirmation => span.in_scope(|| log_unsubscribed(&topic)),
@@ -145,8 +215,8 @@ impl Record {
     }
 
     /// Stores an alert about a message that is refused. The message fails in any case; the alert comes in addition.
-    async fn alert_refused(&self, topic: &Topic, time: Timestamp, message: String) {
-        let alert = Alert::notice(AlertKind::EventRefused, topic.arn(), message, time);
+    async fn alert_refused(&self, subject: &str, time: Timestamp, message: String) {
+        let alert = Alert::notice(AlertKind::EventRefused, subject, message, time);
         if let Err(failure) = self.table.put_alert(&alert).await {
             warn!(alert.id = alert.id, error = chain(&failure), "an alert about a refused message cannot be stored");
         }
@@ -258,9 +328,17 @@ fn refusal(failure: &store::Error) -> Refusal {
     Refusal
 }
 
-fn log_refused(topic: &Topic) {
-    counter!("Rejects").increment(1);
-    error!(topic = topic.arn(), "a topic that is not admitted sent a message, bound for the dead letters");
+fn log_unproven(topic: &Topic, unproven: &Unproven) {
+    match unproven {
+        Unproven::Refused(error) => {
+            counter!("Rejects").increment(1);
+            error!(topic = topic.arn(), error, "a message is refused, bound for the dead letters");
+        }
+        Unproven::Later(error) => {
+            counter!("Failures").increment(1);
+            warn!(topic = topic.arn(), error, "a message cannot be proven, will be tried again");
+        }
+    }
 }
 
 fn log_unsubscribed(topic: &Topic) {

@@ -1,8 +1,13 @@
 //! The `record` Lambda function: records SQS batches of EventBridge events in the table.
 
-use aws::{log, start, topic::Topics};
+use aws::{log, signature::Certificates, start, topic::Topics};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use record::{Record, config::Config, subscription};
+use record::{
+    Record,
+    config::{Config, Signatures},
+    proof::{Members, Proofs},
+    subscription,
+};
 use store::Table;
 
 #[tokio::main(flavor = "current_thread")]
@@ -11,10 +16,13 @@ async fn main() -> Result<(), Error> {
     let metrics =
         metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(start::metrics_namespace()).init()?;
     record::describe_metrics();
-    let Config { table, senders } = Config::read(|name| std::env::var(name).ok())?;
+    let Config { table, senders, signatures } = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
-    let record = Record { table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), table), senders };
+    let table = Table::new(aws_sdk_dynamodb::Client::new(&sdk), table);
     let topics = Topics::new(sdk);
+    let certificates = (signatures == Signatures::Verify).then(Certificates::default);
+    let proofs = Proofs { certificates, members: Some(Members::new(topics.clone())) };
+    let record = Record { table, senders, proofs };
     let (record, topics) = (&record, &topics);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         let mut handled = record.handle(event.payload).await;

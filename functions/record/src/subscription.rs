@@ -7,8 +7,8 @@ use tracing::{Instrument, error, info};
 
 use crate::{Confirmation, Handled, message_span};
 
-/// Confirms the subscriptions of a batch, all at the same time: each takes up to two calls, and the invocation must end
-/// in time. The message of one that cannot be confirmed fails and returns to the queue.
+/// Confirms the subscriptions of a batch, all at the same time: the invocation must end in time. The
+/// message of one that cannot be confirmed fails and returns to the queue.
 pub async fn confirm_all(topics: &Topics, handled: &mut Handled) {
     let confirmations = std::mem::take(&mut handled.confirmations);
     let confirmed = join_all(confirmations.into_iter().map(async |confirmation| {
@@ -18,19 +18,7 @@ pub async fn confirm_all(topics: &Topics, handled: &mut Handled) {
     handled.failed.extend(confirmed.await.into_iter().filter_map(Result::err));
 }
 
-async fn confirm(
-    topics: &Topics,
-    Confirmation { topic, token, only_if_member, .. }: &Confirmation,
-) -> Result<(), CallError> {
-    if *only_if_member {
-        topics.prove_membership(topic).await.inspect_err(|failure| {
-            let error = chain(failure);
-            error!(
-                topic = topic.arn(),
-                error, "a subscription is refused: its account is not proven to be a member of the organization"
-            );
-        })?;
-    }
+async fn confirm(topics: &Topics, Confirmation { topic, token, .. }: &Confirmation) -> Result<(), CallError> {
     topics.confirm(topic, token).await.inspect_err(|failure| {
         error!(topic = topic.arn(), error = chain(failure), "a subscription cannot be confirmed");
     })?;

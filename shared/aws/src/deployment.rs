@@ -109,6 +109,20 @@ pub async fn account(sdk: &SdkConfig) -> Result<String, CallError> {
     answer.account.ok_or_else(|| CallError::unclear("STS names no account".to_owned()))
 }
 
+/// Whether the credentials' account has a region: in an opt-in region that it did not enable, no call is accepted.
+/// <https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>
+///
+/// # Errors
+/// When the call to STS fails for another reason.
+pub async fn has_region(sdk: &SdkConfig, region: &str) -> Result<bool, CallError> {
+    let sdk = sdk.to_builder().region(aws_config::Region::new(region.to_owned())).build();
+    match account(&sdk).await {
+        Ok(_) => Ok(true),
+        Err(refused) if refused.code.as_deref() == Some("InvalidClientTokenId") => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The runs of functions in the last 24 hours.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ pub mod environment;
 pub mod log;
 pub mod queue;
 pub mod registry;
+#[cfg(feature = "topic")]
+pub mod signature;
 pub mod start;
 #[cfg(feature = "topic")]
 pub mod topic;

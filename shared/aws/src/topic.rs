@@ -6,6 +6,23 @@ use domain::event::notification::Topic;
 
 use retry::CallError;
 
+/// The codes of a call that IAM or the topic's policy does not permit.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_GetTopicAttributes.html>,
+/// <https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html>
+const DENIED: [&str; 4] =
+    ["AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException"];
+
+/// Why a topic is not proven to belong to an account of the organization.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// IAM or the topic's policy denied the call that proves it.
+    #[error("its account is not proven to be a member of the organization")]
+    Denied(#[source] CallError),
+    /// The call failed for another reason. It may succeed later.
+    #[error("whether its account is a member of the organization cannot be read")]
+    Unknown(#[source] CallError),
+}
+
 /// Topics in any region and account, through SNS clients with the function's own credentials.
 #[derive(Debug, Clone)]
 pub struct Topics {
@@ -24,10 +41,16 @@ impl Topics {
     /// hub.
     ///
     /// # Errors
-    /// When the call fails, or IAM denies it.
-    pub async fn prove_membership(&self, topic: &Topic) -> Result<(), CallError> {
-        self.client(topic).get_topic_attributes().topic_arn(topic.arn()).send().await?;
-        Ok(())
+    /// When IAM denies the call, or it fails.
+    pub async fn prove_membership(&self, topic: &Topic) -> Result<(), MembershipError> {
+        let answer = self.client(topic).get_topic_attributes().topic_arn(topic.arn()).send().await;
+        match answer.map_err(CallError::from) {
+            Ok(_) => Ok(()),
+            Err(denied) if denied.code.as_deref().is_some_and(|code| DENIED.contains(&code)) => {
+                Err(MembershipError::Denied(denied))
+            }
+            Err(failure) => Err(MembershipError::Unknown(failure)),
+        }
     }
 
     /// Confirms the subscription of the hub's queue that the topic's owner made.

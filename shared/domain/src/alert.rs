@@ -257,7 +257,7 @@ impl AlertKind {
                 "`ecr-lineage doctor` checks the path from that registry; `reconcile` records what was missed".to_owned()
             }
             Self::EventRefused => {
-                "find out who owns the topic; add its account to the hub's parameters only if it is yours".to_owned()
+                "find out who sent it, and why: see docs/runbook.md; add an account to the hub's parameters only if it is yours".to_owned()
             }
             Self::PipelineUnhealthy => "fix what the message names; events are delayed meanwhile, not lost".to_owned(),
         }

@@ -17,7 +17,7 @@ pub use mirror::Mode;
 use mirror::{Mirror, MirrorSummary};
 use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
-use record::Record;
+use record::{Record, proof::Proofs};
 use simulator::{
     Simulator,
     queue::{Message, TOPIC_NAME},
@@ -129,7 +129,7 @@ impl Local {
         table.create().await?;
         let hub = account(&endpoint, HUB, HUB_REGION).await;
         let own_registries = || Registries::new(hub.clone(), roles());
-        let record = Record { table: table.clone(), senders: every_account() };
+        let record = Record { table: table.clone(), senders: every_account(), proofs: Proofs::simulated() };
         let watch = Watch {
             table: own_table(),
             registries: own_registries(),

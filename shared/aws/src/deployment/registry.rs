@@ -83,15 +83,29 @@ pub async fn delivery(sdk: &SdkConfig, subscription: &str) -> Result<Delivery, C
     })
 }
 
-/// The policy of a topic, as JSON; `None` if there is no topic of this name.
+/// Settings of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// The policy, as JSON.
+    pub policy: Option<String>,
+    /// The version of the signatures. By default it is 1.
+    /// <https://docs.aws.amazon.com/sns/latest/api/API_GetTopicAttributes.html>
+    pub signature_version: Option<String>,
+}
+
+/// The settings of a topic; all `None` if there is no topic of this name.
 ///
 /// # Errors
 /// When the call to SNS fails.
-pub async fn topic_policy(sdk: &SdkConfig, topic: &str) -> Result<Option<String>, CallError> {
+pub async fn topic_settings(sdk: &SdkConfig, topic: &str) -> Result<TopicSettings, CallError> {
     let call = aws_sdk_sns::Client::new(sdk).get_topic_attributes().topic_arn(topic).send().await;
     match call.map_err(CallError::from) {
-        Ok(answer) => Ok(answer.attributes.unwrap_or_default().remove("Policy")),
-        Err(failure) if is_not_found(&failure) => Ok(None),
+        Ok(answer) => {
+            let mut attributes = answer.attributes.unwrap_or_default();
+            let signature_version = Some(attributes.remove("SignatureVersion").unwrap_or_else(|| "1".to_owned()));
+            Ok(TopicSettings { policy: attributes.remove("Policy"), signature_version })
+        }
+        Err(failure) if is_not_found(&failure) => Ok(TopicSettings::default()),
         Err(failure) => Err(failure),
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! An EventBridge rule in the registry's account and region publishes each event to a topic there, and SNS delivers it to
 //! the hub's queue. The event is the text of the field `Message`, unchanged, with its own `id` and `time`
-//! (<https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html>). The fields around it are those of SNS, and
-//! the queue admits only SNS: so `TopicArn` says which account and region speak. A topic speaks for its own registry and
-//! for no other, whatever stands in the event.
+//! (<https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html>). `TopicArn`, one of the fields around it, says
+//! which account and region speak. A topic speaks for its own registry and for no other, whatever stands in the event.
 //!
-//! That holds for messages with SNS's fields. An admitted account that switches its subscription to raw delivery writes
-//! the whole message itself, `TopicArn` included: the signature of the message, which would show that, is not verified
-//! yet (docs/security.md).
+//! The fields around the event are SNS's only if SNS signed them: an admitted account that switches its subscription to
+//! raw delivery writes the whole message itself. So a message is opened in two steps. [`Envelope::read`] reads SNS's own
+//! fields, and `record` verifies the signature ([`signature`]) and the topic; [`Envelope::open`] reads the rest.
 //!
 //! SNS also asks the queue's owner to confirm a subscription that the topic's owner made
 //! (<https://docs.aws.amazon.com/sns/latest/dg/sns-send-message-to-sqs-cross-account.html>).
+
+pub mod signature;
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -119,7 +120,7 @@ pub struct Senders {
 pub enum Admission {
     /// Yes: its account is listed.
     Listed,
-    /// Only if its account belongs to the organization, which AWS must prove before a subscription is confirmed.
+    /// Only if its account belongs to the organization, which AWS must prove.
     IfMember,
     /// No.
     Refused,
@@ -167,52 +168,95 @@ pub enum NotificationError {
     },
 }
 
-/// Reads one message.
-///
-/// The facts of an event are those about the topic's own registry. A call that names another account's registry is in
-/// the CloudTrail trails of both accounts; only the owner's record is taken, because only the owner's topic proves it.
+/// A message of which only SNS's own fields were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The topic that the message names.
+    pub topic: Topic,
+    /// When SNS received it, as the message says.
+    pub time: Timestamp,
+    kind: Kind,
+    message: Value,
+}
+
+/// SNS's type of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Notification,
+    SubscriptionConfirmation,
+    UnsubscribeConfirmation,
+}
+
+impl Envelope {
+    /// Reads the fields that all messages of SNS have.
+    ///
+    /// # Errors
+    /// When the message is not one of SNS's.
+    pub fn read(body: &[u8]) -> Result<Self, NotificationError> {
+        let message: Value = serde_json::from_slice(body).map_err(NotificationError::NotJson)?;
+        let (topic, time, kind) = of_sns(&message).map_err(NotificationError::NotOfSns)?;
+        Ok(Self { topic, time, kind, message })
+    }
+
+    /// Reads the content.
+    ///
+    /// The facts of an event are those about the topic's own registry. A call that names another account's registry is in
+    /// the CloudTrail trails of both accounts; only the owner's record is taken, because only the owner's topic proves
+    /// it.
+    ///
+    /// # Errors
+    /// When the event cannot be read or names another registry.
+    pub fn open(self) -> Result<Notification, NotificationError> {
+        let Self { topic, time, kind, message } = self;
+        let content = match kind {
+            Kind::Notification => {
+                let content = (|| {
+                    let text = text(&message, "Message")?;
+                    let event: Value = serde_json::from_str(text).map_err(EventError::NotJson)?;
+                    Ok((registry(&event, "account", "region")?, of_event(&event)?))
+                })();
+                let (registry, mut content) =
+                    content.map_err(|source| NotificationError::Event { topic: topic.clone(), source })?;
+                if registry != topic.registry {
+                    return Err(NotificationError::OtherRegistry { topic, time, registry });
+                }
+                if let Content::Event(event) = &mut content {
+                    event.facts.retain(|fact| fact.registry == topic.registry);
+                }
+                content
+            }
+            Kind::SubscriptionConfirmation => {
+                let token = text(&message, "Token").map_err(NotificationError::NotOfSns)?.to_owned();
+                Content::SubscriptionConfirmation { token }
+            }
+            Kind::UnsubscribeConfirmation => Content::UnsubscribeConfirmation,
+        };
+        Ok(Notification { topic, time, content })
+    }
+}
+
+/// Reads one message, without any proof that it is SNS's.
 ///
 /// # Errors
 /// When the message is not one of SNS's, or its event cannot be read or names another registry.
 pub fn read(body: &[u8]) -> Result<Notification, NotificationError> {
-    let message: Value = serde_json::from_slice(body).map_err(NotificationError::NotJson)?;
-    let (topic, received) = of_sns(&message).map_err(NotificationError::NotOfSns)?;
-    let content = match optional(&message, "Type").map_err(NotificationError::NotOfSns)? {
-        Some("Notification") => {
-            let content = (|| {
-                let text = text(&message, "Message")?;
-                let event: Value = serde_json::from_str(text).map_err(EventError::NotJson)?;
-                Ok((registry(&event, "account", "region")?, of_event(&event)?))
-            })();
-            let (registry, mut content) =
-                content.map_err(|source| NotificationError::Event { topic: topic.clone(), source })?;
-            if registry != topic.registry {
-                return Err(NotificationError::OtherRegistry { topic, time: received, registry });
-            }
-            if let Content::Event(event) = &mut content {
-                event.facts.retain(|fact| fact.registry == topic.registry);
-            }
-            content
-        }
-        Some("SubscriptionConfirmation") => {
-            let token = text(&message, "Token").map_err(NotificationError::NotOfSns)?.to_owned();
-            Content::SubscriptionConfirmation { token }
-        }
-        Some("UnsubscribeConfirmation") => Content::UnsubscribeConfirmation,
-        other => {
-            let rule = "expected `Notification`, `SubscriptionConfirmation` or `UnsubscribeConfirmation`";
-            let error = malformed("Type", other.unwrap_or_default(), "a type of message", rule);
-            return Err(NotificationError::NotOfSns(error));
-        }
-    };
-    Ok(Notification { topic, time: received, content })
+    Envelope::read(body)?.open()
 }
 
 /// The fields that all messages of SNS have.
-fn of_sns(message: &Value) -> Result<(Topic, Timestamp), EventError> {
+fn of_sns(message: &Value) -> Result<(Topic, Timestamp, Kind), EventError> {
     let arn = text(message, "TopicArn")?;
     let topic = arn.parse().map_err(|source| EventError::Field { field: "TopicArn", source })?;
-    Ok((topic, time(message, "Timestamp")?))
+    let kind = match optional(message, "Type")? {
+        Some("Notification") => Kind::Notification,
+        Some("SubscriptionConfirmation") => Kind::SubscriptionConfirmation,
+        Some("UnsubscribeConfirmation") => Kind::UnsubscribeConfirmation,
+        other => {
+            let rule = "expected `Notification`, `SubscriptionConfirmation` or `UnsubscribeConfirmation`";
+            return Err(malformed("Type", other.unwrap_or_default(), "a type of message", rule));
+        }
+    };
+    Ok((topic, time(message, "Timestamp")?, kind))
 }
 
 fn of_event(event: &Value) -> Result<Content, EventError> {
