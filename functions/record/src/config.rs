@@ -43,7 +43,7 @@ impl Config {
             None | Some("verify") => Signatures::Verify,
             Some("ignore") => Signatures::Ignore,
             Some(other) => {
-                environment.invalid("SNS_SIGNATURES", format!("is `{other}`; expected `verify` or `ignore`"));
+                environment.invalid("SNS_SIGNATURES", format!("is `{other}`: expected `verify` or `ignore`"));
                 Signatures::Verify
             }
         };
@@ -72,14 +72,16 @@ mod tests {
             ("TOPIC_NAME", "ecr-lineage-events"),
             ("ACCOUNT_IDS", "111122223333,444455556666"),
         ];
-        let table = "lineage".to_owned();
-        assert_eq!(
-            read(&named),
-            Ok(Config { table: table.clone(), senders: senders(&["111122223333", "444455556666"], false) })
-        );
+        let config = |senders| Ok(Config { table: "lineage".to_owned(), senders, signatures: Signatures::Verify });
+        assert_eq!(read(&named), config(senders(&["111122223333", "444455556666"], false)));
         let named =
             [("TABLE_NAME", "lineage"), ("TOPIC_NAME", "ecr-lineage-events"), ("ORGANIZATION_ID", "o-a1b2c3d4e5")];
-        assert_eq!(read(&named), Ok(Config { table, senders: senders(&[], true) }));
+        assert_eq!(read(&named), config(senders(&[], true)));
+        let signatures = |value| read(&[&named[..], &[("SNS_SIGNATURES", value)]].concat());
+        assert_eq!(signatures("").unwrap().signatures, Signatures::Verify);
+        assert_eq!(signatures("verify").unwrap().signatures, Signatures::Verify);
+        assert_eq!(signatures("ignore").unwrap().signatures, Signatures::Ignore);
+        assert!(signatures("off").unwrap_err().to_string().contains("`SNS_SIGNATURES` is `off`: expected `verify`"));
         assert_eq!(
             read(&[]).unwrap_err().to_string(),
             "environment variable `TABLE_NAME` is not set: the DynamoDB table; environment variable `TOPIC_NAME` is not \
