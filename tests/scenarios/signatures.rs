@@ -331,19 +331,3 @@ async fn a_message_whose_certificate_cannot_be_read_returns_to_the_queue_without
     assert!(record.handle(messages([pushed])).await.failed.is_empty());
     assert_eq!(store.lineage(&image('a')).await.facts.len(), 1);
 }
-
-/// How long one verification takes, without a table: `cargo nextest run … --run-ignored all --no-capture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn the_time_of_a_verification() {
-    let hosts = Hosts::new();
-    let certificates = hosts.certificates();
-    let message = examples()[0].to_string();
-    let signed = || Envelope::read(message.as_bytes()).unwrap().signed();
-    certificates.verify([signed()]).await.remove(0).unwrap();
-    let (start, rounds) = (std::time::Instant::now(), 2_000);
-    for _ in 0..rounds {
-        certificates.verify([signed()]).await.remove(0).unwrap();
-    }
-    println!("{:?} for each message", start.elapsed() / rounds);
-}
