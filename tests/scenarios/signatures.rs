@@ -197,7 +197,7 @@ async fn a_change_of_any_signed_field_is_noticed() {
             changed[field] = value;
             assert_eq!(verify(&hosts, &changed).await, mismatch, "{field}: {changed}");
         }
-        // Nobody signs these.
+        // These fields are not signed.
         let mut more = message.clone();
         more["UnsubscribeURL"] = "https://evil.example/".into();
         more["MessageAttributes"] = json!({});
@@ -291,7 +291,7 @@ async fn an_imitation_by_raw_delivery_is_refused_and_alerted() {
     let before = store.dump().await;
 
     // With raw delivery, what a principal of an admitted account publishes is the whole body. It claims that Tokyo, a
-    // registry of another account, lost its image, or is alive, and wants a subscription.
+    // registry of another account, deleted its image, or is alive, and wants a subscription.
     let deletion = notification(&delete(TOKYO, 'a', None, 3), "m", time(4));
     let unsigned = deletion.clone();
     let mut of_another: Value = serde_json::from_str(&pushed).unwrap();

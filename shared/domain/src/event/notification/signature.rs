@@ -77,7 +77,7 @@ impl Envelope {
 
 /// The URL of a certificate of SNS: `https://sns.REGION.amazonaws.com/SimpleNotificationService-HEX.pem`.
 ///
-/// Whoever controls what this URL answers can sign any message. So it has nothing but the parts of SNS's own URLs, and
+/// The author of what this URL answers can sign any message. So it has nothing but the parts of SNS's own URLs, and
 /// the region looks like one: `sns.s3-us-west-2.amazonaws.com` is a bucket that is named `sns`
 /// (<https://spaceraccoon.dev/exploiting-improper-validation-amazon-simple-notification-service/>).
 ///
