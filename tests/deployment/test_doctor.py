@@ -19,7 +19,7 @@ LOOK = {"Version": "2012-10-17", "Statement": [{
         "sqs:GetQueueUrl", "sqs:GetQueueAttributes",
         "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors",
         "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:GetRegistryPolicy",
-        "ecr:GetAccountSetting", "ecr:DescribeRepositoryCreationTemplates",
+        "ecr:GetAccountSetting", "ecr:DescribeRepositoryCreationTemplates", "ecr:ListPullTimeUpdateExclusions",
     ],
 }]}
 ROLE = ("--role", "platform")
@@ -68,7 +68,8 @@ def test_a_complete_deployment_has_no_findings(cloud, known):
     eventually(is_healthy)
     said = run(cloud, "doctor", *ROLE, code=None)
     for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS",
-                 "no dead-letter events", "the functions have the variables of the stack; mirror decides by at-once.cedar",
+                 "no dead-letter events", "no alerts that a channel did not accept", "also that of a scanner",
+                 "the functions have the variables of the stack; mirror decides by at-once.cedar",
                  "the queue invokes record, and the table's stream invokes alert",
                  "schedules invoke watch, mirror, reconcile",
                  "the queue accepts events of topics that are named ecr-lineage-events, from every registry",
@@ -158,6 +159,10 @@ def subscribed(cloud, account, region):
     return found["SubscriptionArn"]
 
 
+# A ZIP file without entries.
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
+
+
 def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known):
     events, lambdas, queues = cloud.client("events"), cloud.client("lambda"), cloud.client("sqs")
     mirror, url, dead = hub.ids["Mirror"], hub.ids["Events"], hub.ids["DeadLetters"]
@@ -169,13 +174,19 @@ def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known
 
     events.disable_rule(Name=schedule)
     lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    [layer] = lambdas.get_function_configuration(FunctionName=mirror)["Layers"]
+    other = lambdas.publish_layer_version(LayerName="other", Content={"ZipFile": EMPTY_ZIP})["LayerVersionArn"]
     by_hand = variables | {"MODE": "observe", "BREAKER_IMAGES": "7"}
-    lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": by_hand})
+    lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": by_hand}, Layers=[other])
+    queues.send_message(QueueUrl=hub.outputs["UndeliveredAlertsUrl"], MessageBody="{}")
     queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy.replace("sns.amazonaws.com", "s3.amazonaws.com")})
     queues.send_message(QueueUrl=dead, MessageBody="poison")
     try:
         assert wrong(cloud, *ROLE) == {
             ("hub", f"1 dead-letter events in {hub.outputs['DeadLettersUrl']}"),
+            ("hub", f"1 alerts that a channel did not accept in {hub.outputs['UndeliveredAlertsUrl']}"),
+            ("hub", f"the layer of mirror is {other}, and the stack says {layer['Arn']}: it was changed by hand, and "
+             "another policy text decides about replicas"),
             ("hub", "MODE of mirror is observe, and the stack says enforce: it was changed by hand, and no replica is deleted"),
             ("hub", "BREAKER_IMAGES of mirror is 7, and the stack says 100: it was changed by hand"),
             ("hub", "the event source mapping from the queue to record is disabled: no event is recorded, and after four "
@@ -193,7 +204,8 @@ def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known
     finally:
         events.enable_rule(Name=schedule)
         lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
-        lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": variables})
+        lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": variables}, Layers=[layer["Arn"]])
+        queues.purge_queue(QueueUrl=hub.outputs["UndeliveredAlertsUrl"])
         queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         queues.purge_queue(QueueUrl=dead)
     eventually(lambda: not wrong(cloud, *ROLE))
@@ -240,3 +252,20 @@ def test_doctor_finds_native_deletion_replication(cloud, known):
     finally:
         ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
     assert "native deletion replication is enabled" not in run(cloud, "doctor", *ROLE, code=None)
+
+
+def test_a_registry_without_a_stack_is_no_finding(cloud, hub, known):
+    """Another company's account, which a rule names: not admitted; or forgotten by an operator."""
+    table, customer = hub.outputs["TableName"], "777788889999/eu-west-1"
+    key = {"pk": {"S": "heartbeats"}, "sk": {"S": customer}}
+    items = cloud.client("dynamodb")
+    items.put_item(TableName=table, Item=key | {"expected_since": {"S": "2026-11-01T09:00:00Z"}})
+    try:
+        assert not wrong(cloud, *ROLE)
+        assert "the hub does not admit its account: not checked" in run(cloud, "doctor", *ROLE, code=None)
+        run(cloud, "--table", table, "registry", "forget", customer, "--reason", "not ours")
+        assert not wrong(cloud, *ROLE)
+        said = run(cloud, "doctor", *ROLE, code=None)
+        assert f"forgotten by arn:aws:iam::{HUB}:root at" in said and ": not ours; not checked" in said
+    finally:
+        items.delete_item(TableName=table, Key=key)

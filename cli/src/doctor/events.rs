@@ -45,7 +45,7 @@ struct Coverage<'r> {
 }
 
 /// Checks whether the rules together publish every kind of event once, and keep what they cannot publish. A rule that
-/// the topic's policy does not admit publishes nothing, and is nobody's concern.
+/// the topic's policy does not admit publishes nothing, and is left out.
 pub(super) async fn check_event_rules(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Vec<Finding> {
     let (place, topic) = (&checked.place, &checked.topic);
     if rules.is_empty() {
