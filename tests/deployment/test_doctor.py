@@ -128,6 +128,8 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
             ("/".join(SOURCE), "the subscription delivers without SNS's fields, which say who sends: the hub refuses events as ECR sends them"),
             ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
              "policies count as deletions by an unknown cause"),
+            ("/".join(FAR), "events arrive, and heartbeats do not: the schedule that sends heartbeats is disabled or gone, "
+             "or its role was changed"),
             ("/".join(FAR), f"the topic's policy does not let the rule publish: {NO_EVENT}"),
             ("/".join(FAR), f"1 events that EventBridge could not publish wait in the queue {unpublished.rsplit('/')[-1]}, "
              "and are lost after 14 days"),

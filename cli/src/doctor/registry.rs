@@ -153,7 +153,9 @@ fn why_no_schedule(heartbeat: &Heartbeat, path: &[Finding], now: Timestamp) -> O
     if !matches!(heartbeat.status(now), HeartbeatStatus::Late | HeartbeatStatus::Never) {
         return None;
     }
-    if heartbeat.event_at.is_some_and(|at| now.duration_since(at) < LATE) {
+    // An event that happened after the heartbeats had stopped came on the same path.
+    let stopped_before = |event: Timestamp| heartbeat.heartbeat_at.is_none_or(|last| LATE < event.duration_since(last));
+    if heartbeat.event_at.is_some_and(stopped_before) {
         return Some("events arrive, and heartbeats do not");
     }
     let in_order = path.iter().all(|finding| matches!(finding.level, Level::Good | Level::Notice));
@@ -238,6 +240,8 @@ mod tests {
         assert_eq!(why(&late, std::slice::from_ref(&good)), in_order);
         // Another finding explains it, unless events arrive.
         assert_eq!(why(&late, std::slice::from_ref(&wrong)), None);
+        let events = Heartbeat { event_at: Some(at(5)), ..late.clone() };
+        assert_eq!(why(&events, std::slice::from_ref(&wrong)), None);
         let events = Heartbeat { event_at: Some(at(95)), ..late.clone() };
         assert_eq!(why(&events, &[wrong]), Some("events arrive, and heartbeats do not"));
         let alive = Heartbeat { heartbeat_at: Some(at(95)), ..late };
