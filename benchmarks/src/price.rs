@@ -48,6 +48,20 @@ const MINUTES: f64 = 43_200.0;
 const METRICS: f64 = 40.0;
 const ALARMS: f64 = 20.0;
 
+/// SNS: USD per million messages published; deliveries to SQS are free.
+/// EventBridge: USD per million custom events; ECR's and CloudTrail's events, and invocations of the scheduler up to 14
+/// million a month, are free.
+/// <https://aws.amazon.com/sns/pricing/>, <https://aws.amazon.com/eventbridge/pricing/>: not read; the values are from
+/// the secondary sources that docs/deploy.md names.
+const PUBLISHED: f64 = 0.50;
+const CUSTOM_EVENT: f64 = 1.00;
+
+/// Heartbeats of a registry in a month, one every five minutes; at most as many writes of the time of its last event.
+const HEARTBEATS: f64 = MINUTES / 5.0;
+
+/// Number of alarms in a registry's stack.
+const REGISTRY_ALARMS: f64 = 2.0;
+
 const PUSHES: u32 = 300;
 
 /// Runs after which all earlier work is complete, one per minute.
@@ -73,7 +87,7 @@ impl Units {
 
 /// Measures the request units of pushes, deletions and idle runs and the bytes of images, and reports their price.
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
-    let local = prepare(0, BEGIN.parse()?).await?;
+    let mut local = prepare(0, BEGIN.parse()?).await?;
     call(&local, SOURCE, "CreateRepository", json!({"repositoryName": "team/app"}))?;
     // After this, the settings that are read once per registry have been read.
     push(&local, PUSHES)?;
@@ -85,6 +99,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
     measure_pushes(&local, report).await?;
     measure_deletions(&local, report).await?;
     measure_idle_runs(&local, report).await?;
+    measure_heartbeats(&mut local, report).await?;
     report.alone("a month: metrics and alarms, at most", "USD", METRICS * METRIC + ALARMS * ALARM, None);
     let bytes = bytes(&local).await? / f64::from(PUSHES + 1);
     report.alone("an image on three registries, with all that happened to it, in the table", "bytes", bytes, None);
@@ -108,6 +123,7 @@ async fn measure_pushes(local: &Local, report: &mut Report) -> Result<(), Error>
     report_units(report, "a push and its two copies, watch", watched);
     let event = (recorded.dollars() + watched.dollars()) / 3.0;
     report.alone("a million events: table", "USD", event, None);
+    report.alone("a million events: SNS, computed", "USD", PUBLISHED, None);
     report.alone("a million events: queue", "USD", MESSAGE * REQUESTS_PER_EVENT, None);
     let invocations = a_million_invocations(SECONDS_PER_BATCH) / BATCH;
     report.alone("a million events: functions and logs, assumed", "USD", invocations, None);
@@ -150,6 +166,36 @@ async fn measure_idle_runs(local: &Local, report: &mut Report) -> Result<(), Err
     let runs = MINUTES * 2.0 + MINUTES / 5.0;
     let price = a_million_invocations(SECONDS_PER_IDLE_RUN) * runs / 1e6;
     report.alone("a month in which nothing happens: functions and logs, assumed", "USD", price, None);
+    Ok(())
+}
+
+/// Sends a heartbeat of each registry, and reports the price of a month of that for a registry, and for the hub.
+async fn measure_heartbeats(local: &mut Local, report: &mut Report) -> Result<(), Error> {
+    let (record, messages) = (local.table.units(), local.simulator.queue_lengths().0);
+    local.simulator.send_heartbeats();
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let sent = (local.simulator.queue_lengths().0 - messages) as f64;
+    settle(local, 60).await;
+    let beat = Units::of(local.table.units(), record, sent);
+    report_units(report, "a heartbeat, record", beat);
+    let transport = CUSTOM_EVENT + PUBLISHED + MESSAGE * REQUESTS_PER_EVENT;
+    let million = transport + a_million_invocations(SECONDS_PER_BATCH) + beat.dollars();
+    report.alone("a registry, a month: heartbeats", "USD", million * HEARTBEATS / 1e6, None);
+    report.alone("a registry, a month: time of the last event, at most", "USD", WRITE * HEARTBEATS / 1e6, None);
+    report.alone("a registry, a month: alarms", "USD", REGISTRY_ALARMS * ALARM, None);
+    let watch = async |local: &Local| -> Result<Units, Error> {
+        let before = local.watch.table.units();
+        local.watch_now().await?;
+        Ok(Units::of(local.watch.table.units(), before, 1.0))
+    };
+    let without = watch(local).await?;
+    local.watch.heartbeats = true;
+    // The first run notes what it expects.
+    watch(local).await?;
+    let with = watch(local).await?;
+    let reads = Units { read: with.read - without.read, written: with.written - without.written };
+    report_units(report, "watch, heartbeats", reads);
+    report.alone("the hub, a month: reads of heartbeats", "USD", reads.dollars() * MINUTES / 1e6, None);
     Ok(())
 }
 

@@ -78,6 +78,8 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
         heartbeats: hub.table.heartbeats().await?,
     };
     let all = registries_to_check(&known, &hub, &options.registries);
+    let (left_out, all) = split_left_out(all, &known, &hub, &options.registries);
+    findings.extend(left_out);
     findings.extend(queues::check_queue_policy(&hub, &all).await);
     findings.extend(hub::check_opt_in_regions(&hub, &all).await);
     if all.is_empty() {
@@ -117,6 +119,30 @@ fn registries_to_check(known: &Known, hub: &Hub<'_>, passed: &[Registry]) -> BTr
     all
 }
 
+/// Findings about registries that are not checked, and the registries that are: an operator forgot them, or only a rule
+/// names them and the hub does not admit their accounts.
+fn split_left_out(
+    all: BTreeSet<Registry>,
+    known: &Known,
+    hub: &Hub<'_>,
+    passed: &[Registry],
+) -> (Vec<Finding>, BTreeSet<Registry>) {
+    let (mut findings, mut checked) = (Vec::new(), BTreeSet::new());
+    for registry in all {
+        let heartbeat = known.heartbeats.get(&registry);
+        if passed.contains(&registry) {
+            checked.insert(registry);
+        } else if let Some(forgotten) = heartbeat.and_then(Heartbeat::forgotten) {
+            findings.push(registry::forgotten(&registry, forgotten));
+        } else if hub.admits(&registry) || heartbeat.is_some_and(Heartbeat::was_seen) {
+            checked.insert(registry);
+        } else {
+            findings.push(registry::not_admitted(&registry));
+        }
+    }
+    (findings, checked)
+}
+
 async fn check_registries(
     hub: &Hub<'_>,
     all: BTreeSet<Registry>,
@@ -138,7 +164,10 @@ async fn check_registry(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
     let mut findings = vec![registry::check_heartbeat(checked), registry::check_last_read(checked)];
     findings.extend(registry::check_refused_deletions(checked).await);
     match check_in_account(checked).await {
-        Ok(more) => findings.extend(more),
+        Ok(more) => {
+            findings.extend(registry::check_schedule(checked, &more));
+            findings.extend(more);
+        }
         Err(refused) => findings.push(refused),
     }
     findings
@@ -148,8 +177,9 @@ async fn check_registry(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
 async fn check_in_account(checked: &CheckedRegistry<'_>) -> Result<Vec<Finding>, Finding> {
     registry::check_credentials(checked).await?;
     let rules = events::rules_to_topic(checked).await?;
-    let mut findings = events::check_event_rules(checked, &rules).await;
-    findings.extend(topic::check_topic(checked, &rules).await);
+    let (admitted, of_topic) = topic::check_topic(checked, &rules).await;
+    let mut findings = events::check_event_rules(checked, &admitted).await;
+    findings.extend(of_topic);
     findings.extend(topic::check_subscription(checked).await);
     findings.extend(topic::check_unpublished(checked, &rules).await);
     findings.push(events::check_trail(checked).await);

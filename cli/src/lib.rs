@@ -24,7 +24,7 @@ use answers::{
     paging::PageRequest,
     preview,
     reference::Reference,
-    restore,
+    registries, restore,
 };
 use aws::registry::Registries;
 use decide::Decider;
@@ -32,7 +32,8 @@ use domain::{deletion::OperatorAction, image::Registry};
 use failure::CliError;
 use jiff::Timestamp;
 use options::{
-    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, TableCommand,
+    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, RegistryCommand,
+    TableCommand,
 };
 use print::Print;
 use sandbox::demo;
@@ -110,6 +111,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Approve(options) => act(target, options, OperatorAction::Approve, format, now).await?,
         TableCommand::Cancel(options) => act(target, options, OperatorAction::Cancel, format, now).await?,
         TableCommand::Breaker(command) => breaker(command, target, format, now).await?,
+        TableCommand::Registry(RegistryCommand::Forget { registry, reason }) => {
+            let by = target.who().await?;
+            print(format, &registries::forget(table, registry, reason.as_deref(), &by, now).await?)?;
+        }
         TableCommand::Restore { image, registry } => {
             print(format, &restore::restore(table, &target.registries(), image, registry).await?)?;
         }

@@ -225,6 +225,9 @@ pub enum TableCommand {
     /// Show or reset circuit breakers, which stop mirroring when too many images are deleted at once
     #[command(subcommand)]
     Breaker(BreakerCommand),
+    /// Change what the hub expects of a registry
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Restore an archived replica, or print the commands that bring a deleted one back
     Restore {
         /// Image, written as for `show`
@@ -327,6 +330,20 @@ pub enum BreakerCommand {
         /// Allow this number of images in the next window, even above the limits
         #[arg(long, value_name = "IMAGES")]
         allow: Option<u32>,
+    },
+}
+
+/// The commands below `registry`.
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Expect no heartbeat of a registry that has no stack, or has none any more; the next heartbeat or event ends it
+    Forget {
+        /// Registry, such as `444455556666/eu-west-1`
+        registry: Registry,
+
+        /// Reason, shown to everybody
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 

@@ -83,12 +83,21 @@ def registry_template(region):
 
 def deploy(cloud, name, body, account, region, **parameters):
     """Creates a stack; returns its resources and outputs."""
+    return made(cloud, "create_stack", "CREATE_COMPLETE", name, body, account, region, parameters)
+
+
+def update(cloud, name, body, account, region, **parameters):
+    """Updates a stack; returns its resources and outputs."""
+    return made(cloud, "update_stack", "UPDATE_COMPLETE", name, body, account, region, parameters)
+
+
+def made(cloud, operation, expected, name, body, account, region, parameters):
     stacks = cloud.client("cloudformation", account, region)
     template = {"TemplateBody": body}
     if len(body) > 51_200:
         cloud.client("s3").put_object(Bucket=BUCKET, Key=f"{name}.json", Body=body)
         template = {"TemplateURL": f"{cloud.ministack_url}/{BUCKET}/{name}.json"}
-    stacks.create_stack(
+    getattr(stacks, operation)(
         StackName=name, **template, Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
@@ -100,7 +109,7 @@ def deploy(cloud, name, body, account, region, **parameters):
     stack = eventually(is_over)
     events = stacks.describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
-    assert stack["StackStatus"] == "CREATE_COMPLETE", failed
+    assert stack["StackStatus"] == expected, failed
     resources = stacks.describe_stack_resources(StackName=name)["StackResources"]
     return Stack(stack, resources)
 

@@ -19,7 +19,7 @@ LOOK = {"Version": "2012-10-17", "Statement": [{
         "sqs:GetQueueUrl", "sqs:GetQueueAttributes",
         "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors",
         "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:GetRegistryPolicy",
-        "ecr:GetAccountSetting", "ecr:DescribeRepositoryCreationTemplates",
+        "ecr:GetAccountSetting", "ecr:DescribeRepositoryCreationTemplates", "ecr:ListPullTimeUpdateExclusions",
     ],
 }]}
 ROLE = ("--role", "platform")
@@ -75,13 +75,13 @@ def test_a_complete_deployment_has_no_other_findings(cloud, known):
     eventually(is_healthy)
     said = run(cloud, "doctor", *ROLE, code=None)
     for line in ("stack ecr-lineage is CREATE_COMPLETE, in mode enforce", "this machine's clock agrees with AWS",
-                 "no dead-letter events",
+                 "no dead-letter events", "no alerts that a channel did not accept", "also that of a scanner",
                  "the queue invokes record, and the table's stream invokes alert",
                  "schedules invoke watch, mirror, reconcile",
                  "the queue accepts events of topics that are named ecr-lineage-events, from every registry",
                  "the last heartbeat was sent at", "its last event happened at", "the topic sends to the hub's queue",
                  "a CloudTrail trail logs who deletes images, and runs of lifecycle policies",
-                 "matches image events, replication events, deletions by API calls, deletions by lifecycle policies, "
+                 "EventBridge publishes image events, replication events, deletions by API calls, deletions by lifecycle policies, "
                  "changes of replication rules, heartbeats",
                  "replicated repositories in 444455556666/ap-northeast-1 have no lifecycle policy"):
         assert line in said, f"{line}: {said}"
@@ -134,6 +134,8 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
             ("/".join(SOURCE), "the subscription delivers without SNS's fields and signature: the hub refuses its messages"),
             ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
              "policies count as deletions by an unknown cause"),
+            ("/".join(FAR), "events arrive, and heartbeats do not: the schedule that sends heartbeats is disabled or gone, "
+             "or its role was changed"),
             ("/".join(FAR), f"the topic's policy does not let the rule publish: {NO_EVENT}"),
             ("/".join(FAR), f"1 events that EventBridge could not publish wait in the queue {unpublished.rsplit('/')[-1]}, "
              "and are lost after 14 days"),
@@ -165,6 +167,10 @@ def subscribed(cloud, account, region):
     return found["SubscriptionArn"]
 
 
+# A ZIP file without entries.
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
+
+
 def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known):
     events, lambdas, queues = cloud.client("events"), cloud.client("lambda"), cloud.client("sqs")
     mirror, url, dead = hub.ids["Mirror"], hub.ids["Events"], hub.ids["DeadLetters"]
@@ -176,13 +182,19 @@ def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known
 
     events.disable_rule(Name=schedule)
     lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    [layer] = lambdas.get_function_configuration(FunctionName=mirror)["Layers"]
+    other = lambdas.publish_layer_version(LayerName="other", Content={"ZipFile": EMPTY_ZIP})["LayerVersionArn"]
     by_hand = variables | {"MODE": "observe", "BREAKER_IMAGES": "7"}
-    lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": by_hand})
+    lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": by_hand}, Layers=[other])
+    queues.send_message(QueueUrl=hub.outputs["UndeliveredAlertsUrl"], MessageBody="{}")
     queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy.replace("sns.amazonaws.com", "s3.amazonaws.com")})
     queues.send_message(QueueUrl=dead, MessageBody="poison")
     try:
         assert wrong(cloud, *ROLE) == {
             ("hub", f"1 dead-letter events in {hub.outputs['DeadLettersUrl']}"),
+            ("hub", f"1 alerts that a channel did not accept in {hub.outputs['UndeliveredAlertsUrl']}"),
+            ("hub", f"the layer of mirror is {other}, and the stack says {layer['Arn']}: it was changed by hand, and "
+             "another policy text decides about replicas"),
             ("hub", "MODE of mirror is observe, and the stack says enforce: it was changed by hand, and no replica is deleted"),
             ("hub", "BREAKER_IMAGES of mirror is 7, and the stack says 100: it was changed by hand"),
             ("hub", "the event source mapping from the queue to record is disabled: no event is recorded, and after four "
@@ -200,7 +212,8 @@ def test_doctor_finds_each_broken_part_of_the_hub_with_its_fix(cloud, hub, known
     finally:
         events.enable_rule(Name=schedule)
         lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
-        lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": variables})
+        lambdas.update_function_configuration(FunctionName=mirror, Environment={"Variables": variables}, Layers=[layer["Arn"]])
+        queues.purge_queue(QueueUrl=hub.outputs["UndeliveredAlertsUrl"])
         queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         queues.purge_queue(QueueUrl=dead)
     eventually(lambda: not wrong(cloud, *ROLE))
@@ -247,3 +260,20 @@ def test_doctor_finds_native_deletion_replication(cloud, known):
     finally:
         ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
     assert "native deletion replication is enabled" not in run(cloud, "doctor", *ROLE, code=None)
+
+
+def test_a_registry_without_a_stack_is_no_finding(cloud, hub, known):
+    """Another company's account, which a rule names: not admitted; or forgotten by an operator."""
+    table, customer = hub.outputs["TableName"], "777788889999/eu-west-1"
+    key = {"pk": {"S": "heartbeats"}, "sk": {"S": customer}}
+    items = cloud.client("dynamodb")
+    items.put_item(TableName=table, Item=key | {"expected_since": {"S": "2026-11-01T09:00:00Z"}})
+    try:
+        assert not wrong(cloud, *ROLE)
+        assert "the hub does not admit its account: not checked" in run(cloud, "doctor", *ROLE, code=None)
+        run(cloud, "--table", table, "registry", "forget", customer, "--reason", "not ours")
+        assert not wrong(cloud, *ROLE)
+        said = run(cloud, "doctor", *ROLE, code=None)
+        assert f"forgotten by arn:aws:iam::{HUB}:root at" in said and ": not ours; not checked" in said
+    finally:
+        items.delete_item(TableName=table, Key=key)

@@ -160,7 +160,8 @@ pub(crate) fn at(second: i64) -> Timestamp {
 }
 
 /// Kinds of alert that are incidents: alerts are sent when they open, while they last, and when they are resolved.
-pub(crate) const INCIDENTS: [AlertKind; 4] = [
+pub(crate) const INCIDENTS: [AlertKind; 5] = [
+    AlertKind::EventsMissing,
     AlertKind::ReplicationLate,
     AlertKind::ReplicationFailed,
     AlertKind::ReplicationMissing,
@@ -200,6 +201,14 @@ pub(crate) fn every_alert() -> Vec<Alert> {
     let why = "ECR said \"no\\such\trule\": <!channel>,\nand more ".to_owned() + &"much more ".repeat(1_000);
     let mut alerts = Vec::new();
     for kind in AlertKind::ALL {
+        if kind == AlertKind::EventsMissing {
+            for state in [AlertState::Opened, AlertState::Open, AlertState::Resolved] {
+                let tokyo = TOKYO.parse().unwrap();
+                let incident = format!("events_missing/{TOKYO}/{}", state.as_str());
+                alerts.push(Alert::events_missing(&tokyo, &incident, state, why.clone(), at(0)));
+            }
+            continue;
+        }
         if INCIDENTS.contains(&kind) {
             alerts.extend(incident(kind, &why));
             continue;

@@ -37,7 +37,8 @@ fn the_alerts_are_those_of_the_code() {
         .into_iter()
         .map(|row| (format!("ECR Lineage {}", code(row[0])[0]), row[1].to_owned(), row[2]))
         .collect();
-    let state = |kind: AlertKind| if kind.is_ongoing() { "incident" } else { "notice" };
+    let lasts = |kind: AlertKind| kind.is_ongoing() || kind == AlertKind::EventsMissing;
+    let state = |kind: AlertKind| if lasts(kind) { "incident" } else { "notice" };
     let actual =
         AlertKind::ALL.map(|kind| (kind.detail_type(), kind.severity().as_str().to_owned(), state(kind))).into();
     assert_eq!(documented, actual);

@@ -76,3 +76,25 @@ fn alarms_and_the_dashboard_use_metrics_that_are_emitted() {
         assert!(shown.contains(wanted), "{wanted}");
     }
 }
+
+#[test]
+fn the_logs_that_say_who_deleted_what_stay_with_the_table() {
+    let hub = template("hub.yaml");
+    for name in ["MirrorLog", "OperateLog", "Table"] {
+        for kept in ["DeletionPolicy", "UpdateReplacePolicy"] {
+            assert_eq!(hub["Resources"][name][kept], "Retain", "{name}");
+        }
+    }
+}
+
+/// A new account has too little concurrency to reserve some.
+#[test]
+fn no_concurrency_is_reserved_by_default() {
+    let hub = template("hub.yaml");
+    assert_eq!(hub["Parameters"]["ReservedConcurrency"]["Default"], "disabled");
+    for (name, function) in resources(&hub, "AWS::Serverless::Function") {
+        let reserved = &function["Properties"]["ReservedConcurrentExecutions"];
+        let if_asked = json!({"Fn::If": ["ReservesConcurrency", 1, {"Ref": "AWS::NoValue"}]});
+        assert!(reserved.is_null() || *reserved == if_asked, "{name}: {reserved}");
+    }
+}

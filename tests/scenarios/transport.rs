@@ -8,8 +8,9 @@ use std::{
 
 use aws::topic::Topics;
 use domain::{
-    alert::{Alert, AlertKind},
+    alert::{Alert, AlertKind, AlertState},
     event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE, Senders, Topic},
+    heartbeat::HeartbeatStatus,
     image::Registry,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -392,9 +393,83 @@ async fn a_registry_without_heartbeats_raises_an_alert() {
         format!("no heartbeat of {IRELAND} ever arrived, expected for 61 minutes: deploy infra/registry.yaml there");
     // One alert a day for each outage.
     assert_eq!(missing().await, [never.clone(), late.clone()]);
+    let again = format!("heartbeats of {VIRGINIA} arrive again");
     local.table.put_heartbeat(&VIRGINIA.parse().unwrap(), local.simulator.clock().now()).await.unwrap();
-    assert_eq!(missing().await.len(), 2);
+    assert_eq!(missing().await, [never.clone(), late.clone(), again.clone()]);
+    assert_eq!(missing().await.len(), 3);
     local.simulator.step(std::time::Duration::from_secs(16 * 60));
-    assert_eq!(missing().await, [never, late.clone(), late]);
+    assert_eq!(missing().await, [never, late.clone(), again, late]);
+    local.close().await;
+}
+
+/// A hub that admits two accounts, and knows a source with destinations in three.
+async fn hub_with_destinations() -> Local {
+    let settings = LocalSettings { now: time(0), heartbeats: true, ..LocalSettings::default() };
+    let mut local = Local::start(settings).await.unwrap();
+    local.watch.admitted = Some(["111122223333", "444455556666"].map(str::to_owned).into());
+    let source: Registry = IRELAND.parse().unwrap();
+    local.table.register_registry(&source).await.unwrap();
+    // The source is alive for the whole test.
+    local.table.put_heartbeat(&source, time(0) + SignedDuration::from_hours(4)).await.unwrap();
+    let destinations: Vec<_> = [TOKYO, CUSTOMER].map(|registry| registry.split_once('/').unwrap()).into();
+    let destinations: Vec<_> =
+        destinations.iter().map(|(account, region)| json!({"registryId": account, "region": region})).collect();
+    let caller = simulator::ApiCaller {
+        account: "111122223333".into(),
+        region: "eu-west-1".into(),
+        arn: "arn:aws:iam::111122223333:user/dana".into(),
+    };
+    let body = json!({"replicationConfiguration": {"rules": [{"destinations": destinations}]}}).to_string();
+    local.simulator.call(&caller, "PutReplicationConfiguration", body.as_bytes()).unwrap().unwrap();
+    local.watch_now().await.unwrap();
+    local
+}
+
+/// A registry of an account that is not the hub's to watch.
+const CUSTOMER: &str = "777788889999/eu-west-1";
+
+async fn missing(local: &Local) -> Vec<(AlertState, String)> {
+    local.watch_now().await.unwrap();
+    let mut alerts = local.table.alerts(local.simulator.clock().now()).await.unwrap();
+    alerts.retain(|alert| alert.kind == AlertKind::EventsMissing);
+    alerts.into_iter().map(|alert| (alert.state, alert.subject)).collect()
+}
+
+#[tokio::test]
+async fn a_stack_is_expected_only_where_the_hub_admits_one_or_something_arrived() {
+    let local = hub_with_destinations().await;
+    local.simulator.step(std::time::Duration::from_secs(62 * 60));
+    assert_eq!(missing(&local).await, [(AlertState::Opened, TOKYO.to_owned())]);
+    // What was seen is expected in any account.
+    local.table.put_heartbeat(&CUSTOMER.parse().unwrap(), time(0)).await.unwrap();
+    assert!(missing(&local).await.contains(&(AlertState::Opened, CUSTOMER.to_owned())));
+    local.close().await;
+}
+
+#[tokio::test]
+async fn a_forgotten_registry_is_not_expected_until_it_is_back() {
+    let local = hub_with_destinations().await;
+    let tokyo: Registry = TOKYO.parse().unwrap();
+    local.simulator.step(std::time::Duration::from_secs(62 * 60));
+    assert_eq!(missing(&local).await, [(AlertState::Opened, TOKYO.to_owned())]);
+    let now = local.simulator.clock().now();
+    let unknown = "123456789012/eu-west-1".parse().unwrap();
+    assert!(answers::registries::forget(&local.table, &unknown, None, "dana", now).await.is_err());
+    let forgotten = answers::registries::forget(&local.table, &tokyo, Some(" closed "), "dana", now).await.unwrap();
+    assert_eq!(forgotten.forgotten.reason.as_deref(), Some("closed"));
+    assert_eq!(missing(&local).await.last(), Some(&(AlertState::Resolved, TOKYO.to_owned())));
+    let overview = answers::overview::overview(&local.table, now).await.unwrap();
+    let events = &overview.registries.iter().find(|each| each.registry == tokyo).unwrap().events;
+    assert_eq!((events.status, events.last.forgotten.clone()), (HeartbeatStatus::Forgotten, Some(forgotten.forgotten)));
+    local.simulator.step(std::time::Duration::from_secs(62 * 60));
+    assert_eq!(missing(&local).await.len(), 2);
+    // Its next heartbeat brings it back.
+    local.simulator.step(std::time::Duration::from_secs(60));
+    local.table.put_heartbeat(&tokyo, local.simulator.clock().now()).await.unwrap();
+    local.simulator.step(std::time::Duration::from_secs(16 * 60));
+    assert_eq!(missing(&local).await.len(), 3);
+    let overview = answers::overview::overview(&local.table, local.simulator.clock().now()).await.unwrap();
+    let events = &overview.registries.iter().find(|each| each.registry == tokyo).unwrap().events;
+    assert_eq!((events.status, &events.last.forgotten), (HeartbeatStatus::Late, &None));
     local.close().await;
 }

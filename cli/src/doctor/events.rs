@@ -1,5 +1,7 @@
 //! The checks of the rule that publishes a registry's events, and of the trail behind some of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws::deployment::{self, EventRule, registry::Recorded};
 use domain::{
     event::notification::{HEARTBEAT_DETAIL_TYPE, HEARTBEAT_SOURCE},
@@ -22,86 +24,155 @@ pub(super) async fn rules_to_topic(checked: &CheckedRegistry<'_>) -> Result<Vec<
     rules.map_err(|failure| checked.unknown("the EventBridge rules could not be read", &failure))
 }
 
-/// Checks whether one rule publishes every kind of event, and keeps what it cannot publish.
-pub(super) async fn check_event_rules(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Vec<Finding> {
+/// A rule that publishes to the topic, and the kinds of events that its pattern matches.
+struct Publisher<'r> {
+    rule: &'r EventRule,
+    matched: BTreeSet<&'static str>,
+}
+
+/// What enabled rules that the topic admits publish together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Coverage<'r> {
+    /// The kinds that arrive.
+    published: Vec<&'static str>,
+    /// The kinds that no pattern matches.
+    missing: Vec<&'static str>,
+    /// The rules whose pattern matches runs of lifecycle policies, but whose state leaves them out, if none publishes them.
+    not_read_only: Vec<&'r str>,
+    /// The rules of each group that publishes the same kinds, if there is more than one.
+    repeated: BTreeMap<Vec<&'r str>, Vec<&'static str>>,
+}
+
+/// Checks whether the rules that the topic admits publish every kind of event once together, and keep what they cannot
+/// publish.
+pub(super) async fn check_event_rules(checked: &CheckedRegistry<'_>, admitted: &[&EventRule]) -> Vec<Finding> {
     let (place, topic) = (&checked.place, &checked.topic);
-    let [rule, others @ ..] = rules else {
+    if admitted.is_empty() {
         let what = format!("no EventBridge rule publishes to {topic}: no event of this registry reaches the hub");
         return vec![Finding::wrong(place, what, &deploy_command(checked))];
-    };
-    let mut findings = check_state(checked, rule);
-    if !others.is_empty() {
-        let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
-        let what =
-            format!("{} rules publish to the topic, so events may arrive twice: {}", rules.len(), names.join(", "));
-        findings.push(Finding::notice(place, what, "delete the rules that are not of the registry's stack"));
     }
-    match check_pattern(checked, rule).await {
-        Ok(more) => findings.extend(more),
-        Err(finding) => findings.push(finding),
+    let enabled: Vec<_> = admitted.iter().copied().filter(|rule| rule.enabled).collect();
+    if enabled.is_empty() {
+        let disabled = admitted.iter().map(|rule| {
+            let what = format!("the rule {} is disabled: no event of this registry reaches the hub", rule.name);
+            Finding::wrong(place, what, &enable_command(checked, &rule.name))
+        });
+        return disabled.collect();
     }
-    for rule in rules.iter().filter(|rule| rule.dead_letters.is_none()) {
+    let mut publishers = Vec::new();
+    for rule in enabled {
+        match matched_kinds(checked, rule).await {
+            Ok(matched) => publishers.push(Publisher { rule, matched }),
+            Err(finding) => return vec![finding],
+        }
+    }
+    let mut findings = coverage_findings(checked, &coverage(&publishers));
+    let losing = publishers.iter().filter(|each| !each.matched.is_empty() && each.rule.dead_letters.is_none());
+    findings.extend(losing.map(|Publisher { rule, .. }| {
         let what = format!("the rule {} has no dead-letter queue: events that it cannot publish are lost", rule.name);
-        findings.push(Finding::notice(place, what, &deploy_command(checked)));
-    }
+        Finding::notice(place, what, &deploy_command(checked))
+    }));
     findings
 }
 
-/// Checks whether the rule is enabled, also for what CloudTrail marks as read-only.
-fn check_state(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Vec<Finding> {
-    let (place, name) = (&checked.place, &rule.name);
-    if !rule.enabled {
-        let what = format!("the rule {name} is disabled: no event of this registry reaches the hub");
-        return vec![Finding::wrong(place, what, &enable_command(checked, rule))];
+/// The kinds of events that the pattern of a rule matches.
+async fn matched_kinds(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Result<BTreeSet<&'static str>, Finding> {
+    let mut matched = BTreeSet::new();
+    // The pattern of a rule with a schedule matches no event.
+    for (kind, event) in probes(&checked.registry).filter(|_| !rule.pattern.is_empty()) {
+        let matches = deployment::matches(&checked.sdk, &rule.pattern, &event.to_string()).await;
+        let matches = matches.map_err(|failure| {
+            let what = format!("the rule {} could not be tested", rule.name);
+            checked.unknown(what, &failure)
+        })?;
+        if matches {
+            matched.insert(kind);
+        }
     }
-    if !rule.all_of_cloudtrail {
+    Ok(matched)
+}
+
+/// What enabled rules that the topic admits publish together.
+fn coverage<'r>(publishers: &[Publisher<'r>]) -> Coverage<'r> {
+    let mut coverage = Coverage::default();
+    for kind in KINDS {
+        let matching = || publishers.iter().filter(|each| each.matched.contains(kind));
+        let publishing = matching().filter(|each| kind != LIFECYCLE || each.rule.all_of_cloudtrail);
+        let names: Vec<_> = publishing.map(|each| each.rule.name.as_str()).collect();
+        match names.len() {
+            0 if matching().next().is_none() => coverage.missing.push(kind),
+            0 => coverage.not_read_only = matching().map(|each| each.rule.name.as_str()).collect(),
+            1 => coverage.published.push(kind),
+            _ => {
+                coverage.published.push(kind);
+                coverage.repeated.entry(names).or_default().push(kind);
+            }
+        }
+    }
+    coverage
+}
+
+fn coverage_findings(checked: &CheckedRegistry<'_>, coverage: &Coverage<'_>) -> Vec<Finding> {
+    let (place, mut findings) = (&checked.place, Vec::new());
+    if !coverage.published.is_empty() {
+        let what = format!("EventBridge publishes {}", coverage.published.join(", "));
+        findings.push(Finding::good(place, what));
+    }
+    if let Some(rule) = coverage.not_read_only.first() {
         let what = format!(
-            "the rule {name} is not enabled for read-only management events: deletions by lifecycle policies count as \
+            "the rule {rule} is not enabled for read-only management events: deletions by lifecycle policies count as \
              deletions by an unknown cause"
         );
-        return vec![Finding::wrong(place, what, &enable_command(checked, rule))];
+        findings.push(Finding::wrong(place, what, &enable_command(checked, rule)));
     }
-    Vec::new()
+    if !coverage.missing.is_empty() {
+        let what = format!("no rule matches {}: these never reach the hub", coverage.missing.join(", "));
+        let fix = format!(
+            "{}; if CloudFormation finds no change, the rule was changed by hand: {REVERT_DRIFT}",
+            deploy_command(checked)
+        );
+        findings.push(Finding::wrong(place, what, &fix));
+    }
+    findings.extend(coverage.repeated.iter().map(|(rules, kinds)| {
+        let what = format!(
+            "the rules {} publish the same events: {} arrive {} times, and are paid as often",
+            rules.join(", "),
+            kinds.join(", "),
+            rules.len()
+        );
+        let fix = format!(
+            "keep the rule of the registry's stack: aws events disable-rule --region {} --name RULE",
+            checked.registry.region()
+        );
+        Finding::wrong(place, what, &fix)
+    }));
+    findings
 }
 
 /// The command that enables a rule for all events of its pattern.
-fn enable_command(checked: &CheckedRegistry<'_>, rule: &EventRule) -> String {
-    let of = format!("--region {} --name {}", checked.registry.region(), rule.name);
+fn enable_command(checked: &CheckedRegistry<'_>, rule: &str) -> String {
+    let of = format!("--region {} --name {rule}", checked.registry.region());
     format!(
         "aws events put-rule {of} --state ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS --event-pattern \
          \"$(aws events describe-rule {of} --query EventPattern --output text)\""
     )
 }
 
-/// Checks whether the rule's pattern matches a sample of each kind of event.
-async fn check_pattern(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Result<Vec<Finding>, Finding> {
-    let (mut matched, mut missing) = (Vec::new(), Vec::new());
-    for (what, event) in probes(&checked.registry) {
-        let matches = deployment::matches(&checked.sdk, &rule.pattern, &event.to_string()).await;
-        let matches = matches.map_err(|failure| {
-            let what = format!("the rule {} could not be tested", rule.name);
-            checked.unknown(what, &failure)
-        })?;
-        if matches { matched.push(what) } else { missing.push(what) }
-    }
-    let mut findings = Vec::new();
-    if !matched.is_empty() {
-        let what = format!("the rule {} matches {}", rule.name, matched.join(", "));
-        findings.push(Finding::good(&checked.place, what));
-    }
-    if !missing.is_empty() {
-        let what = format!("the rule {} does not match {}: these never reach the hub", rule.name, missing.join(", "));
-        let fix = format!(
-            "{}; if CloudFormation finds no change, the rule was changed by hand: {REVERT_DRIFT}",
-            deploy_command(checked)
-        );
-        findings.push(Finding::wrong(&checked.place, what, &fix));
-    }
-    Ok(findings)
-}
+/// The kind of events that CloudTrail marks as read-only.
+const LIFECYCLE: &str = "deletions by lifecycle policies";
+
+/// The kinds of events that the hub needs.
+const KINDS: [&str; 6] = [
+    "image events",
+    "replication events",
+    "deletions by API calls",
+    LIFECYCLE,
+    "changes of replication rules",
+    "heartbeats",
+];
 
 /// A sample of each kind of event that the rule should match.
-fn probes(registry: &Registry) -> [(&'static str, Value); 6] {
+fn probes(registry: &Registry) -> impl Iterator<Item = (&'static str, Value)> {
     let event = |source: &str, kind: &str, detail: Value| {
         json!({
             "version": "0", "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38", "detail-type": kind, "source": source,
@@ -112,14 +183,15 @@ fn probes(registry: &Registry) -> [(&'static str, Value); 6] {
     let image = json!({"action-type": "PUSH", "result": "SUCCESS", "repository-name": "team/app", "image-tag": "v1"});
     let call = |name: &str| json!({"eventSource": "ecr.amazonaws.com", "eventName": name});
     let (of_call, of_service) = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail");
-    [
-        ("image events", event("aws.ecr", "ECR Image Action", image.clone())),
-        ("replication events", event("aws.ecr", "ECR Replication Action", image)),
-        ("deletions by API calls", event("aws.ecr", of_call, call("BatchDeleteImage"))),
-        ("deletions by lifecycle policies", event("aws.ecr", of_service, call("PolicyExecutionEvent"))),
-        ("changes of replication rules", event("aws.ecr", of_call, call("PutReplicationConfiguration"))),
-        ("heartbeats", event(HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, json!({}))),
-    ]
+    let events = [
+        event("aws.ecr", "ECR Image Action", image.clone()),
+        event("aws.ecr", "ECR Replication Action", image),
+        event("aws.ecr", of_call, call("BatchDeleteImage")),
+        event("aws.ecr", of_service, call("PolicyExecutionEvent")),
+        event("aws.ecr", of_call, call("PutReplicationConfiguration")),
+        event(HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, json!({})),
+    ];
+    KINDS.into_iter().zip(events)
 }
 
 /// Checks whether CloudTrail logs who deletes images. EventBridge delivers only what a trail logs.
@@ -152,5 +224,55 @@ pub(super) async fn check_trail(checked: &CheckedRegistry<'_>) -> Finding {
             Finding::wrong(place, what, &fix)
         }
         Err(failure) => checked.unknown("the CloudTrail trails could not be read", &failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(name: &str, all_of_cloudtrail: bool) -> EventRule {
+        EventRule {
+            name: name.to_owned(),
+            arn: String::new(),
+            enabled: true,
+            all_of_cloudtrail,
+            pattern: "{}".to_owned(),
+            dead_letters: None,
+        }
+    }
+
+    #[test]
+    fn the_rules_are_judged_together_and_not_the_first_alone() {
+        let (stack, other) = (rule("stack", true), rule("other", false));
+        let all: BTreeSet<_> = KINDS.into();
+        // A rule that matches nothing of ours comes first, and is no finding.
+        let nothing = Publisher { rule: &other, matched: BTreeSet::new() };
+        let ours = Publisher { rule: &stack, matched: all.clone() };
+        let complete = Coverage { published: KINDS.to_vec(), ..Coverage::default() };
+        assert_eq!(coverage(&[nothing, ours]), complete);
+        // What one rule lacks another one may publish.
+        let heartbeats = Publisher { rule: &other, matched: ["heartbeats"].into() };
+        let without = || Publisher { rule: &stack, matched: KINDS[..5].iter().copied().collect() };
+        assert_eq!(coverage(&[heartbeats, without()]), complete);
+        assert_eq!(coverage(&[without()]).missing, ["heartbeats"]);
+    }
+
+    #[test]
+    fn rules_that_publish_the_same_events_are_found() {
+        let (stack, other) = (rule("stack", true), rule("other", false));
+        let ours = Publisher { rule: &stack, matched: KINDS.into() };
+        let again = Publisher { rule: &other, matched: ["image events", LIFECYCLE].into() };
+        let found = coverage(&[ours, again]);
+        // The other rule is not enabled for what CloudTrail marks as read-only, and publishes no runs of policies.
+        assert_eq!(found.repeated, [(vec!["stack", "other"], vec!["image events"])].into());
+        assert_eq!((found.published.len(), found.missing.len(), found.not_read_only.len()), (6, 0, 0));
+    }
+
+    #[test]
+    fn a_rule_without_read_only_events_is_found_if_no_other_publishes_them() {
+        let other = rule("other", false);
+        let found = coverage(&[Publisher { rule: &other, matched: KINDS.into() }]);
+        assert_eq!((found.not_read_only, found.published.len()), (vec!["other"], 5));
     }
 }

@@ -20,7 +20,15 @@ const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert",
 /// The variables of each function that have the value of a parameter of the stack.
 const OF_PARAMETERS: [(&str, &[(&str, &str)]); 6] = [
     ("record", &[("ORGANIZATION_ID", "OrganizationId")]),
-    ("watch", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId"), ("REGISTRIES", "Registries")]),
+    (
+        "watch",
+        &[
+            ("READ_ROLE", "ReadRoleName"),
+            ("EXTERNAL_ID", "ExternalId"),
+            ("REGISTRIES", "Registries"),
+            ("ORGANIZATION_ID", "OrganizationId"),
+        ],
+    ),
     (
         "mirror",
         &[
@@ -83,12 +91,41 @@ pub(super) fn check_variables(hub: &Hub<'_>, functions: &Functions) -> Vec<Findi
             }
         }
     }
+    findings.extend(check_policies(hub, functions));
     if findings.is_empty() && !functions.is_empty() {
         let policy = functions.get("mirror").and_then(|(_, found)| found.variables.get("POLICY_FILE"));
         let policy = policy.map(|path| format!("; mirror decides by {}", file_name(path))).unwrap_or_default();
         findings.push(Finding::good(HUB, format!("the functions have the variables of the stack{policy}")));
     }
     findings
+}
+
+/// Checks whether `mirror` has the stack's version of the layer with the policies; `None` if so. The content of a version
+/// never changes, so its ARN says as much as a hash of the policy's text.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/chapter-layers.html>
+fn check_policies(hub: &Hub<'_>, functions: &Functions) -> Option<Finding> {
+    let (function, found) = functions.get("mirror")?;
+    other_policies(&found.layers, hub.policies_layer).map(|what| {
+        let fix = format!(
+            "aws lambda update-function-configuration --region {} --function-name {function} --layers {}",
+            hub.place.region(),
+            hub.policies_layer
+        );
+        Finding::wrong(HUB, what, &fix)
+    })
+}
+
+/// What it means that a function has other layers than the one of the stack.
+fn other_policies(layers: &[String], expected: &str) -> Option<String> {
+    let found = match layers {
+        [layer] if layer == expected => return None,
+        [] => "none".to_owned(),
+        layers => layers.join(", "),
+    };
+    Some(format!(
+        "the layer of mirror is {found}, and the stack says {expected}: it was changed by hand, and another policy text \
+         decides about replicas"
+    ))
 }
 
 /// The variables that a function has by the stack's parameters and outputs.
@@ -103,11 +140,12 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
         "record" => {
             expected.push(("TOPIC_NAME", hub.topic_name()));
             expected.push(("SNS_SIGNATURES", "verify".to_owned()));
-            let others = hub.parameter("AccountIds").filter(|ids| !ids.is_empty());
-            let accounts = [Some(hub.place.account()), others].into_iter().flatten().collect::<Vec<_>>().join(",");
-            expected.push(("ACCOUNT_IDS", accounts));
+            expected.push(("ACCOUNT_IDS", account_ids(hub)));
         }
-        "watch" => expected.extend(hub.dead_letters.first().map(|url| ("DEAD_LETTERS_URL", (*url).to_owned()))),
+        "watch" => {
+            expected.push(("ACCOUNT_IDS", account_ids(hub)));
+            expected.extend(hub.dead_letters.first().map(|url| ("DEAD_LETTERS_URL", (*url).to_owned())));
+        }
         "mirror" => expected.extend(hub.parameter("PolicyFile").map(|file| ("POLICY_FILE", file.to_owned()))),
         "alert" => expected.push(("BUS_NAME", hub.alerts_bus.to_owned())),
         "query" => expected.push(("CHANGES", "refuse".to_owned())),
@@ -115,6 +153,12 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
         _ => {}
     }
     expected
+}
+
+/// The accounts that the stack admits by name, as its functions know them.
+fn account_ids(hub: &Hub<'_>) -> String {
+    let others = hub.parameter("AccountIds").filter(|ids| !ids.is_empty());
+    [Some(hub.place.account()), others].into_iter().flatten().collect::<Vec<_>>().join(",")
 }
 
 fn file_name(path: &str) -> &str {
@@ -203,6 +247,20 @@ mod tests {
             .collect();
         let checked: BTreeSet<_> = OF_PARAMETERS.iter().flat_map(|(_, all)| all.iter().copied()).collect();
         assert_eq!(of_template, checked);
+    }
+
+    #[test]
+    fn another_version_of_the_policies_is_found() {
+        let layer = |version: &str| format!("arn:aws:lambda:eu-west-1:111122223333:layer:policies:{version}");
+        assert_eq!(other_policies(&[layer("3")], &layer("3")), None);
+        let found = other_policies(&[layer("4")], &layer("3")).unwrap();
+        assert!(found.starts_with(&format!(
+            "the layer of mirror is {}, and the stack says {}",
+            layer("4"),
+            layer("3")
+        )));
+        assert!(other_policies(&[], &layer("3")).unwrap().starts_with("the layer of mirror is none"));
+        assert!(other_policies(&[layer("3"), layer("4")], &layer("3")).is_some());
     }
 
     #[test]

@@ -60,13 +60,16 @@ pub(super) struct Hub<'a> {
     pub(super) queue: &'a str,
     /// The URL of the queue of events.
     pub(super) queue_url: String,
-    /// The URLs of the queues of dead-letter events and of undelivered alerts.
-    pub(super) dead_letters: [&'a str; 2],
+    /// The URLs of the queues of dead-letter events, of alerts that were not published, and of alerts that a channel did
+    /// not accept.
+    pub(super) dead_letters: [&'a str; 3],
     /// The ARN of the queue of dead-letter events.
     pub(super) dead_letters_arn: &'a str,
     /// The names of the functions, in the order of the stack's output `Functions`.
     pub(super) functions: Vec<&'a str>,
     pub(super) mode: &'a str,
+    /// The ARN of the version of the layer with the policies, whose content never changes.
+    pub(super) policies_layer: &'a str,
     pub(super) alerts_bus: &'a str,
     pub(super) table_name: &'a str,
     /// The account and region of the hub.
@@ -92,7 +95,8 @@ impl<'a> Hub<'a> {
             stack,
             queue,
             queue_url: format!("{folder}/{name}"),
-            dead_letters: [dead_letters, output("FailedAlertsUrl")?],
+            dead_letters: [dead_letters, output("FailedAlertsUrl")?, output("UndeliveredAlertsUrl")?],
+            policies_layer: output("PoliciesLayer")?,
             dead_letters_arn: output("DeadLettersArn")?,
             functions: output("Functions")?.split(',').collect(),
             mode: output("Mode")?,
@@ -114,6 +118,16 @@ impl<'a> Hub<'a> {
     pub(super) fn topic(&self, registry: &Registry) -> String {
         let partition = aws::registry::partition(registry);
         format!("arn:{partition}:sns:{}:{}:{}", registry.region(), registry.account(), self.topic_name())
+    }
+
+    /// Whether the hub may admit the topic of a registry, as far as its stack says. It does not know the accounts of its
+    /// organization.
+    pub(super) fn admits(&self, registry: &Registry) -> bool {
+        let list = |name| self.parameter(name).unwrap_or_default().split(',').map(str::trim);
+        registry.account() == self.place.account()
+            || self.parameter("OrganizationId").is_some_and(|organization| !organization.is_empty())
+            || list("AccountIds").any(|account| account == registry.account())
+            || list("Registries").any(|configured| configured == registry.to_string())
     }
 
     /// The value of a parameter of the stack; `None` if the stack has no such parameter.

@@ -22,7 +22,12 @@ pub(super) async fn check_dead_letters(hub: &Hub<'_>) -> Vec<Finding> {
         hub.queue
     );
     let read_alerts = format!("see {RUNBOOK}, FailedAlertsAlarm");
-    let kinds = [("dead-letter events", redrive.as_str()), ("undelivered alerts", &read_alerts)];
+    let fix_channel = format!("see {RUNBOOK}, UndeliveredAlertsAlarm; `ecr-lineage alerts` lists all alerts");
+    let kinds = [
+        ("dead-letter events", redrive.as_str()),
+        ("unpublished alerts", &read_alerts),
+        ("alerts that a channel did not accept", &fix_channel),
+    ];
     for (url, (what, fix)) in hub.dead_letters.into_iter().zip(kinds) {
         findings.push(match DeadLetters::new(aws_sdk_sqs::Client::new(hub.sdk), url).count().await {
             Ok(0) => Finding::good(HUB, format!("no {what}")),

@@ -6,7 +6,7 @@ use aws::{deployment, registry::Registries};
 use aws_config::SdkConfig;
 use domain::{
     deletion::{CheckName, Deletion, DeletionStatus},
-    heartbeat::{Heartbeat, HeartbeatStatus},
+    heartbeat::{Forgotten, Heartbeat, HeartbeatStatus, LATE},
     image::Registry,
     replication::ReplicationSettings,
 };
@@ -15,7 +15,7 @@ use retry::{CallError, NO_CREDENTIALS};
 
 use super::{
     Finding, Level,
-    hub::{ATTACH_READERS_POLICY, Hub, RUNBOOK},
+    hub::{ATTACH_READERS_POLICY, Hub, REVERT_DRIFT, RUNBOOK},
 };
 use crate::{deploy::DEFAULT_HUB_STACK, print::time};
 
@@ -76,6 +76,25 @@ pub(super) fn deploy_command(checked: &CheckedRegistry<'_>) -> String {
     )
 }
 
+/// The finding about a registry that an operator forgot.
+pub(super) fn forgotten(registry: &Registry, Forgotten { at, by, reason }: &Forgotten) -> Finding {
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let what = format!("forgotten by {by} at {} UTC{reason}; not checked", time(*at));
+    let fix = "none if it has no stack; the next heartbeat or event of its stack ends this";
+    Finding::notice(&registry.to_string(), what, fix)
+}
+
+/// The finding about a registry that only a replication rule names, in an account that the hub does not admit.
+pub(super) fn not_admitted(registry: &Registry) -> Finding {
+    let what = "a replication rule copies to it, and the hub does not admit its account: not checked, and no stack is \
+                expected there";
+    let fix = format!(
+        "none if the account is not yours; else add {} to the hub's parameter AccountIds, and deploy a stack there",
+        registry.account()
+    );
+    Finding::notice(&registry.to_string(), what, &fix)
+}
+
 /// Checks whether heartbeats of the registry arrive: they take the way of its events.
 pub(super) fn check_heartbeat(checked: &CheckedRegistry<'_>) -> Finding {
     let (place, now) = (&checked.place, checked.hub.now);
@@ -108,7 +127,39 @@ pub(super) fn check_heartbeat(checked: &CheckedRegistry<'_>) -> Finding {
             format!("no heartbeat arrived yet; {event}"),
             &format!("wait for ten minutes after this command: {}", deploy_command(checked)),
         ),
+        // Only a registry that was passed to this command is checked although it was forgotten.
+        HeartbeatStatus::Forgotten => Finding::new(
+            Level::Notice,
+            place,
+            format!("no heartbeat is expected: an operator forgot the registry; {event}"),
+            None,
+        ),
     }
+}
+
+/// Checks whether the registry's schedule sends heartbeats; `None` if so. Nothing tells the hub about a schedule but its
+/// heartbeats: if they are late while the path is in order, or while events arrive, the schedule does not run.
+pub(super) fn check_schedule(checked: &CheckedRegistry<'_>, path: &[Finding]) -> Option<Finding> {
+    let why = why_no_schedule(&checked.heartbeat, path, checked.hub.now)?;
+    let region = checked.registry.region();
+    let what = format!("{why}: the schedule that sends heartbeats is disabled or gone, or its role was changed");
+    let fix = format!(
+        "aws scheduler list-schedules --region {region} --query \"Schedules[].[Name,State]\"; to restore it: {REVERT_DRIFT}"
+    );
+    Some(Finding::wrong(&checked.place, what, &fix))
+}
+
+fn why_no_schedule(heartbeat: &Heartbeat, path: &[Finding], now: Timestamp) -> Option<&'static str> {
+    if !matches!(heartbeat.status(now), HeartbeatStatus::Late | HeartbeatStatus::Never) {
+        return None;
+    }
+    // An event that happened after the heartbeats had stopped came on the same path.
+    let stopped_before = |event: Timestamp| heartbeat.heartbeat_at.is_none_or(|last| LATE < event.duration_since(last));
+    if heartbeat.event_at.is_some_and(stopped_before) {
+        return Some("events arrive, and heartbeats do not");
+    }
+    let in_order = path.iter().all(|finding| matches!(finding.level, Level::Good | Level::Notice));
+    in_order.then_some("rule, topic and subscription are in order, and no heartbeat arrives")
 }
 
 /// Checks when the hub last read the registry.
@@ -172,5 +223,28 @@ pub(super) async fn check_credentials(checked: &CheckedRegistry<'_>) -> Result<(
             Err(Finding::new(Level::Unknown, &checked.place, what, Some(USE_ANOTHER_ROLE)))
         }
         Err(failure) => Err(checked.unknown("not checked", &failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_does_not_run_is_found_by_elimination() {
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        let late = Heartbeat { heartbeat_at: Some(at(0)), ..Heartbeat::default() };
+        let (good, wrong) = (Finding::good("r", "a"), Finding::wrong("r", "b", "c"));
+        let why = |heartbeat: &Heartbeat, path: &[Finding]| why_no_schedule(heartbeat, path, at(100));
+        let in_order = Some("rule, topic and subscription are in order, and no heartbeat arrives");
+        assert_eq!(why(&late, std::slice::from_ref(&good)), in_order);
+        // Another finding explains it, unless events arrive.
+        assert_eq!(why(&late, std::slice::from_ref(&wrong)), None);
+        let events = Heartbeat { event_at: Some(at(5)), ..late.clone() };
+        assert_eq!(why(&events, std::slice::from_ref(&wrong)), None);
+        let events = Heartbeat { event_at: Some(at(95)), ..late.clone() };
+        assert_eq!(why(&events, &[wrong]), Some("events arrive, and heartbeats do not"));
+        let alive = Heartbeat { heartbeat_at: Some(at(95)), ..late };
+        assert_eq!(why(&alive, &[good]), None);
     }
 }

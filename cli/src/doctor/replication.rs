@@ -22,6 +22,7 @@ pub(super) async fn check_replication_rules(checked: &CheckedRegistry<'_>) -> Ve
     let mut findings = check_native_deletes(checked, &rules);
     for destination in rules.rules.iter().flat_map(|rule| &rule.destinations).collect::<BTreeSet<_>>() {
         findings.extend(check_lifecycle_policies(checked, &rules, destination).await);
+        findings.extend(check_pull_times(checked, destination).await);
     }
     findings
 }
@@ -97,6 +98,31 @@ async fn check_lifecycle_policies(
         ));
     }
     findings
+}
+
+/// Checks whether pulls of scanners are left out of the pull times of replicas; `None` if some principal's are. Which
+/// principals scan is not known here.
+async fn check_pull_times(checked: &CheckedRegistry<'_>, destination: &Registry) -> Option<Finding> {
+    let sdk = checked.registries.config(destination).await;
+    match deployment::registry::excludes_pulls(&sdk).await {
+        Ok(true) => None,
+        Ok(false) => {
+            let what = format!(
+                "in {destination} every pull counts as use, also that of a scanner: a policy that keeps what was pulled \
+                 keeps what is only scanned"
+            );
+            let fix = format!(
+                "none without a scanner that pulls; else, in {destination}: aws ecr register-pull-time-update-exclusion \
+                 --region {} --principal-arn ROLE_OF_THE_SCANNER",
+                destination.region()
+            );
+            Some(Finding::notice(&checked.place, what, &fix))
+        }
+        Err(failure) => {
+            let what = format!("the pull-time exclusions of {destination} could not be read");
+            Some(checked.unknown(what, &failure))
+        }
+    }
 }
 
 /// Whether a creation template at the destination applies to repositories of this name that replication makes.

@@ -12,13 +12,26 @@ use super::{
     resource_policy::{ResourcePolicy, ServiceCall},
 };
 
-/// Checks whether the topic takes events of the rules, and signs them as the hub demands.
-pub(super) async fn check_topic(checked: &CheckedRegistry<'_>, rules: &[EventRule]) -> Vec<Finding> {
+/// Checks whether the topic takes events of the rules, and signs them as the hub demands. Returns the rules that it
+/// admits as well; all of them if it admits none, which is a finding, or if its policy cannot be read.
+pub(super) async fn check_topic<'r>(
+    checked: &CheckedRegistry<'_>,
+    rules: &'r [EventRule],
+) -> (Vec<&'r EventRule>, Vec<Finding>) {
     let settings = match registry::topic_settings(&checked.sdk, &checked.topic).await {
         Ok(settings) => settings,
-        Err(failure) => return vec![checked.unknown("the topic's policy could not be read", &failure)],
+        Err(failure) => {
+            let finding = checked.unknown("the topic's policy could not be read", &failure);
+            return (rules.iter().collect(), vec![finding]);
+        }
     };
-    let mut findings = Vec::from_iter(check_topic_policy(checked, rules, settings.policy.as_deref()));
+    let mut findings = Vec::new();
+    let mut admitted = admitted_rules(rules, settings.policy.as_deref());
+    if admitted.is_empty() && !rules.is_empty() {
+        let what = "the topic's policy does not let the rule publish: no event of this registry reaches the hub";
+        findings.push(Finding::wrong(&checked.place, what, REVERT_DRIFT));
+        admitted = rules.iter().collect();
+    }
     if let Some(version) = settings.signature_version.filter(|version| version != "2") {
         let what = format!("the topic signs with version {version}: the hub refuses its messages");
         let fix = format!(
@@ -29,18 +42,15 @@ pub(super) async fn check_topic(checked: &CheckedRegistry<'_>, rules: &[EventRul
         );
         findings.push(Finding::wrong(&checked.place, what, &fix));
     }
-    findings
+    (admitted, findings)
 }
 
-fn check_topic_policy(checked: &CheckedRegistry<'_>, rules: &[EventRule], policy: Option<&str>) -> Option<Finding> {
+fn admitted_rules<'r>(rules: &'r [EventRule], policy: Option<&str>) -> Vec<&'r EventRule> {
     let policy = ResourcePolicy::parse(policy);
-    let admits = |rule: &EventRule| {
+    let admits = |rule: &&EventRule| {
         policy.admits(ServiceCall { service: "events.amazonaws.com", action: "sns:Publish", source: &rule.arn })
     };
-    (!rules.is_empty() && !rules.iter().any(admits)).then(|| {
-        let what = "the topic's policy does not let the rule publish: no event of this registry reaches the hub";
-        Finding::wrong(&checked.place, what, REVERT_DRIFT)
-    })
+    rules.iter().filter(admits).collect()
 }
 
 /// Checks whether the topic sends all its messages to the hub, and keeps what the hub refused.

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::deletions::{Acted, Breakers, Deletions, WasReset};
+use answers::{
+    deletions::{Acted, Breakers, Deletions, WasReset},
+    registries::WasForgotten,
+};
 use domain::deletion::{Deletion, DeletionStatus};
 
 use super::{HEADING, Print, coloured, filled, image_name, plural, styled, table, time};
@@ -92,6 +95,12 @@ impl Print for Breakers {
             }
         }
         text
+    }
+}
+
+impl Print for WasForgotten {
+    fn table(&self, _: Option<u16>) -> String {
+        format!("{}\n", self.summary)
     }
 }
 

@@ -110,6 +110,7 @@ const TONES = {
   alive: 'good',
   late: 'bad',
   unknown: 'info',
+  forgotten: 'info',
   missing: 'bad',
   never: 'warn',
   tags: 'warn',
@@ -570,8 +571,10 @@ function buttons(deletion) {
   return offered.length > 0 && h('div.buttons', { 'data-key': 'buttons' }, offered.map(button));
 }
 
-function answered(deletion) {
-  const acted = here.acted.get(keyOfDeletion(deletion));
+const answered = (deletion) => answeredAt(keyOfDeletion(deletion));
+
+function answeredAt(key) {
+  const acted = here.acted.get(key);
   if (acted?.problem) return problemBlock(acted.problem);
   return acted?.text && h('p.acted', { 'data-key': 'acted' }, sign('passed'), acted.text);
 }
@@ -1334,7 +1337,43 @@ const silentItem = ({ registry, events }) =>
       '; what is shown of this registry may be outdated',
     ),
     h('p.next', {}, '→ ', prose('`ecr-lineage doctor` checks the path from that registry')),
+    mayChange() && forgetForm(registry),
+    answeredAt(`forget|${registry}`),
   );
+
+async function forgetRegistry(event, registry) {
+  event.preventDefault();
+  const reason = event.target.elements.reason.value;
+  const key = `forget|${registry}`;
+  try {
+    const answer = await ask('registries/forget', { body: { registry, ...(reason && { reason }) } });
+    here.acted.set(key, { text: answer.summary });
+    announce(answer.summary);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    here.acted.set(key, { problem });
+  }
+  await refresh();
+}
+
+function forgetForm(registry) {
+  const id = `reason-${registry.replace('/', '-')}`;
+  return h(
+    'details',
+    { 'data-key': `forget-${registry}` },
+    h('summary', {}, 'Forget the registry, if it shall have no stack'),
+    h(
+      'form.reset',
+      { onsubmit: (event) => forgetRegistry(event, registry) },
+      h('label', { for: id }, 'Reason (optional), shown to every reader'),
+      h('input', { id, name: 'reason', type: 'text', maxlength: 1000 }),
+      h('button', { type: 'submit' }, 'Forget the registry'),
+    ),
+  );
+}
+
+const forgottenBy = ({ at, by, reason }) =>
+  h('p.quiet', {}, `by ${by}, `, age(at), reason && `: ${reason}`);
 
 function attention({ open, late, breakers, registries }) {
   const opened = Object.entries(breakers).filter(([, breaker]) => breaker.opened);
@@ -1437,7 +1476,7 @@ function registriesSection({ registries }) {
       one.listed_at ? age(one.listed_at) : 'never',
       one.events.event_at ? age(one.events.event_at) : '–',
       one.events.heartbeat_at ? age(one.events.heartbeat_at) : '–',
-      sentence(one.events.status, one.events.status_text),
+      [sentence(one.events.status, one.events.status_text), one.events.forgotten && forgottenBy(one.events.forgotten)],
     ],
   });
   return section(

@@ -20,6 +20,9 @@ pub struct Config {
     pub dead_letters: Option<String>,
     /// `REGISTRIES`: registries that must have a stack before their first event arrives.
     pub registries: BTreeSet<Registry>,
+    /// `ACCOUNT_IDS`: the accounts from which a stack is expected. With `ORGANIZATION_ID`, or without both, each registry
+    /// that replication names is expected to have one.
+    pub admitted: Option<BTreeSet<String>>,
 }
 
 impl Config {
@@ -32,13 +35,31 @@ impl Config {
         let (table, roles) = (environment.table(), environment.reader());
         let dead_letters = environment.text("DEAD_LETTERS_URL");
         let registries = environment.list("REGISTRIES").into_iter().collect();
-        environment.finish(Self { table, roles, dead_letters, registries })
+        let accounts: BTreeSet<_> = environment.list("ACCOUNT_IDS").into_iter().collect();
+        let organization = environment.text("ORGANIZATION_ID").is_some();
+        let admitted = (!organization && !accounts.is_empty()).then_some(accounts);
+        environment.finish(Self { table, roles, dead_letters, registries, admitted })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_accounts_are_known_unless_an_organization_may_send() {
+        let admitted = |organization: &str| {
+            let variable = |name: &str| match name {
+                "ACCOUNT_IDS" => Some("111122223333,444455556666".to_owned()),
+                "ORGANIZATION_ID" => Some(organization.to_owned()),
+                "TABLE_NAME" | "READ_ROLE" => Some(name.to_owned()),
+                _ => None,
+            };
+            Config::read(variable).unwrap().admitted
+        };
+        assert_eq!(admitted(""), Some(["111122223333", "444455556666"].map(str::to_owned).into()));
+        assert_eq!(admitted("o-a1b2c3d4e5"), None);
+    }
 
     #[test]
     fn the_table_and_the_role_must_be_named() {

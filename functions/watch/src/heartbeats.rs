@@ -1,58 +1,95 @@
 //! Heartbeats that are late or never came: the events of their registries do not arrive either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    alert::{Alert, AlertKind},
+    alert::{Alert, AlertKind, AlertState},
     heartbeat::{Heartbeat, HeartbeatStatus},
     image::Registry,
     replication::ReplicationSettings,
 };
 use jiff::Timestamp;
+use store::KnownRegistry;
 
 use crate::Watch;
 
 impl Watch {
-    /// Raises an alert for each registry whose heartbeats are late, or that has no stack: for each outage once a day.
+    /// Raises an alert for each registry whose heartbeats are late, or that has no stack: for each outage once a day. When
+    /// heartbeats arrive again, or none is expected any more, the alert is resolved.
     ///
     /// # Errors
     /// When heartbeats cannot be read, or an alert cannot be stored.
     pub(crate) async fn check_heartbeats(&self, now: Timestamp) -> Result<(), store::Error> {
         let known = self.table.known_registries().await?;
         let heartbeats = self.table.heartbeats().await?;
-        let settings = known.iter().filter_map(|known| Some((&known.registry, known.settings.as_ref()?)));
-        let mut expected = with_stack(&self.known, settings);
-        expected.extend(known.iter().map(|known| known.registry.clone()));
-        expected.extend(heartbeats.keys().cloned());
-        for registry in expected {
-            let heartbeat = heartbeats.get(&registry).cloned().unwrap_or_default();
-            if heartbeat.heartbeat_at.is_none() && heartbeat.expected_since.is_none() {
-                self.table.expect_heartbeat(&registry, now).await?;
+        let expected = self.with_stack(&known, &heartbeats);
+        for registry in heartbeats.keys().chain(&expected).collect::<BTreeSet<_>>() {
+            let heartbeat = heartbeats.get(registry).cloned().unwrap_or_default();
+            let is_expected = expected.contains(registry);
+            if is_expected && heartbeat.heartbeat_at.is_none() && heartbeat.expected_since.is_none() {
+                self.table.expect_heartbeat(registry, now).await?;
             }
-            let Some(message) = message(&registry, &heartbeat, now) else { continue };
-            let mut alert = Alert::notice(AlertKind::EventsMissing, &registry.to_string(), message, now);
-            // A second outage on the same day is another alert.
-            if let Some(last) = heartbeat.heartbeat_at {
-                alert.id = format!("{} since {last}", alert.id);
-                alert.incident.clone_from(&alert.id);
+            match message(registry, &heartbeat, now) {
+                Some(message) if is_expected => self.alert_missing(registry, &heartbeat, message, now).await?,
+                _ => self.resolve_missing(registry, &heartbeat, is_expected, now).await?,
             }
-            self.table.put_alert(&alert).await?;
         }
         Ok(())
     }
-}
 
-/// The registries that must have a stack: those of the configuration, and each source and destination of replication.
-fn with_stack<'a>(
-    configured: &BTreeSet<Registry>,
-    settings: impl Iterator<Item = (&'a Registry, &'a ReplicationSettings)>,
-) -> BTreeSet<Registry> {
-    let mut all = configured.clone();
-    for (source, settings) in settings {
-        all.insert(source.clone());
-        all.extend(settings.all_destinations());
+    /// The registries that must have a stack: those of the configuration, those of which something ever arrived, and the
+    /// sources and destinations of replication in accounts that the hub admits.
+    fn with_stack(&self, known: &[KnownRegistry], heartbeats: &BTreeMap<Registry, Heartbeat>) -> BTreeSet<Registry> {
+        let destinations = known.iter().filter_map(|known| known.settings.as_ref());
+        let destinations = destinations.flat_map(ReplicationSettings::all_destinations);
+        let mut all: BTreeSet<_> = known.iter().map(|known| known.registry.clone()).chain(destinations).collect();
+        let admits =
+            |registry: &Registry| self.admitted.as_ref().is_none_or(|accounts| accounts.contains(registry.account()));
+        all.retain(admits);
+        all.extend(self.known.iter().cloned());
+        all.extend(
+            heartbeats.iter().filter(|(_, heartbeat)| heartbeat.was_seen()).map(|(registry, _)| registry.clone()),
+        );
+        all
     }
-    all
+
+    /// Raises the alert about an outage, and repeats it each day.
+    async fn alert_missing(
+        &self,
+        registry: &Registry,
+        heartbeat: &Heartbeat,
+        message: String,
+        now: Timestamp,
+    ) -> Result<(), store::Error> {
+        let since = heartbeat.heartbeat_at.or(heartbeat.expected_since).unwrap_or(now);
+        let incident = format!("{}/{registry}/{since}", AlertKind::EventsMissing.as_str());
+        let is_new = heartbeat.incident.as_ref() != Some(&incident);
+        let state = if is_new { AlertState::Opened } else { AlertState::Open };
+        self.table.put_alert(&Alert::events_missing(registry, &incident, state, message, now)).await?;
+        if is_new {
+            self.table.put_heartbeat_incident(registry, Some(&incident)).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves the alert about an outage, if there is one.
+    async fn resolve_missing(
+        &self,
+        registry: &Registry,
+        heartbeat: &Heartbeat,
+        is_expected: bool,
+        now: Timestamp,
+    ) -> Result<(), store::Error> {
+        let Some(incident) = heartbeat.incident.clone() else { return Ok(()) };
+        let message = match heartbeat.forgotten() {
+            Some(forgotten) => format!("{registry} was forgotten by {}: no heartbeat is expected", forgotten.by),
+            None if is_expected => format!("heartbeats of {registry} arrive again"),
+            None => format!("no heartbeat of {registry} is expected any more: no rule and no parameter names it"),
+        };
+        let alert = Alert::events_missing(registry, &incident, AlertState::Resolved, message, now);
+        self.table.put_alert(&alert).await?;
+        self.table.put_heartbeat_incident(registry, None).await
+    }
 }
 
 fn message(registry: &Registry, heartbeat: &Heartbeat, now: Timestamp) -> Option<String> {
@@ -66,6 +103,6 @@ fn message(registry: &Registry, heartbeat: &Heartbeat, now: Timestamp) -> Option
             "no heartbeat of {registry} ever arrived, expected for {} minutes: deploy infra/registry.yaml there",
             minutes(heartbeat.expected_since)
         )),
-        HeartbeatStatus::Alive | HeartbeatStatus::Unknown => None,
+        HeartbeatStatus::Alive | HeartbeatStatus::Unknown | HeartbeatStatus::Forgotten => None,
     }
 }

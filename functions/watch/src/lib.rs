@@ -31,6 +31,8 @@ pub struct Watch {
     pub dead_letters: Option<DeadLetters>,
     /// Registries that must have a stack, in addition to those that are known.
     pub known: BTreeSet<Registry>,
+    /// The accounts whose topics the hub admits; `None` if it admits an organization, whose accounts are not known here.
+    pub admitted: Option<BTreeSet<String>>,
     /// Whether each registry has a stack that sends heartbeats: `false` only where there are no stacks.
     pub heartbeats: bool,
     /// The name of this process, as the holder of the lease.

@@ -21,6 +21,7 @@ async fn main() -> Result<(), Error> {
         registries: Registries::new(sdk, config.roles),
         dead_letters,
         known: config.registries,
+        admitted: config.admitted,
         heartbeats: true,
         name: start::process_name(),
     };

@@ -13,6 +13,7 @@ pub mod overview;
 pub mod paging;
 pub mod preview;
 pub mod reference;
+pub mod registries;
 pub mod restore;
 pub mod search;
 pub mod time;

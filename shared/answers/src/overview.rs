@@ -81,8 +81,10 @@ pub struct EventPath {
 }
 
 impl EventPath {
-    fn at(last: Heartbeat, now: Timestamp) -> Self {
+    fn at(mut last: Heartbeat, now: Timestamp) -> Self {
         let status = last.status(now);
+        // What ended is not shown.
+        last.forgotten = last.forgotten().cloned();
         Self { status, status_text: status.words(), last }
     }
 }

@@ -254,7 +254,7 @@ impl AlertKind {
             }
             Self::DeletionFailed => "`ecr-lineage deletions --failed` lists them".to_owned(),
             Self::EventsMissing => {
-                "`ecr-lineage doctor` checks the path from that registry; `reconcile` records what was missed".to_owned()
+                "`ecr-lineage doctor` checks the path from that registry, `reconcile` records what was missed; if it shall have no stack, `ecr-lineage registry forget {subject}`".replace("{subject}", subject)
             }
             Self::EventRefused => {
                 "find out who sent it, and why: see docs/runbook.md; add an account to the hub's parameters only if it is yours".to_owned()
@@ -283,6 +283,32 @@ impl Alert {
             count: None,
             message,
             remediation: kind.remediation(subject),
+        }
+    }
+}
+
+impl Alert {
+    /// An alert about missing heartbeats of a registry: in each state once a day, until the incident is resolved.
+    #[must_use]
+    pub fn events_missing(
+        registry: &Registry,
+        incident: &str,
+        state: AlertState,
+        message: String,
+        now: Timestamp,
+    ) -> Self {
+        let notice = Self::notice(AlertKind::EventsMissing, &registry.to_string(), message, now);
+        let (id, incident) = (format!("{}/{incident}", day(now)), incident.to_owned());
+        match state {
+            AlertState::Resolved => Self {
+                id: format!("{id}/resolved"),
+                incident,
+                state,
+                severity: Severity::Info,
+                remediation: "nothing".to_owned(),
+                ..notice
+            },
+            AlertState::Notice | AlertState::Opened | AlertState::Open => Self { id, incident, state, ..notice },
         }
     }
 }

@@ -30,6 +30,25 @@ pub struct Heartbeat {
     /// Since when a heartbeat is expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_since: Option<Timestamp>,
+    /// The last time that an operator forgot the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Forgotten>,
+    /// The open incident about missing heartbeats, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+}
+
+/// An operator's decision that a registry has no stack, or has none any more: no heartbeat is expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Forgotten {
+    /// When.
+    pub at: Timestamp,
+    /// The operator's name or ARN.
+    pub by: String,
+    /// Why, if the operator gave a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 named! {
@@ -45,6 +64,8 @@ named! {
         Never = "never",
         /// None arrived yet; the registry became known less than an hour ago.
         Unknown = "unknown",
+        /// None is expected: an operator forgot the registry, and nothing arrived since.
+        Forgotten = "forgotten",
     }
 }
 
@@ -57,14 +78,31 @@ impl HeartbeatStatus {
             Self::Late => "heartbeat late: events do not arrive",
             Self::Never => "no heartbeat ever arrived",
             Self::Unknown => "no heartbeat yet",
+            Self::Forgotten => "forgotten: no heartbeat is expected",
         }
     }
 }
 
 impl Heartbeat {
+    /// Whether something of the registry ever arrived.
+    #[must_use]
+    pub fn was_seen(&self) -> bool {
+        self.heartbeat_at.is_some() || self.event_at.is_some()
+    }
+
+    /// The operator's decision that no heartbeat is expected. A heartbeat or an event that was sent later ends it.
+    #[must_use]
+    pub fn forgotten(&self) -> Option<&Forgotten> {
+        let arrived = self.heartbeat_at.max(self.event_at);
+        self.forgotten.as_ref().filter(|forgotten| arrived.is_none_or(|at| at <= forgotten.at))
+    }
+
     /// The status at a time.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> HeartbeatStatus {
+        if self.forgotten().is_some() {
+            return HeartbeatStatus::Forgotten;
+        }
         match (self.heartbeat_at, self.expected_since) {
             (Some(last), _) if now.duration_since(last) > LATE => HeartbeatStatus::Late,
             (Some(_), _) => HeartbeatStatus::Alive,
@@ -90,5 +128,17 @@ mod tests {
         assert_eq!(expected.status(at(160)), HeartbeatStatus::Unknown);
         assert_eq!(expected.status(at(161)), HeartbeatStatus::Never);
         assert_eq!(Heartbeat::default().status(at(161)), HeartbeatStatus::Unknown);
+    }
+
+    #[test]
+    fn a_forgotten_registry_is_back_with_its_next_heartbeat_or_event() {
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        let forgotten = Some(Forgotten { at: at(200), by: "dana".to_owned(), reason: None });
+        let gone = Heartbeat { heartbeat_at: Some(at(100)), event_at: Some(at(90)), forgotten, ..Heartbeat::default() };
+        assert_eq!(gone.status(at(9_999)), HeartbeatStatus::Forgotten);
+        let back = Heartbeat { heartbeat_at: Some(at(201)), ..gone.clone() };
+        assert_eq!([back.status(at(210)), back.status(at(220))], [HeartbeatStatus::Alive, HeartbeatStatus::Late]);
+        // An event without a heartbeat says that the registry is there, and that its heartbeats are missing.
+        assert_eq!(Heartbeat { event_at: Some(at(201)), ..gone }.status(at(210)), HeartbeatStatus::Late);
     }
 }

@@ -136,6 +136,7 @@ impl Local {
             // The simulator has its own dead-letter queue; see `watch_now`.
             dead_letters: None,
             known: BTreeSet::new(),
+            admitted: None,
             heartbeats,
             name: "local".to_owned(),
         };

@@ -55,7 +55,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 26] = [
+const OPERATIONS: [Operation; 27] = [
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
     ("CreateRepository", true, repositories::create_repository),
@@ -72,6 +72,7 @@ const OPERATIONS: [Operation; 26] = [
     ("ListImageReferrers", false, images::list_image_referrers),
     ("ListImages", false, images::list_images),
     ("ListReplicationBackfills", false, backfills::list_replication_backfills),
+    ("ListPullTimeUpdateExclusions", false, registries::list_pull_time_update_exclusions),
     ("PutImage", true, images::put_image),
     ("PutImageTagMutability", true, repositories::put_image_tag_mutability),
     ("PutLifecyclePolicy", true, repositories::put_lifecycle_policy),

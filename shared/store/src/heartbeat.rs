@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{heartbeat::Heartbeat, image::Registry};
+use domain::{
+    heartbeat::{Forgotten, Heartbeat},
+    image::Registry,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -53,12 +56,40 @@ impl Table {
         self.update((HEARTBEATS.to_owned(), registry.to_string()), attributes, Some(condition)).await.map(drop)
     }
 
+    /// Stores that an operator forgot a registry: no heartbeat is expected until the next heartbeat or event.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn forget_registry(&self, registry: &Registry, forgotten: &Forgotten) -> Result<(), Error> {
+        let texts = [
+            ("at", Some(forgotten.at.to_string())),
+            ("by", Some(forgotten.by.clone())),
+            ("reason", forgotten.reason.clone()),
+        ];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), AttributeValue::S(text?))));
+        self.put_attribute(registry, "forgotten", AttributeValue::M(texts.collect())).await
+    }
+
+    /// Stores the open incident about missing heartbeats of a registry, or that there is none any more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_heartbeat_incident(&self, registry: &Registry, incident: Option<&str>) -> Result<(), Error> {
+        let incident = incident.map_or(AttributeValue::Null(true), |incident| AttributeValue::S(incident.to_owned()));
+        self.put_attribute(registry, "incident", incident).await
+    }
+
     /// What is known of the path from each registry.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn heartbeats(&self) -> Result<BTreeMap<Registry, Heartbeat>, Error> {
         self.partition(HEARTBEATS, decode_heartbeat).await
+    }
+
+    async fn put_attribute(&self, registry: &Registry, name: &str, value: AttributeValue) -> Result<(), Error> {
+        let attributes = [(name.to_owned(), value)].into();
+        self.update((HEARTBEATS.to_owned(), registry.to_string()), attributes, None).await.map(drop)
     }
 
     async fn put_later(&self, registry: &Registry, attribute: &str, time: Timestamp) -> Result<(), Error> {

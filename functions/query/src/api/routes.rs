@@ -38,5 +38,6 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(operator_actions::cancel))
         .routes(routes!(deletions::breakers))
         .routes(routes!(operator_actions::reset))
+        .routes(routes!(operator_actions::forget))
         .routes(routes!(policy_preview::policy_preview))
 }

@@ -33,6 +33,8 @@ pub struct Function {
     pub arn: String,
     /// Its environment variables.
     pub variables: BTreeMap<String, String>,
+    /// The ARNs of the versions of its layers.
+    pub layers: Vec<String>,
 }
 
 /// A function as it runs: whatever was changed since the stack was deployed is visible here.
@@ -42,7 +44,9 @@ pub struct Function {
 pub async fn function(sdk: &SdkConfig, name: &str) -> Result<Function, CallError> {
     let answer = aws_sdk_lambda::Client::new(sdk).get_function_configuration().function_name(name).send().await?;
     let variables = answer.environment().and_then(|environment| environment.variables()).cloned().unwrap_or_default();
-    Ok(Function { arn: answer.function_arn.unwrap_or_default(), variables: variables.into_iter().collect() })
+    let layers = answer.layers().iter().filter_map(|layer| layer.arn().map(str::to_owned)).collect();
+    let arn = answer.function_arn.unwrap_or_default();
+    Ok(Function { arn, variables: variables.into_iter().collect(), layers })
 }
 
 /// The event source mappings of a function.

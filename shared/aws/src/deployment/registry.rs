@@ -175,6 +175,16 @@ pub async fn replication_templates(sdk: &SdkConfig) -> Result<Vec<String>, CallE
     Ok(prefixes)
 }
 
+/// Whether some principal's pulls are not recorded as pull times of images in this registry.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListPullTimeUpdateExclusions.html>
+///
+/// # Errors
+/// When the call to ECR fails.
+pub async fn excludes_pulls(sdk: &SdkConfig) -> Result<bool, CallError> {
+    let answer = aws_sdk_ecr::Client::new(sdk).list_pull_time_update_exclusions().send().await?;
+    Ok(!answer.pull_time_update_exclusions().is_empty())
+}
+
 /// What the trails of an account and region log of management events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recorded {

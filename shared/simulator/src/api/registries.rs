@@ -120,6 +120,12 @@ pub(super) fn describe_repository_creation_templates(world: &mut World, caller: 
     Ok(json!({"registryId": registry.account(), "repositoryCreationTemplates": []}))
 }
 
+/// Pull-time exclusions are not simulated: there are none, and every pull counts.
+pub(super) fn list_pull_time_update_exclusions(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
+    world.own_registry(caller, None, "ListPullTimeUpdateExclusions")?;
+    Ok(json!({"pullTimeUpdateExclusions": []}))
+}
+
 fn no_policy(account: &str) -> ApiError {
     let message = format!("Registry policy does not exist in the registry with id '{account}'");
     ApiError::new("RegistryPolicyNotFoundException", message)

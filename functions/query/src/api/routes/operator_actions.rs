@@ -1,10 +1,11 @@
-//! Operator actions on deletions and breakers: the only operations that change anything.
+//! Operator actions on deletions, breakers and registries: the only operations that change anything.
 
 use std::sync::Arc;
 
 use answers::{
     deletions::{self, Acted, DeletionScope, DeletionSelector, WasReset},
     reference::Reference,
+    registries::{self, WasForgotten},
 };
 use axum::{Extension, Json, extract::State};
 use domain::{
@@ -101,4 +102,26 @@ pub(super) async fn reset(
 ) -> ApiResult<WasReset> {
     let by = caller.name.unwrap_or_default();
     Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
+}
+
+/// The registry to forget.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForgetRequest {
+    /// The registry that has no stack, or has none any more.
+    registry: Registry,
+    /// Why; shown to every reader.
+    #[schema(max_length = 1000)]
+    reason: Option<String>,
+}
+
+/// Expect no heartbeat of a registry, until the next heartbeat or event of it arrives.
+#[utoipa::path(post, path = "/v1/registries/forget", tag = "replication", request_body = ForgetRequest, responses((status = 200, body = WasForgotten), Problem))]
+pub(super) async fn forget(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ForgetRequest>,
+) -> ApiResult<WasForgotten> {
+    let (by, reason) = (caller.name.unwrap_or_default(), asked.reason.as_deref());
+    Ok(Json(registries::forget(&query.table, &asked.registry, reason, &by, (query.clock)()).await?))
 }
