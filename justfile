@@ -46,7 +46,7 @@ histories: (history "ordering" "1000") (history "end_to_end" "300") (history "mi
 # A number of random histories of one part, such as `just history mirror 1000`
 history part cases:
     .ci/tools cargo-nextest
-    PROPTEST_CASES={{ cases }} cargo nextest run --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
+    PROPTEST_CASES={{ cases }} cargo nextest run --cargo-profile histories --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
 
 # The simulator and moto, called with boto3 and the AWS CLI
 conformance: build

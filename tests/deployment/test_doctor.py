@@ -107,6 +107,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
 
     source, raw, writes = cloud.client("sns", *SOURCE), subscribed(cloud, *SOURCE), cloud.client("cloudtrail", *SOURCE)
     source.set_subscription_attributes(SubscriptionArn=raw, AttributeName="RawMessageDelivery", AttributeValue="true")
+    source.set_topic_attributes(TopicArn=topic(*SOURCE), AttributeName="SignatureVersion", AttributeValue="1")
     writes.put_event_selectors(TrailName="all", EventSelectors=[{"ReadWriteType": "WriteOnly", "IncludeManagementEvents": True}])
 
     far, trails, queues = cloud.client("sns", *FAR), cloud.client("cloudtrail", *FAR), cloud.client("sqs", *FAR)
@@ -132,6 +133,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
              "lifecycle policies count as deletions by an unknown cause"),
             ("/".join(NEAR), f"the hub's queue is not subscribed to the topic: {NO_EVENT}"),
             ("/".join(SOURCE), "the subscription delivers without SNS's fields and signature: the hub refuses its messages"),
+            ("/".join(SOURCE), "the topic signs with version 1: the hub refuses its messages"),
             ("/".join(SOURCE), "the CloudTrail trail does not log read-only management events: deletions by lifecycle "
              "policies count as deletions by an unknown cause"),
             ("/".join(FAR), "events arrive, and heartbeats do not: the schedule that sends heartbeats is disabled or gone, "
@@ -145,6 +147,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
         said = run(cloud, "doctor", *ROLE, "777788889999/eu-west-1", code=1)
         for fix in ("add the accounts to the stack's parameter AccountIds", "--state ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS",
                     f"aws sns subscribe --region {NEAR[1]} --topic-arn {topic(*NEAR)}", "--attribute-name RawMessageDelivery",
+                    "--attribute-name SignatureVersion --attribute-value 2",
                     "aws cloudtrail put-event-selectors", f"HubQueueArn={hub.outputs['QueueArn']} RolesRegion=eu-west-1",
                     "no heartbeat arrived yet"):
             assert fix in said, f"{fix}: {said}"
@@ -152,6 +155,7 @@ def test_doctor_finds_each_broken_part_of_a_registry_with_its_fix(cloud, hub, re
         events.put_rule(Name=found["Name"], EventPattern=found["EventPattern"], State=found["State"])
         near.subscribe(TopicArn=topic(*NEAR), Protocol="sqs", Endpoint=hub.outputs["QueueArn"], Attributes={"RedrivePolicy": redrive})
         source.set_subscription_attributes(SubscriptionArn=raw, AttributeName="RawMessageDelivery", AttributeValue="false")
+        source.set_topic_attributes(TopicArn=topic(*SOURCE), AttributeName="SignatureVersion", AttributeValue="2")
         writes.put_event_selectors(TrailName="all", EventSelectors=[{"ReadWriteType": "All", "IncludeManagementEvents": True}])
         far.set_topic_attributes(TopicArn=topic(*FAR), AttributeName="Policy", AttributeValue=policy)
         trails.start_logging(Name="all")
