@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use answers::{
     deletions::DeletionFilter,
-    reference::{Reference, TagReference},
+    reference::{Reference, TagReference, repository},
     time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -158,8 +158,8 @@ pub enum TableCommand {
     },
     /// List the images of a repository, and the registries that have them
     Images {
-        /// Repository, such as `team/app`
-        #[arg(value_name = "REPO")]
+        /// Repository, such as `team/app`; also its URI or ARN
+        #[arg(value_name = "REPO", value_parser = repository)]
         repository: RepositoryName,
     },
     /// List the replicas whose source no longer has the image
@@ -169,7 +169,7 @@ pub enum TableCommand {
         registry: Option<Registry>,
 
         /// Only in this repository, such as `team/app`
-        #[arg(long, value_name = "REPO")]
+        #[arg(long, value_name = "REPO", value_parser = repository)]
         repository: Option<RepositoryName>,
     },
     /// List the open replication incidents, and the alerts of a period
@@ -191,7 +191,7 @@ pub enum TableCommand {
     /// List missing replicas, tag mismatches and orphans
     Drift {
         /// Only in this repository, such as `team/app`
-        #[arg(long, value_name = "REPO")]
+        #[arg(long, value_name = "REPO", value_parser = repository)]
         repository: Option<RepositoryName>,
     },
     /// List registries now, and record the differences that no event reported; the `reconcile` function does this daily

@@ -110,8 +110,7 @@ impl<'a> Hub<'a> {
 
     /// The ARN of the topic in a registry's stack.
     pub(super) fn topic(&self, registry: &Registry) -> String {
-        let partition = aws::registry::partition(registry);
-        format!("arn:{partition}:sns:{}:{}:{}", registry.region(), registry.account(), self.topic_name())
+        registry.arn("sns", &self.topic_name())
     }
 
     /// The value of a parameter of the stack; `None` if the stack has no such parameter.
@@ -157,7 +156,7 @@ pub(super) fn check_region(hub: &Hub<'_>) -> Option<Finding> {
 /// Whether a registry's region is an opt-in region.
 pub(super) fn is_opt_in(registry: &Registry) -> bool {
     let region = registry.region();
-    aws::registry::partition(registry) == "aws" && !DEFAULT_REGIONS.contains(&region)
+    registry.partition().name == "aws" && !DEFAULT_REGIONS.contains(&region)
 }
 
 /// Checks this machine's clock.
