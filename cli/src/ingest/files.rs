@@ -86,9 +86,9 @@ pub(super) fn unpacked<'a>(mut source: Box<dyn BufRead + 'a>, layers: usize) -> 
         }
         [0xff, 0xfe, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_le_bytes))),
         [0xfe, 0xff, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_be_bytes))),
-        // Without a byte order mark: JSON and CSV begin with an ASCII character.
-        [_, 0, _, 0, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_le_bytes))),
-        [0, _, 0, _, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_be_bytes))),
+        // Without a byte order mark: JSON begins with one of these.
+        [b'{' | b'[' | b'"', 0, 1..=255, 0, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_le_bytes))),
+        [0, b'{' | b'[' | b'"', 0, 1..=255, ..] => Box::new(BufReader::new(Utf16::new(rest, u16::from_be_bytes))),
         _ => rest,
     })
 }
