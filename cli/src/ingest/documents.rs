@@ -45,7 +45,7 @@ const LISTS: [&str; 10] = [
 const NESTED_LISTS: [(&str, &str); 1] = [("ResultSet", "Rows")];
 
 /// How a text of JSON begins.
-const TEXTS: [&[u8]; 3] = [b"\"{\\", b"\"\\\"", b"\"["];
+const TEXTS: [&[u8]; 4] = [b"\"{\\", b"\"\\\"", b"\"[{\\", b"\"[\\"];
 
 /// The entries are not taken any more.
 #[derive(Debug)]
@@ -283,7 +283,10 @@ fn stopped<E: Error>(_: Stopped) -> E {
 fn unique<E: Error>(object: &mut Map<String, Value>, name: String, value: Value) -> Result<(), E> {
     match object.contains_key(&name) {
         true => Err(E::custom(format_args!("field `{name}` is there twice"))),
-        false => Ok(_ = object.insert(name, value)),
+        false => {
+            object.insert(name, value);
+            Ok(())
+        }
     }
 }
 

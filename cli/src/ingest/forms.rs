@@ -242,7 +242,10 @@ impl<'a> Reading<'a> {
         }
         if let Some(values) = rows::athena(&object) {
             return match &self.columns {
-                None => Ok(self.columns = Some(values)),
+                None => {
+                    self.columns = Some(values);
+                    Ok(())
+                }
                 Some(columns) => self.object(rows::zip(columns, values)),
             };
         }
