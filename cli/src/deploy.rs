@@ -11,7 +11,10 @@ use domain::image::Registry;
 use retry::chain;
 use serde::Serialize;
 
-use crate::print::{HEADING, Print, coloured, filled, styled};
+use crate::{
+    failure::CliError,
+    print::{HEADING, Print, coloured, filled, styled},
+};
 
 /// The stacks to deploy.
 #[derive(Debug, Serialize)]
@@ -52,7 +55,18 @@ const QUEUE_ARN: &str = "QUEUE_ARN";
 pub(crate) const DEFAULT_HUB_STACK: &str = "ecr-lineage";
 
 /// Plans a deployment for some registries and, transitively, for those that they replicate to.
-pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<&str>, first: &[Registry]) -> Plan {
+///
+/// # Errors
+/// When a registry is in another partition than the hub: SNS delivers within a partition.
+pub async fn plan(
+    registries: &Registries,
+    hub: &Registry,
+    organization: Option<&str>,
+    first: &[Registry],
+) -> Result<Plan, CliError> {
+    if let Some(registry) = first.iter().find(|registry| registry.partition() != hub.partition()) {
+        return Err(CliError::OtherPartition { registry: registry.clone(), hub: hub.clone() });
+    }
     let (mut copies, mut unread) = (BTreeMap::new(), BTreeMap::new());
     let mut open: BTreeSet<Registry> = first.iter().cloned().collect();
     let mut all = open.clone();
@@ -67,7 +81,8 @@ pub async fn plan(registries: &Registries, hub: &Registry, organization: Option<
             Err(failure) => _ = unread.insert(registry, chain(&failure)),
         }
     }
-    Plan { hub: of_hub(hub, organization, &all), registries: of_registries(organization, &all), copies, unread }
+    let (hub, registries) = (of_hub(hub, organization, &all), of_registries(organization, &all));
+    Ok(Plan { hub, registries, copies, unread })
 }
 
 fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> StackPlan {

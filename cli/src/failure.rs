@@ -81,6 +81,18 @@ pub enum CliError {
         /// The missing output.
         output: &'static str,
     },
+    /// A hub takes events of its own partition only.
+    #[error(
+        "`{registry}` is in partition {}, and the hub `{hub}` in {}",
+        registry.partition().name,
+        hub.partition().name
+    )]
+    OtherPartition {
+        /// The registry.
+        registry: Registry,
+        /// The hub's account and region.
+        hub: Registry,
+    },
     /// A stack could not be read.
     #[error("cannot read stack `{stack}`")]
     Stack {
@@ -165,9 +177,8 @@ impl CliError {
             Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),
-                ErrorKind::IsADirectory => "pass the files in it, as in `ecr-lineage ingest folder/*.json`".into(),
                 ErrorKind::PermissionDenied => "check the permissions of the file".into(),
-                _ => "the file is damaged or truncated: fetch it again".into(),
+                _ => "check the disk, and run the command again".into(),
             },
             Self::Registries(simulator::keep::Error::InUse { .. }) => {
                 "stop the other process, or choose another folder with `--data`".into()
@@ -187,6 +198,7 @@ impl CliError {
             Self::NoStack { .. } | Self::NoHub { .. } => {
                 "pass the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
             }
+            Self::OtherPartition { .. } => "deploy a hub in each partition: nothing replicates between them".into(),
             Self::Stack { .. } => {
                 "sign in (`aws sso login`); your role needs the policy in the stack's output ReadersPolicy".into()
             }

@@ -6,7 +6,6 @@ pub mod doctor;
 pub mod drift;
 pub mod failure;
 pub mod ingest;
-pub mod input;
 pub mod local;
 pub mod options;
 pub mod policies;
@@ -32,8 +31,8 @@ use domain::{deletion::OperatorAction, image::Registry};
 use failure::CliError;
 use jiff::Timestamp;
 use options::{
-    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, Options, PolicyCommand, RegistryCommand,
-    TableCommand,
+    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, IngestOptions, Options, PolicyCommand,
+    RegistryCommand, TableCommand,
 };
 use print::Print;
 use sandbox::demo;
@@ -65,7 +64,7 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
         Command::Deploy(DeployCommand::Plan { hub, organization, registries }) => {
             let (sdk, roles) = target::configuration(&options.target).await;
             let read = Registries::new(sdk, roles);
-            let plan = deploy::plan(&read, hub, organization.as_deref(), registries).await;
+            let plan = deploy::plan(&read, hub, organization.as_deref(), registries).await?;
             print(options.format, &plan)?;
             Ok(if plan.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -83,7 +82,7 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
 async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, CliError> {
     let (table, now) = (&target.table, Timestamp::now());
     match command {
-        TableCommand::Ingest { files, show } => return ingest(table, files, show.as_ref(), format).await,
+        TableCommand::Ingest(options) => return ingest(table, options, format).await,
         TableCommand::Backfill { source, destination } => return backfill(target, source, destination, format).await,
         TableCommand::Policy(command) => return policy(command, target, format, now).await,
         TableCommand::Show { image } => show(table, image, format).await?,
@@ -127,15 +126,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
 }
 
 /// Records events from files, and shows an image afterwards: fails if any event was rejected.
-async fn ingest(
-    table: &Table,
-    files: &[PathBuf],
-    show: Option<&Reference>,
-    format: Format,
-) -> Result<ExitCode, CliError> {
-    let summary = ingest::ingest(table, files).await?;
+async fn ingest(table: &Table, options: &IngestOptions, format: Format) -> Result<ExitCode, CliError> {
+    let summary = ingest::ingest(table, &options.paths, options.assumed()).await?;
     print(format, &summary)?;
-    if let Some(reference) = show {
+    if let Some(reference) = &options.show {
         print(format, &answer::show(table, reference, usize::MAX).await?)?;
     }
     Ok(if summary.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use answers::{
     deletions::DeletionFilter,
-    reference::{Reference, TagReference},
+    reference::{Reference, TagReference, repository},
     time,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,6 +17,8 @@ use simulator::{
     settings::{Lag, Unconfirmed},
     trouble::Trouble,
 };
+
+use crate::ingest::Assumed;
 
 /// Where is this image, where did it come from, since when, and who deleted it?
 #[derive(Debug, Parser)]
@@ -128,19 +130,45 @@ pub enum DeployCommand {
     },
 }
 
+/// The options of `ingest`.
+#[derive(Debug, Args)]
+pub struct IngestOptions {
+    /// Files and folders to read; `-` is standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Registry of the output of `aws ecr describe-images` and `list-images`, and of entries of `PutEvents`
+    #[arg(long)]
+    pub registry: Option<Registry>,
+
+    /// Repository of the output of `aws ecr list-images`
+    #[arg(long, value_name = "REPO", value_parser = repository, requires = "registry")]
+    pub repository: Option<RepositoryName>,
+
+    /// When `describe-images` or `list-images` was called, if not when the file was written
+    #[arg(long, value_name = "TIME", requires = "registry")]
+    pub listed_at: Option<Timestamp>,
+
+    /// Show this image afterwards
+    #[arg(long, value_name = "IMAGE")]
+    pub show: Option<Reference>,
+}
+
+impl IngestOptions {
+    /// What the options say about the files.
+    #[must_use]
+    pub fn assumed(&self) -> Assumed {
+        let Self { registry, repository, listed_at, .. } = self;
+        Assumed { registry: registry.clone(), repository: repository.clone(), listed_at: *listed_at }
+    }
+}
+
 /// The commands that need a table; some of them call registries too.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Record events from files: EventBridge events, SQS messages that contain them, CloudTrail logs (gzipped or not)
-    Ingest {
-        /// Files to read; `-` is standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-
-        /// Show this image afterwards
-        #[arg(long, value_name = "IMAGE")]
-        show: Option<Reference>,
-    },
+    /// Record events from files: EventBridge events and CloudTrail records, alone or in anything that AWS puts around
+    /// them (messages, logs, lists, tables), compressed or not
+    Ingest(IngestOptions),
     /// Show every registry that has or had an image: its origin, since when, who deleted it and when; then its timeline
     Show {
         /// `REPO:TAG`, `REPO@DIGEST` or `DIGEST`; a digest may be short, and the registry's host name may come first
@@ -158,8 +186,8 @@ pub enum TableCommand {
     },
     /// List the images of a repository, and the registries that have them
     Images {
-        /// Repository, such as `team/app`
-        #[arg(value_name = "REPO")]
+        /// Repository, such as `team/app`; also its URI or ARN
+        #[arg(value_name = "REPO", value_parser = repository)]
         repository: RepositoryName,
     },
     /// List the replicas whose source no longer has the image
@@ -169,7 +197,7 @@ pub enum TableCommand {
         registry: Option<Registry>,
 
         /// Only in this repository, such as `team/app`
-        #[arg(long, value_name = "REPO")]
+        #[arg(long, value_name = "REPO", value_parser = repository)]
         repository: Option<RepositoryName>,
     },
     /// List the open replication incidents, and the alerts of a period
@@ -191,7 +219,7 @@ pub enum TableCommand {
     /// List missing replicas, tag mismatches and orphans
     Drift {
         /// Only in this repository, such as `team/app`
-        #[arg(long, value_name = "REPO")]
+        #[arg(long, value_name = "REPO", value_parser = repository)]
         repository: Option<RepositoryName>,
     },
     /// List registries now, and record the differences that no event reported; the `reconcile` function does this daily

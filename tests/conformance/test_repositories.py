@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from botocore.loaders import Loader
 
 from manifests import image
 from sites import APP, refusal, rule
@@ -167,3 +168,18 @@ def test_a_repository_has_a_policy_of_its_own_once_it_is_set(ireland):
     assert refusal(ireland.ecr.set_repository_policy, repositoryName=APP, policyText="none") == "InvalidParameterException"
     with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException):
         ireland.ecr.get_repository_policy(repositoryName="team/other")
+
+
+@pytest.mark.only_simulator("the product's own table of partitions")
+def test_the_region_decides_partition_and_host_names(ireland, sites):
+    partitions = Loader().load_data("partitions")["partitions"]
+    assert len(partitions) == 8
+    for partition in partitions:
+        for region in partition["regions"]:
+            if region.endswith("-global"):
+                continue
+            ecr = sites.signed("ecr", region, ireland.account)
+            created = ecr.create_repository(repositoryName=APP + "-partition")["repository"]
+            where = f"{ireland.account}.dkr.ecr.{region}.{partition['outputs']['dnsSuffix']}"
+            assert created["repositoryUri"] == f"{where}/{APP}-partition"
+            assert created["repositoryArn"].startswith(f"arn:{partition['id']}:ecr:{region}:")

@@ -116,8 +116,7 @@ impl<'a> Hub<'a> {
 
     /// The ARN of the topic in a registry's stack.
     pub(super) fn topic(&self, registry: &Registry) -> String {
-        let partition = aws::registry::partition(registry);
-        format!("arn:{partition}:sns:{}:{}:{}", registry.region(), registry.account(), self.topic_name())
+        registry.arn("sns", &self.topic_name())
     }
 
     /// Whether the hub may admit the topic of a registry, as far as its stack says. It does not know the accounts of its
@@ -206,7 +205,7 @@ fn enable_command(hub: &Hub<'_>, region: &str) -> String {
 /// Whether a registry's region is an opt-in region.
 pub(super) fn is_opt_in(registry: &Registry) -> bool {
     let region = registry.region();
-    aws::registry::partition(registry) == "aws" && !DEFAULT_REGIONS.contains(&region)
+    registry.partition().name == "aws" && !DEFAULT_REGIONS.contains(&region)
 }
 
 /// Checks this machine's clock.

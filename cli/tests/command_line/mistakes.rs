@@ -6,7 +6,6 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
     let user = User::with_example();
     let mut report = String::new();
     let nothing_there = format!("sha256:{}", "0".repeat(64));
-    let damaged = user.file("damaged.json.gz", [0x1f, 0x8b, 8, 0, 0]);
     let no_table = user.file("notes.db", "these are notes, and no table at all");
     let exact = format!("shop/api@{nothing_there}");
     let under_a_file = format!("{no_table}/table.db");
@@ -20,8 +19,7 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
         &["images", "shop/web"],
         &["images", "shop/api", "--format", "dot"],
         &["ingest", "no/such/file.json"],
-        &["ingest", damaged.as_str()],
-        &["ingest", "."],
+        &["deploy", "plan", "--hub", "999988887777/eu-central-1", "111122223333/cn-north-1"],
         &["--table", no_table.as_str(), "orphans"],
         &["--table", under_a_file.as_str(), "orphans"],
     ] {

@@ -1,9 +1,10 @@
-//! References to an image: by digest, by the beginning of a digest, by tag, or with the registry's host name.
+//! References to an image: by digest, by the beginning of a digest or by tag; with the registry's host name or the
+//! repository's ARN, as tools print them.
 
 use std::{fmt, str::FromStr};
 
 use domain::{
-    image::{Image, Registry, RepositoryName},
+    image::{Image, MalformedError, Registry, RepositoryName},
     tag::TagName,
 };
 
@@ -51,7 +52,7 @@ impl fmt::Display for TagReference {
 
 /// The error of a text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}; write `REPO:TAG`, `REPO@sha256:…` or the beginning of a digest")]
+#[error("{reason}")]
 pub struct ReferenceError {
     reason: String,
 }
@@ -66,10 +67,11 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let (registry, text) = without_host(text)?;
+        let (registry, text) = without_registry(text)?;
         if let Some((repository, digest)) = text.split_once('@') {
+            // In `repo:tag@digest` the digest decides.
+            let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
             let repository = repository.parse().map_err(reference_error)?;
-            // In `repo:tag@digest` the digest is enough.
             let encoded = digest.split_once(':').map_or(digest, |(_, encoded)| encoded);
             return if encoded.len() == DIGEST_LENGTH && encoded.len() < digest.len() {
                 Ok(Self::Exact(Image { repository, digest: digest.parse().map_err(reference_error)? }))
@@ -83,7 +85,7 @@ impl FromStr for Reference {
             None if text.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Ok(Self::Short { repository: None, digest: short(text)? })
             }
-            None => Err(ReferenceError { reason: format!("`{text}` names a repository, not an image") }),
+            None => Err(refused(format!("`{text}` names a repository, not an image"))),
         }
     }
 }
@@ -92,14 +94,24 @@ impl FromStr for TagReference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let (registry, text) = without_host(text)?;
-        tagged(registry, text)
+        let (registry, text) = without_registry(text)?;
+        // In `repo:tag@digest` only the tag is meant here.
+        tagged(registry, text.split_once('@').map_or(text, |(text, _)| text))
     }
+}
+
+/// Reads the name of a repository, alone or as a part of its URI or ARN.
+///
+/// # Errors
+/// When the text names no repository, or an image in it.
+pub fn repository(text: &str) -> Result<RepositoryName, ReferenceError> {
+    let (_, name) = without_registry(text)?;
+    name.parse().map_err(|error: MalformedError| ReferenceError { reason: error.to_string() })
 }
 
 fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, ReferenceError> {
     let Some((repository, tag)) = text.rsplit_once(':') else {
-        return Err(ReferenceError { reason: format!("`{text}` has no tag") });
+        return Err(refused(format!("`{text}` has no tag")));
     };
     let name = TagName {
         repository: repository.parse().map_err(reference_error)?,
@@ -112,33 +124,50 @@ fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, Refere
 fn short(text: &str) -> Result<String, ReferenceError> {
     let encoded = text.split_once(':').map_or(text, |(_, encoded)| encoded);
     if encoded.len() < SHORTEST {
-        return Err(ReferenceError {
-            reason: format!("`{text}` is too short: give at least {SHORTEST} characters of the digest"),
-        });
+        return Err(refused(format!("`{text}` is too short: give at least {SHORTEST} characters of the digest")));
     }
     if encoded.len() > DIGEST_LENGTH || !encoded.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(ReferenceError { reason: format!("`{text}` is not the beginning of a digest") });
+        return Err(refused(format!("`{text}` is not the beginning of a digest")));
     }
     Ok(text.to_owned())
 }
 
-/// Removes the host name of an ECR registry, which contains the account and the region:
-/// `111122223333.dkr.ecr.eu-west-1.amazonaws.com`, `111122223333.dkr-ecr.eu-west-1.on.aws`, and their FIPS forms.
-/// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>
-fn without_host(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {
-    let Some((host, rest)) = text.split_once('/').filter(|(host, _)| host.contains(".dkr")) else {
+/// What container tools write before a reference: skopeo and crane `docker://`, the kubelet `docker-pullable://`,
+/// Helm `oci://`, browsers `https://`.
+const SCHEMES: [&str; 5] = ["docker://", "docker-pullable://", "docker-image://", "oci://", "https://"];
+
+/// Removes the scheme, and the registry's host name or the beginning of the repository's ARN, which contain the account
+/// and the region.
+fn without_registry(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {
+    let text = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    if text.starts_with("arn:") {
+        let known = of_arn(text).map(|(registry, rest)| (Some(registry), rest));
+        return known.ok_or_else(|| refused(format!("`{text}` is not the ARN of an ECR repository")));
+    }
+    let Some((host, rest)) = text.split_once('/').filter(|(host, _)| host.to_ascii_lowercase().contains(".dkr")) else {
         return Ok((None, text));
     };
-    let mut parts = host.split('.');
-    let account = parts.next().unwrap_or_default();
-    let region = parts.find(|part| Registry::new("000000000000", part).is_ok()).unwrap_or_default();
-    Registry::new(account, region)
+    Registry::from_host(host)
         .map(|registry| (Some(registry), rest))
-        .map_err(|_| ReferenceError { reason: format!("`{host}` is not the host of an ECR registry") })
+        .ok_or_else(|| refused(format!("`{host}` is not the host of an ECR registry")))
 }
 
-fn reference_error(error: impl ToString) -> ReferenceError {
-    ReferenceError { reason: error.to_string() }
+/// The registry of `arn:aws:ecr:REGION:ACCOUNT:repository/REPO`, and what follows `repository/`.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html>
+fn of_arn(text: &str) -> Option<(Registry, &str)> {
+    let parts: Vec<_> = text.splitn(6, ':').collect();
+    let &["arn", partition, "ecr", region, account, resource] = &*parts else { return None };
+    let registry = Registry::new(account, region).ok()?;
+    Some(registry).filter(|registry| registry.partition().name == partition).zip(resource.strip_prefix("repository/"))
+}
+
+fn reference_error(error: MalformedError) -> ReferenceError {
+    refused(error.to_string())
+}
+
+/// The error of a text that should name an image.
+fn refused(reason: String) -> ReferenceError {
+    ReferenceError { reason: format!("{reason}; write `REPO:TAG`, `REPO@sha256:…` or the beginning of a digest") }
 }
 
 #[cfg(test)]
@@ -177,6 +206,32 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_is_read_as_tools_print_it() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let name = TagName { repository: "team/app".parse().unwrap(), tag: "v1".parse().unwrap() };
+        let tagged = TagReference { name, registry: Some("111122223333/eu-west-1".parse().unwrap()) };
+        let image: Image = format!("team/app@{digest}").parse().unwrap();
+        for before in [
+            "docker-pullable://111122223333.dkr.ecr.eu-west-1.amazonaws.com/",
+            "docker://111122223333.dkr.ecr.eu-west-1.amazonaws.com:443/",
+            "oci://111122223333.dkr-ecr.eu-west-1.on.aws/",
+            "https://111122223333.dkr.ecr-fips.eu-west-1.amazonaws.com/",
+            "111122223333.DKR.ECR.EU-WEST-1.AMAZONAWS.COM/",
+            "arn:aws:ecr:eu-west-1:111122223333:repository/",
+        ] {
+            assert_eq!(parsed(&format!("{before}team/app:v1")), Reference::Tagged(tagged.clone()), "{before}");
+            assert_eq!(parsed(&format!("{before}team/app@{digest}")), Reference::Exact(image.clone()), "{before}");
+            let both = format!("{before}team/app:v1@{digest}");
+            assert_eq!(parsed(&both), Reference::Exact(image.clone()), "the digest decides");
+            assert_eq!(both.parse::<TagReference>().unwrap(), tagged, "the tag is meant");
+            assert_eq!(repository(&format!("{before}team/app")).unwrap(), image.repository);
+        }
+        let both = parsed(&format!("team/app:v1@{digest}"));
+        assert_eq!(both, Reference::Exact(image));
+        assert!(repository("111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:v1").is_err());
+    }
+
+    #[test]
     fn an_invalid_reference_is_an_error_with_its_reason() {
         for (text, reason) in [
             ("team/app", "`team/app` names a repository, not an image"),
@@ -186,9 +241,15 @@ mod tests {
                 "x.dkr.ecr.eu-west-1.amazonaws.com/app:v1",
                 "`x.dkr.ecr.eu-west-1.amazonaws.com` is not the host of an ECR registry",
             ),
+            (
+                "arn:aws:ecr:cn-north-1:111122223333:repository/app:v1",
+                "`arn:aws:ecr:cn-north-1:111122223333:repository/app:v1` is not the ARN of an ECR repository",
+            ),
+            ("arn:aws:ecr:eu-west-1:111122223333:repository/team/app", "`team/app` names a repository, not an image"),
         ] {
             let error = text.parse::<Reference>().unwrap_err();
-            assert_eq!(error.reason, reason);
+            let next = "write `REPO:TAG`, `REPO@sha256:…` or the beginning of a digest";
+            assert_eq!(error.to_string(), format!("{reason}; {next}"));
         }
         assert!("Team/App:v1".parse::<Reference>().is_err());
     }

@@ -132,17 +132,10 @@ async fn gone(registries: &Registries, lineage: &Lineage, registry: &Registry) -
 /// The commands that copy an image with all its tags. `crane copy` keeps digests, indexes and their children.
 /// <https://github.com/google/go-containerregistry/blob/main/cmd/crane/doc/crane_copy.md>
 fn copies(image: &Image, from: &Registry, to: &Registry, tags: &BTreeSet<Tag>) -> Vec<String> {
-    let place = |registry: &Registry| format!("{}/{}", host(registry), image.repository);
+    let place = |registry: &Registry| format!("{}/{}", registry.host(), image.repository);
     let copy = |target: String| format!("crane copy {}@{} {target}", place(from), image.digest);
     if tags.is_empty() {
         return vec![copy(format!("{}@{}", place(to), image.digest))];
     }
     tags.iter().map(|tag| copy(format!("{}:{tag}", place(to)))).collect()
-}
-
-/// The host name of a registry.
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html>
-fn host(registry: &Registry) -> String {
-    let suffix = if registry.region().starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("{}.dkr.ecr.{}.{suffix}", registry.account(), registry.region())
 }

@@ -123,7 +123,7 @@ impl Registries {
     async fn sdk_config_for(&self, registry: &Registry, role: Option<&str>) -> SdkConfig {
         let config = self.sdk.to_builder().region(Region::new(registry.region().to_owned()));
         let Some(role) = role else { return config.build() };
-        let arn = format!("arn:{}:iam::{}:role/{role}", partition(registry), registry.account());
+        let arn = registry.partition().iam_arn(registry.account(), &format!("role/{role}"));
         let mut provider = AssumeRoleProvider::builder(arn).session_name("ecr-lineage").configure(&self.sdk);
         if let Some(id) = &self.roles.external_id {
             provider = provider.external_id(id);
@@ -156,17 +156,6 @@ impl RateLimiter {
             turn
         };
         tokio::time::sleep_until(turn).await;
-    }
-}
-
-/// The partition of a region, as in an ARN.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
-#[must_use]
-pub fn partition(registry: &Registry) -> &'static str {
-    match registry.region() {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
     }
 }
 

@@ -193,6 +193,7 @@ impl Fact {
             Some("reconcile") => " by reconcile",
             Some("mirror") => " by mirror",
             Some("backfill") => " by a backfill",
+            Some("list") => " in a list",
             _ => "",
         }
     }

@@ -14,6 +14,7 @@ pub mod lag;
 pub mod lineage;
 mod named;
 pub mod observation;
+pub mod partition;
 pub mod policy;
 pub mod replication;
 pub mod tag;

@@ -311,7 +311,7 @@ impl Local {
         session_name: &str,
     ) -> Result<aws_sdk_ecr::Client, Error> {
         let config = account(&self.endpoint, registry.account(), registry.region()).await;
-        let arn = format!("arn:aws:iam::{}:role/{role}", registry.account());
+        let arn = registry.partition().iam_arn(registry.account(), &format!("role/{role}"));
         let assume = aws_sdk_sts::Client::new(&config).assume_role().role_arn(arn).role_session_name(session_name);
         let assumed = assume.send().await.map_err(|error| Error::Role(error.into()))?;
         let mut config = aws_sdk_ecr::config::Builder::from(&config);

@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::partition::Partition;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{clock::later, world::partition};
+use crate::clock::later;
 
 /// A message of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +38,9 @@ pub const TOPIC_NAME: &str = "ecr-lineage-events";
 pub fn notification(event: &Value, id: &str, time: Timestamp) -> String {
     let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
     let (account, region) = (field("account"), field("region"));
-    let host = format!("https://sns.{region}.amazonaws.com");
-    let topic = format!("arn:{}:sns:{region}:{account}:{TOPIC_NAME}", partition(region));
+    let Partition { name, dns_suffix, .. } = Partition::of(region);
+    let host = format!("https://sns.{region}.{dns_suffix}");
+    let topic = format!("arn:{name}:sns:{region}:{account}:{TOPIC_NAME}");
     json!({
         "Type": "Notification", "MessageId": id, "TopicArn": topic, "Message": event.to_string(),
         "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string(), "SignatureVersion": "1", "Signature": "EXAMPLE",

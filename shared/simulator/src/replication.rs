@@ -18,7 +18,7 @@ use crate::{
     repository::{CopyState, CopyStatus, ImageState, ImageStatus, Repository, StoredImage},
     settings::Lag,
     trouble::CopyFate,
-    world::{PendingTask, RepositoryId, World, partition},
+    world::{PendingTask, RepositoryId, World},
 };
 
 /// The replication configuration of a registry, as in requests and responses.
@@ -164,7 +164,7 @@ impl World {
 
     /// Whether a registry's policy allows an action of another account's ECR.
     fn allowed(&self, place: &RepositoryId, account: &str, action: &str) -> bool {
-        let caller = format!("arn:{}:iam::{account}:root", partition(place.registry.region()));
+        let caller = place.registry.partition().iam_arn(account, "root");
         self.policy_allows(&place.registry, &caller, account, action, &place.arn())
     }
 

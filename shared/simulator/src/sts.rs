@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use domain::partition::Partition;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -86,7 +87,7 @@ pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Opt
     }
     let role = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
     let role = role.and_then(|role| String::from_utf8(role).ok()).filter(|role| role.starts_with("arn:"));
-    let arn = role.unwrap_or_else(|| format!("arn:{}:iam::{account}:root", crate::world::partition(region)));
+    let arn = role.unwrap_or_else(|| Partition::of(region).iam_arn(account, "root"));
     Some(ApiCaller { account: account.to_owned(), region: region.to_owned(), arn })
 }
 

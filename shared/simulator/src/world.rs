@@ -38,17 +38,7 @@ impl RepositoryId {
     }
 
     pub(crate) fn arn(&self) -> String {
-        let (account, region) = (self.registry.account(), self.registry.region());
-        format!("arn:{}:ecr:{region}:{account}:repository/{}", partition(region), self.repository)
-    }
-}
-
-/// The partition of a region. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
-pub(crate) fn partition(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
+        self.registry.arn("ecr", &format!("repository/{}", self.repository))
     }
 }
 

@@ -136,12 +136,11 @@ impl Stage {
     /// Sets a registry policy that allows another account to replicate into the registry.
     pub(super) async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Error> {
         self.act(site, format!("lets account {} replicate into it", source.registry.account()));
-        let (region, account) = (site.registry.region(), site.registry.account());
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Sid": "replication", "Effect": "Allow",
-            "Principal": {"AWS": format!("arn:aws:iam::{}:root", source.registry.account())},
+            "Principal": {"AWS": source.registry.partition().iam_arn(source.registry.account(), "root")},
             "Action": ["ecr:ReplicateImage", "ecr:CreateRepository"],
-            "Resource": format!("arn:aws:ecr:{region}:{account}:repository/*"),
+            "Resource": site.registry.arn("ecr", "repository/*"),
         }]});
         site.ecr.put_registry_policy().policy_text(policy.to_string()).send().await?;
         Ok(())

@@ -6,11 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ApiCaller, ApiError, ApiResult, between, invalid, read};
-use crate::{
-    policy::RegistryPolicy,
-    replication::ReplicationConfiguration,
-    world::{World, partition},
-};
+use crate::{policy::RegistryPolicy, replication::ReplicationConfiguration, world::World};
 
 /// The limits of a replication configuration (R1).
 const MAX_RULES: usize = 25;
@@ -56,7 +52,7 @@ pub(super) fn put_replication_configuration(world: &mut World, caller: &ApiCalle
             if to == registry {
                 return Err(validation(format!("The registry {registry} cannot replicate to itself")));
             }
-            if partition(to.region()) != partition(registry.region()) {
+            if to.partition() != registry.partition() {
                 return Err(validation(format!("The destination {to} is in another partition")));
             }
             destinations.insert(to);

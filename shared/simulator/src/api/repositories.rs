@@ -10,13 +10,13 @@ use crate::{
     event::Action,
     lifecycle::Policy,
     repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
-    world::{RepositoryId, World, partition},
+    world::{RepositoryId, World},
 };
 
 /// A repository as the API describes it.
 fn description(place: &RepositoryId, repository: &Repository) -> Value {
-    let (account, region) = (place.registry.account(), place.registry.region());
-    let uri = format!("{account}.dkr.ecr.{region}.amazonaws.com/{}", place.repository);
+    let account = place.registry.account();
+    let uri = format!("{}/{}", place.registry.host(), place.repository);
     let mut description = json!({
         "repositoryArn": place.arn(), "registryId": account, "repositoryName": place.repository, "repositoryUri": uri,
         "createdAt": time(repository.created_at), "imageScanningConfiguration": repository.scanning,
@@ -121,8 +121,7 @@ pub(super) fn describe_repositories(world: &mut World, caller: &ApiCaller, body:
 
 /// The ARN of an operation that names no repository.
 fn all_repositories(registry: &Registry) -> String {
-    let (account, region) = (registry.account(), registry.region());
-    format!("arn:{}:ecr:{region}:{account}:repository/*", partition(region))
+    registry.arn("ecr", "repository/*")
 }
 
 pub(super) fn put_image_tag_mutability(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
