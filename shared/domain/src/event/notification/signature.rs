@@ -9,6 +9,7 @@ use super::{Envelope, Kind};
 use crate::{
     event::{EventError, text},
     image::MalformedError,
+    partition::Partition,
 };
 
 /// The signed part of a message, and what proves that SNS signed it.
@@ -86,10 +87,6 @@ impl Envelope {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CertificateUrl(String);
 
-/// The DNS suffixes of AWS's public partitions.
-/// <https://docs.aws.amazon.com/general/latest/gr/sns.html>
-const DNS_SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
-
 const URL_RULE: &str = "expected `https://sns.REGION.amazonaws.com/SimpleNotificationService-HEX.pem`";
 
 impl CertificateUrl {
@@ -112,9 +109,9 @@ impl FromStr for CertificateUrl {
     fn from_str(url: &str) -> Result<Self, MalformedError> {
         let is_of_sns = url.strip_prefix("https://sns.").and_then(|rest| rest.split_once('/')).is_some_and(|parts| {
             let (place, file) = parts;
-            let region = DNS_SUFFIXES.iter().find_map(|suffix| place.strip_suffix(suffix));
+            let of_sns = |(region, suffix)| is_region(region) && suffix == Partition::of(region).dns_suffix;
             let hash = file.strip_prefix("SimpleNotificationService-").and_then(|name| name.strip_suffix(".pem"));
-            region.is_some_and(is_region) && hash.is_some_and(is_hash)
+            place.split_once('.').is_some_and(of_sns) && hash.is_some_and(is_hash)
         });
         match is_of_sns {
             true => Ok(Self(url.to_owned())),
@@ -226,6 +223,7 @@ mod tests {
             "us-gov-west-1.amazonaws.com",
             "cn-north-1.amazonaws.com.cn",
             "eusc-de-east-1.amazonaws.eu",
+            "us-isob-east-1.sc2s.sgov.gov",
         ] {
             let url = format!("https://sns.{place}/{file}");
             assert_eq!(url.parse::<CertificateUrl>().unwrap().as_str(), url);
@@ -240,6 +238,7 @@ mod tests {
             "sns.amazonaws.com",
             "sns.us-east-1.amazonaws.com.evil.example",
             "sns.us-east-1.amazonaws.com.cn.evil.example",
+            "sns.us-east-1.amazonaws.com.cn",
             "sns.us-east-1.amazonaws.org",
             "sns.us-east-1amazonaws.com",
             "sns.evil.example#.us-east-1.amazonaws.com",
