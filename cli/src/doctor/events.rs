@@ -101,7 +101,7 @@ async fn check_pattern(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Resul
 }
 
 /// A sample of each kind of event that the rule should match.
-fn probes(registry: &Registry) -> [(&'static str, Value); 6] {
+fn probes(registry: &Registry) -> [(&'static str, Value); 9] {
     let event = |source: &str, kind: &str, detail: Value| {
         json!({
             "version": "0", "id": "6f87d04b-9f74-4f04-a780-7acf4b0a9b38", "detail-type": kind, "source": source,
@@ -111,12 +111,17 @@ fn probes(registry: &Registry) -> [(&'static str, Value); 6] {
     };
     let image = json!({"action-type": "PUSH", "result": "SUCCESS", "repository-name": "team/app", "image-tag": "v1"});
     let call = |name: &str| json!({"eventSource": "ecr.amazonaws.com", "eventName": name});
+    let refused =
+        json!({"eventSource": "ecr.amazonaws.com", "eventName": "ReplicateImage", "errorCode": "AccessDenied"});
     let (of_call, of_service) = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail");
     [
         ("image events", event("aws.ecr", "ECR Image Action", image.clone())),
         ("replication events", event("aws.ecr", "ECR Replication Action", image)),
         ("deletions by API calls", event("aws.ecr", of_call, call("BatchDeleteImage"))),
         ("deletions by lifecycle policies", event("aws.ecr", of_service, call("PolicyExecutionEvent"))),
+        ("pushes by API calls", event("aws.ecr", of_call, call("PutImage"))),
+        ("changes of policies", event("aws.ecr", of_call, call("PutRegistryPolicy"))),
+        ("refused copies", event("aws.ecr", of_call, refused)),
         ("changes of replication rules", event("aws.ecr", of_call, call("PutReplicationConfiguration"))),
         ("heartbeats", event(HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, json!({}))),
     ]

@@ -28,6 +28,7 @@ use tracing::{Instrument, Span, error, error_span, warn};
 pub fn describe_metrics() {
     describe_counter!("Events", metrics::Unit::Count, "facts that were new, by kind");
     describe_counter!("DuplicateFacts", metrics::Unit::Count, "facts that were recorded before");
+    describe_counter!("Ignored", metrics::Unit::Count, "events that say nothing about an image of their registry");
     describe_counter!("Rejects", metrics::Unit::Count, "messages that can never be recorded");
     describe_counter!("Failures", metrics::Unit::Count, "messages to be tried again");
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
@@ -113,8 +114,8 @@ impl Record {
         let Notification { topic, time, content } = match notification::read(body) {
             Ok(notification) => notification,
             Err(error) => {
-                if let NotificationError::OtherRegistry { topic, time, .. } = &error {
-                    self.alert_refused(topic, *time, error.to_string()).instrument(span.clone()).await;
+                if let Some(alert) = self.alert_about(&error) {
+                    self.put_alert(&alert).instrument(span.clone()).await;
                 }
                 span.in_scope(|| log_reject(&error));
                 return Err(Refusal);
@@ -123,11 +124,13 @@ impl Record {
         let admission = self.senders.admit(&topic);
         if admission == Admission::Refused {
             let message = format!("{topic} is not a topic of this hub: its name or its account is not admitted");
-            self.alert_refused(&topic, time, message).instrument(span.clone()).await;
+            self.put_alert(&refused(&topic, time, message)).instrument(span.clone()).await;
             span.in_scope(|| log_refused(&topic));
             return Err(Refusal);
         }
         match content {
+            // Another service, a read, another account's registry: it arrived, and says nothing about an image here.
+            Content::Event(event) if event.facts.is_empty() => counter!("Ignored").increment(1),
             Content::Event(event) => return Ok(Some((Arrival { registry: topic.registry, time }, event))),
             Content::Heartbeat(sent_at) => {
                 // The sender chose the event's time, and a time in the future would hide that heartbeats stop.
@@ -144,10 +147,27 @@ impl Record {
         Ok(None)
     }
 
-    /// Stores an alert about a message that is refused. The message fails in any case; the alert comes in addition.
-    async fn alert_refused(&self, topic: &Topic, time: Timestamp, message: String) {
-        let alert = Alert::notice(AlertKind::EventRefused, topic.arn(), message, time);
-        if let Err(failure) = self.table.put_alert(&alert).await {
+    /// The alert about a message that cannot be read, if its topic is known.
+    fn alert_about(&self, error: &NotificationError) -> Option<Alert> {
+        match error {
+            NotificationError::OtherRegistry { topic, time, .. } => Some(refused(topic, *time, error.to_string())),
+            // Whose topic is not admitted cannot cause an alert by what is in its events.
+            NotificationError::Event { topic, time, of_aws, .. } if self.senders.admit(topic) != Admission::Refused => {
+                let whose = if *of_aws {
+                    "it looks like an event of AWS, so this is a bug of ecr-lineage: report it"
+                } else {
+                    "it does not look like an event of AWS: find out who publishes to this topic"
+                };
+                let message = format!("{}; {whose}", chain(error));
+                Some(Alert::notice(AlertKind::PipelineUnhealthy, topic.arn(), message, *time))
+            }
+            NotificationError::Event { .. } | NotificationError::NotJson(_) | NotificationError::NotOfSns(_) => None,
+        }
+    }
+
+    /// Stores an alert about a message. The message fails in any case; the alert comes in addition.
+    async fn put_alert(&self, alert: &Alert) {
+        if let Err(failure) = self.table.put_alert(alert).await {
             warn!(alert.id = alert.id, error = chain(&failure), "an alert about a refused message cannot be stored");
         }
     }
@@ -256,6 +276,11 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evid
 fn refusal(failure: &store::Error) -> Refusal {
     log_failure(failure);
     Refusal
+}
+
+/// The alert about a message that is refused.
+fn refused(topic: &Topic, time: Timestamp, message: String) -> Alert {
+    Alert::notice(AlertKind::EventRefused, topic.arn(), message, time)
 }
 
 fn log_refused(topic: &Topic) {
