@@ -30,8 +30,8 @@ impl Site {
 
 #[tokio::test]
 async fn images_without_any_event_are_recorded() {
-    let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, ..Settings::default() }).await;
-    site.local.simulator.set(|settings| settings.trouble = "lost=100".parse().unwrap());
+    let trouble = "lost=100".parse().unwrap();
+    let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, trouble, ..Settings::default() }).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     let untagged = site.push(IRELAND, &manifest("b"), None);
     site.arrive().await;
