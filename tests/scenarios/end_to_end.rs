@@ -43,7 +43,10 @@ fn accounts_for(lost: &[Fact], registry: &Registry, image: &Image, tags: &BTreeS
 
 #[tokio::test]
 async fn an_event_that_cannot_be_recorded_is_retried_and_becomes_a_dead_letter() {
-    let route = Route::new(Settings::default(), None).await;
+    // The records of the preparations are lost: the function remembers which registries it stored, and the table with
+    // them is deleted below.
+    let route = Route::new(Settings { trouble: "lost=100".parse().unwrap(), ..Settings::default() }, None).await;
+    route.local.simulator.set(|settings| settings.trouble = "lost=0".parse().unwrap());
     let deliver = async || {
         route.local.deliver_now().await;
         route.local.simulator.step(Duration::from_secs(180));
