@@ -225,14 +225,18 @@ def test_cloudtrail_reports_calls_with_their_caller(sites, ireland, virginia):
     assert calls[1]["detail"]["requestParameters"] == calls[1]["detail"]["responseElements"] == {"replicationConfiguration": rules}
 
 
-def test_refused_and_read_only_calls_are_not_reported(sites, ireland):
+def test_refused_calls_are_reported_and_read_only_ones_are_not(sites, ireland):
     before = len(sites.events())
     ireland.images()
     ireland.ecr.describe_registry()
     ireland.delete({"imageTag": "v1"})
     with pytest.raises(ireland.ecr.exceptions.RepositoryAlreadyExistsException):
         ireland.ecr.create_repository(repositoryName=APP)
-    assert [event["detail"]["eventName"] for event in sites.events()[before:]] == ["BatchDeleteImage"]
+    calls = [event["detail"] for event in sites.events()[before:]]
+    assert [(call["eventName"], call.get("errorCode")) for call in calls] == [
+        ("BatchDeleteImage", None), ("CreateRepository", "RepositoryAlreadyExistsException"),
+    ]
+    assert calls[1]["requestParameters"] == {"repositoryName": APP} and calls[1]["responseElements"] is None
     assert sites.own_events() == []
 
 

@@ -15,6 +15,7 @@ from stacks import INFRA
 from topics import beat, enabled, is_published, publish, put, rule, topic
 
 SAMPLES = INFRA.parent / "tests" / "fixtures" / "events"
+RECORDS = INFRA.parent / "tests" / "fixtures" / "records"
 
 # Scan findings say nothing about where an image is.
 IGNORED = {"image-scan", "scan-resource-change"}
@@ -46,12 +47,29 @@ def test_the_rule_publishes_every_documented_event_that_says_where_an_image_is(c
 @pytest.mark.parametrize("kind", ["AWS API Call via CloudTrail", "AWS Service Event via CloudTrail"])
 @pytest.mark.parametrize("service, name, sent", [
     ("ecr", "BatchDeleteImage", True), ("ecr", "DeleteRepository", True), ("ecr", "PutReplicationConfiguration", True),
-    ("ecr", "PolicyExecutionEvent", True), ("ecr", "DescribeImages", False), ("ecr", "PutImage", False), ("ecr", "DryRunEvent", False),
-    ("ecr-public", "DeleteRepository", False),
+    ("ecr", "PolicyExecutionEvent", True), ("ecr", "DescribeImages", False), ("ecr", "PutImage", True), ("ecr", "DryRunEvent", False),
+    ("ecr-public", "DeleteRepository", False), ("ecr", "CreateRepository", False), ("replication.ecr", "ReplicateImage", False),
 ])
-def test_only_cloudtrail_records_about_deletions_and_replication_are_published(cloud, registries, kind, service, name, sent):
+def test_only_cloudtrail_records_about_changes_are_published(cloud, registries, kind, service, name, sent):
     record = {"eventSource": f"{service}.amazonaws.com", "eventName": name, "eventTime": "2026-11-02T09:00:00Z"}
     assert is_published(cloud, *SOURCE, wrapped(record, kind)) is sent
+
+
+# What these say is nothing about an image, or ECR's own event says it.
+UNPUBLISHED = {
+    "another-service", "batch-get-image", "create-repository", "create-repository-exists", "replicate-image", "event-of-another-service",
+    "event-inspector", "event-unknown-detail-type",
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECORDS.glob("*.json")))
+def test_the_rule_publishes_every_record_that_says_something(cloud, registries, name):
+    record = json.loads((RECORDS / f"{name}.json").read_text())
+    if "eventSource" in record:
+        record = wrapped(record, "AWS API Call via CloudTrail") | {"source": f"aws.{record['eventSource'].removesuffix('.amazonaws.com')}"}
+    if isinstance(record["detail"], str):
+        record["detail"] = json.loads(record["detail"])
+    assert is_published(cloud, *SOURCE, record) is (name not in UNPUBLISHED)
 
 
 @pytest.mark.parametrize("source, kind, sent", [

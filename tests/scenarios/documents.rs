@@ -106,6 +106,7 @@ async fn keys() -> Vec<(String, String)> {
     keys.extend(scan(&route).await);
     let (ireland, now) = (IRELAND.parse().unwrap(), route.local.simulator.clock().now());
     route.local.table.reset_breaker(&ireland, "dana", None, now).await.unwrap();
+    route.perform(&Act::Immutable(TOKYO, true)).await;
     route.perform(&Act::DeleteRepository(TOKYO)).await;
     route.perform(&hour).await;
     keys.extend(scan(&route).await);

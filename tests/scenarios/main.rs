@@ -2,6 +2,7 @@
 //! real DynamoDB client, lineage out.
 //!
 //! - `samples`: every event that AWS documents, and what `record` makes of it.
+//! - `records`: records as CloudTrail and EventBridge really write them, and the lineage that they tell.
 //! - `batches`: messages that fail, repeat or can never succeed do not affect the others.
 //! - `transport`: the messages of registries' topics: who may send them, hops, heartbeats.
 //! - `signatures`: whether SNS signed a message.
@@ -60,6 +61,7 @@ mod ordering;
 mod permissions;
 mod query;
 mod reconcile;
+mod records;
 mod registries;
 mod samples;
 mod schemas;

@@ -30,7 +30,8 @@ async fn every_documented_event_becomes_lineage_or_is_rejected_for_a_reason() {
             }
             Err(reject) => {
                 assert_eq!(failed, ["0"]);
-                assert!(store.dump().await.is_empty());
+                // Only the alert about it.
+                assert!(store.dump().await.keys().all(|(pk, _)| pk.starts_with("alert#")));
                 let reason = retry::chain(&reject);
                 writeln!(report, "rejected: {reason}").unwrap();
             }

@@ -162,11 +162,14 @@ fn enable_command(checked: &CheckedRegistry<'_>, rule: &str) -> String {
 const LIFECYCLE: &str = "deletions by lifecycle policies";
 
 /// The kinds of events that the hub needs.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 9] = [
     "image events",
     "replication events",
     "deletions by API calls",
     LIFECYCLE,
+    "pushes by API calls",
+    "changes of policies",
+    "refused copies",
     "changes of replication rules",
     "heartbeats",
 ];
@@ -182,12 +185,17 @@ fn probes(registry: &Registry) -> impl Iterator<Item = (&'static str, Value)> {
     };
     let image = json!({"action-type": "PUSH", "result": "SUCCESS", "repository-name": "team/app", "image-tag": "v1"});
     let call = |name: &str| json!({"eventSource": "ecr.amazonaws.com", "eventName": name});
+    let refused =
+        json!({"eventSource": "ecr.amazonaws.com", "eventName": "ReplicateImage", "errorCode": "AccessDenied"});
     let (of_call, of_service) = ("AWS API Call via CloudTrail", "AWS Service Event via CloudTrail");
     let events = [
         event("aws.ecr", "ECR Image Action", image.clone()),
         event("aws.ecr", "ECR Replication Action", image),
         event("aws.ecr", of_call, call("BatchDeleteImage")),
         event("aws.ecr", of_service, call("PolicyExecutionEvent")),
+        event("aws.ecr", of_call, call("PutImage")),
+        event("aws.ecr", of_call, call("PutRegistryPolicy")),
+        event("aws.ecr", of_call, refused),
         event("aws.ecr", of_call, call("PutReplicationConfiguration")),
         event(HEARTBEAT_SOURCE, HEARTBEAT_DETAIL_TYPE, json!({})),
     ];

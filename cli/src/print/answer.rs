@@ -70,7 +70,11 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
         detail(&format!("tagged {}", tags.join(", ")));
     }
     if let Some(at) = place.pushed_at {
-        detail(&format!("pushed at {}", time(at)));
+        let by = place.pushed_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        detail(&match &place.cached_from {
+            Some(upstream) => format!("brought from {upstream} by the pull through cache at {}", time(at)),
+            None => format!("pushed at {}{by}", time(at)),
+        });
     }
     for from in &place.replicated_from {
         let lag = from.lag_seconds.map(|seconds| format!(", lag {}", duration(seconds))).unwrap_or_default();
@@ -178,7 +182,7 @@ pub(crate) fn fact_text(fact: &Fact) -> String {
         | What::ImageDeleted { .. }
         | What::TagsDeleted { .. }
         | What::RepositoryDeleted { .. } => coloured(AnsiColor::Red, text),
-        What::Other { .. } => styled(QUIET, text),
+        What::Attempted { .. } | What::Changed { .. } | What::Other { .. } => styled(QUIET, text),
         _ => text,
     }
 }

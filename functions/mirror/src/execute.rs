@@ -141,6 +141,7 @@ impl Mirror {
                     storage: Some(storage),
                     tags: BTreeSet::new(),
                     without: BTreeSet::new(),
+                    complete: false,
                     source: None,
                 };
                 self.observe(&deletion, &deletion.source, what, now).await?;

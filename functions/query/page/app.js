@@ -147,9 +147,9 @@ function bytes(size) {
 const who = (text) => text.replace(/arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/g, '');
 
 function toneOf(fact) {
-  if (/deleted|failed/.test(fact.what) && fact.what !== 'deletion_failed') return 'bad';
+  if (/deleted|failed/.test(fact.what)) return 'bad';
   if (fact.what === 'observed' && !fact.storage) return 'bad';
-  if (fact.what === 'pushed' || fact.what === 'restored') return 'good';
+  if (['pushed', 'cached', 'restored'].includes(fact.what)) return 'good';
   return fact.what === 'replicated' || fact.what === 'archived' ? 'info' : 'quiet';
 }
 
@@ -1769,7 +1769,14 @@ function whereTable(image) {
     row: at === 0,
   }));
   const came = (where) => [
-    where.pushed_at && h('div', {}, 'pushed ', when(where.pushed_at)),
+    where.pushed_at &&
+      h(
+        'div',
+        {},
+        where.cached_from ? `brought from ${where.cached_from} by the pull through cache ` : 'pushed ',
+        when(where.pushed_at),
+        where.pushed_by ? ` by ${where.pushed_by}` : '',
+      ),
     where.replicated_from.map((from) =>
       h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`),
     ),

@@ -101,7 +101,7 @@ impl Reconcile {
             .await?;
         if removed > 0 || doubtful {
             let subject = Subject::Repository(repository.clone());
-            let what = What::RepositoryDeleted { cause: Cause::Unknown };
+            let what = What::RepositoryDeleted { empty: false, cause: Cause::Unknown };
             let fact = Fact {
                 time: whole_seconds(began),
                 registry: registry.clone(),

@@ -33,6 +33,7 @@ use tracing::{Instrument, Span, error, error_span, warn};
 pub fn describe_metrics() {
     describe_counter!("Events", metrics::Unit::Count, "facts that were new, by kind");
     describe_counter!("DuplicateFacts", metrics::Unit::Count, "facts that were recorded before");
+    describe_counter!("Ignored", metrics::Unit::Count, "events that say nothing about an image of their registry");
     describe_counter!("Rejects", metrics::Unit::Count, "messages that can never be recorded");
     describe_counter!("Failures", metrics::Unit::Count, "messages to be tried again");
     describe_histogram!("ReplicationLag", metrics::Unit::Seconds, "from the push to the replica, by destination");
@@ -142,8 +143,8 @@ impl Record {
             if let Unproven::Refused(why) = &unproven {
                 // Its author chose the topic and the time, too. One alert a day for all such messages.
                 let text = format!("a message that names {topic} is refused: {why}");
-                let raised = self.alert_refused(&self.senders.topic_name, Timestamp::now(), text);
-                raised.instrument(span.clone()).await;
+                let alert = refused(&self.senders.topic_name, Timestamp::now(), text);
+                self.put_alert(&alert).instrument(span.clone()).await;
             }
             span.in_scope(|| log_unproven(topic, &unproven));
             failed.push(id);
@@ -172,7 +173,7 @@ impl Record {
             let span = message_span(&id, None);
             if let Unproven::Refused(why) = reason {
                 let text = format!("{topic} is not a topic of this hub: {why}");
-                self.alert_refused(topic.arn(), *time, text).instrument(span.clone()).await;
+                self.put_alert(&refused(topic.arn(), *time, text)).instrument(span.clone()).await;
             }
             span.in_scope(|| log_unproven(topic, reason));
             failed.push(id);
@@ -191,14 +192,16 @@ impl Record {
         let Notification { topic, time, content } = match envelope.open() {
             Ok(notification) => notification,
             Err(error) => {
-                if let NotificationError::OtherRegistry { topic, time, .. } = &error {
-                    self.alert_refused(topic.arn(), *time, error.to_string()).instrument(span.clone()).await;
+                if let Some(alert) = Self::alert_about(&error) {
+                    self.put_alert(&alert).instrument(span.clone()).await;
                 }
                 span.in_scope(|| log_reject(&error));
                 return Err(Refusal);
             }
         };
         match content {
+            // Another service, a read, another account's registry: it arrived, and says nothing about an image here.
+            Content::Event(event) if event.facts.is_empty() => counter!("Ignored").increment(1),
             Content::Event(event) => return Ok(Some((Arrival { registry: topic.registry, time }, event))),
             Content::Heartbeat(sent_at) => {
                 // The sender chose the event's time, and a time in the future would hide that heartbeats stop.
@@ -214,10 +217,28 @@ impl Record {
         Ok(None)
     }
 
-    /// Stores an alert about a message that is refused. The message fails in any case; the alert comes in addition.
-    async fn alert_refused(&self, subject: &str, time: Timestamp, message: String) {
-        let alert = Alert::notice(AlertKind::EventRefused, subject, message, time);
-        if let Err(failure) = self.table.put_alert(&alert).await {
+    /// The alert about a message that cannot be read, if its topic is known.
+    fn alert_about(error: &NotificationError) -> Option<Alert> {
+        match error {
+            NotificationError::OtherRegistry { topic, time, .. } => {
+                Some(refused(topic.arn(), *time, error.to_string()))
+            }
+            NotificationError::Event { topic, time, of_aws, .. } => {
+                let whose = if *of_aws {
+                    "it looks like an event of AWS, so this is a bug of ecr-lineage: report it"
+                } else {
+                    "it does not look like an event of AWS: find out who publishes to this topic"
+                };
+                let message = format!("{}; {whose}", chain(error));
+                Some(Alert::notice(AlertKind::PipelineUnhealthy, topic.arn(), message, *time))
+            }
+            NotificationError::NotJson(_) | NotificationError::NotOfSns(_) => None,
+        }
+    }
+
+    /// Stores an alert about a message. The message fails in any case; the alert comes in addition.
+    async fn put_alert(&self, alert: &Alert) {
+        if let Err(failure) = self.table.put_alert(alert).await {
             warn!(alert.id = alert.id, error = chain(&failure), "an alert about a refused message cannot be stored");
         }
     }
@@ -326,6 +347,11 @@ async fn measure(table: &Table, fact: &Fact, known: &BTreeMap<PlacementKey, Evid
 fn refusal(failure: &store::Error) -> Refusal {
     log_failure(failure);
     Refusal
+}
+
+/// The alert about a message that is refused.
+fn refused(subject: &str, time: Timestamp, message: String) -> Alert {
+    Alert::notice(AlertKind::EventRefused, subject, message, time)
 }
 
 fn log_unproven(topic: &Topic, unproven: &Unproven) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     alert::{Alert, AlertKind},
     expectation::{Asked, ReplicationExpectation},
-    fact::Fact,
+    fact::{Fact, Subject},
     image::{Image, Registry},
     lineage::Lineage,
     observation::Observation,
@@ -17,6 +17,9 @@ use store::Stored;
 use tracing::warn;
 
 use crate::{TRY_AGAIN, Watch};
+
+/// The newest facts in which the reason of a failed copy is searched.
+const MAX_FACTS: usize = 100;
 
 /// The result of checking copies.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +57,8 @@ impl Watch {
             return Ok(checked);
         };
         let (asked, observations) = self.ask_about_missing(source, &expectations, lineage, own, now).await;
+        let explained = self.with_refusals(lineage, asked.as_ref(), &expectations).await?;
+        let lineage = explained.as_ref().unwrap_or(lineage);
         for expectation in expectations {
             let outcome = expectation.evaluate(lineage, own, asked.as_ref(), &observations, now);
             let facts: Vec<&Fact> = outcome.facts.iter().collect();
@@ -105,6 +110,30 @@ impl Watch {
             observations.insert(source.clone(), self.observe(source, &lineage.image).await);
         }
         (Some(asked), observations)
+    }
+
+    /// If a copy failed: the lineage with what was recently refused and failed, which may say why. Otherwise `None`, because
+    /// the facts of an image are not needed.
+    async fn with_refusals(
+        &self,
+        lineage: &Lineage,
+        asked: Option<&Asked>,
+        expectations: &[ReplicationExpectation],
+    ) -> Result<Option<Lineage>, store::Error> {
+        let failed = |copies: &BTreeMap<Registry, CopyStatus>| {
+            let mut failed = copies.iter().filter(|(_, status)| matches!(status, CopyStatus::Failed(_)));
+            failed.next().map(|(registry, _)| registry.clone())
+        };
+        let Some(Asked::Copies(copies)) = asked else { return Ok(None) };
+        let (Some(registry), Some(since)) = (failed(copies), expectations.iter().map(|one| one.since).min()) else {
+            return Ok(None);
+        };
+        let repository = Subject::Repository(lineage.image.repository.clone());
+        let mut explained = lineage.clone();
+        for subject in [repository, Subject::Image(lineage.image.clone())] {
+            explained.facts.extend(self.table.facts_since(&subject, &registry, since, MAX_FACTS).await?);
+        }
+        Ok(Some(explained))
     }
 
     async fn ask(&self, source: &Registry, image: &Image) -> Asked {

@@ -110,7 +110,7 @@ impl Watch {
 /// The expectation that a failed replication implies, for a push that no event reported.
 fn unexpected(image: &Image, source: &Registry, tag: Option<&Tag>, facts: &[Fact]) -> Option<ReplicationExpectation> {
     let failed = |fact: &&Fact| {
-        matches!(&fact.what, What::ReplicationFailed { source: from, tag: with }
+        matches!(&fact.what, What::ReplicationFailed { source: from, tag: with, .. }
             if from == source && with.as_ref() == tag)
     };
     let since = facts.iter().filter(failed).map(|fact| fact.time).max()?;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     deletion::Deletion,
-    fact::Fact,
+    fact::{Fact, Subject},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
     tag::TagInterval,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use store::{ImageRecord, PageBounds, Table};
 use utoipa::ToSchema;
@@ -41,7 +41,8 @@ pub struct ShownImage {
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
-    /// The facts about the image, oldest first.
+    /// What happened to the image, and what was refused or changed in its repository and registries, oldest first. Facts
+    /// that several events reported are one.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedFact>)]
     pub timeline: Vec<Fact>,
@@ -67,12 +68,30 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Res
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
         let registries = lineage.whereabouts();
-        let mut timeline = lineage.facts;
+        let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);
         let timeline_omitted = timeline.len().saturating_sub(max_facts);
         timeline.drain(..timeline_omitted);
         images.push(ShownImage { registries, image: lineage.image, deletions, timeline, timeline_omitted });
     }
     Ok(Shown { images })
+}
+
+/// How long before the first fact about an image the facts about its repository and registries begin: what was refused
+/// or changed then may explain what happened.
+const BEFORE: SignedDuration = SignedDuration::from_hours(24);
+
+/// The newest facts about the repository of an image and about its registries: refused calls and changed settings.
+async fn around(table: &Table, lineage: &Lineage, max_facts: usize) -> Result<Vec<Fact>, store::Error> {
+    let Some(first) = lineage.facts.first() else { return Ok(Vec::new()) };
+    let since = first.time.checked_sub(BEFORE).unwrap_or(first.time);
+    let repository = Subject::Repository(lineage.image.repository.clone());
+    let mut facts = table.facts_since(&repository, &first.registry, since, max_facts).await?;
+    let others = facts.iter().map(|fact| fact.registry.clone());
+    let registries: BTreeSet<Registry> = lineage.placements.keys().cloned().chain(others).collect();
+    for registry in registries {
+        facts.extend(table.facts_since(&Subject::Registry, &registry, since, max_facts).await?);
+    }
+    Ok(facts)
 }
 
 /// Resolves a reference. A tag that no image has any more resolves to the last image that had it.

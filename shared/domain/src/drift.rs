@@ -46,12 +46,16 @@ pub fn delta_from_observation(
     let current = known.current_tags();
     let of = |tag: &Tag| known.tags.get(tag);
     let older = |tag: &&Tag| of(tag).is_none_or(|name| name.removed <= Some(at));
-    let tags: BTreeSet<Tag> = seen.tags.iter().filter(|tag| !current.contains(tag)).filter(older).cloned().collect();
+    let tags: BTreeSet<Tag> = seen.tags.iter().filter(older).cloned().collect();
     let since = |tag: &&Tag| of(tag).is_none_or(|name| name.set() < Some(at));
     let lost = current.iter().copied().filter(|tag| !seen.tags.contains(*tag)).filter(since);
     let without: BTreeSet<Tag> = lost.cloned().collect();
-    let same = !unknown && known.status() == observed_status(seen) && tags.is_empty() && without.is_empty();
-    (!same).then_some((at, What::Observed { storage: Some(storage(seen)), tags, without, source: None }))
+    let same = !unknown
+        && known.status() == observed_status(seen)
+        && tags.iter().all(|tag| current.contains(tag))
+        && without.is_empty();
+    let complete = true;
+    (!same).then_some((at, What::Observed { storage: Some(storage(seen)), tags, without, complete, source: None }))
 }
 
 /// Like [`delta_from_observation`], for a replica whose source ECR names.
@@ -64,13 +68,14 @@ pub fn delta_from_copy(
 ) -> Option<(Timestamp, What)> {
     let from = Some(source.clone());
     match delta_from_observation(known, Some(seen), began) {
-        Some((at, What::Observed { storage, tags, without, .. })) => {
-            Some((at, What::Observed { storage, tags, without, source: from }))
+        Some((at, What::Observed { storage, tags, without, complete, .. })) => {
+            Some((at, What::Observed { storage, tags, without, complete, source: from }))
         }
         // Everything else is recorded already, only the source is not.
         _ if known.is_none_or(|known| !known.replicated().contains_key(source)) => {
             let (storage, tags, without) = (Some(storage(seen)), BTreeSet::new(), BTreeSet::new());
-            Some((a_second_before(began), What::Observed { storage, tags, without, source: from }))
+            let complete = false;
+            Some((a_second_before(began), What::Observed { storage, tags, without, complete, source: from }))
         }
         _ => None,
     }
@@ -360,12 +365,15 @@ mod tests {
         let mut known = pushed(0, &[("v1", 0)]);
         let (time, what) = look(&known).unwrap();
         let (storage, none) = (Some(StorageClass::Standard), BTreeSet::new());
-        let observed = |tags| What::Observed { storage, tags, without: none.clone(), source: Some(source.clone()) };
-        assert_eq!((time, what), (at(99), observed(BTreeSet::new())));
+        let observed = |tags, complete| {
+            let (without, source) = (none.clone(), Some(source.clone()));
+            What::Observed { storage, tags, without, complete, source }
+        };
+        assert_eq!((time, what), (at(99), observed(BTreeSet::new(), false)));
         known.image.replicated.insert(source.clone(), at(50));
         assert_eq!(look(&known), None);
         known.tags.clear();
-        assert_eq!(look(&known), Some((at(99), observed([tag("v1")].into()))));
+        assert_eq!(look(&known), Some((at(99), observed([tag("v1")].into(), true))));
         assert_eq!(delta_from_copy(None, &seen(&["v1"]), &source, at(100)), look(&known));
     }
 

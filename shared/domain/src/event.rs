@@ -9,6 +9,8 @@ mod cloudtrail;
 mod identity;
 pub mod notification;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -22,10 +24,11 @@ pub use cloudtrail::read_record;
 /// One event and its facts: one for almost every event, up to 100 for a batch deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// CloudTrail's `eventID` where there is one; otherwise made of the content of the event. So the same event has the
-    /// same id, whether it arrived once, twice, by a replay, on another path or from a file.
+    /// CloudTrail's `eventID` where there is one, after its `sharedEventID` if it has one; otherwise made of the content
+    /// of the event. So the same event has the same id, whether it arrived once, twice, by a replay, on another path or
+    /// from a file.
     pub id: String,
-    /// One fact per subject; none if the event says nothing about any image (a read, a dry run).
+    /// One fact per subject; none if the event says nothing about any image (another service, a read, a dry run).
     pub facts: Vec<Fact>,
 }
 
@@ -55,59 +58,84 @@ pub enum EventError {
 /// Reads one event as EventBridge delivers it.
 ///
 /// # Errors
-/// When the input is not JSON, not from ECR, or a required field is missing or malformed.
+/// When the input is not JSON, or a required field is missing or malformed.
 pub fn read(json: &[u8]) -> Result<Event, EventError> {
     let event: Value = serde_json::from_slice(json).map_err(EventError::NotJson)?;
     read_value(&event)
 }
 
-/// Reads one event that is already parsed JSON.
+/// Reads one event that is already parsed JSON. An event of another service has no facts.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_value(event: &Value) -> Result<Event, EventError> {
-    if notification::is_heartbeat(event) {
-        let (registry, time) = (registry(event, "account", "region")?, time(event, "time")?);
-        let id = identity::of(&registry, notification::HEARTBEAT_DETAIL_TYPE, time, &Value::Null);
+    let source = text(event, "source")?;
+    let detail_type = text(event, "detail-type")?;
+    if source != "aws.ecr" && !detail_type.ends_with(VIA_CLOUDTRAIL) {
+        let id = id(event, "id").unwrap_or_else(|_| source.to_owned());
         return Ok(Event { id, facts: Vec::new() });
     }
-    let source = text(event, "source")?;
-    if source != "aws.ecr" {
-        return Err(malformed("source", source, "an ECR event", "expected `aws.ecr`"));
-    }
-    let detail_type = text(event, "detail-type")?;
-    let detail = event.get("detail").ok_or(EventError::Missing { field: "detail" })?;
-    if detail_type.ends_with(" via CloudTrail") {
+    let detail = detail_of(event)?;
+    let detail = detail.as_ref();
+    if detail_type.ends_with(VIA_CLOUDTRAIL) {
         return read_record(detail);
     }
     let time = time(event, "time")?;
     let registry = registry(event, "account", "region")?;
     let id = identity::of(&registry, detail_type, time, detail);
-    let (subject, what) = match (detail_type, optional(detail, "detail.action-type")?) {
+    let known = match (detail_type, optional(detail, "detail.action-type")?) {
         ("ECR Image Action" | "ECR Referrer Action", Some(action)) => image_action(action, detail)?,
         ("ECR Replication Action", Some("REPLICATE")) => replication(detail)?,
+        ("ECR Pull Through Cache Action", _) => pull_through_cache(detail)?,
         _ => None,
-    }
-    .unwrap_or_else(|| other(detail_type, detail));
+    };
+    let (subject, what) = known.unwrap_or_else(|| (narrowest(detail), other(detail_type, detail)));
     let fact = Fact { time, registry, event_id: id.clone(), subject, what };
     Ok(Event { id, facts: vec![fact] })
 }
 
+/// The end of the `detail-type` of events that carry a CloudTrail record.
+const VIA_CLOUDTRAIL: &str = " via CloudTrail";
+
+/// Whether an event that cannot be read looks like one of AWS: EventBridge refuses
+/// such a `source` from everybody else. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html>
+#[must_use]
+pub fn looks_like_aws(event: &Value) -> bool {
+    let has = |field| event.get(field).and_then(Value::as_str).is_some();
+    let source = event.get("source").and_then(Value::as_str).unwrap_or_default();
+    source.starts_with("aws.") && ["id", "detail-type", "time", "account", "region"].into_iter().all(has)
+}
+
+/// The `detail` of an event. Some tools write it as JSON in a text, as the entries of `PutEvents` have it.
+fn detail_of(event: &Value) -> Result<Cow<'_, Value>, EventError> {
+    let detail = event.get("detail").ok_or(EventError::Missing { field: "detail" })?;
+    let parsed = match detail {
+        Value::String(text) => serde_json::from_str(text).map(Cow::Owned).ok(),
+        _ => Some(Cow::Borrowed(detail)),
+    };
+    let wrong = || malformed("detail", &detail.to_string(), "the detail of an event", "expected a JSON object");
+    parsed.filter(|detail| detail.is_object()).ok_or_else(wrong)
+}
+
 /// `ECR Image Action` and `ECR Referrer Action`, which have the same fields. `None` unless the action is known and
-/// succeeded.
+/// succeeded, and its image is named: the schema of the event requires no digest.
 fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
-    let what = match (action, text(detail, "detail.result")?) {
-        ("PUSH", "SUCCESS") => What::Pushed {
+    if optional(detail, "detail.image-digest")?.is_none() {
+        return Ok(None);
+    }
+    let what = match (action, optional(detail, "detail.result")?) {
+        ("PUSH", Some("SUCCESS")) => What::Pushed {
             tag: tag(detail)?,
             artifact_media_type: optional(detail, "detail.artifact-media-type")?.map(str::to_owned),
+            by: None,
         },
-        ("DELETE", "SUCCESS") => match tag(detail)? {
+        ("DELETE", Some("SUCCESS")) => match tag(detail)? {
             Some(tag) => What::TagsDeleted { tags: [tag].into(), cause: Cause::Unknown },
             None => What::ImageDeleted { cause: Cause::Unknown },
         },
-        ("UPDATE_STORAGE_CLASS", "SUCCESS") => match text(detail, "detail.target-storage-class")? {
-            "ARCHIVE" => What::Archived { cause: Cause::Unknown },
-            "STANDARD" => What::Restored,
+        ("UPDATE_STORAGE_CLASS", Some("SUCCESS")) => match optional(detail, "detail.target-storage-class")? {
+            Some("ARCHIVE") => What::Archived { cause: Cause::Unknown },
+            Some("STANDARD") => What::Restored,
             _ => return Ok(None),
         },
         _ => return Ok(None),
@@ -115,28 +143,65 @@ fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>,
     Ok(Some((Subject::Image(image(detail)?), what)))
 }
 
-/// `ECR Replication Action`, which ECR emits in the destination. Any result but `SUCCESS` is a failure.
+/// `ECR Replication Action`, which ECR emits in the destination. "Additional error information may be included in the
+/// event details" of a failure, in fields that AWS does not name.
 fn replication(detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
+    let result = optional(detail, "detail.result")?;
+    if optional(detail, "detail.image-digest")?.is_none() || !matches!(result, Some("SUCCESS" | "FAILED")) {
+        return Ok(None);
+    }
     let source = registry(detail, "detail.source-account", "detail.source-region")?;
     let tag = tag(detail)?;
-    let what = match text(detail, "detail.result")? {
-        "SUCCESS" => What::Replicated { source, tag },
-        _ => What::ReplicationFailed { source, tag },
+    let what = match result {
+        Some("SUCCESS") => What::Replicated { source, tag },
+        _ => {
+            let code = first_of(detail, &["failure-code", "failureCode", "error-code", "errorCode"]);
+            let reason = first_of(detail, &["failure-reason", "failureReason", "error-message", "errorMessage"]);
+            What::ReplicationFailed { source, tag, code, reason }
+        }
     };
     Ok(Some((Subject::Image(image(detail)?), what)))
 }
 
-/// An event that changes nothing. It is kept under the narrowest subject that it names.
-fn other(detail_type: &str, detail: &Value) -> (Subject, What) {
+/// `ECR Pull Through Cache Action`: what the cache brought, or why it could not.
+fn pull_through_cache(detail: &Value) -> Result<Option<(Subject, What)>, EventError> {
+    let named = optional(detail, "detail.image-digest")?.is_some();
+    match (optional(detail, "detail.sync-status")?, optional(detail, "detail.upstream-registry-url")?) {
+        (Some("SUCCESS"), Some(upstream)) if named => {
+            let what = What::Cached { upstream: upstream.to_owned(), tag: tag(detail)? };
+            Ok(Some((Subject::Image(image(detail)?), what)))
+        }
+        (Some("SUCCESS"), _) | (None, _) => Ok(None),
+        (Some(status), _) => {
+            let code = first_of(detail, &["failure-code"]).unwrap_or_else(|| status.to_owned());
+            let (call, cause) = ("PullThroughCache".to_owned(), Cause::Unknown);
+            let what = What::Attempted { call, code: Some(code), reason: first_of(detail, &["failure-reason"]), cause };
+            Ok(Some((narrowest(detail), what)))
+        }
+    }
+}
+
+/// The first of some fields that is a text, shortened.
+fn first_of(detail: &Value, fields: &[&str]) -> Option<String> {
+    let text = fields.iter().find_map(|field| detail.get(field)?.as_str().filter(|text| !text.is_empty()))?;
+    Some(text.chars().take(Fact::REASON_CHARS).collect())
+}
+
+/// The narrowest subject that an event names.
+fn narrowest(detail: &Value) -> Subject {
     let named = |field| optional(detail, field).ok().flatten();
     let digest = named("detail.image-digest").and_then(|text| text.parse().ok());
-    let subject = match named("detail.repository-name").map(str::parse) {
+    match named("detail.repository-name").map(str::parse) {
         Some(Ok(repository)) => Subject::narrowest(repository, digest),
         _ => Subject::Registry,
-    };
+    }
+}
+
+/// What changes nothing, and is kept as it is.
+fn other(detail_type: &str, detail: &Value) -> What {
     let json = detail.to_string();
     let detail = (json.len() <= Fact::DETAIL_BYTES).then_some(json);
-    (subject, What::Other { detail_type: detail_type.to_owned(), detail })
+    What::Other { detail_type: detail_type.to_owned(), detail }
 }
 
 fn image(detail: &Value) -> Result<Image, EventError> {

@@ -33,7 +33,7 @@ pub struct PlacementKey {
 /// The newest times of everything known about one [`PlacementKey`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Pushed to this registry.
+    /// Pushed to this registry, or brought by its pull through cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Timestamp>,
     /// Replicated to this registry, by source.
@@ -45,12 +45,21 @@ pub struct Evidence {
     /// Deleted, or observed to be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
+    /// Deleted, as an event or a call reported it. An observation may make `removed` later: it proves that the image is
+    /// gone, and not when it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Timestamp>,
     /// Present in the archive storage class. For a tag: observed on an image that is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Timestamp>,
     /// The tag moved to another image in the same registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Move>,
+    /// All tags of the image were observed. A tag that was set before, and was not seen then, was removed, whether or not
+    /// the table knew the tag: an event may arrive after the observation that overrules it. Only in evidence about a
+    /// digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Timestamp>,
 }
 
 /// A tag that moved to another image. ECR sends no event about the image that loses it; the push of the other one
@@ -75,6 +84,8 @@ impl Evidence {
         }
         self.seen = self.seen.max(other.seen);
         self.removed = self.removed.max(other.removed);
+        self.reported = self.reported.max(other.reported);
+        self.listed = self.listed.max(other.listed);
         self.archived = self.archived.max(other.archived);
         // Keep the move that ended the newest assignment; if there are several, the first of them.
         let ends = self.moved.take().into_iter().chain(other.moved.clone());
@@ -94,6 +105,13 @@ impl Evidence {
     #[must_use]
     pub fn pullable(&self) -> Option<Timestamp> {
         self.replicated.values().copied().max().max(self.pushed).max(self.seen)
+    }
+
+    /// When the digest or tag was removed, if nothing newer proves that it is here: as reported, or else as observed.
+    #[must_use]
+    pub fn removed_at(&self) -> Option<Timestamp> {
+        let newer = |at: &Timestamp| Some(*at) > self.set();
+        self.reported.filter(newer).or(self.removed.filter(newer))
     }
 
     /// The replication lag in seconds: from the newest push at the source to the newest replication. `None` if one of
@@ -116,7 +134,7 @@ pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
     let name =
         |tag: Option<&Tag>| PlacementKey { image: image.clone(), registry: fact.registry.clone(), tag: tag.cloned() };
     let (tags, evidence): (Vec<Option<&Tag>>, _) = match &fact.what {
-        What::Observed { storage: Some(class), tags, without, source } => {
+        What::Observed { storage: Some(class), tags, without, complete, source } => {
             let seen = match class {
                 StorageClass::Standard => Evidence { seen: at, ..none },
                 StorageClass::Archive => Evidence { archived: at, ..none },
@@ -124,24 +142,27 @@ pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
             // ECR reports the source of the image, but not of its tags, which may have been pushed to this registry.
             let mut image = seen.clone();
             image.replicated.extend(source.iter().map(|source| (source.clone(), fact.time)));
+            image.listed = at.filter(|_| *complete);
             let there = tags.iter().map(|tag| (name(Some(tag)), seen.clone()));
             let gone = without.iter().map(|tag| (name(Some(tag)), Evidence { removed: at, ..Evidence::default() }));
             return std::iter::once((name(None), image)).chain(there).chain(gone).collect();
         }
-        What::Pushed { tag, .. } => (vec![tag.as_ref()], Evidence { pushed: at, ..none }),
+        // A cached image is as original here as a pushed one: no source's deletion may delete it.
+        What::Pushed { tag, .. } | What::Cached { tag, .. } => (vec![tag.as_ref()], Evidence { pushed: at, ..none }),
         What::Replicated { source, tag } => {
             (vec![tag.as_ref()], Evidence { replicated: [(source.clone(), fact.time)].into(), ..none })
         }
-        What::ImageDeleted { .. } | What::Observed { storage: None, .. } => {
-            (vec![None], Evidence { removed: at, ..none })
+        What::Observed { storage: None, .. } => (vec![None], Evidence { removed: at, ..none }),
+        What::ImageDeleted { .. } => (vec![None], Evidence { removed: at, reported: at, ..none }),
+        What::TagsDeleted { tags, .. } => {
+            (tags.iter().map(Some).collect(), Evidence { removed: at, reported: at, ..none })
         }
-        What::TagsDeleted { tags, .. } => (tags.iter().map(Some).collect(), Evidence { removed: at, ..none }),
         What::Archived { .. } => (vec![None], Evidence { archived: at, ..none }),
         What::Restored => (vec![None], Evidence { seen: at, ..none }),
         What::ReplicationFailed { .. }
-        | What::DeletionFailed { .. }
+        | What::Attempted { .. }
         | What::RepositoryDeleted { .. }
-        | What::ReplicationConfigured { .. }
+        | What::Changed { .. }
         | What::Other { .. } => (Vec::new(), none),
     };
     tags.into_iter().map(|tag| (name(tag), evidence.clone())).collect()

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 pub use work::{StartedWork, WorkItem, work_started_by};
 
-use crate::image::{Digest, Image, Registry, RepositoryName, Tag};
+use crate::{
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+    named::named,
+};
 
 /// One thing that happened to one subject in one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,17 @@ pub enum What {
         /// The media type of the artifact, if ECR reports it. It distinguishes a signature or an SBOM from an image.
         #[serde(skip_serializing_if = "Option::is_none")]
         artifact_media_type: Option<String>,
+        /// The caller's ARN, or else the most specific identity that CloudTrail names; absent if the event names none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The pull through cache of this registry brought the image from an upstream registry.
+    Cached {
+        /// The host name of the upstream registry, such as `public.ecr.aws`.
+        upstream: String,
+        /// The tag with which it was pulled; absent for a pull by digest.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<Tag>,
     },
     /// ECR replicated the image to this registry.
     Replicated {
@@ -73,6 +87,12 @@ pub enum What {
         /// The tag with which ECR tried to replicate the image; absent if there was none.
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
+        /// ECR's failure code, if the event has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// ECR's reason in words, if the event has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The image was deleted here, with all its tags.
     ImageDeleted {
@@ -89,16 +109,26 @@ pub enum What {
         #[serde(flatten)]
         cause: Cause,
     },
-    /// ECR refused a request to delete. Changes no placement.
-    DeletionFailed {
-        /// ECR's failure code, or the error code of the whole call.
-        code: String,
-        /// Who or what made the request.
+    /// A call that AWS refused, or whose outcome is not known. Changes no placement.
+    Attempted {
+        /// The API action that was called, such as `BatchDeleteImage`, or the action of the lifecycle rule.
+        call: String,
+        /// Why it was refused: the failure code of the image, or the error code of the whole call. Absent if CloudTrail
+        /// left out the response for its size: whether the call had any effect is not known then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// Why it was refused, in AWS's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Who or what made the call.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// The repository was deleted here, with all its images.
+    /// The repository was deleted here.
     RepositoryDeleted {
+        /// Whether it is proven that the repository had no image: ECR deletes one that has images only with `force`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        empty: bool,
         /// Who deleted it.
         #[serde(flatten)]
         cause: Cause,
@@ -115,18 +145,23 @@ pub enum What {
     Observed {
         /// The storage class of the image; `null` if the image was not there.
         storage: Option<StorageClass>,
-        /// Tags that the image had.
+        /// Tags that the image had: all of them if `complete`.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         tags: BTreeSet<Tag>,
         /// Tags that were recorded and that the image did not have.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         without: BTreeSet<Tag>,
+        /// Whether the image had no other tags than these.
+        #[serde(default, skip_serializing_if = "is_false")]
+        complete: bool,
         /// The source registry of this replica, if ECR reports one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Registry>,
     },
-    /// A caller changed the replication configuration of the registry.
-    ReplicationConfigured {
+    /// A caller changed a setting of the registry, the repository or the image.
+    Changed {
+        /// The setting.
+        setting: Setting,
         /// The caller's ARN, or else the most specific identity that CloudTrail names.
         by: String,
     },
@@ -145,6 +180,12 @@ impl Fact {
     /// an event below four write units, while every documented ECR event (under 2 kB) fits.
     pub const DETAIL_BYTES: usize = 3_000;
 
+    /// What separates the `sharedEventID` of a CloudTrail record from its own `eventID`, in an event id that has both.
+    pub const SHARED: char = '.';
+
+    /// The longest reason that is kept of a refused call, in characters.
+    pub const REASON_CHARS: usize = 400;
+
     /// What happened, in one line.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -153,18 +194,38 @@ impl Fact {
             known => format!(" {known}"),
         };
         match &self.what {
-            What::Pushed { tag: Some(tag), .. } => format!("pushed as {tag}"),
-            What::Pushed { tag: None, .. } => "pushed without a tag".to_owned(),
+            What::Pushed { tag, by, .. } => {
+                let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                format!("pushed {}{by}", as_tag(tag.as_ref()))
+            }
+            What::Cached { upstream, tag } => {
+                format!("brought {} from {upstream} by the pull through cache", as_tag(tag.as_ref()))
+            }
             What::Replicated { source, tag: Some(tag) } => format!("replicated as {tag} from {source}"),
             What::Replicated { source, tag: None } => format!("replicated without a tag from {source}"),
-            What::ReplicationFailed { source, .. } => format!("replication failed from {source}"),
-            What::ImageDeleted { cause } | What::RepositoryDeleted { cause } => format!("deleted{}", by(cause)),
+            What::ReplicationFailed { source, code, reason, .. } => {
+                format!("replication failed from {source}{}", why(code.as_deref(), reason.as_deref()))
+            }
+            What::ImageDeleted { cause } => format!("deleted{}", by(cause)),
+            What::RepositoryDeleted { empty, cause: Cause::Repository { by } } => {
+                if *empty {
+                    format!("empty repository deleted by {by}")
+                } else {
+                    format!("repository deleted by {by}")
+                }
+            }
+            What::RepositoryDeleted { .. } => format!("repository found missing{}", self.found_by()),
             What::TagsDeleted { tags, cause } => format!("tag {} deleted{}", list(tags), by(cause)),
-            What::DeletionFailed { code, cause } => format!("deletion{} refused by ECR ({code})", by(cause)),
+            What::Attempted { call, code: None, cause, .. } => {
+                format!("{call} called{}, outcome not recorded", by(cause))
+            }
+            What::Attempted { call, code, reason, cause } => {
+                format!("{call}{} refused{}", by(cause), why(code.as_deref(), reason.as_deref()))
+            }
             What::Archived { cause } => format!("archived{}", by(cause)),
             What::Restored => "restored".to_owned(),
             What::Observed { storage: None, .. } => format!("found missing{}", self.found_by()),
-            What::Observed { storage: Some(class), tags, without, source } => {
+            What::Observed { storage: Some(class), tags, without, source, .. } => {
                 let found = match class {
                     StorageClass::Standard => "found",
                     StorageClass::Archive => "found archived",
@@ -181,7 +242,7 @@ impl Fact {
                 }
                 text
             }
-            What::ReplicationConfigured { by } => format!("replication rules changed by {by}"),
+            What::Changed { setting, by } => format!("{} changed by {by}", setting.words()),
             What::Other { detail_type, .. } => detail_type.clone(),
         }
     }
@@ -199,6 +260,24 @@ impl Fact {
     }
 }
 
+/// Why something was refused or failed: ` (code: reason)`, or nothing if neither is known.
+fn why(code: Option<&str>, reason: Option<&str>) -> String {
+    match (code, reason) {
+        (Some(code), Some(reason)) => format!(" ({code}: {reason})"),
+        (Some(text), None) | (None, Some(text)) => format!(" ({text})"),
+        (None, None) => String::new(),
+    }
+}
+
+fn as_tag(tag: Option<&Tag>) -> String {
+    tag.map_or_else(|| "without a tag".to_owned(), |tag| format!("as {tag}"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn list(tags: &BTreeSet<Tag>) -> String {
     tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -212,6 +291,34 @@ pub enum StorageClass {
     Standard,
     /// The image is kept and listed, but cannot be pulled until it is restored.
     Archive,
+}
+
+named! {
+    /// A setting that callers change.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum Setting {
+        /// The replication rules of the registry.
+        ReplicationRules = "replication_rules",
+        /// The policy of the registry: which other accounts may replicate to it.
+        RegistryPolicy = "registry_policy",
+        /// The policy of the repository: who may use it.
+        RepositoryPolicy = "repository_policy",
+        /// The lifecycle policy of the repository: which images expire.
+        LifecyclePolicy = "lifecycle_policy",
+        /// Whether tags of the repository may be moved.
+        TagMutability = "tag_mutability",
+        /// The storage class of the image: its restore was requested.
+        StorageClass = "storage_class",
+    }
+}
+
+impl Setting {
+    /// The setting in words.
+    #[must_use]
+    pub fn words(self) -> String {
+        self.as_str().replace('_', " ")
+    }
 }
 
 /// Who or what deleted or archived. ECR's own events never say; CloudTrail does.
@@ -263,6 +370,17 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// Whether the caller is named by an ARN. In the trail of another account, CloudTrail names only an opaque id.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        match self {
+            Self::Principal { by } | Self::Repository { by } => by.starts_with("arn:"),
+            Self::Unknown | Self::Lifecycle { .. } | Self::Mirror { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -281,24 +399,30 @@ impl fmt::Display for Cause {
 
 impl What {
     /// The registry was read, and the image was not there.
-    pub const FOUND_MISSING: Self =
-        Self::Observed { storage: None, tags: BTreeSet::new(), without: BTreeSet::new(), source: None };
+    pub const FOUND_MISSING: Self = Self::Observed {
+        storage: None,
+        tags: BTreeSet::new(),
+        without: BTreeSet::new(),
+        complete: false,
+        source: None,
+    };
 
     /// The name of this kind of fact, as in its JSON and in metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Pushed { .. } => "pushed",
+            Self::Cached { .. } => "cached",
             Self::Replicated { .. } => "replicated",
             Self::ReplicationFailed { .. } => "replication_failed",
             Self::ImageDeleted { .. } => "image_deleted",
             Self::TagsDeleted { .. } => "tags_deleted",
-            Self::DeletionFailed { .. } => "deletion_failed",
+            Self::Attempted { .. } => "attempted",
             Self::RepositoryDeleted { .. } => "repository_deleted",
             Self::Archived { .. } => "archived",
             Self::Restored => "restored",
             Self::Observed { .. } => "observed",
-            Self::ReplicationConfigured { .. } => "replication_configured",
+            Self::Changed { .. } => "changed",
             Self::Other { .. } => "other",
         }
     }
@@ -341,17 +465,18 @@ mod tests {
         assert_eq!(causes.len(), variants::<Cause>("cause"));
         let cause = Cause::Unknown;
         let all = [
-            What::Pushed { tag: None, artifact_media_type: None },
+            What::Pushed { tag: None, artifact_media_type: None, by: None },
+            What::Cached { upstream: String::new(), tag: None },
             What::Replicated { source: source.clone(), tag: None },
-            What::ReplicationFailed { source, tag: None },
+            What::ReplicationFailed { source, tag: None, code: None, reason: None },
             What::ImageDeleted { cause: cause.clone() },
             What::TagsDeleted { tags: BTreeSet::new(), cause: cause.clone() },
-            What::DeletionFailed { code: String::new(), cause: cause.clone() },
-            What::RepositoryDeleted { cause: cause.clone() },
+            What::Attempted { call: String::new(), code: None, reason: None, cause: cause.clone() },
+            What::RepositoryDeleted { empty: false, cause: cause.clone() },
             What::Archived { cause },
             What::Restored,
             What::FOUND_MISSING,
-            What::ReplicationConfigured { by },
+            What::Changed { setting: Setting::ReplicationRules, by },
             What::Other { detail_type: String::new(), detail: None },
         ];
         for what in &all {

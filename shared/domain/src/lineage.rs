@@ -1,9 +1,14 @@
 //! Everything known about one image, and the answers that queries need.
 
+mod placement;
+mod timeline;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
+
+pub use placement::{Placement, PlacementStatus};
 
 use crate::{
     evidence::{Evidence, PlacementKey},
@@ -24,187 +29,6 @@ pub struct Lineage {
     pub placements: BTreeMap<Registry, Placement>,
     /// What happened, oldest first; deletions of the whole repository included.
     pub facts: Vec<Fact>,
-}
-
-/// One image in one registry, whether it is present or not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placement {
-    /// Evidence about the digest itself.
-    pub image: Evidence,
-    /// Evidence about each tag that the image ever had in this registry.
-    pub tags: BTreeMap<Tag, Evidence>,
-}
-
-/// Whether an image is in a registry, according to what is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum PlacementStatus {
-    /// The image is there and can be pulled.
-    Present,
-    /// The image is there, in the archive storage class.
-    Archived,
-    /// The last recorded tag was removed, and ECR deletes an image together with its last tag. The image is deleted
-    /// unless it has tags that no event reported; only a read of the registry confirms it.
-    ProbablyAbsent,
-    /// The image is not there.
-    Absent,
-}
-
-impl PlacementStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Present, Self::Archived, Self::ProbablyAbsent, Self::Absent];
-
-    /// The status in words, for people.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Archived => "archived",
-            Self::ProbablyAbsent => "untagged, deletion not confirmed",
-            Self::Absent => "gone",
-        }
-    }
-
-    /// The status in one word, for narrow columns.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::ProbablyAbsent => "untagged",
-            other => other.words(),
-        }
-    }
-
-    /// Whether the image may still be there. Anything less than certain absence counts as there.
-    #[must_use]
-    pub fn may_be_there(self) -> bool {
-        self != Self::Absent
-    }
-}
-
-impl Placement {
-    /// Merges evidence about the same image in the same registry.
-    #[must_use]
-    pub fn of(evidence: impl IntoIterator<Item = (Option<Tag>, Evidence)>) -> Self {
-        let mut placement = Self::default();
-        for (tag, evidence) in evidence {
-            match tag {
-                None => placement.image.merge(&evidence),
-                Some(tag) => placement.tags.entry(tag).or_default().merge(&evidence),
-            }
-        }
-        placement
-    }
-
-    /// All evidence: that of the digest, then that of each tag.
-    fn names(&self) -> impl Iterator<Item = &Evidence> {
-        std::iter::once(&self.image).chain(self.tags.values())
-    }
-
-    /// Whether the image is in this registry.
-    #[must_use]
-    pub fn status(&self) -> PlacementStatus {
-        let pullable = self.names().filter_map(Evidence::pullable).max();
-        let there = pullable.max(self.image.archived);
-        if self.image.removed > there {
-            return PlacementStatus::Absent;
-        }
-        if self.last_tag_removed().is_some() {
-            PlacementStatus::ProbablyAbsent
-        } else if self.image.archived > pullable {
-            PlacementStatus::Archived
-        } else {
-            PlacementStatus::Present
-        }
-    }
-
-    /// When the last recorded tag was removed. `None` unless no tag is left, the last one was removed rather than moved
-    /// to another image, and nothing newer proves that the image is there.
-    fn last_tag_removed(&self) -> Option<Timestamp> {
-        let (mut removed, mut moved) = (None, None);
-        for tag in self.tags.values() {
-            if self.is_set(tag) {
-                return None;
-            }
-            let move_at = tag.moved.as_ref().map(|moved| moved.at);
-            let first = [tag.removed, move_at].into_iter().flatten().filter(|at| Some(*at) > tag.set()).min();
-            // The tag was deleted with the image, and the image came back without it.
-            if self.image.removed > tag.set() && first.is_none_or(|first| self.image.removed < Some(first)) {
-                continue;
-            }
-            // Only the first end counts: what happens to the tag later, on another image, is not a loss of this image.
-            match tag.removed.filter(|at| Some(*at) > tag.set() && move_at.is_none_or(|moved| *at < moved)) {
-                Some(at) => removed = removed.max(Some(at)),
-                None => moved = moved.max(move_at),
-            }
-        }
-        let proved = self.image.pullable().max(self.image.archived).max(moved);
-        removed.filter(|at| Some(*at) > proved)
-    }
-
-    /// Whether the image has the tag, provided that the image is there.
-    fn is_set(&self, tag: &Evidence) -> bool {
-        tag.set().is_some() && tag.set() >= tag.removed.max(self.image.removed) && tag.moved.is_none()
-    }
-
-    /// The tags that the image has here now, according to what is recorded.
-    #[must_use]
-    pub fn current_tags(&self) -> BTreeSet<&Tag> {
-        match self.status() {
-            PlacementStatus::Present | PlacementStatus::Archived => {
-                self.tags.iter().filter(|(_, evidence)| self.is_set(evidence)).map(|(tag, _)| tag).collect()
-            }
-            PlacementStatus::ProbablyAbsent | PlacementStatus::Absent => BTreeSet::new(),
-        }
-    }
-
-    /// The tags that were removed from the image rather than moved to another one, and when.
-    pub fn removed_tags(&self) -> impl Iterator<Item = (&Tag, Timestamp)> {
-        self.tags.iter().filter_map(|(tag, evidence)| {
-            let removed = evidence.removed.max(self.image.removed).filter(|at| Some(*at) > evidence.set())?;
-            let moved = evidence.moved.as_ref().is_some_and(|moved| moved.at <= removed);
-            (evidence.set().is_some() && !moved).then_some((tag, removed))
-        })
-    }
-
-    /// The tags that moved to other images, unless they were removed before.
-    fn moved_tags(&self) -> Vec<MovedTag> {
-        let moved = self.tags.iter().filter_map(|(tag, evidence)| {
-            let moved = evidence.moved.as_ref()?;
-            let removed = evidence.removed.max(self.image.removed);
-            let lost_before = removed.is_some_and(|at| moved.since < at && at < moved.at);
-            let summary = format!("tag {tag} moved to {}", moved.to.short());
-            (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone(), summary })
-        });
-        moved.collect()
-    }
-
-    /// When the image was deleted, if it is not here.
-    #[must_use]
-    pub fn gone_at(&self) -> Option<Timestamp> {
-        match self.status() {
-            PlacementStatus::Absent => self.image.removed,
-            PlacementStatus::ProbablyAbsent => self.last_tag_removed(),
-            PlacementStatus::Present | PlacementStatus::Archived => None,
-        }
-    }
-
-    /// The newest push to this registry. Replication does not count as a push.
-    #[must_use]
-    pub fn pushed(&self) -> Option<Timestamp> {
-        self.names().filter_map(|evidence| evidence.pushed).max()
-    }
-
-    /// The newest replication into this registry, by source.
-    #[must_use]
-    pub fn replicated(&self) -> BTreeMap<&Registry, Timestamp> {
-        let mut newest = BTreeMap::new();
-        for (source, time) in self.names().flat_map(|evidence| &evidence.replicated) {
-            let known = newest.entry(source).or_insert(*time);
-            *known = (*time).max(*known);
-        }
-        newest
-    }
 }
 
 /// Whether a replica is an orphan: none of its sources has the image any more, and no push to its own registry is
@@ -233,9 +57,16 @@ pub struct Whereabouts {
     pub status_text: &'static str,
     /// Whether this is a replica that no source has any more.
     pub orphan: bool,
-    /// The newest push to this registry; absent if none is recorded.
+    /// The newest push to this registry, or the newest time its pull through cache brought the image; absent if none is
+    /// recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
+    /// Who pushed it then; absent if CloudTrail did not report it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed_by: Option<String>,
+    /// The upstream registry from which the pull through cache brought the image then; absent if it was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_from: Option<String>,
     /// The newest replication into this registry, one entry per source.
     pub replicated_from: Vec<ReplicatedFrom>,
     /// The tags that the image has there now.
@@ -304,23 +135,33 @@ impl Lineage {
         image: Image,
         evidence: impl IntoIterator<Item = (PlacementKey, Evidence)>,
         mut facts: Vec<Fact>,
-        repository_deletions: Vec<Fact>,
+        mut repository_deletions: Vec<Fact>,
     ) -> Self {
         let mut by_registry: BTreeMap<Registry, Vec<(Option<Tag>, Evidence)>> = BTreeMap::new();
         for (name, evidence) in evidence {
             by_registry.entry(name.registry).or_default().push((name.tag, evidence));
         }
+        let mut placements: BTreeMap<_, _> =
+            by_registry.into_iter().map(|(registry, evidence)| (registry, Placement::of(evidence))).collect();
+        repository_deletions.sort_by_key(|deletion| deletion.time);
         for deletion in &repository_deletions {
-            // Only where the image was: the deletion of an empty repository proves nothing about this image.
-            if let Some(known) = by_registry.get_mut(&deletion.registry) {
-                known.push((None, Evidence { removed: Some(deletion.time), ..Evidence::default() }));
+            let empty = matches!(deletion.what, What::RepositoryDeleted { empty: true, .. });
+            if let Some(placement) = placements.get_mut(&deletion.registry) {
+                placement.lose_repository(deletion.time, empty);
             }
         }
-        let placements: BTreeMap<_, _> =
-            by_registry.into_iter().map(|(registry, evidence)| (registry, Placement::of(evidence))).collect();
         facts.extend(repository_deletions.into_iter().filter(|fact| placements.contains_key(&fact.registry)));
         facts.sort_by(|a, b| order(a).cmp(&order(b)));
         Self { image, placements, facts }
+    }
+
+    /// What happened, oldest first: one fact for each thing, even if several events reported it. `around` are facts about
+    /// the repository and the registries of the image.
+    #[must_use]
+    pub fn timeline(&self, around: Vec<Fact>) -> Vec<Fact> {
+        let mut facts = [self.facts.clone(), around].concat();
+        facts.sort_by(|a, b| order(a).cmp(&order(b)));
+        timeline::merged(&facts)
     }
 
     /// Whether nothing at all is recorded about the image.
@@ -350,12 +191,35 @@ impl Lineage {
             status_text: placement.status().words(),
             orphan: is_orphan(placement, &self.placements),
             pushed_at: placement.pushed(),
+            pushed_by: self.newest_push(registry, placement, |what| match what {
+                What::Pushed { by, .. } => by.clone(),
+                _ => None,
+            }),
+            cached_from: self.newest_push(registry, placement, |what| match what {
+                What::Cached { upstream, .. } => Some(upstream.clone()),
+                _ => None,
+            }),
             replicated_from: replicated_from.collect(),
             tags: placement.current_tags().into_iter().cloned().collect(),
             moved_tags: placement.moved_tags(),
             since: self.since(registry),
             deleted: self.loss(registry),
         }
+    }
+
+    /// What a fact near the newest push to a registry says about it.
+    fn newest_push(
+        &self,
+        registry: &Registry,
+        placement: &Placement,
+        says: impl Fn(&What) -> Option<String>,
+    ) -> Option<String> {
+        let pushed = placement.pushed()?;
+        let near = self.facts.iter().filter(|fact| {
+            fact.registry == *registry && distance(fact, pushed) <= CAUSE_WINDOW_SECONDS && fact.time <= pushed
+        });
+        let said = near.filter_map(|fact| Some((distance(fact, pushed), says(&fact.what)?)));
+        said.min_by_key(|(distance, text)| (*distance, !text.starts_with("arn:"))).map(|(_, text)| text)
     }
 
     /// The lag of the newest replication from a source, in seconds.
@@ -389,17 +253,33 @@ impl Lineage {
         self.loss(registry).map_or(Cause::Unknown, |deleted| deleted.cause)
     }
 
-    /// When and why the image was deleted, if it is not there. A fact that only found the image missing has no cause;
-    /// the removal of its last tag before that may have one.
+    /// When and why the image was deleted, if it is not there.
     fn loss(&self, registry: &Registry) -> Option<Loss> {
-        let placement = self.placements.get(registry)?;
-        let deleted = |at| Loss::new(at, self.cause(registry, at));
-        let gone = deleted(placement.gone_at()?);
-        if gone.cause != Cause::Unknown {
-            return Some(gone);
-        }
-        let with_last_tag = placement.last_tag_removed().map(deleted);
-        Some(with_last_tag.filter(|earlier| earlier.cause != Cause::Unknown).unwrap_or(gone))
+        let at = self.placements.get(registry)?.gone_at()?;
+        Some(Loss::new(at, self.cause(registry, at)))
+    }
+
+    /// Whether it is proven that the image itself was deleted from a registry, and not only with its whole repository: a
+    /// call or a lifecycle rule deleted this image, or it was reported as deleted, and the repository that was deleted
+    /// next was empty.
+    #[must_use]
+    pub fn was_deleted_itself(&self, registry: &Registry) -> bool {
+        let Some(placement) = self.placements.get(registry) else { return false };
+        let Some(at) = placement.reported_gone_at().filter(|_| placement.status() == PlacementStatus::Absent) else {
+            return false;
+        };
+        let here = || self.facts.iter().filter(|fact| fact.registry == *registry);
+        let by_itself = here().any(|fact| {
+            let known = |cause: &Cause| matches!(cause, Cause::Principal { .. } | Cause::Lifecycle { .. });
+            distance(fact, at) <= CAUSE_WINDOW_SECONDS
+                && matches!(&fact.what, What::ImageDeleted { cause } if known(cause))
+        });
+        let mut repository = here().filter(|fact| fact.time >= at).filter_map(|fact| match fact.what {
+            What::RepositoryDeleted { empty, .. } => Some(empty),
+            _ => None,
+        });
+        let with_repository = matches!(self.cause(registry, at), Cause::Repository { .. });
+        !with_repository && (by_itself || repository.next() == Some(true))
     }
 
     /// Who or what deleted the image, or tags of it, from a registry at a time: the nearest fact with a known cause. A
@@ -411,14 +291,19 @@ impl Lineage {
             .iter()
             .filter(knows)
             .filter_map(|fact| match &fact.what {
-                What::ImageDeleted { cause } | What::TagsDeleted { cause, .. } | What::RepositoryDeleted { cause } => {
+                // An image that an empty repository had was deleted before, and a call without its response may have
+                // deleted the image.
+                What::ImageDeleted { cause }
+                | What::TagsDeleted { cause, .. }
+                | What::RepositoryDeleted { empty: false, cause }
+                | What::Attempted { code: None, cause, .. } => {
                     let ours = matches!(cause, Cause::Mirror { .. });
-                    (*cause != Cause::Unknown).then_some((!ours, distance(fact, at), cause))
+                    (*cause != Cause::Unknown).then_some(((!ours, distance(fact, at), !cause.is_readable()), cause))
                 }
                 _ => None,
             })
-            .min_by_key(|(others, distance, _)| (*others, *distance))
-            .map_or(Cause::Unknown, |(.., cause)| cause.clone())
+            .min_by_key(|(preference, _)| *preference)
+            .map_or(Cause::Unknown, |(_, cause)| cause.clone())
     }
 }
 
@@ -440,13 +325,17 @@ fn order(fact: &Fact) -> impl Ord + '_ {
 /// Whether a fact proves that the image is there (`true`), that it is not (`false`), or neither.
 fn presence(what: &What) -> Option<bool> {
     match what {
-        What::Pushed { .. } | What::Replicated { .. } | What::Archived { .. } | What::Restored => Some(true),
+        What::Pushed { .. }
+        | What::Cached { .. }
+        | What::Replicated { .. }
+        | What::Archived { .. }
+        | What::Restored => Some(true),
         What::Observed { storage, .. } => Some(storage.is_some()),
         What::ImageDeleted { .. } | What::RepositoryDeleted { .. } => Some(false),
         What::TagsDeleted { .. }
         | What::ReplicationFailed { .. }
-        | What::DeletionFailed { .. }
-        | What::ReplicationConfigured { .. }
+        | What::Attempted { .. }
+        | What::Changed { .. }
         | What::Other { .. } => None,
     }
 }

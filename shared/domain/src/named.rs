@@ -36,6 +36,7 @@ mod tests {
         alert::{AlertKind, AlertState, Severity},
         breaker::BreakerClass,
         deletion::{CheckName, DeletionStatus, OperatorAction},
+        fact::Setting,
         heartbeat::HeartbeatStatus,
         policy::{Action, ManifestKind},
     };
@@ -58,6 +59,7 @@ mod tests {
         same(&HeartbeatStatus::ALL, HeartbeatStatus::as_str);
         same(&Action::ALL, Action::as_str);
         same(&ManifestKind::ALL, ManifestKind::as_str);
+        same(&Setting::ALL, Setting::as_str);
     }
 
     #[cfg(feature = "openapi")]
@@ -75,5 +77,6 @@ mod tests {
         same(&DeletionStatus::ALL, DeletionStatus::as_str);
         same(&OperatorAction::ALL, OperatorAction::as_str);
         same(&Action::ALL, Action::as_str);
+        same(&Setting::ALL, Setting::as_str);
     }
 }

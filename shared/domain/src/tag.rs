@@ -46,7 +46,7 @@ pub fn assignments_of(fact: &Fact) -> Vec<(TagName, TagAssignment)> {
         (name, TagAssignment { registry: fact.registry.clone(), time: fact.time, digest: image.digest.clone(), set })
     };
     match &fact.what {
-        What::Pushed { tag, .. } | What::Replicated { tag, .. } => {
+        What::Pushed { tag, .. } | What::Cached { tag, .. } | What::Replicated { tag, .. } => {
             tag.iter().map(|tag| assignment(tag, true)).collect()
         }
         What::TagsDeleted { tags, .. } => tags.iter().map(|tag| assignment(tag, false)).collect(),
@@ -170,12 +170,13 @@ pub enum AssignmentEnd {
 
 /// The history of one tag from its assignments: for each registry, which image had it, from when to when, oldest first.
 ///
-/// `gone` returns the newest time an image as a whole was deleted from a registry. Two images that got the same tag
-/// within one second overlap: ECR's events do not say which came last.
+/// `gone` returns what is known about the end of an image's tag in a registry besides its assignments: when the image
+/// was deleted, or observed without the tag. Two images that got the same tag within one second overlap: ECR's events do
+/// not say which came last.
 #[must_use]
 pub fn intervals(
     mut assignments: Vec<TagAssignment>,
-    gone: impl Fn(&Registry, &Digest) -> Option<Timestamp>,
+    gone: impl Fn(&Registry, &Digest) -> Vec<Ended>,
 ) -> Vec<TagInterval> {
     // Within the same second, a removal comes before a setting: present wins.
     assignments.sort_by(|a, b| (&a.registry, a.time, a.set, &a.digest).cmp(&(&b.registry, b.time, b.set, &b.digest)));
@@ -207,8 +208,10 @@ pub fn intervals(
         }
     }
     for ((registry, digest), (index, since)) in open {
-        if let Some(at) = gone(&registry, &digest).filter(|at| *at > since) {
-            end(&mut intervals, index, since, Ended { at, why: AssignmentEnd::ImageDeleted }, None);
+        if let (Some(ended), Some(interval)) =
+            (first_end(gone(&registry, &digest), since, None), intervals.get_mut(index))
+        {
+            interval.ended = Some(ended);
         }
     }
     intervals.sort_by(|a, b| (&a.registry, a.from, &a.digest).cmp(&(&b.registry, b.from, &b.digest)));
@@ -216,10 +219,25 @@ pub fn intervals(
 }
 
 /// Ends an interval, at the deletion of its image if that came first.
-fn end(intervals: &mut [TagInterval], index: usize, since: Timestamp, ended: Ended, gone: Option<Timestamp>) {
+fn end(intervals: &mut [TagInterval], index: usize, since: Timestamp, ended: Ended, gone: Vec<Ended>) {
     let Some(interval) = intervals.get_mut(index) else { return };
-    let gone = gone.filter(|gone| since < *gone && *gone < ended.at);
-    interval.ended = Some(gone.map_or(ended, |at| Ended { at, why: AssignmentEnd::ImageDeleted }));
+    interval.ended = Some(first_end(gone, since, Some(ended.at)).unwrap_or(ended));
+}
+
+/// The first end after a time, and before another one.
+fn first_end(ends: Vec<Ended>, since: Timestamp, before: Option<Timestamp>) -> Option<Ended> {
+    let within = |ended: &Ended| since < ended.at && before.is_none_or(|before| ended.at < before);
+    ends.into_iter().filter(within).min_by_key(|ended| ended.at)
+}
+
+/// The ends that the evidence about an image in a registry proves for its tags, and those that the deletions of its
+/// repository prove. An observation of all tags sets those that it saw again, so it ends only the others.
+#[must_use]
+pub fn ends(image: &Evidence, repository_deletions: &[Fact]) -> Vec<Ended> {
+    let repository = repository_deletions.iter().map(|deletion| deletion.time);
+    let deleted = image.reported.into_iter().chain(image.removed).chain(repository);
+    let end = |why: AssignmentEnd| move |at| Ended { at, why: why.clone() };
+    deleted.map(end(AssignmentEnd::ImageDeleted)).chain(image.listed.map(end(AssignmentEnd::TagDeleted))).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::ApiCaller,
+    api::{ApiCaller, ApiError},
     manifest::Manifest,
     world::{RepositoryId, World},
 };
@@ -108,14 +108,14 @@ impl World {
         self.emit(|id, time| envelope(&registry, "aws.ecr", "ECR Replication Backfill Action", id, time, &[], detail));
     }
 
-    /// Emits CloudTrail's record of an API call (E5).
+    /// Emits CloudTrail's record of an API call (E5). A denied call has no parameters, and a failed one no response.
     pub(crate) fn emit_call(
         &mut self,
         caller: &ApiCaller,
         registry: &Registry,
         name: &str,
         request: Value,
-        answer: Value,
+        answer: Result<&Value, &ApiError>,
     ) {
         let identity = match caller.arn.split_once(":assumed-role/") {
             Some((_, role)) => json!({
@@ -129,18 +129,57 @@ impl World {
         let (event_id, request_id) = (self.new_id(), self.new_id());
         let registry = registry.clone();
         let account = caller.account.clone();
+        let resources = request.get("repositoryName").and_then(Value::as_str).map(|name| {
+            let arn = registry.arn("ecr", &format!("repository/{name}"));
+            json!([{"ARN": arn, "accountId": registry.account()}])
+        });
+        let denied = answer.is_err_and(|error| error.code == "AccessDeniedException");
+        let mut more = Map::new();
+        more.insert("requestParameters".to_owned(), if denied { Value::Null } else { request });
+        more.insert("responseElements".to_owned(), answer.cloned().unwrap_or_default());
+        if let Err(error) = answer {
+            more.insert("errorCode".to_owned(), json!(if denied { "AccessDenied" } else { error.code }));
+            more.insert("errorMessage".to_owned(), json!(error.message));
+        }
+        more.extend(resources.map(|resources| ("resources".to_owned(), resources)));
         self.emit(|id, time| {
-            let detail = json!({
+            let mut detail = json!({
                 "eventVersion": "1.11", "userIdentity": identity, "eventTime": time_text(time),
                 "eventSource": "ecr.amazonaws.com", "eventName": name, "awsRegion": registry.region(),
-                "sourceIPAddress": "127.0.0.1", "userAgent": "simulator", "requestParameters": request,
-                "responseElements": answer, "requestID": request_id, "eventID": event_id, "readOnly": false,
+                "sourceIPAddress": "127.0.0.1", "userAgent": "simulator", "requestID": request_id,
+                "eventID": event_id, "readOnly": false,
                 "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": account,
                 "eventCategory": "Management",
             });
+            if let Some(fields) = detail.as_object_mut() {
+                fields.extend(more);
+            }
             // The event has the account of the caller's trail.
             let trail = Registry::new(&account, registry.region()).unwrap_or(registry);
             envelope(&trail, "aws.ecr", "AWS API Call via CloudTrail", id, time, &[], detail)
+        });
+    }
+
+    /// Emits CloudTrail's record of a copy that the destination denied, in the destination: "Any failed CreateRepository
+    /// or ReplicateImage API actions show up in CloudTrail" (R5). AWS documents no more of it.
+    pub(crate) fn emit_denied_copy(&mut self, place: &RepositoryId, source: &Registry, action: &str) {
+        let account = source.account();
+        let arn = format!("arn:aws:sts::{account}:assumed-role/AWSServiceRoleForECRReplication/ecr-replication");
+        let (event_id, place) = (self.new_id(), place.clone());
+        self.emit(|id, time| {
+            let (owner, region) = (place.registry.account(), place.registry.region());
+            let detail = json!({
+                "eventVersion": "1.11", "userIdentity": {"type": "AssumedRole", "arn": arn, "accountId": account},
+                "eventTime": time_text(time), "eventSource": "ecr.amazonaws.com", "eventName": action,
+                "awsRegion": region, "sourceIPAddress": "replication.ecr.amazonaws.com",
+                "userAgent": "replication.ecr.amazonaws.com", "requestParameters": null, "responseElements": null,
+                "errorCode": "AccessDenied",
+                "errorMessage": format!("User: {arn} is not authorized to perform: ecr:{action} on resource: {}", place.arn()),
+                "resources": [{"ARN": place.arn(), "accountId": owner}], "eventID": event_id, "readOnly": false,
+                "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": owner,
+                "eventCategory": "Management",
+            });
+            envelope(&place.registry, "aws.ecr", "AWS API Call via CloudTrail", id, time, &[], detail)
         });
     }
 

@@ -198,6 +198,11 @@ impl World {
         if let Some(code) = &copy.failure {
             let silent = code != "InternalError" && !unconfirmed.denied_replication_emits_failed;
             self.set_copy(&copy.from, &copy.digest, &copy.to, CopyStatus::Failed, Some(code.clone()));
+            match code.as_str() {
+                "AccessDenied" => self.emit_denied_copy(&place, &copy.from.registry, "ReplicateImage"),
+                "RepositoryNotFound" => self.emit_denied_copy(&place, &copy.from.registry, "CreateRepository"),
+                _ => {}
+            }
             if !silent {
                 let failed = Err(code.as_str());
                 self.emit_replication(&place, &copy.from.registry, &copy.digest, copy.tag.as_ref(), failed);

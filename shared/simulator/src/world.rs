@@ -107,14 +107,25 @@ pub struct Emitted {
 /// The number of emitted events that can be listed; the queue stores its own messages.
 const REMEMBERED: usize = 10_000;
 
-/// The CloudTrail records that the hub's EventBridge rule matches: those of deletions and of changed settings.
-const WANTED_RECORDS: [&str; 5] = [
+/// The CloudTrail records that the rule of a registry's stack matches: those of changed images and settings.
+const WANTED_RECORDS: [&str; 13] = [
     "BatchDeleteImage",
     "DeleteRepository",
     "PolicyExecutionEvent",
-    "PutReplicationConfiguration",
+    "PutImage",
     "UpdateImageStorageClass",
+    "PutReplicationConfiguration",
+    "PutRegistryPolicy",
+    "DeleteRegistryPolicy",
+    "SetRepositoryPolicy",
+    "DeleteRepositoryPolicy",
+    "PutLifecyclePolicy",
+    "DeleteLifecyclePolicy",
+    "PutImageTagMutability",
 ];
+
+/// The CloudTrail records that the rule matches if the call failed.
+const WANTED_FAILURES: [&str; 2] = ["ReplicateImage", "CreateRepository"];
 
 pub(crate) struct World {
     pub(crate) settings: Settings,
@@ -478,10 +489,12 @@ impl World {
     }
 }
 
-/// Whether the hub's EventBridge rule matches an event: every event of ECR's own, and the CloudTrail records above.
+/// Whether the rule of a registry's stack matches an event: every event of ECR's own, and the CloudTrail records above.
 fn is_wanted(event: &Value) -> bool {
-    match event.pointer("/detail/eventName").and_then(Value::as_str) {
-        Some(name) => WANTED_RECORDS.contains(&name),
-        None => true,
+    let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+    match (text("/detail/eventName"), text("/detail/errorCode")) {
+        (None, _) => true,
+        (Some(name), Some(code)) if WANTED_FAILURES.contains(&name) => code != "RepositoryAlreadyExistsException",
+        (Some(name), _) => WANTED_RECORDS.contains(&name),
     }
 }

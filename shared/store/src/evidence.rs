@@ -79,7 +79,7 @@ pub(super) fn encode_evidence(name: &PlacementKey, evidence: &Evidence) -> Resul
     Ok(item)
 }
 
-/// Reads evidence from the table or from the registry index, which has the same attributes except `moved`.
+/// Reads evidence from the table or from the registry index, which has the five times only.
 pub(super) fn decode_evidence(mut item: Item) -> Result<(PlacementKey, Evidence), ItemError> {
     let registry = take(&mut item, "registry")?.parse()?;
     let name = item::placement_of(registry, &take(&mut item, "name")?)?;
@@ -95,7 +95,7 @@ fn unchanged(stored: &Evidence) -> Result<Condition, ItemError> {
     }
     let mut stored: Item = serde_dynamo::to_item(stored)?;
     let mut condition = Condition::default();
-    for attribute in ["pushed", "replicated", "seen", "removed", "archived", "moved"] {
+    for attribute in ["pushed", "replicated", "seen", "removed", "reported", "archived", "moved", "listed"] {
         let clause = match stored.remove(attribute) {
             Some(value) => {
                 condition.values.insert(format!(":{attribute}"), value);

@@ -1,50 +1,54 @@
-//! Facts, and the newest deletion of each repository.
+//! Facts.
 
 use std::collections::BTreeSet;
 
 use domain::{
-    fact::Fact,
+    fact::{Fact, Subject},
     image::{Registry, RepositoryName},
 };
+use jiff::Timestamp;
 
 use super::{
     Error, Table,
-    calls::Condition,
     item::{self, Item, ItemError, take},
 };
 
 impl Table {
-    /// Stores the deletion of a repository, unless a later deletion is stored.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub async fn put_repository_deletion(&self, repository: &RepositoryName, fact: &Fact) -> Result<(), Error> {
-        let item = encode_repository_deletion(repository, fact);
-        let item = item.map_err(|source| self.decode_error(&fact.event_id, source))?;
-        let mut condition = Condition::new("attribute_not_exists(pk) OR #time < :time", ["time"], []);
-        condition.values.extend(item.get("time").cloned().map(|time| (":time".to_owned(), time)));
-        self.put_if(item, condition).await.map(drop)
-    }
-
-    /// The newest deletion of a repository in each of some registries.
+    /// The deletions of a repository in some registries, oldest first in each.
     pub(super) async fn repository_deletions(
         &self,
         repository: &RepositoryName,
         registries: &BTreeSet<Registry>,
     ) -> Result<Vec<Fact>, Error> {
-        let keys = registries.iter().map(|registry| item::key_of_repository_deletion(repository, registry)).collect();
-        self.get_all(keys).await?.into_iter().map(|item| self.decode(item, decode_fact)).collect()
+        let pk = item::pk_of_repository(repository);
+        let items = self.all(&pk, self.between(&pk, item::DELETIONS_OF_REPOSITORY)).await?;
+        let facts = items.into_iter().map(|item| self.decode(item, decode_fact));
+        facts.filter(|fact| fact.as_ref().map_or(true, |fact| registries.contains(&fact.registry))).collect()
+    }
+
+    /// The newest facts about a subject since a time, at most `most`, newest first. Deletions of repositories are not
+    /// among them. `registry` matters only if the subject is a registry.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn facts_since(
+        &self,
+        subject: &Subject,
+        registry: &Registry,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Fact>, Error> {
+        let (pk, (from, to)) = (item::pk_of_facts(subject, registry), item::facts_since(since));
+        let limit = i32::try_from(most).unwrap_or(i32::MAX);
+        let query = self.between(&pk, (&from, to)).scan_index_forward(false).limit(limit);
+        let output = query.send().await.map_err(|error| self.read_error(&pk, error))?;
+        self.read(output.consumed_capacity());
+        output.items.unwrap_or_default().into_iter().map(|item| self.decode(item, decode_fact)).collect()
     }
 }
 
 pub(super) fn encode_fact(fact: &Fact) -> Result<Item, ItemError> {
     Ok(item::with_key(serde_dynamo::to_item(fact)?, item::key_of_fact(fact)))
-}
-
-/// The newest deletion of a repository in a registry: the fact itself, under a key that the read of an image uses.
-fn encode_repository_deletion(repository: &RepositoryName, fact: &Fact) -> Result<Item, ItemError> {
-    let key = item::key_of_repository_deletion(repository, &fact.registry);
-    Ok(item::with_key(serde_dynamo::to_item(fact)?, key))
 }
 
 pub(super) fn decode_fact(mut item: Item) -> Result<Fact, ItemError> {

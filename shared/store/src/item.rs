@@ -32,7 +32,7 @@ use domain::{
     breaker::{BreakerClass, CountKey},
     deletion::DeletionStatus,
     evidence::PlacementKey,
-    fact::{Fact, Subject, WorkItem},
+    fact::{Fact, Subject, What, WorkItem},
     image::{Image, MalformedError, Registry, RepositoryName, Tag},
     tag::{TagAssignment, TagName},
 };
@@ -226,12 +226,33 @@ pub(super) fn status_key(status: DeletionStatus, source: &Registry) -> String {
 // Facts, and deletions of repositories
 
 pub(super) fn key_of_fact(fact: &Fact) -> Key {
-    let pk = match &fact.subject {
-        Subject::Image(image) => pk_of_image(image),
-        Subject::Repository(repository) => format!("repository#{repository}"),
-        Subject::Registry => format!("registry#{}", fact.registry),
+    let Fact { time, registry, event_id, .. } = fact;
+    // The deletions of a repository are read with each of its images.
+    let sk = match &fact.what {
+        What::RepositoryDeleted { .. } => format!("deleted#{registry}#{time}#{event_id}"),
+        _ => format!("fact#{time}#{registry}#{event_id}"),
     };
-    (pk, format!("fact#{}#{}#{}", fact.time, fact.registry, fact.event_id))
+    (pk_of_facts(&fact.subject, registry), sk)
+}
+
+pub(super) fn pk_of_facts(subject: &Subject, registry: &Registry) -> String {
+    match subject {
+        Subject::Image(image) => pk_of_image(image),
+        Subject::Repository(repository) => pk_of_repository(repository),
+        Subject::Registry => format!("registry#{registry}"),
+    }
+}
+
+pub(super) fn pk_of_repository(repository: &RepositoryName) -> String {
+    format!("repository#{repository}")
+}
+
+/// The deletions in a repository's partition, as a range of sort keys.
+pub(super) const DELETIONS_OF_REPOSITORY: (&str, &str) = ("deleted#", "deleted#~");
+
+/// The facts of a partition since a time, deletions of repositories excepted, as a range of sort keys.
+pub(super) fn facts_since(time: Timestamp) -> (String, &'static str) {
+    (format!("fact#{time}"), "fact#~")
 }
 
 pub(super) fn subject_of(pk: &str) -> Result<Subject, ItemError> {
@@ -241,10 +262,6 @@ pub(super) fn subject_of(pk: &str) -> Result<Subject, ItemError> {
         Some(("registry", _)) => Ok(Subject::Registry),
         _ => Err(ItemError::Key),
     }
-}
-
-pub(super) fn key_of_repository_deletion(repository: &RepositoryName, registry: &Registry) -> Key {
-    (format!("repository#{repository}"), format!("deleted#{registry}"))
 }
 
 // Tag assignments

@@ -14,7 +14,7 @@ use std::{
 use domain::{
     evidence::{Evidence, PlacementKey},
     expectation,
-    fact::{Fact, StartedWork, Subject, What, WorkItem, work_started_by},
+    fact::{Fact, StartedWork, WorkItem, work_started_by},
     image::{Image, Registry},
     tag::{self, TagAssignment, TagName},
 };
@@ -124,7 +124,6 @@ impl Table {
         // After the assignments are stored: see the invariant of `tag::displacements`.
         let displacements = self.displacements(&mut batch, assignments).await;
         let (known, mut expected) = self.prove(&mut batch, displacements, expected).await;
-        self.put_repository_deletions(&mut batch).await;
         // After the evidence is stored, because the functions that process these items read it.
         let facts: Vec<_> = batch.facts().collect();
         expected.retain(|expected| batch.sound(&expected.places));
@@ -188,18 +187,6 @@ impl Table {
             }
         }
         displacements
-    }
-
-    async fn put_repository_deletions(&self, batch: &mut Batch<'_>) {
-        let facts: Vec<_> = batch.facts().collect();
-        let deleted = facts.into_iter().filter_map(|(place, fact)| match (&fact.subject, &fact.what) {
-            (Subject::Repository(repository), What::RepositoryDeleted { .. }) => Some((place, repository, fact)),
-            _ => None,
-        });
-        let put = stream::iter(deleted).map(async |(place, repository, fact)| {
-            (Places::from([place]), self.put_repository_deletion(repository, fact).await.map_err(Arc::new))
-        });
-        batch.check_all(put.buffer_unordered(CALLS_AT_A_TIME).collect::<Vec<_>>().await);
     }
 
     /// Starts the work of some facts.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use domain::{
-    evidence::PlacementKey,
+    evidence::{Evidence, PlacementKey},
+    fact::Fact,
     image::{Image, Registry},
     tag::{self, TagAssignment, TagInterval, TagName},
 };
@@ -39,18 +40,17 @@ impl Table {
         let mut gone = BTreeMap::new();
         for item in self.get_all(names.collect()).await? {
             let (name, evidence) = self.decode(item, decode_evidence)?;
-            gone.insert((name.registry, name.image.digest), evidence.removed);
+            gone.insert((name.registry, name.image.digest), evidence);
         }
         let registries: BTreeSet<_> = assignments.iter().map(|assignment| assignment.registry.clone()).collect();
-        let repository: BTreeMap<_, _> = self
-            .repository_deletions(&name.repository, &registries)
-            .await?
-            .into_iter()
-            .map(|fact| (fact.registry, fact.time))
-            .collect();
+        let mut deletions: BTreeMap<Registry, Vec<Fact>> = BTreeMap::new();
+        for deletion in self.repository_deletions(&name.repository, &registries).await? {
+            deletions.entry(deletion.registry.clone()).or_default().push(deletion);
+        }
         Ok(tag::intervals(assignments, |registry, digest| {
-            let image = gone.get(&(registry.clone(), digest.clone())).copied().flatten();
-            image.max(repository.get(registry).copied())
+            let image = gone.get(&(registry.clone(), digest.clone()));
+            let repository = deletions.get(registry).map(Vec::as_slice).unwrap_or_default();
+            tag::ends(image.unwrap_or(&Evidence::default()), repository)
         }))
     }
 

@@ -1,5 +1,7 @@
 //! Mistakes that other tools make when they delete, one test each: the tool, and the issue or file that shows it.
 
+use std::time::Duration;
+
 use domain::deletion::DeletionStatus;
 use serde_json::json;
 use simulator::settings::{Settings, Unconfirmed};
@@ -109,6 +111,21 @@ async fn harbor_users_would_lose_a_repository_everywhere() {
             site.keeps(TOKYO, &image, "repository").await;
         }
     }
+}
+
+/// What `autoDeleteImages` of CDK and a script do: they delete each image, and then the empty repository. The image was
+/// deleted, not its repository, so its replicas follow.
+#[tokio::test]
+async fn an_image_that_was_deleted_before_its_empty_repository_is_mirrored() {
+    let (site, image) = Site::with_loss(FOLLOW).await;
+    site.local.simulator.step(Duration::from_secs(600));
+    site.local.deliver_now().await;
+    site.call(IRELAND, "DeleteRepository", json!({}));
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+    let shown = site.local.table.lineage(&image).await.unwrap().whereabouts();
+    let cause = shown.iter().find(|place| place.registry.to_string() == IRELAND).unwrap().deleted.as_ref().unwrap();
+    assert_eq!(cause.cause_text, "by arn:aws:sts::111122223333:assumed-role/platform/dana");
 }
 
 /// Harbor #3959: if a digest has two tags, deleting one of them deletes both.

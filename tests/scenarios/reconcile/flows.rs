@@ -30,8 +30,8 @@ impl Site {
 
 #[tokio::test]
 async fn images_without_any_event_are_recorded() {
-    let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, ..Settings::default() }).await;
-    site.local.simulator.set(|settings| settings.trouble = "lost=100".parse().unwrap());
+    let trouble = "lost=100".parse().unwrap();
+    let mut site = Site::with(FOLLOW, Settings { seconds_apart: true, trouble, ..Settings::default() }).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));
     let untagged = site.push(IRELAND, &manifest("b"), None);
     site.arrive().await;
@@ -81,7 +81,7 @@ async fn a_repository_found_missing_removes_its_images_and_no_replica() {
     assert_eq!(site.list().await.found.removed, 2);
     assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
     let facts = site.local.table.lineage(&image).await.unwrap().facts;
-    let deleted = |what: &What| matches!(what, What::RepositoryDeleted { cause: Cause::Unknown });
+    let deleted = |what: &What| matches!(what, What::RepositoryDeleted { cause: Cause::Unknown, .. });
     assert_eq!(facts.iter().filter(|fact| deleted(&fact.what)).count(), 1);
     assert_eq!(site.list().await.found.removed, 0);
     site.a_day().await;

@@ -317,6 +317,9 @@ fn source(context: &DeletionContext<'_>) -> Checked {
             _ => Ok(format!("{source} does not have it")),
         },
         (Observation::Missing, Some(_)) => Err((Verdict::Keep, format!("{source} has lost the whole image"))),
+        (Observation::NoRepository, None) if context.lineage.was_deleted_itself(source) => {
+            Ok(format!("{source} does not have it: it was deleted before its repository"))
+        }
         (Observation::NoRepository, _) => {
             Err((Verdict::Keep, format!("its whole repository is gone in {source}: that is never mirrored")))
         }

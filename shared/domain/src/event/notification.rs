@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Event, EventError, malformed, optional, read_value, registry, text, time};
+use super::{Event, EventError, looks_like_aws, malformed, optional, read_value, registry, text, time};
 use crate::image::{MalformedError, Registry};
 
 /// The `source` of heartbeats, which the schedule of each registry's stack sends.
@@ -152,9 +152,13 @@ pub enum NotificationError {
     Event {
         /// The topic that sent it.
         topic: Topic,
+        /// When SNS received it.
+        time: Timestamp,
+        /// Whether it looks like an event of AWS.
+        of_aws: bool,
         /// Why it cannot be read.
         #[source]
-        source: EventError,
+        source: Box<EventError>,
     },
     /// The event in the message names another account or region than the topic.
     #[error("{topic} sent an event of {registry}, which is not its own registry")]
@@ -210,13 +214,19 @@ impl Envelope {
         let Self { topic, time, kind, message } = self;
         let content = match kind {
             Kind::Notification => {
+                let mut of_aws = false;
                 let content = (|| {
                     let text = text(&message, "Message")?;
                     let event: Value = serde_json::from_str(text).map_err(EventError::NotJson)?;
+                    of_aws = looks_like_aws(&event);
                     Ok((registry(&event, "account", "region")?, of_event(&event)?))
                 })();
-                let (registry, mut content) =
-                    content.map_err(|source| NotificationError::Event { topic: topic.clone(), source })?;
+                let (registry, mut content) = content.map_err(|source| NotificationError::Event {
+                    topic: topic.clone(),
+                    time,
+                    of_aws,
+                    source: Box::new(source),
+                })?;
                 if registry != topic.registry {
                     return Err(NotificationError::OtherRegistry { topic, time, registry });
                 }

@@ -55,7 +55,7 @@ impl From<CopyVerdict> for EvaluatedCopy {
     }
 }
 
-impl CopyContext<'_> {
+impl<'a> CopyContext<'a> {
     /// Evaluates the copy. `status` is what ECR reports about it at the source; `None` if ECR reports no copy.
     pub(super) fn evaluate(&self, status: Option<&CopyStatus>) -> EvaluatedCopy {
         match status {
@@ -73,8 +73,45 @@ impl CopyContext<'_> {
     /// ECR failed to copy the image.
     fn failed(&self, code: Option<&str>) -> CopyVerdict {
         let (name, source, destination) = self.names();
-        let why = format!("{name} was not replicated from {source} to {destination}: {}", usual_cause(code));
+        let cause = self.refusal().unwrap_or_else(|| usual_cause(code.or_else(|| self.reported_code())));
+        let why = format!("{name} was not replicated from {source} to {destination}: {cause}");
         CopyVerdict::Wrong(AlertKind::ReplicationFailed, why)
+    }
+
+    /// The facts about the destination since the push, newest first.
+    fn facts_here(&self) -> impl Iterator<Item = &'a What> {
+        let here = |fact: &&Fact| fact.registry == *self.destination && fact.time >= self.expectation.since;
+        let mut facts: Vec<_> = self.lineage.facts.iter().filter(here).collect();
+        facts.sort_by_key(|fact| std::cmp::Reverse(fact.time));
+        facts.into_iter().map(|fact| &fact.what)
+    }
+
+    /// Why the destination refused the copy: "Any failed CreateRepository or ReplicateImage API actions show up in
+    /// CloudTrail". Only between accounts, the registry policy decides.
+    /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html>
+    fn refusal(&self) -> Option<String> {
+        let (_, source, destination) = self.names();
+        self.facts_here().find_map(|what| match what {
+            What::Attempted { call, code: Some(code), reason, .. }
+                if matches!(call.as_str(), "ReplicateImage" | "CreateRepository") =>
+            {
+                let denied = code.contains("AccessDenied") && source.account() != destination.account();
+                Some(match reason {
+                    _ if denied => format!("{code}: the registry policy of {destination} does not allow ecr:{call}"),
+                    Some(reason) => format!("ecr:{call} was refused there with {code}: {reason}"),
+                    None => format!("ecr:{call} was refused there with {code}"),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// The failure code that an event reported.
+    fn reported_code(&self) -> Option<&'a str> {
+        self.facts_here().find_map(|what| match what {
+            What::ReplicationFailed { source, code, .. } if *source == self.expectation.source => code.as_deref(),
+            _ => None,
+        })
     }
 
     /// ECR still copies the image. It has one status for all pushes of an image: that of the newest.
@@ -134,7 +171,7 @@ impl CopyContext<'_> {
     fn complete_and_not_read(&self) -> EvaluatedCopy {
         let fact = self.is_unknown().then(|| {
             let (storage, source) = (Some(StorageClass::Standard), Some(self.expectation.source.clone()));
-            let what = What::Observed { storage, tags: [].into(), without: [].into(), source };
+            let what = What::Observed { storage, tags: [].into(), without: [].into(), complete: false, source };
             self.expectation.fact(self.destination, self.now, what)
         });
         EvaluatedCopy { verdict: CopyVerdict::There, fact, deleted: false }
@@ -168,7 +205,8 @@ impl CopyContext<'_> {
         let storage = if seen.archived { StorageClass::Archive } else { StorageClass::Standard };
         let tags = seen.tags.iter().filter(unknown).cloned().collect();
         let source = (!seen.archived).then(|| self.expectation.source.clone());
-        let what = What::Observed { storage: Some(storage), tags, without: [].into(), source };
+        // The tags are those of now, and the fact is about the arrival: it does not say which tags the image had then.
+        let what = What::Observed { storage: Some(storage), tags, without: [].into(), complete: false, source };
         self.expectation.fact(self.destination, arrived, what)
     }
 

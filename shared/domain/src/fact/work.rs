@@ -1,6 +1,6 @@
 //! The work that facts start: what `mirror` and `watch` have to process because something happened.
 
-use super::{Cause, Fact, Subject, What};
+use super::{Cause, Fact, Setting, Subject, What};
 use crate::image::{Image, Registry, Tag};
 
 /// Something about an image that a function has to process immediately.
@@ -36,7 +36,7 @@ pub fn work_started_by(fact: &Fact) -> Vec<StartedWork<'_>> {
         started.extend(due.map(|work_item| StartedWork::Enqueue(image, work_item)));
         started.extend(source_of_arrival(fact).map(|work_item| StartedWork::EnqueueAgain(image, work_item)));
     }
-    if matches!(fact.what, What::ReplicationConfigured { .. }) {
+    if matches!(fact.what, What::Changed { setting: Setting::ReplicationRules, .. }) {
         started.push(StartedWork::ReadSettings(&fact.registry));
     }
     started
@@ -65,7 +65,7 @@ fn source_of_arrival(fact: &Fact) -> Option<WorkItem> {
 /// The source of a copy that failed.
 fn failed_copy(fact: &Fact) -> Option<WorkItem> {
     match &fact.what {
-        What::ReplicationFailed { source, tag } => Some(WorkItem::ReplicationFailed(source.clone(), tag.clone())),
+        What::ReplicationFailed { source, tag, .. } => Some(WorkItem::ReplicationFailed(source.clone(), tag.clone())),
         _ => None,
     }
 }
@@ -105,6 +105,7 @@ mod tests {
             storage: Some(StorageClass::Standard),
             tags: BTreeSet::new(),
             without,
+            complete: false,
             source: None,
         };
         let unknown = || Cause::Unknown;
@@ -120,10 +121,15 @@ mod tests {
         for what in [
             What::ImageDeleted { cause: mirror() },
             What::TagsDeleted { tags: tag, cause: mirror() },
-            What::DeletionFailed { code: "KmsError".to_owned(), cause: unknown() },
+            What::Attempted {
+                call: "BatchDeleteImage".to_owned(),
+                code: Some("KmsError".to_owned()),
+                reason: None,
+                cause: unknown(),
+            },
             What::Archived { cause: unknown() },
             What::Restored,
-            What::Pushed { tag: None, artifact_media_type: None },
+            What::Pushed { tag: None, artifact_media_type: None, by: None },
             present(BTreeSet::new()),
         ] {
             assert_eq!(work_started_by(&fact(what.clone())), [], "{what:?}");
@@ -140,6 +146,7 @@ mod tests {
             storage: Some(StorageClass::Standard),
             tags: BTreeSet::new(),
             without: ["v1".parse().unwrap()].into(),
+            complete: false,
             source: Some(source),
         };
         assert_eq!(work_started_by(&fact(observed)), [StartedWork::Enqueue(&image, lost(IRELAND)), again]);
@@ -148,12 +155,15 @@ mod tests {
     #[test]
     fn watch_processes_failed_copies_and_changed_settings() {
         let (image, source, tag) = (image(), TOKYO.parse::<Registry>().unwrap(), "v1".parse::<Tag>().unwrap());
-        let failed = What::ReplicationFailed { source: source.clone(), tag: Some(tag.clone()) };
+        let failed =
+            What::ReplicationFailed { source: source.clone(), tag: Some(tag.clone()), code: None, reason: None };
         let due = StartedWork::Enqueue(&image, WorkItem::ReplicationFailed(source, Some(tag)));
         assert_eq!(work_started_by(&fact(failed)), [due]);
-        let configured =
-            Fact { subject: Subject::Registry, ..fact(What::ReplicationConfigured { by: "dana".to_owned() }) };
-        assert_eq!(work_started_by(&configured), [StartedWork::ReadSettings(&configured.registry)]);
+        let changed =
+            |setting| Fact { subject: Subject::Registry, ..fact(What::Changed { setting, by: "dana".to_owned() }) };
+        let rules = changed(Setting::ReplicationRules);
+        assert_eq!(work_started_by(&rules), [StartedWork::ReadSettings(&rules.registry)]);
+        assert_eq!(work_started_by(&changed(Setting::RegistryPolicy)), []);
     }
 
     #[test]

@@ -106,21 +106,24 @@ fn what() -> impl Strategy<Value = What> {
     let cause = || Just(Cause::Unknown);
     let class = select(vec![StorageClass::Standard, StorageClass::Archive]);
     let tags = || proptest::collection::btree_set(tag(), 0..=2);
-    let seen = (class, tags(), tags(), proptest::option::of(registry())).prop_map(|(class, tags, without, source)| {
+    let seen = (class, tags(), tags(), any::<bool>(), proptest::option::of(registry()));
+    let seen = seen.prop_map(|(class, tags, without, complete, source)| {
         let without = without.difference(&tags).cloned().collect();
-        What::Observed { storage: Some(class), tags, without, source }
+        What::Observed { storage: Some(class), tags, without, complete, source }
     });
     prop_oneof![
         6 => proptest::option::weighted(0.8, tag())
-            .prop_map(|tag| What::Pushed { tag, artifact_media_type: None }),
+            .prop_map(|tag| What::Pushed { tag, artifact_media_type: None, by: None }),
         4 => (registry(), proptest::option::weighted(0.8, tag()))
             .prop_map(|(source, tag)| What::Replicated { source, tag }),
         1 => (registry(), proptest::option::of(tag()))
-            .prop_map(|(source, tag)| What::ReplicationFailed { source, tag }),
+            .prop_map(|(source, tag)| What::ReplicationFailed { source, tag, code: None, reason: None }),
         2 => cause().prop_map(|cause| What::ImageDeleted { cause }),
         3 => (proptest::collection::btree_set(tag(), 1..=2), cause())
             .prop_map(|(tags, cause)| What::TagsDeleted { tags, cause }),
-        1 => cause().prop_map(|cause| What::RepositoryDeleted { cause }),
+        1 => (any::<bool>(), cause()).prop_map(|(empty, cause)| What::RepositoryDeleted { empty, cause }),
+        1 => proptest::option::weighted(0.8, tag())
+            .prop_map(|tag| What::Cached { upstream: "public.ecr.aws".to_owned(), tag }),
         1 => cause().prop_map(|cause| What::Archived { cause }),
         1 => Just(What::Restored),
         1 => Just(What::FOUND_MISSING),
@@ -173,12 +176,14 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus
         facts.iter().filter(|fact| wanted(&fact.what)).map(|fact| fact.time).max()
     };
     let sets = |what: &What, tag: &Tag| match what {
-        What::Pushed { tag: set, .. } | What::Replicated { tag: set, .. } => set.as_ref() == Some(tag),
+        What::Pushed { tag: set, .. } | What::Cached { tag: set, .. } | What::Replicated { tag: set, .. } => {
+            set.as_ref() == Some(tag)
+        }
         What::Observed { tags, .. } => tags.contains(tag),
         _ => false,
     };
     let pullable = newest(&about, &|what| {
-        matches!(what, What::Pushed { .. } | What::Replicated { .. } | What::Restored)
+        matches!(what, What::Pushed { .. } | What::Cached { .. } | What::Replicated { .. } | What::Restored)
             || matches!(what, What::Observed { storage: Some(class), source, .. } if *class == StorageClass::Standard || source.is_some())
     });
     let archived = newest(&about, &|what| {
@@ -194,8 +199,11 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus
     let (mut last_removal, mut last_other) = (None, None);
     for tag in TAGS.map(|tag| tag.parse::<Tag>().unwrap()) {
         let set = newest(&about, &|what| sets(what, &tag));
-        let untagged = newest(&about, &|what| matches!(what, What::TagsDeleted { tags, .. } | What::Observed { without: tags, .. } if tags.contains(&tag)))
-            .filter(|at| Some(*at) > set);
+        // As reported, or else as observed: by name, or because the tag is not among all tags of the newest observation.
+        let reported = newest(&about, &|what| matches!(what, What::TagsDeleted { tags, .. } if tags.contains(&tag)));
+        let observed = newest(&about, &|what| matches!(what, What::Observed { without, .. } if without.contains(&tag)));
+        let unlisted = newest(&about, &|what| matches!(what, What::Observed { complete: true, .. }));
+        let untagged = [reported, observed, unlisted].into_iter().find(|at| *at > set).flatten();
         let taken = here
             .iter()
             .filter(|fact| fact.subject != Subject::Image(image.clone()) && sets(&fact.what, &tag))
@@ -213,7 +221,8 @@ fn model(facts: &[Fact], image: &Image, registry: &Registry) -> (PlacementStatus
         }
     }
     let untagged_proof = newest(&about, &|what| {
-        matches!(what, What::Pushed { tag: None, .. } | What::Replicated { tag: None, .. } | What::Restored)
+        matches!(what, What::Pushed { tag: None, .. } | What::Cached { tag: None, .. } | What::Restored)
+            || matches!(what, What::Replicated { tag: None, .. })
             || matches!(what, What::Archived { .. } | What::Observed { storage: Some(_), .. })
     });
     let status = if current.is_empty() && last_removal > last_other.max(untagged_proof) {
@@ -291,9 +300,13 @@ proptest! {
             let lineages: Vec<_> = DIGESTS
                 .map(|digest| store.lineage(&Image { repository: repository(), digest: digest.parse().unwrap() }))
                 .into();
+            let deletions: Vec<Fact> = store.facts.values().filter(|fact| is_repository_deletion(fact)).cloned().collect();
             let intervals = tag::intervals(assignments.iter().cloned().collect(), |registry, digest| {
-                let lineage = lineages.iter().find(|lineage| lineage.image.digest == *digest)?;
-                lineage.placements.get(registry)?.image.removed
+                let image = Image { repository: repository(), digest: digest.clone() };
+                let key = PlacementKey { image, registry: registry.clone(), tag: None };
+                let evidence = store.evidence.get(&key).cloned().unwrap_or_default();
+                let here: Vec<_> = deletions.iter().filter(|fact| fact.registry == *registry).cloned().collect();
+                tag::ends(&evidence, &here)
             });
             let open: BTreeSet<_> = intervals
                 .iter()

@@ -71,7 +71,9 @@ async fn events_are_lost_repeated_delayed() {
         let received = || -> Vec<_> {
             let messages = sites.simulator.receive_now(10);
             sites.simulator.delete(messages.iter().map(|message| message.id));
-            messages.into_iter().map(|message| message.body).collect()
+            // Without CloudTrail's records of the same calls.
+            let bodies = messages.into_iter().map(|message| message.body);
+            bodies.filter(|body| !body.contains("via CloudTrail")).collect()
         };
         let mut bodies = received();
         assert_eq!(bodies.len(), at_once, "{trouble}");

@@ -1,0 +1,226 @@
+//! One image in one registry: its status, its tags, and when it went, from the evidence alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::MovedTag;
+use crate::{
+    evidence::Evidence,
+    image::{Registry, Tag},
+};
+
+/// One image in one registry, whether it is present or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placement {
+    /// Evidence about the digest itself.
+    pub image: Evidence,
+    /// Evidence about each tag that the image ever had in this registry.
+    pub tags: BTreeMap<Tag, Evidence>,
+}
+
+/// Whether an image is in a registry, according to what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PlacementStatus {
+    /// The image is there and can be pulled.
+    Present,
+    /// The image is there, in the archive storage class.
+    Archived,
+    /// The last recorded tag was removed, and ECR deletes an image together with its last tag. The image is deleted
+    /// unless it has tags that no event reported; only a read of the registry confirms it.
+    ProbablyAbsent,
+    /// The image is not there.
+    Absent,
+}
+
+impl PlacementStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Present, Self::Archived, Self::ProbablyAbsent, Self::Absent];
+
+    /// The status in words, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Archived => "archived",
+            Self::ProbablyAbsent => "untagged, deletion not confirmed",
+            Self::Absent => "gone",
+        }
+    }
+
+    /// The status in one word, for narrow columns.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ProbablyAbsent => "untagged",
+            other => other.words(),
+        }
+    }
+
+    /// Whether the image may still be there. Anything less than certain absence counts as there.
+    #[must_use]
+    pub fn may_be_there(self) -> bool {
+        self != Self::Absent
+    }
+}
+
+impl Placement {
+    /// Merges evidence about the same image in the same registry.
+    #[must_use]
+    pub fn of(evidence: impl IntoIterator<Item = (Option<Tag>, Evidence)>) -> Self {
+        let mut placement = Self::default();
+        for (tag, evidence) in evidence {
+            match tag {
+                None => placement.image.merge(&evidence),
+                Some(tag) => placement.tags.entry(tag).or_default().merge(&evidence),
+            }
+        }
+        placement
+    }
+
+    /// All evidence: that of the digest, then that of each tag.
+    fn names(&self) -> impl Iterator<Item = &Evidence> {
+        std::iter::once(&self.image).chain(self.tags.values())
+    }
+
+    /// Whether the image is in this registry.
+    #[must_use]
+    pub fn status(&self) -> PlacementStatus {
+        let pullable = self.names().filter_map(Evidence::pullable).max();
+        let there = pullable.max(self.image.archived);
+        if self.image.removed > there {
+            return PlacementStatus::Absent;
+        }
+        if self.last_tag_removed().is_some() {
+            PlacementStatus::ProbablyAbsent
+        } else if self.image.archived > pullable {
+            PlacementStatus::Archived
+        } else {
+            PlacementStatus::Present
+        }
+    }
+
+    /// When the last recorded tag was removed. `None` unless no tag is left, the last one was removed rather than moved
+    /// to another image, and nothing newer proves that the image is there.
+    fn last_tag_removed(&self) -> Option<Timestamp> {
+        let (mut removed, mut moved) = (None, None);
+        for tag in self.tags.values() {
+            if self.is_set(tag) {
+                return None;
+            }
+            let removed_at = self.tag_removed_at(tag);
+            let move_at = tag.moved.as_ref().map(|moved| moved.at).filter(|at| Some(*at) > tag.set());
+            let first = [removed_at, move_at].into_iter().flatten().min();
+            // The tag was deleted with the image, and the image came back without it.
+            if self.image.removed > tag.set() && first.is_none_or(|first| self.image.removed < Some(first)) {
+                continue;
+            }
+            // Only the first end counts: what happens to the tag later, on another image, is not a loss of this image.
+            match removed_at.filter(|at| move_at.is_none_or(|moved| *at < moved)) {
+                Some(at) => removed = removed.max(Some(at)),
+                None => moved = moved.max(move_at),
+            }
+        }
+        let proved = self.image.pullable().max(self.image.archived).max(moved);
+        removed.filter(|at| Some(*at) > proved)
+    }
+
+    /// When a tag was removed, unless it was set again: as reported, or else as observed. If an observation of all tags
+    /// did not see it, it was removed before.
+    fn tag_removed_at(&self, tag: &Evidence) -> Option<Timestamp> {
+        tag.removed_at().or_else(|| self.image.listed.filter(|at| Some(*at) > tag.set()))
+    }
+
+    /// Whether the image has the tag, provided that the image is there.
+    fn is_set(&self, tag: &Evidence) -> bool {
+        let removed = tag.removed.max(self.image.removed).max(self.image.listed);
+        tag.set().is_some() && tag.set() >= removed && tag.moved.is_none()
+    }
+
+    /// The tags that the image has here now, according to what is recorded.
+    #[must_use]
+    pub fn current_tags(&self) -> BTreeSet<&Tag> {
+        match self.status() {
+            PlacementStatus::Present | PlacementStatus::Archived => {
+                self.tags.iter().filter(|(_, evidence)| self.is_set(evidence)).map(|(tag, _)| tag).collect()
+            }
+            PlacementStatus::ProbablyAbsent | PlacementStatus::Absent => BTreeSet::new(),
+        }
+    }
+
+    /// The tags that were removed from the image rather than moved to another one, and when.
+    pub fn removed_tags(&self) -> impl Iterator<Item = (&Tag, Timestamp)> {
+        self.tags.iter().filter_map(|(tag, evidence)| {
+            let with_image = self.image.removed_at().filter(|at| Some(*at) > evidence.set());
+            let removed = self.tag_removed_at(evidence).max(with_image)?;
+            let moved = evidence.moved.as_ref().is_some_and(|moved| moved.at <= removed);
+            (evidence.set().is_some() && !moved).then_some((tag, removed))
+        })
+    }
+
+    /// The tags that moved to other images, unless they were removed before.
+    pub(super) fn moved_tags(&self) -> Vec<MovedTag> {
+        let moved = self.tags.iter().filter_map(|(tag, evidence)| {
+            let moved = evidence.moved.as_ref()?;
+            let removed = evidence.removed.max(self.image.removed);
+            let lost_before = removed.is_some_and(|at| moved.since < at && at < moved.at);
+            let summary = format!("tag {tag} moved to {}", moved.to.short());
+            (!lost_before).then(|| MovedTag { tag: tag.clone(), at: moved.at, to: moved.to.clone(), summary })
+        });
+        moved.collect()
+    }
+
+    /// When the image was deleted, if it is not here: as an event or a call reported it, or else when it was found
+    /// missing.
+    #[must_use]
+    pub fn gone_at(&self) -> Option<Timestamp> {
+        match self.status() {
+            PlacementStatus::Absent => self.reported_gone_at().or(self.image.removed),
+            PlacementStatus::ProbablyAbsent => self.last_tag_removed(),
+            PlacementStatus::Present | PlacementStatus::Archived => None,
+        }
+    }
+
+    /// The reported time of the deletion of an absent image, or of its last tag. A call has the time of the request, and
+    /// ECR's events, one for each tag, that of the deletion.
+    pub(super) fn reported_gone_at(&self) -> Option<Timestamp> {
+        let there = self.names().filter_map(Evidence::set).max();
+        let newer = |at: &Timestamp| Some(*at) > there;
+        match self.image.reported.filter(newer) {
+            Some(image) => self.names().filter_map(|name| name.reported).filter(newer).max().max(Some(image)),
+            None => self.last_tag_removed(),
+        }
+    }
+
+    /// Takes into account that the repository was deleted. An image that was gone before stays as it is; of one that was
+    /// still recorded as there, an empty repository proves only that it was gone by then.
+    pub(super) fn lose_repository(&mut self, at: Timestamp, empty: bool) {
+        let status = self.status();
+        if status == PlacementStatus::Absent && self.gone_at() < Some(at) {
+            return;
+        }
+        let with_repository = !empty && status != PlacementStatus::ProbablyAbsent;
+        let reported = with_repository.then_some(at);
+        self.image.merge(&Evidence { removed: Some(at), reported, ..Evidence::default() });
+    }
+
+    /// The newest push to this registry. Replication does not count as a push.
+    #[must_use]
+    pub fn pushed(&self) -> Option<Timestamp> {
+        self.names().filter_map(|evidence| evidence.pushed).max()
+    }
+
+    /// The newest replication into this registry, by source.
+    #[must_use]
+    pub fn replicated(&self) -> BTreeMap<&Registry, Timestamp> {
+        let mut newest = BTreeMap::new();
+        for (source, time) in self.names().flat_map(|evidence| &evidence.replicated) {
+            let known = newest.entry(source).or_insert(*time);
+            *known = (*time).max(*known);
+        }
+        newest
+    }
+}
