@@ -82,7 +82,7 @@ def test_a_complete_deployment_has_no_other_findings(cloud, known):
                  "the last heartbeat was sent at", "its last event happened at", "the topic sends to the hub's queue",
                  "a CloudTrail trail logs who deletes images, and runs of lifecycle policies",
                  "EventBridge publishes image events, replication events, deletions by API calls, deletions by lifecycle policies, "
-                 "changes of replication rules, heartbeats",
+                 "pushes by API calls, changes of policies, refused copies, changes of replication rules, heartbeats",
                  "replicated repositories in 444455556666/ap-northeast-1 have no lifecycle policy"):
         assert line in said, f"{line}: {said}"
 
