@@ -14,6 +14,7 @@ pub mod lag;
 pub mod lineage;
 mod named;
 pub mod observation;
+pub mod plan;
 pub mod policy;
 pub mod replication;
 pub mod tag;
