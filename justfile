@@ -73,6 +73,10 @@ docs:
 words:
     tests/words/run
 
+# The code from a due deletion to a done one: its functions by name, and how long they may be
+path:
+    tests/path/run
+
 # Spelling in all files, by typos
 spelling:
     .ci/tools typos

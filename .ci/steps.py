@@ -28,6 +28,7 @@ COMPILING = [
 # Steps that need the command line run after the tests, which build it.
 BESIDE = [
     "words",
+    "path",
     "spelling",
     "workflows",
     "dependencies",

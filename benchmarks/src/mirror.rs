@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::image::{Image, Registry};
-use mirror::Mode;
+use domain::{
+    image::{Image, Registry},
+    plan::Mode,
+};
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::{

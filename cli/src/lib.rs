@@ -26,7 +26,7 @@ use answers::{
     registries, restore,
 };
 use aws::registry::Registries;
-use decide::Decider;
+use decide::Planner;
 use domain::{deletion::OperatorAction, image::Registry};
 use failure::CliError;
 use jiff::Timestamp;
@@ -196,13 +196,13 @@ async fn policy(
         PolicyCommand::Check { files } => return check(files, format),
         PolicyCommand::Preview { file, since } => {
             let policy = decide::load_policy(Some(file))?;
-            let decider = Decider::new(table, &registries, &policy);
-            print(format, &preview::preview(&decider, *since, now, None, usize::MAX).await?)?;
+            let planner = Planner::new(table, &registries, &policy);
+            print(format, &preview::preview(&planner, *since, now, None, usize::MAX).await?)?;
         }
         PolicyCommand::Explain { image, registry, policy } => {
             let policy = decide::load_policy(policy.as_deref())?;
-            let decider = Decider::new(table, &registries, &policy);
-            print(format, &preview::explain(&decider, image, registry, now).await?)?;
+            let planner = Planner::new(table, &registries, &policy);
+            print(format, &preview::explain(&planner, image, registry, now).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

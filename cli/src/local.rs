@@ -7,9 +7,10 @@ use domain::{
     breaker::BreakerLimits,
     event::notification::{self, Content},
     fact::{Fact, Subject},
+    plan::Mode,
 };
 use jiff::Timestamp;
-use sandbox::local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings, Mode};
+use sandbox::local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings};
 use simulator::{queue::Message, settings::Settings};
 use tokio::sync::mpsc;
 

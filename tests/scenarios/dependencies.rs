@@ -27,7 +27,7 @@ const ALLOWED: &str = "
 
     sandbox     -> domain policy aws store decide answers simulator record watch reconcile mirror query
     cli         -> domain policy retry aws store decide answers simulator record reconcile query sandbox
-    benchmarks  -> domain aws store simulator record mirror query sandbox
+    benchmarks  -> domain aws store simulator record query sandbox
     tests       ->
 ";
 

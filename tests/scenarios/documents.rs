@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{alert::AlertKind, breaker::BreakerLimit};
-use mirror::Mode;
+use domain::{alert::AlertKind, breaker::BreakerLimit, plan::Mode};
 use policy::Policy;
 use sandbox::embedded::EMBEDDED_NAME;
 use simulator::settings::Settings;

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Partial,
     /// ECR refuses every deletion with an undocumented code; `at` does not matter.
     Strange,
+    /// The tag of every untag was set on another image a moment before: ECR names that one; `at` does not matter.
+    Moved,
 }
 
 /// An HTTP client in which one call fails.
@@ -86,6 +88,14 @@ impl HttpConnector for FaultyConnector {
                     .map(|id| json!({"imageId": id, "failureCode": "NeverHeardOf", "failureReason": "for some reason"}))
                     .collect();
                 let body = json!({"imageIds": [], "failures": failures}).to_string();
+                HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body))))
+            }
+            Fault::Moved if deletes => {
+                let asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+                let mut ids = asked["imageIds"].clone();
+                let moved = format!("sha256:{}", "f".repeat(64));
+                ids.as_array_mut().unwrap().iter_mut().for_each(|id| id["imageDigest"] = json!(moved));
+                let body = json!({"imageIds": ids, "failures": []}).to_string();
                 HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(body))))
             }
             Fault::Throttled if due => HttpConnectorFuture::ready(Ok(answer("ThrottlingException"))),

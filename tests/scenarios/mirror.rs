@@ -17,8 +17,9 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     deletion::{Deletion, DeletionStatus},
     image::{Image, Registry, Tag},
+    plan::Mode,
 };
-use mirror::{MirrorSummary, Mode};
+use mirror::MirrorSummary;
 use policy::Policy;
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};

@@ -59,7 +59,7 @@ const RECEIVERS: [(&str, &str); 13] = [
     ("registries", "Registries"),
     ("bus", "Bus"),
     ("dead_letters", "DeadLetters"),
-    ("decider", "Decider"),
+    ("planner", "Planner"),
     ("mirror", "Mirror"),
     ("watch", "Watch"),
     ("reconcile", "Reconcile"),

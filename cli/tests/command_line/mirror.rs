@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use domain::image::Registry;
+use domain::{image::Registry, plan::Mode};
 use jiff::{SignedDuration, Timestamp};
 
 use policy::Policy;
-use sandbox::local::{Local, LocalSettings, Mode};
+use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
 use simulator::ApiCaller;
 

@@ -9,10 +9,9 @@ use aws::{
 use domain::{
     breaker::{BreakerLimit, BreakerLimits},
     image::Registry,
+    plan::Mode,
 };
 use jiff::SignedDuration;
-
-use crate::Mode;
 
 /// Configuration of `mirror`.
 #[derive(Debug, Clone)]

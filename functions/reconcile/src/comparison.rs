@@ -8,7 +8,7 @@ use domain::{
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName},
     lineage::{Placement, PlacementStatus},
-    observation::ObservedImage,
+    observation::{Observation, ObservedImage},
     time::whole_seconds,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -61,7 +61,7 @@ impl Reconcile {
             let lineage = self.table.placements(&image).await?;
             let (seen, at) = match listed.get(&digest) {
                 Some(seen) => (Some(seen), began),
-                None => (there_after_all.get(&digest), looked_again),
+                None => (there_after_all.get(&digest).and_then(Observation::seen), looked_again),
             };
             Ok(Finding::of(image, lineage.placements.get(registry), seen, at))
         });

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use decide::{Candidate, Decided, Decider};
+use decide::Planner;
 use domain::{
     deletion::{Check, Deletion, DeletionIntent, DeletionStatus, Verdict},
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement},
+    observation::Candidate,
+    plan::Step,
     policy::Action,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -113,20 +115,20 @@ pub enum PreviewPageToken {
     Orphans(Option<paging::PageToken>),
 }
 
-/// Answers `policy preview`: what the policy of `decider` would do with deletions recorded in a period until now, and
+/// Answers `policy preview`: what the policy of `planner` would do with deletions recorded in a period until now, and
 /// with orphans, decided from fresh reads. A page has at most `most` replicas; the breaker's limits apply to each page
 /// separately.
 ///
 /// # Errors
 /// When the table cannot be read. Replicas that depend on a registry that cannot be read are indeterminate.
 pub async fn preview(
-    decider: &Decider<'_>,
+    planner: &Planner<'_>,
     since: SignedDuration,
     now: Timestamp,
     from: Option<PreviewPageToken>,
     most: usize,
 ) -> Result<Preview, Error> {
-    let (table, since) = (decider.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
+    let (table, since) = (planner.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
     let mut candidates = Vec::new();
     let next = match from {
         None => recorded(table, since, None, most, &mut candidates).await?,
@@ -140,15 +142,12 @@ pub async fn preview(
         }
         next => next,
     };
-    let decided = decider.decide(candidates, now).await?;
-    let mut replicas: Vec<_> = decided
-        .all
-        .into_iter()
-        .map(|decided| {
-            let recorded = recorded.contains(&key(&decided.deletion));
-            PreviewEntry::of(decided, recorded)
-        })
-        .collect();
+    let plan = planner.plan(candidates, now).await?;
+    let entry = |step: Step| {
+        let recorded = recorded.contains(&key(&step.writes.deletion));
+        PreviewEntry::of(step, recorded)
+    };
+    let mut replicas: Vec<_> = plan.steps.into_iter().map(entry).collect();
     replicas.sort_by(|a, b| {
         (a.planned_action, &a.image, &a.registry, &a.tag).cmp(&(b.planned_action, &b.image, &b.registry, &b.tag))
     });
@@ -206,8 +205,8 @@ async fn orphans(
 }
 
 impl PreviewEntry {
-    fn of(decided: Decided, recorded: bool) -> Self {
-        let Decided { deletion, decision, .. } = decided;
+    fn of(Step { decision, writes }: Step, recorded: bool) -> Self {
+        let deletion = writes.deletion;
         let planned_action = match (&decision.verdict, decision.action) {
             (Verdict::Retry, None) => PreviewAction::Unknown,
             (Verdict::AlreadyGone, _) => PreviewAction::Gone,
@@ -277,17 +276,17 @@ pub struct JudgedDeletion {
     pub checks: Vec<Check>,
 }
 
-/// Answers `policy explain`, with the policy of `decider`.
+/// Answers `policy explain`, with the policy of `planner`.
 ///
 /// # Errors
 /// When the image is not a replica in the registry, or the table cannot be read.
 pub async fn explain(
-    decider: &Decider<'_>,
+    planner: &Planner<'_>,
     reference: &Reference,
     registry: &Registry,
     now: Timestamp,
 ) -> Result<Explained, Error> {
-    let table = decider.table;
+    let table = planner.table;
     // A tag may point to different images in different registries: use the one that is a replica in this registry.
     let mut last = None;
     for image in answer::resolve(table, reference).await? {
@@ -303,10 +302,10 @@ pub async fn explain(
             continue;
         }
         let candidate = |deletion| Candidate { deletion, lineage: image_record.lineage.clone() };
-        let decided = decider.decide(deletions.into_iter().map(candidate).collect(), now).await?;
-        let judged = decided.all.into_iter().map(|decided| {
-            let (tag, checks) = (decided.deletion.tag.clone(), decided.decision.checks.clone());
-            JudgedDeletion { tag, planned_action: PreviewEntry::of(decided, true).planned_action, checks }
+        let plan = planner.plan(deletions.into_iter().map(candidate).collect(), now).await?;
+        let judged = plan.steps.into_iter().map(|step| {
+            let (tag, checks) = (step.writes.deletion.tag.clone(), step.decision.checks.clone());
+            JudgedDeletion { tag, planned_action: PreviewEntry::of(step, true).planned_action, checks }
         });
         return Ok(Explained { image, registry: registry.clone(), recorded, now: judged.collect() });
     }

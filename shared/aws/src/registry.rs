@@ -11,8 +11,7 @@ mod replication;
 mod repositories;
 
 pub use backfill::{Backfill, Copied};
-pub use changes::{DeleteResult, IDS_PER_CALL, ImageOrTag};
-pub use images::{DescribedImages, ExpectedPresence};
+pub use images::ExpectedPresence;
 pub use repositories::RepositorySetting;
 
 use std::{

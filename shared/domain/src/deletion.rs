@@ -7,6 +7,7 @@
 mod described;
 mod judge;
 mod life;
+mod outcome;
 mod question;
 
 use std::collections::BTreeSet;
@@ -14,12 +15,12 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use judge::{
-    Decision, DeletionContext, PeerRegistry, SubjectState, Verdict, estimate, judge, registries_to_observe,
-};
+pub use judge::{Ask, Checked, Decision, DeletionContext, Verdict, estimate, judge, registries_to_observe};
 pub use life::{ActionRecord, InvalidTransition, OperatorAction};
+pub use outcome::{CallAnswer, CallOutcome, DeletionRefusal, DeletionWrites, ImageOrTag, refusal};
 
 use crate::{
+    fact::Cause,
     image::{Image, Registry, Tag},
     lineage::{Lineage, PlacementStatus},
     named::named,
@@ -35,6 +36,9 @@ pub const MAXIMUM_AGE: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How long a deletion waits for an index that contains the replica, or for the replica's subject, to be deleted. After
 /// that, the replica is kept.
 pub const MAX_REFERENCE_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// How long a claim of a work item or of a deletion is valid; afterwards another run may take it over.
+pub const CLAIM: SignedDuration = SignedDuration::from_mins(20);
 
 /// The intent to mirror one deletion at a source to one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,34 +273,18 @@ impl Deletion {
         Some(opened)
     }
 
+    /// Who or what deleted the image, or the tag, at the source.
+    #[must_use]
+    pub fn cause(&self, lineage: &Lineage) -> Cause {
+        match self.tag {
+            None => lineage.cause_of_loss(&self.source),
+            Some(_) => lineage.cause(&self.source, self.since),
+        }
+    }
+
     /// The key of the deletion within its image: registry and tag.
     #[must_use]
     pub fn replica_key(&self) -> (&Registry, Option<&Tag>) {
         (&self.registry, self.tag.as_ref())
-    }
-}
-
-/// The meaning of a failure code of ECR for a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeletionRefusal {
-    /// There is nothing to delete; the deletion is done.
-    Gone,
-    /// An index that is still there refers to the image, so the index must be deleted first.
-    IndexFirst,
-    /// The failure may be temporary: read again and retry.
-    ForNow,
-    /// A retry does not help, or the code is unknown: the replica is kept, and an alert is sent.
-    ForGood,
-}
-
-/// The meaning of a `failureCode`.
-/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html>
-#[must_use]
-pub fn refusal(code: &str) -> DeletionRefusal {
-    match code {
-        "ImageNotFound" => DeletionRefusal::Gone,
-        "ImageReferencedByManifestList" => DeletionRefusal::IndexFirst,
-        "KmsError" | "UpstreamTooManyRequests" | "UpstreamUnavailable" => DeletionRefusal::ForNow,
-        _ => DeletionRefusal::ForGood,
     }
 }

@@ -15,6 +15,7 @@ pub mod lineage;
 mod named;
 pub mod observation;
 pub mod partition;
+pub mod plan;
 pub mod policy;
 pub mod replication;
 pub mod tag;

@@ -1,12 +1,16 @@
-//! What a read of a registry showed of an image.
+//! What reads of registries showed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::{
-    image::{Digest, Tag},
+    breaker::{Breaker, BreakerClass, CountKey},
+    deletion::Deletion,
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+    lineage::Lineage,
     policy::ManifestKind,
+    replication::ReplicationRules,
 };
 
 /// An image as a registry describes it.
@@ -42,4 +46,78 @@ pub enum Observation {
     /// The registry was not read.
     #[default]
     NotAsked,
+}
+
+impl Observation {
+    /// The image, if it is there.
+    #[must_use]
+    pub fn seen(&self) -> Option<&ObservedImage> {
+        if let Self::Present(seen) = self { Some(seen) } else { None }
+    }
+}
+
+/// The result of reading some images of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObservedRepository {
+    /// The images that were asked about.
+    pub images: BTreeMap<Digest, Observation>,
+    /// A lower bound of the number of images in the repository; the exact number if the list was complete. `None` if
+    /// the repository was not listed.
+    pub listed: Option<u32>,
+}
+
+impl ObservedRepository {
+    /// The same observation of each image, if nothing more is known about any.
+    #[must_use]
+    pub fn all(digests: &BTreeSet<Digest>, observation: &Observation) -> Self {
+        Self { images: digests.iter().map(|digest| (digest.clone(), observation.clone())).collect(), listed: None }
+    }
+}
+
+/// A deletion that is due, and what is recorded about its image.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The deletion.
+    pub deletion: Deletion,
+    /// What is recorded about the image.
+    pub lineage: Lineage,
+}
+
+impl Candidate {
+    /// The key under which a breaker counts the deletion.
+    #[must_use]
+    pub fn count_key(&self) -> CountKey {
+        let Deletion { registry, image, .. } = &self.deletion;
+        let class = BreakerClass::of(&self.deletion.cause(&self.lineage));
+        CountKey { class, registry: registry.clone(), repository: image.repository.clone() }
+    }
+}
+
+/// Everything that was read about some deletions. A plan depends on nothing else but the policy, the mode, the limits
+/// and the time.
+#[derive(Debug, Clone, Default)]
+pub struct Observations {
+    /// The deletions.
+    pub candidates: Vec<Candidate>,
+    /// The replication rules of every known registry, or why they could not be read.
+    pub rules: BTreeMap<Registry, Result<ReplicationRules, String>>,
+    /// The repositories that were read.
+    pub repositories: BTreeMap<Registry, BTreeMap<RepositoryName, ObservedRepository>>,
+    /// The breakers of the sources.
+    pub breakers: BTreeMap<Registry, Breaker>,
+}
+
+impl Observations {
+    /// What was read of a repository; `None` if it was not read.
+    #[must_use]
+    pub fn repository(&self, registry: &Registry, repository: &RepositoryName) -> Option<&ObservedRepository> {
+        self.repositories.get(registry)?.get(repository)
+    }
+
+    /// The observation of an image.
+    #[must_use]
+    pub fn image(&self, registry: &Registry, image: &Image) -> &Observation {
+        let found = self.repository(registry, &image.repository).and_then(|found| found.images.get(&image.digest));
+        found.unwrap_or(&Observation::NotAsked)
+    }
 }

@@ -11,9 +11,9 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
 use domain::{
     alert::Alert, breaker::BreakerLimits, event::notification::Senders, heartbeat::HEARTBEAT_INTERVAL, image::Registry,
+    plan::Mode,
 };
 use jiff::{SignedDuration, Timestamp};
-pub use mirror::Mode;
 use mirror::{Mirror, MirrorSummary};
 use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;

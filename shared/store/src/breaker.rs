@@ -85,13 +85,14 @@ impl Table {
     ) -> Result<Stored, Error> {
         let mut breaker = self.breaker(source).await?;
         let pk = item::pk_of_breaker(source);
-        for place in breaker.counts.keys() {
+        let counted = breaker.counts.clone();
+        breaker.reset(by, allow, now);
+        for place in counted.keys().filter(|place| !breaker.counts.contains_key(*place)) {
             let delete = self.client.delete_item().table_name(&self.name);
             let delete = delete.key("pk", AttributeValue::S(pk.clone()));
             let delete = delete.key("sk", AttributeValue::S(item::sort_key_of_count(place)));
             delete.send().await.map_err(|error| self.write_error(&pk, error))?;
         }
-        breaker.reset(by, allow, now);
         self.put_breaker(source, &mut breaker).await
     }
 }

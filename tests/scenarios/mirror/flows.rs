@@ -1,6 +1,9 @@
-use domain::deletion::{CheckName, DeletionStatus, OperatorAction};
+use domain::{
+    breaker::BreakerLimit,
+    deletion::{CheckName, DeletionStatus, OperatorAction},
+    plan::Mode,
+};
 use jiff::SignedDuration;
-use mirror::Mode;
 use serde_json::json;
 
 use super::{FOLLOW, Site, index_of, manifest, signature_of};
@@ -83,6 +86,31 @@ async fn the_status_of_a_breaker_counts_in_the_window_of_mirror() {
 }
 
 #[tokio::test]
+async fn the_counts_of_a_breaker_start_at_zero_after_its_reset() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.limits.principals = BreakerLimit { images: 2, percent: 100 };
+    let images = ["a", "b", "c"].map(|name| site.push(IRELAND, &manifest(name), Some(name)));
+    site.arrive().await;
+    site.delete_image(IRELAND, &images[0]);
+    site.delete_image(IRELAND, &images[1]);
+    site.pass(600).await;
+    site.delete_image(IRELAND, &images[2]);
+    site.pass(24 * 3600 - 300).await;
+    assert!(images[..2].iter().all(|image| !site.has(TOKYO, image)) && site.has(TOKYO, &images[2]));
+    site.pass(600).await;
+    let (status, why) = site.by_status(TOKYO, &images[2]).await;
+    assert_eq!(status, DeletionStatus::Held, "{why}");
+    // All of it is in one hour, so that what was counted before the reset would still count.
+    let (source, now) = (IRELAND.parse().unwrap(), site.local.simulator.clock().now());
+    answers::deletions::reset(&site.local.table, &source, None, "dana", now).await.unwrap();
+    site.pass(60).await;
+    let (status, why) = site.by_status(TOKYO, &images[2]).await;
+    assert_eq!(status, DeletionStatus::Done, "{why}");
+    let counts = site.local.table.breaker(&source).await.unwrap().counts;
+    assert!(counts.values().all(|count| count.hours.values().sum::<u32>() == 1), "{counts:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_deleted_in_observe_mode() {
     let mut site = Site::new(FOLLOW).await;
     site.local.mirror.mode = Mode::Observe;
@@ -112,6 +140,25 @@ async fn indexes_are_deleted_before_their_children_and_signatures_with_their_sub
         let (status, why) = site.by_status(TOKYO, image).await;
         assert!(!site.has(TOKYO, image), "{image}: {status:?} {why}");
     }
+}
+
+#[tokio::test]
+async fn a_signature_stays_if_ecr_refuses_to_delete_its_subject() {
+    let site = Site::new(FOLLOW).await;
+    let child = manifest("child");
+    let subject = site.push(IRELAND, &child, None);
+    let signature = site.push(IRELAND, &signature_of(&child), None);
+    site.arrive().await;
+    // In Tokyo, the image becomes part of an index.
+    site.push(TOKYO, &index_of(&[&child]), Some("theirs"));
+    site.delete_image(IRELAND, &subject);
+    site.delete_image(IRELAND, &signature);
+    site.a_day().await;
+    assert!(!site.has(VIRGINIA, &subject) && !site.has(VIRGINIA, &signature));
+    assert!(site.has(TOKYO, &subject) && site.has(TOKYO, &signature));
+    let (status, why) = site.by_status(TOKYO, &signature).await;
+    assert_eq!(status, DeletionStatus::Pending, "{why}");
+    assert!(why.starts_with("its subject ") && why.ends_with(" is still there"), "{why}");
 }
 
 #[tokio::test]

@@ -16,8 +16,9 @@ use domain::{
     deletion::{DeletionStatus, OperatorAction},
     fact::{Cause, What},
     image::Image,
+    plan::Mode,
 };
-use mirror::{Mirror, Mode};
+use mirror::Mirror;
 use policy::Policy;
 use serde_json::{Value, json};
 use store::Table;
@@ -316,4 +317,23 @@ async fn an_unknown_refusal_keeps_the_replica_and_alerts_once() {
     site.local.table.put_deletion(&mut failed).await.unwrap();
     site.pass(60).await;
     assert!(!site.has(TOKYO, &image));
+}
+
+#[tokio::test]
+async fn an_untag_that_hit_another_image_at_the_last_moment_is_not_done() {
+    let mut site = Site::new(FOLLOW).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.push(IRELAND, &manifest("a"), Some("stable"));
+    site.arrive().await;
+    site.untag(IRELAND, "stable");
+    (site.local.mirror, _) = faulty(&site, usize::MAX, Fault::Moved).await;
+    site.a_day().await;
+    let failed = site.deletion(TOKYO, &image, Some("stable")).await;
+    let why = &failed.checks.last().unwrap().why;
+    assert_eq!(failed.status, DeletionStatus::Failed, "{why}");
+    assert!(why.contains("the tag moved at the last moment: it was removed from sha256:fff"), "{why}");
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    assert!(!lineage.facts.iter().any(|fact| ours(&fact.what)));
+    let alerts = site.local.table.alerts(site.local.simulator.clock().now()).await.unwrap();
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::DeletionFailed).count(), 2);
 }

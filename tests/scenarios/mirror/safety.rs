@@ -15,10 +15,10 @@ use domain::{
     event,
     fact::{Fact, Subject, What},
     image::{Digest, Image, Registry, Tag},
+    plan::Mode,
     replication::ReplicationRules,
 };
 use jiff::{SignedDuration, Timestamp};
-use mirror::Mode;
 use policy::Policy;
 use proptest::{prelude::*, sample::select};
 use serde_json::json;

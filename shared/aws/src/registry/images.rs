@@ -14,12 +14,13 @@ use aws_sdk_ecr::{
 };
 use domain::{
     image::{Digest, Image, Registry, RepositoryName},
-    observation::{Observation, ObservedImage},
+    observation::{Observation, ObservedImage, ObservedRepository},
+    plan::IDS_PER_CALL,
     policy::ManifestKind,
 };
 use jiff::Timestamp;
 
-use super::{IDS_PER_CALL, Registries, parsed};
+use super::{Registries, parsed};
 use retry::CallError;
 
 /// The maximum number of images in one page of a list.
@@ -29,18 +30,6 @@ const IMAGES_PER_PAGE: i32 = 1_000;
 /// Up to this number, images are read one by one; for more, the whole repository is listed, because ECR answers a call
 /// about several images with an error as soon as one of them is missing.
 const FEW: usize = 3;
-
-/// The result of reading some images of a repository.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DescribedImages {
-    /// Whether the repository exists.
-    pub repository: bool,
-    /// The images that exist.
-    pub images: BTreeMap<Digest, ObservedImage>,
-    /// A lower bound of the number of images in the repository; the exact number if the list was complete. `None` if
-    /// the repository was not listed.
-    pub listed: Option<u32>,
-}
 
 /// Whether most of the images are expected to exist. It only saves calls; it does not affect the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,35 +53,38 @@ impl Registries {
         digests: &BTreeSet<Digest>,
         expect: ExpectedPresence,
         at_least: Option<u32>,
-    ) -> Result<DescribedImages, CallError> {
-        let mut described = DescribedImages { repository: true, ..DescribedImages::default() };
+    ) -> Result<ObservedRepository, CallError> {
+        let (mut found, mut listed) = (BTreeMap::new(), None);
         let mut open: Vec<&Digest> = digests.iter().collect();
         if expect == ExpectedPresence::Present && at_least.is_none() && open.len() > 1 {
             let mut left = Vec::new();
             for some in open.chunks(IDS_PER_CALL) {
                 match self.by_digest(registry, repository, some).await? {
-                    FoundImages::All(found) => described.images.extend(found),
+                    FoundImages::All(images) => found.extend(images),
                     FoundImages::SomeMissing => left.extend(some),
-                    FoundImages::NoRepository => return Ok(DescribedImages::default()),
+                    FoundImages::NoRepository => return Ok(no_repository(digests)),
                 }
             }
             open = left;
         }
         if open.len() > FEW || at_least.is_some() {
             let pages = open.len().max(at_least.unwrap_or(0) as usize / IMAGES_PER_PAGE as usize + 1);
-            let listed = self.list(registry, repository, pages).await?;
-            let Some((images, complete)) = listed else { return Ok(DescribedImages::default()) };
-            described.listed = u32::try_from(images.len()).ok();
-            described.images.extend(images.into_iter().filter(|(digest, _)| digests.contains(digest)));
-            open.retain(|digest| !complete && !described.images.contains_key(digest));
+            let Some((images, complete)) = self.list(registry, repository, pages).await? else {
+                return Ok(no_repository(digests));
+            };
+            listed = u32::try_from(images.len()).ok();
+            found.extend(images.into_iter().filter(|(digest, _)| digests.contains(digest)));
+            open.retain(|digest| !complete && !found.contains_key(digest));
         }
         for digest in open {
             match self.by_digest(registry, repository, &[digest]).await? {
-                FoundImages::All(found) => described.images.extend(found),
+                FoundImages::All(images) => found.extend(images),
                 FoundImages::SomeMissing => {}
-                FoundImages::NoRepository => return Ok(DescribedImages::default()),
+                FoundImages::NoRepository => return Ok(no_repository(digests)),
             }
         }
+        let mut described = ObservedRepository { listed, ..ObservedRepository::all(digests, &Observation::Missing) };
+        described.images.extend(found.into_iter().map(|(digest, seen)| (digest, Observation::Present(seen))));
         Ok(described)
     }
 
@@ -103,11 +95,7 @@ impl Registries {
     pub async fn observe(&self, registry: &Registry, image: &Image) -> Result<Observation, CallError> {
         let digests = [image.digest.clone()].into();
         let mut found = self.describe(registry, &image.repository, &digests, ExpectedPresence::Present, None).await?;
-        Ok(match found.images.remove(&image.digest) {
-            Some(seen) => Observation::Present(seen),
-            None if found.repository => Observation::Missing,
-            None => Observation::NoRepository,
-        })
+        Ok(found.images.remove(&image.digest).unwrap_or_default())
     }
 
     /// Reads images by digest in one call: all of them, unless any is missing.
@@ -174,6 +162,10 @@ impl Registries {
     ) -> Result<Option<BTreeMap<Digest, ObservedImage>>, CallError> {
         Ok(self.list(registry, repository, usize::MAX).await?.map(|(images, _)| images))
     }
+}
+
+fn no_repository(digests: &BTreeSet<Digest>) -> ObservedRepository {
+    ObservedRepository::all(digests, &Observation::NoRepository)
 }
 
 fn describe_images(client: &Client, registry: &Registry, repository: &RepositoryName) -> DescribeImagesFluentBuilder {

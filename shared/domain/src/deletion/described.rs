@@ -1,6 +1,7 @@
 //! The texts about a deletion, for people. The API, the page and the command line share them.
 
 use super::{Deletion, DeletionStatus};
+use crate::alert::{AlertKind, Occurrence};
 
 impl DeletionStatus {
     /// The status in words.
@@ -33,6 +34,31 @@ impl Deletion {
             (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
             _ => last.to_owned(),
         }
+    }
+
+    /// What the alerts count when the deletion gets its status; `None` if no alert is about that status.
+    pub(super) fn new_status(&self) -> Option<Occurrence> {
+        let (kind, what) = match self.status {
+            DeletionStatus::Held => (AlertKind::DeletionHeld, "is on hold: its deletion does not run"),
+            DeletionStatus::AwaitingApproval => (AlertKind::ApprovalWanted, "awaits approval of its deletion"),
+            DeletionStatus::Done => (AlertKind::DeletionDone, "was deleted, as its source deleted it"),
+            DeletionStatus::Pending | DeletionStatus::Executing | DeletionStatus::Kept | DeletionStatus::Failed => {
+                return None;
+            }
+        };
+        Some(self.occurrence(kind, what))
+    }
+
+    /// Something that happened to the deletion, for the alerts that several deletions share.
+    #[must_use]
+    pub fn occurrence(&self, kind: AlertKind, what: &str) -> Occurrence {
+        let Self { image, registry, source, tag, .. } = self;
+        let name = match tag {
+            Some(tag) => format!("{}:{tag}", image.repository),
+            None => format!("{}@{}", image.repository, image.digest.short()),
+        };
+        let why = format!("{name} in {registry} {what}");
+        Occurrence { kind, source: source.clone(), destination: registry.clone(), image: image.clone(), why }
     }
 }
 

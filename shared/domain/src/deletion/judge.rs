@@ -1,45 +1,27 @@
 //! The checks that decide whether a deletion is mirrored to a replica, in their order, from what was just read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::Timestamp;
 
 use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT, question::ReplicaFacts};
 use crate::{
-    breaker::Breaker,
     fact::Cause,
-    image::{Digest, Registry, Tag},
+    image::{Digest, Image, Registry, Tag},
     lineage::{Lineage, Placement, PlacementStatus},
-    observation::{Observation, ObservedImage},
-    policy::{Action, PolicyAnswer, PolicyQuestion},
+    observation::{Candidate, Observation, Observations, ObservedImage},
+    policy::{Action, ManifestKind, PolicyAnswer, PolicyQuestion},
     replication::ReplicationRules,
 };
 
-/// A registry other than the replica's.
-#[derive(Debug, Clone)]
-pub struct PeerRegistry<'a> {
-    /// Its replication rules, or why they could not be read.
-    pub rules: &'a Result<ReplicationRules, String>,
-    /// The observation of the image in this registry.
-    pub observation: Observation,
-}
-
-/// Whether the subject of a referrer stays in the replica's registry.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum SubjectState {
-    /// The image has no subject, or its subject is not there.
-    #[default]
-    NotThere,
-    /// The same run deletes its subject first.
-    DeletedFirst,
-    /// Its subject is there, and the same run does not delete it first.
-    Stays,
-    /// The registry could not be read, for this reason.
-    Unknown(String),
-}
+/// Evaluates the policy.
+pub type Ask<'a> = &'a dyn Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer;
 
 /// Everything that decides about one deletion.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct DeletionContext<'a> {
     /// The deletion.
     pub deletion: &'a Deletion,
@@ -47,18 +29,10 @@ pub struct DeletionContext<'a> {
     pub lineage: &'a Lineage,
     /// The time of the evaluation.
     pub now: Timestamp,
-    /// The observation of the image in the replica's registry.
-    pub replica: Observation,
-    /// The replication rules of the replica's registry, or why they could not be read.
-    pub onwards: &'a Result<ReplicationRules, String>,
-    /// Every other known registry.
-    pub others: BTreeMap<&'a Registry, PeerRegistry<'a>>,
-    /// Registries whose copy of this image is deleted in the same run.
-    pub going: &'a BTreeSet<Registry>,
-    /// Whether the subject of the replica stays.
-    pub subject: SubjectState,
-    /// The breaker of the source.
-    pub breaker: &'a Breaker,
+    /// Everything that was read.
+    pub observations: &'a Observations,
+    /// The images that earlier steps of the same plan delete, with the registries and the numbers of the steps.
+    pub going: &'a BTreeMap<Image, BTreeMap<Registry, usize>>,
 }
 
 /// What to do about a deletion.
@@ -82,12 +56,25 @@ pub enum Verdict {
     NeedsApproval,
 }
 
+/// The result of one check, with what it read, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// The check permits the deletion.
+    Passed(String),
+    /// The check is not about this deletion.
+    NotApplicable,
+    /// The check decides: the deletion does not run now, or not at all.
+    Stopped(Verdict, String),
+}
+
+use Checked::{NotApplicable, Passed, Stopped};
+
 /// A verdict and its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// What to do.
     pub verdict: Verdict,
-    /// The checks, in order; the last one decided.
+    /// The checks that apply, in order; the last one decided.
     pub checks: Vec<Check>,
     /// What the policy permits; `None` if it was not evaluated or permits nothing.
     pub action: Option<Action>,
@@ -97,16 +84,42 @@ pub struct Decision {
     pub size_bytes: Option<u64>,
 }
 
-type Checked = Result<String, (Verdict, String)>;
-type CheckOf = fn(&DeletionContext<'_>) -> Checked;
+/// One check.
+type CheckOf = fn(&Review<'_>) -> Checked;
+
+/// Every check of one deletion, in order: the first that stops decides. A plan adds those that depend on its other
+/// deletions: the count of the breaker, and the mode.
+const CHECKS: [(CheckName, CheckOf); 12] = [
+    (CheckName::Origin, whole_digest),
+    (CheckName::Origin, origin),
+    (CheckName::Origin, other_sources),
+    (CheckName::Native, native),
+    (CheckName::Source, source),
+    (CheckName::Replica, is_there),
+    (CheckName::Manifest, manifest),
+    (CheckName::Policy, policy),
+    (CheckName::Policy, not_archived),
+    (CheckName::Grace, grace),
+    (CheckName::Breaker, breaker),
+    (CheckName::Approval, approval),
+];
+
+/// What the policy permits, or why nothing, and the policies that decided.
+type Permission = Result<(Action, PolicyAnswer), (String, BTreeSet<String>)>;
+
+/// A deletion under review. The policy is asked once, when the first check needs its answer.
+struct Review<'a> {
+    context: &'a DeletionContext<'a>,
+    ask: Ask<'a>,
+    permission: OnceCell<Permission>,
+}
 
 /// The registries in which the image must be read before a deletion can be evaluated: those of the replica and the
 /// source, every one that replicates or may replicate to the replica's, and every one that is recorded as having a
 /// copy.
 #[must_use]
 pub fn registries_to_observe<'a>(
-    deletion: &'a Deletion,
-    lineage: &'a Lineage,
+    Candidate { deletion, lineage }: &'a Candidate,
     rules: &'a BTreeMap<Registry, Result<ReplicationRules, String>>,
 ) -> BTreeSet<&'a Registry> {
     let believed = |registry: &&Registry| {
@@ -126,8 +139,10 @@ pub(super) fn replica<'a>(deletion: &Deletion, lineage: &'a Lineage) -> Option<&
     lineage.placements.get(&deletion.registry)
 }
 
-/// Evaluates one deletion. `ask` evaluates the policy.
-pub fn judge(context: &DeletionContext<'_>, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) -> Decision {
+/// Evaluates one deletion.
+#[must_use]
+pub fn judge(context: &DeletionContext<'_>, ask: Ask<'_>) -> Decision {
+    let review = Review { context, ask, permission: OnceCell::new() };
     let mut decision = Decision {
         verdict: Verdict::Keep,
         checks: Vec::new(),
@@ -135,127 +150,101 @@ pub fn judge(context: &DeletionContext<'_>, ask: impl Fn(Action, &PolicyQuestion
         policies: BTreeSet::new(),
         size_bytes: None,
     };
-    let facts: [(CheckName, CheckOf); 5] = [
-        (CheckName::Origin, origin),
-        (CheckName::Native, native),
-        (CheckName::Source, source),
-        (CheckName::Replica, is_there),
-        (CheckName::Manifest, manifest),
-    ];
-    for (name, check) in facts {
-        if !decision.note(name, check(context)) {
-            return decision;
-        }
+    let goes_on = CHECKS.iter().all(|(name, check)| decision.note(*name, check(&review)));
+    match review.permission.into_inner() {
+        Some(Ok((action, answer))) => (decision.action, decision.policies) = (Some(action), answer.policies),
+        Some(Err((_, policies))) => decision.policies = policies,
+        None => return decision,
     }
-    let Observation::Present(seen) = &context.replica else { return decision };
-    decision.size_bytes = Some(seen.size_bytes);
-    let known = ReplicaFacts::seen(context, seen);
-    let (action, answer) = match permitted(&known.question(context.deletion, context.now, context.other_copies()), &ask)
-    {
-        Ok(permitted) => permitted,
-        Err((refusal, policies)) => {
-            decision.policies = policies;
-            decision.note(CheckName::Policy, Err((Verdict::Keep, refusal)));
-            return decision;
-        }
-    };
-    decision.action = Some(action);
-    decision.policies.clone_from(&answer.policies);
-    let permits = answer.policies.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let rest = [
-        (CheckName::Policy, Ok(format!("{action} is permitted by {permits}"))),
-        (CheckName::Policy, archived_already(action, seen)),
-        (CheckName::Grace, grace(context, &answer)),
-        (CheckName::Breaker, breaker(context)),
-        (CheckName::Approval, approval(context, &answer)),
-    ];
-    for (name, checked) in rest {
-        if checked == Ok(String::new()) {
-            continue;
-        }
-        if !decision.note(name, checked) {
-            return decision;
-        }
+    if let Observation::Present(seen) = context.replica() {
+        decision.size_bytes = Some(seen.size_bytes);
     }
-    decision.verdict = Verdict::Execute(action);
+    if let Some(action) = decision.action.filter(|_| goes_on) {
+        decision.verdict = Verdict::Execute(action);
+    }
     decision
 }
 
 impl Decision {
     /// Records the result of a check; returns whether to go on.
-    fn note(&mut self, check: CheckName, checked: Checked) -> bool {
+    pub(crate) fn note(&mut self, check: CheckName, checked: Checked) -> bool {
         match checked {
-            Ok(why) => {
+            NotApplicable => true,
+            Passed(why) => {
                 self.checks.push(Check::passed(check, why));
                 true
             }
-            Err((verdict, why)) => {
+            Stopped(verdict, why) => {
                 self.checks.push(Check::stopped(check, why));
                 self.verdict = verdict;
                 false
             }
         }
     }
+
+    /// Whether the deletion is to be executed now.
+    #[must_use]
+    pub fn executes(&self) -> bool {
+        matches!(self.verdict, Verdict::Execute(_))
+    }
 }
 
-impl DeletionContext<'_> {
+impl<'a> DeletionContext<'a> {
+    fn observation(&self, registry: &Registry) -> &'a Observation {
+        self.observations.image(registry, &self.deletion.image)
+    }
+
+    /// The observation of the image in the replica's registry.
+    pub(crate) fn replica(&self) -> &'a Observation {
+        self.observation(&self.deletion.registry)
+    }
+
+    /// The rules of a registry, or why they are not known.
+    fn rules(&self, registry: &Registry) -> Result<&'a ReplicationRules, &'a str> {
+        match self.observations.rules.get(registry) {
+            Some(Ok(rules)) => Ok(rules),
+            Some(Err(why)) => Err(why),
+            None => Err("they were not asked for"),
+        }
+    }
+
+    /// The step of the same plan that deletes an image in the replica's registry before this deletion.
+    pub(crate) fn goes_first(&self, image: &Image) -> Option<usize> {
+        self.going.get(image)?.get(&self.deletion.registry).copied()
+    }
+
     /// The number of other registries in which the image was just observed and is not about to be deleted.
     fn other_copies(&self) -> u64 {
-        let stays = |(registry, other): &(&&Registry, &PeerRegistry<'_>)| {
-            matches!(other.observation, Observation::Present(_)) && !self.going.contains(**registry)
+        let going = self.going.get(&self.deletion.image);
+        let stays = |registry: &&Registry| {
+            **registry != self.deletion.registry
+                && matches!(self.observation(registry), Observation::Present(_))
+                && going.is_none_or(|going| !going.contains_key(*registry))
         };
-        self.others.iter().filter(stays).count() as u64
-    }
-
-    fn observation(&self, registry: &Registry) -> &Observation {
-        self.others.get(registry).map_or(&Observation::NotAsked, |other| &other.observation)
+        self.observations.rules.keys().filter(stays).count() as u64
     }
 }
 
-/// 1. The image came by replication from this source, it was never pushed to this registry, and no other source still
-///    has it.
-fn origin(context: &DeletionContext<'_>) -> Checked {
-    let Deletion { source, registry, image, .. } = context.deletion;
-    let keep = |why: String| Err((Verdict::Keep, why));
-    let Some(placement) = replica(context.deletion, context.lineage) else {
-        return keep(format!("nothing is recorded of it in {registry}"));
-    };
-    if !is_exact(&image.digest) {
-        return keep(format!("`{}` is not a whole SHA-256 digest", image.digest));
+impl Review<'_> {
+    fn permission(&self) -> &Permission {
+        self.permission.get_or_init(|| {
+            let Observation::Present(seen) = self.context.replica() else {
+                return Err(("the replica was not read".to_owned(), BTreeSet::new()));
+            };
+            let known = ReplicaFacts::seen(self.context, seen);
+            let copies = self.context.other_copies();
+            permitted(&known.question(self.context.deletion, self.context.now, copies), self.ask)
+        })
     }
-    if let Some(at) = placement.pushed() {
-        return keep(format!("it was pushed to {registry} itself, {at}"));
+}
+
+/// 1a. The digest is whole: a call to ECR deletes nothing else.
+fn whole_digest(review: &Review<'_>) -> Checked {
+    let digest = &review.context.deletion.image.digest;
+    if !is_exact(digest) {
+        return Stopped(Verdict::Keep, format!("`{digest}` is not a whole SHA-256 digest"));
     }
-    let replicated = placement.replicated();
-    let Some(at) = replicated.get(source) else {
-        return keep(format!("no replication from {source} is recorded"));
-    };
-    for (other, state) in &context.others {
-        let by_rule = match state.rules {
-            Ok(rules) => rules.to(&image.repository, registry).next().is_some(),
-            Err(why) if *other != source => {
-                return Err((
-                    Verdict::Retry,
-                    format!("{other} may replicate here, and its rules cannot be read: {why}"),
-                ));
-            }
-            Err(_) => false,
-        };
-        if *other == source || !(by_rule || replicated.contains_key(*other)) {
-            continue;
-        }
-        match &state.observation {
-            Observation::Present(_) => return keep(format!("{other} replicates it here as well, and still has it")),
-            Observation::Missing | Observation::NoRepository => {}
-            Observation::Unreadable(why) => {
-                return Err((Verdict::Retry, format!("{other} replicates here as well and cannot be read: {why}")));
-            }
-            Observation::NotAsked => {
-                return Err((Verdict::Retry, format!("{other} replicates here as well and was not asked")));
-            }
-        }
-    }
-    Ok(format!("replicated from {source} {at}, never pushed to {registry}"))
+    NotApplicable
 }
 
 /// Whether a digest is a complete SHA-256, which a call to ECR requires. AWS's own sample events have others.
@@ -266,85 +255,122 @@ fn is_exact(digest: &Digest) -> bool {
         && encoded.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// 2. ECR does not replicate this deletion itself: neither to this registry, nor from it to others.
-fn native(context: &DeletionContext<'_>) -> Checked {
-    let Deletion { source, registry, image, .. } = context.deletion;
-    match context.others.get(source).map(|other| other.rules) {
-        Some(Ok(rules)) => {
-            if let Some(number) = rules.native_deletes(&image.repository, registry) {
-                let what = match &context.replica {
-                    Observation::Present(_) => "it has not deleted this replica",
-                    Observation::Missing | Observation::NoRepository => "this replica is gone",
-                    Observation::Unreadable(_) | Observation::NotAsked => "this replica could not be looked at",
-                };
-                let why = format!("rule {number} of {source} has ECR replicate deletions itself: {what}");
-                return Err((Verdict::Keep, why));
-            }
-        }
-        Some(Err(why)) => {
-            return Err((Verdict::Retry, format!("the replication rules of {source} cannot be read: {why}")));
-        }
-        None => return Err((Verdict::Retry, format!("the replication rules of {source} were not read"))),
+/// 1b. The image came by replication from this source, and was never pushed to this registry.
+fn origin(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { source, registry, .. } = context.deletion;
+    let Some(placement) = replica(context.deletion, context.lineage) else {
+        return Stopped(Verdict::Keep, format!("nothing is recorded of it in {registry}"));
+    };
+    if let Some(at) = placement.pushed() {
+        return Stopped(Verdict::Keep, format!("it was pushed to {registry} itself, {at}"));
     }
-    match context.onwards {
-        Ok(rules) => match rules.carries_deletions_on(&image.repository) {
-            None => Ok(format!("{source} does not replicate deletions to {registry}")),
-            Some(number) => {
-                let why = format!("rule {number} of {registry} would make ECR delete it in other registries, too");
-                Err((Verdict::Keep, why))
+    match placement.replicated().get(source) {
+        Some(at) => Passed(format!("replicated from {source} {at}, never pushed to {registry}")),
+        None => Stopped(Verdict::Keep, format!("no replication from {source} is recorded")),
+    }
+}
+
+/// 1c. No other registry that replicates here still has the image.
+fn other_sources(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { source, registry, image, .. } = context.deletion;
+    let recorded = replica(context.deletion, context.lineage).map(Placement::replicated).unwrap_or_default();
+    for other in context.observations.rules.keys().filter(|other| *other != registry && *other != source) {
+        let by_rule = match context.rules(other) {
+            Ok(rules) => rules.to(&image.repository, registry).next().is_some(),
+            Err(why) => {
+                let why = format!("{other} may replicate here, and its rules cannot be read: {why}");
+                return Stopped(Verdict::Retry, why);
             }
-        },
-        Err(why) => Err((Verdict::Retry, format!("the replication rules of {registry} cannot be read: {why}"))),
+        };
+        if !by_rule && !recorded.contains_key(other) {
+            continue;
+        }
+        let (verdict, why) = match context.observation(other) {
+            Observation::Missing | Observation::NoRepository => continue,
+            Observation::Present(_) => (Verdict::Keep, "replicates it here as well, and still has it".to_owned()),
+            Observation::Unreadable(why) => {
+                (Verdict::Retry, format!("replicates here as well and cannot be read: {why}"))
+            }
+            Observation::NotAsked => (Verdict::Retry, "replicates here as well and was not asked".to_owned()),
+        };
+        return Stopped(verdict, format!("{other} {why}"));
+    }
+    NotApplicable
+}
+
+/// 2. ECR does not replicate this deletion itself: neither to this registry, nor from it to others.
+fn native(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { source, registry, image, .. } = context.deletion;
+    let unread = |of: &Registry, why| format!("the replication rules of {of} cannot be read: {why}");
+    match context.rules(source).map(|rules| rules.native_deletes(&image.repository, registry)) {
+        Err(why) => return Stopped(Verdict::Retry, unread(source, why)),
+        Ok(None) => {}
+        Ok(Some(number)) => {
+            let what = match context.replica() {
+                Observation::Present(_) => "it has not deleted this replica",
+                Observation::Missing | Observation::NoRepository => "this replica is gone",
+                Observation::Unreadable(_) | Observation::NotAsked => "this replica could not be looked at",
+            };
+            let why = format!("rule {number} of {source} has ECR replicate deletions itself: {what}");
+            return Stopped(Verdict::Keep, why);
+        }
+    }
+    match context.rules(registry).map(|rules| rules.carries_deletions_on(&image.repository)) {
+        Err(why) => Stopped(Verdict::Retry, unread(registry, why)),
+        Ok(None) => Passed(format!("{source} does not replicate deletions to {registry}")),
+        Ok(Some(number)) => {
+            let why = format!("rule {number} of {registry} would make ECR delete it in other registries, too");
+            Stopped(Verdict::Keep, why)
+        }
     }
 }
 
 /// 3. The source does not have the image, in any storage class.
-fn source(context: &DeletionContext<'_>) -> Checked {
+fn source(Review { context, .. }: &Review<'_>) -> Checked {
     let source = &context.deletion.source;
     match (context.observation(source), &context.deletion.tag) {
         (Observation::Present(seen), None) => {
             let archived = if seen.archived { ", archived" } else { "" };
-            Err((Verdict::SourceHasImage, format!("{source} has it{archived}")))
+            Stopped(Verdict::SourceHasImage, format!("{source} has it{archived}"))
         }
         (Observation::Present(seen), Some(tag)) if seen.tags.contains(tag) => {
-            Err((Verdict::Keep, format!("{source} has tag {tag} on it")))
+            Stopped(Verdict::Keep, format!("{source} has tag {tag} on it"))
         }
-        (Observation::Present(_), Some(tag)) => Ok(format!("{source} has it without tag {tag}")),
+        (Observation::Present(_), Some(tag)) => Passed(format!("{source} has it without tag {tag}")),
         (Observation::Missing, None) => match context.lineage.cause_of_loss(source) {
             Cause::Repository { by } => {
-                Err((Verdict::Keep, format!("its whole repository was deleted in {source} by {by}")))
+                Stopped(Verdict::Keep, format!("its whole repository was deleted in {source} by {by}"))
             }
-            _ => Ok(format!("{source} does not have it")),
+            _ => Passed(format!("{source} does not have it")),
         },
-        (Observation::Missing, Some(_)) => Err((Verdict::Keep, format!("{source} has lost the whole image"))),
+        (Observation::Missing, Some(_)) => Stopped(Verdict::Keep, format!("{source} has lost the whole image")),
         (Observation::NoRepository, None) if context.lineage.was_deleted_itself(source) => {
-            Ok(format!("{source} does not have it: it was deleted before its repository"))
+            Passed(format!("{source} does not have it: it was deleted before its repository"))
         }
         (Observation::NoRepository, _) => {
-            Err((Verdict::Keep, format!("its whole repository is gone in {source}: that is never mirrored")))
+            Stopped(Verdict::Keep, format!("its whole repository is gone in {source}: that is never mirrored"))
         }
-        (Observation::Unreadable(why), _) => Err((Verdict::Retry, format!("{source} cannot be read: {why}"))),
-        (Observation::NotAsked, _) => Err((Verdict::Retry, format!("{source} was not asked"))),
+        (Observation::Unreadable(why), _) => Stopped(Verdict::Retry, format!("{source} cannot be read: {why}")),
+        (Observation::NotAsked, _) => Stopped(Verdict::Retry, format!("{source} was not asked")),
     }
 }
 
 /// 4. The replica is there, and has another tag left if only a tag is to be removed.
-fn is_there(context: &DeletionContext<'_>) -> Checked {
+fn is_there(Review { context, .. }: &Review<'_>) -> Checked {
     let registry = &context.deletion.registry;
-    match (&context.replica, &context.deletion.tag) {
-        (Observation::Present(seen), None) => Ok(describe(seen)),
+    match (context.replica(), &context.deletion.tag) {
         (Observation::Present(seen), Some(tag)) if !seen.tags.contains(tag) => {
-            Err((Verdict::AlreadyGone, format!("tag {tag} is not on it in {registry}")))
+            Stopped(Verdict::AlreadyGone, format!("tag {tag} is not on it in {registry}"))
         }
         (Observation::Present(seen), Some(tag)) if seen.tags.len() == 1 => {
-            Err((Verdict::Keep, format!("{tag} is its last tag, and ECR deletes an image with its last tag")))
+            Stopped(Verdict::Keep, format!("{tag} is its last tag, and ECR deletes an image with its last tag"))
         }
-        (Observation::Present(seen), Some(_)) => Ok(describe(seen)),
+        (Observation::Present(seen), _) => Passed(describe(seen)),
         (Observation::Missing | Observation::NoRepository, _) => {
-            Err((Verdict::AlreadyGone, format!("it is not in {registry}")))
+            Stopped(Verdict::AlreadyGone, format!("it is not in {registry}"))
         }
-        (Observation::Unreadable(why), _) => Err((Verdict::Retry, format!("{registry} cannot be read: {why}"))),
-        (Observation::NotAsked, _) => Err((Verdict::Retry, format!("{registry} was not asked"))),
+        (Observation::Unreadable(why), _) => Stopped(Verdict::Retry, format!("{registry} cannot be read: {why}")),
+        (Observation::NotAsked, _) => Stopped(Verdict::Retry, format!("{registry} was not asked")),
     }
 }
 
@@ -358,34 +384,88 @@ fn describe(seen: &ObservedImage) -> String {
 
 /// 5. No other manifest that stays needs the image. References by an index are known only from ECR's answer to the
 ///    deletion.
-fn manifest(context: &DeletionContext<'_>) -> Checked {
-    let Observation::Present(ObservedImage { subject: Some(subject), kind, .. }) = &context.replica else {
-        return Ok("it refers to no other manifest".to_owned());
+fn manifest(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { registry, image, tag, since, .. } = context.deletion;
+    let Observation::Present(ObservedImage { subject: Some(digest), kind, .. }) = context.replica() else {
+        return Passed("it refers to no other manifest".to_owned());
     };
-    if context.deletion.tag.is_some() {
-        return Ok("only a tag is to go".to_owned());
+    if tag.is_some() {
+        return Passed("only a tag is to go".to_owned());
     }
-    let subject = subject.short();
-    match &context.subject {
-        SubjectState::NotThere => Ok(format!("its subject {subject} is not there")),
-        SubjectState::DeletedFirst => Ok(format!("its subject {subject} goes before it")),
-        SubjectState::Stays if context.now.duration_since(context.deletion.since) > MAX_REFERENCE_WAIT => {
-            Err((Verdict::Keep, format!("it is a {} of {subject}, which stays", kind.as_str())))
+    let subject = Image { repository: image.repository.clone(), digest: digest.clone() };
+    let (digest, kind) = (digest.short(), kind.as_str());
+    let unknown =
+        |why: &str| Stopped(Verdict::Retry, format!("whether its subject {digest} is there is not known: {why}"));
+    match context.observations.image(registry, &subject) {
+        // A referrer of a referrer waits for the next run, because one run deletes all referrers at once.
+        Observation::Present(seen) if context.goes_first(&subject).is_some() && seen.kind != ManifestKind::Referrer => {
+            Passed(format!("its subject {digest} goes before it"))
         }
-        SubjectState::Stays => {
-            Err((Verdict::Retry, format!("it is a {} of {subject}, which is still there", kind.as_str())))
+        Observation::Present(_) if context.now.duration_since(*since) > MAX_REFERENCE_WAIT => {
+            Stopped(Verdict::Keep, format!("it is a {kind} of {digest}, which stays"))
         }
-        SubjectState::Unknown(why) => {
-            Err((Verdict::Retry, format!("whether its subject {subject} is there is not known: {why}")))
-        }
+        Observation::Present(_) => Stopped(Verdict::Retry, format!("it is a {kind} of {digest}, which is still there")),
+        Observation::Missing | Observation::NoRepository => Passed(format!("its subject {digest} is not there")),
+        Observation::Unreadable(why) => unknown(why),
+        Observation::NotAsked => unknown("not read"),
     }
 }
 
-/// 6. What the policy permits: for an image deletion, else archiving; for a tag its removal.
-fn permitted(
-    question: &PolicyQuestion<'_>,
-    ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer,
-) -> Result<(Action, PolicyAnswer), (String, BTreeSet<String>)> {
+/// 6a. The policy permits it.
+fn policy(review: &Review<'_>) -> Checked {
+    match review.permission() {
+        Ok((action, answer)) => {
+            let permits = answer.policies.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Passed(format!("{action} is permitted by {permits}"))
+        }
+        Err((refusal, _)) => Stopped(Verdict::Keep, refusal.clone()),
+    }
+}
+
+/// 6b. It is not archived already, if the policy only permits that.
+fn not_archived(review: &Review<'_>) -> Checked {
+    match (review.permission(), review.context.replica()) {
+        (Ok((Action::Archive, _)), Observation::Present(seen)) if seen.archived => {
+            Stopped(Verdict::AlreadyGone, "it is archived already".to_owned())
+        }
+        _ => NotApplicable,
+    }
+}
+
+/// 7. The grace period is over.
+fn grace(review: &Review<'_>) -> Checked {
+    let Ok((_, PolicyAnswer { grace, .. })) = review.permission() else { return policy(review) };
+    let until = review.context.deletion.since.saturating_add(*grace).unwrap_or(Timestamp::MAX);
+    if review.context.now < until {
+        return Stopped(Verdict::Wait(until), format!("{grace:#} of grace, until {until}"));
+    }
+    Passed(format!("{grace:#} of grace, over since {until}"))
+}
+
+/// 8. The breaker of the source is closed.
+fn breaker(Review { context, .. }: &Review<'_>) -> Checked {
+    let source = &context.deletion.source;
+    let Some(breaker) = context.observations.breakers.get(source) else {
+        return Stopped(Verdict::Retry, format!("the breaker of {source} was not read"));
+    };
+    match &breaker.opened {
+        Some(opened) => Stopped(Verdict::Hold, format!("the breaker of {source} is open: {}", opened.why)),
+        None => Passed(format!("the breaker of {source} is closed")),
+    }
+}
+
+/// 9. An operator approved the deletion, if the policy requires it.
+fn approval(review: &Review<'_>) -> Checked {
+    let Ok((_, answer)) = review.permission() else { return policy(review) };
+    match review.context.deletion.approved() {
+        _ if !answer.approval => NotApplicable,
+        Some(act) => Passed(format!("approved by {} {}", act.by, act.at)),
+        None => Stopped(Verdict::NeedsApproval, "the policy wants a person to approve it".to_owned()),
+    }
+}
+
+/// What the policy permits: for an image deletion, else archiving; for a tag its removal.
+fn permitted(question: &PolicyQuestion<'_>, ask: Ask<'_>) -> Permission {
     let actions: &[Action] = if question.tag.is_some() { &[Action::Untag] } else { &[Action::Delete, Action::Archive] };
     let mut refusals = Vec::new();
     let mut policies = BTreeSet::new();
@@ -419,50 +499,15 @@ fn permitted(
     Err((each.join("; "), policies))
 }
 
-fn archived_already(action: Action, seen: &ObservedImage) -> Checked {
-    if action == Action::Archive && seen.archived {
-        return Err((Verdict::AlreadyGone, "it is archived already".to_owned()));
-    }
-    Ok(String::new())
-}
-
-/// 6a. The grace period is over.
-fn grace(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
-    let until = context.deletion.since.saturating_add(answer.grace).unwrap_or(Timestamp::MAX);
-    if context.now < until {
-        return Err((Verdict::Wait(until), format!("{:#} of grace, until {until}", answer.grace)));
-    }
-    Ok(format!("{:#} of grace, over since {until}", answer.grace))
-}
-
-/// 7. The breaker of the source is closed.
-fn breaker(context: &DeletionContext<'_>) -> Checked {
-    match &context.breaker.opened {
-        Some(opened) => {
-            Err((Verdict::Hold, format!("the breaker of {} is open: {}", context.deletion.source, opened.why)))
-        }
-        None => Ok(format!("the breaker of {} is closed", context.deletion.source)),
-    }
-}
-
-/// 8. An operator approved the deletion, if the policy requires it.
-fn approval(context: &DeletionContext<'_>, answer: &PolicyAnswer) -> Checked {
-    match context.deletion.approved() {
-        _ if !answer.approval => Ok(String::new()),
-        Some(act) => Ok(format!("approved by {} {}", act.by, act.at)),
-        None => Err((Verdict::NeedsApproval, "the policy wants a person to approve it".to_owned())),
-    }
-}
-
 /// Estimates when a new deletion is due and which action will be taken, from what is recorded. No registry was read
 /// yet.
-pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: impl Fn(Action, &PolicyQuestion<'_>) -> PolicyAnswer) {
+pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: Ask<'_>) {
     let known = ReplicaFacts::recorded(deletion, lineage);
     let copies = lineage.placements.iter().filter(|(registry, placement)| {
         **registry != deletion.registry && placement.status() < PlacementStatus::ProbablyAbsent
     });
     let question = known.question(deletion, deletion.changed_at, copies.count() as u64);
-    let (action, policies, grace) = match permitted(&question, &ask) {
+    let (action, policies, grace) = match permitted(&question, ask) {
         Ok((action, answer)) => (Some(action), answer.policies, answer.grace),
         Err((_, policies)) => (None, policies, ask(Action::Delete, &question).grace),
     };

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, CheckName, Decision, Deletion, DeletionStatus, Verdict};
+use super::{CLAIM, Check, CheckName, Decision, Deletion, DeletionStatus, Verdict};
 use crate::named::named;
 
 /// An action of an operator on a deletion.
@@ -159,7 +159,7 @@ impl Deletion {
         self.changed_at = now;
     }
 
-    /// Applies a decision. A permitted action is not executed here; the caller does that.
+    /// Applies a decision. A permitted action is claimed: the deletion is executing once that is stored.
     pub fn apply(&mut self, decision: &Decision, now: Timestamp) {
         self.checks.clone_from(&decision.checks);
         self.action = decision.action;
@@ -168,7 +168,11 @@ impl Deletion {
         self.changed_at = now;
         let Some(last) = self.checks.pop() else { return };
         match decision.verdict {
-            Verdict::Execute(_) => self.checks.push(last),
+            Verdict::Execute(_) => {
+                self.checks.push(last);
+                self.status = DeletionStatus::Executing;
+                self.due = Some(now.saturating_add(CLAIM).unwrap_or(now));
+            }
             Verdict::AlreadyGone => self.settle(DeletionStatus::Done, last, now),
             Verdict::Keep | Verdict::SourceHasImage => self.settle(DeletionStatus::Kept, last, now),
             Verdict::Hold => self.settle(DeletionStatus::Held, last, now),

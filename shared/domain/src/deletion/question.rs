@@ -64,10 +64,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: 0,
             kind: ManifestKind::Image,
             archived: placement.is_some_and(|placement| placement.status() == PlacementStatus::Archived),
-            cause: match &deletion.tag {
-                None => lineage.cause_of_loss(&deletion.source),
-                Some(_) => lineage.cause(&deletion.source, deletion.since),
-            },
+            cause: deletion.cause(lineage),
             image: &deletion.image,
         }
     }

@@ -10,9 +10,8 @@ use aws_sdk_ecr::{
         RepositoryFilterType,
     },
 };
-use domain::image::Registry;
+use domain::{image::Registry, plan::Mode};
 use jiff::{SignedDuration, Timestamp};
-use mirror::Mode;
 use policy::Policy;
 use serde_json::json;
 use simulator::settings::{Lag, Settings};

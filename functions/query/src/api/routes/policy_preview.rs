@@ -7,7 +7,7 @@ use answers::{
     preview::{self, Preview},
 };
 use axum::{Json, extract::State};
-use decide::Decider;
+use decide::Planner;
 use policy::Policy;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -47,8 +47,8 @@ pub(super) async fn policy_preview(
     Json(asked): Json<PreviewRequest>,
 ) -> ApiResult<Preview> {
     let policy = Policy::load("policy", &asked.policy)?;
-    let decider = Decider::new(&query.table, &query.registries, &policy);
+    let planner = Planner::new(&query.table, &query.registries, &policy);
     let Since(since) = asked.since.unwrap_or(days(30));
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(preview::preview(&decider, since, (query.clock)(), from, PREVIEWED).await?))
+    Ok(Json(preview::preview(&planner, since, (query.clock)(), from, PREVIEWED).await?))
 }
