@@ -273,10 +273,11 @@ def test_unreadable_events_become_dead_letters_and_are_alerted(cloud, hub, regis
         return int(count["Attributes"]["ApproximateNumberOfMessages"]) == 2
 
     with hasty(cloud, hub):
-        # One message is sent to the queue directly; the other one comes by a registry's rule, which is extended to accept
-        # a test source.
-        with enabled(cloud, *SOURCE, {"source": ["ecr-lineage.test"]}):
-            put(cloud, *SOURCE, "ecr-lineage.test", "Not ECR's")
+        # One message is sent to the queue directly; the other one comes from a registry's topic, and no repository has the
+        # name in it. EventBridge takes events of AWS's sources from AWS alone.
+        unreadable = sample("push") | {"account": SOURCE[0], "region": SOURCE[1]}
+        unreadable["detail"] |= {"repository-name": "Team/App"}
+        publish(cloud, *SOURCE, unreadable)
         queues.send_message(QueueUrl=url, MessageBody="poison")
         image = Image(cloud, hub, "team/beside-poison")
         image.push("v1")
