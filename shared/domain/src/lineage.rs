@@ -18,7 +18,7 @@ use crate::{
 
 /// How far apart, in seconds, an ECR event and the CloudTrail record that explains it may be. Both carry the time of
 /// the deletion, but a lifecycle run sends one record for all its images; runs of one policy are hours apart.
-const CAUSE_WINDOW_SECONDS: i64 = 15 * 60;
+pub(crate) const CAUSE_WINDOW_SECONDS: i64 = 15 * 60;
 
 /// Everything known about one image: the evidence of every registry, and every fact, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]

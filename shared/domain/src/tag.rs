@@ -13,6 +13,7 @@ use crate::{
     evidence::{Evidence, Move, PlacementKey},
     fact::{Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName, Tag},
+    lineage::CAUSE_WINDOW_SECONDS,
 };
 
 /// A tag of a repository, in all registries.
@@ -221,21 +222,34 @@ pub fn intervals(
 /// Ends an interval, at the deletion of its image if that came first.
 fn end(intervals: &mut [TagInterval], index: usize, since: Timestamp, ended: Ended, gone: Vec<Ended>) {
     let Some(interval) = intervals.get_mut(index) else { return };
-    interval.ended = Some(first_end(gone, since, Some(ended.at)).unwrap_or(ended));
+    interval.ended = Some(first_end(gone, since, Some(&ended)).unwrap_or(ended));
 }
 
-/// The first end after a time, and before another one.
-fn first_end(ends: Vec<Ended>, since: Timestamp, before: Option<Timestamp>) -> Option<Ended> {
-    let within = |ended: &Ended| since < ended.at && before.is_none_or(|before| ended.at < before);
+/// The first end after a time, and before another one. The deletion of an image deletes its tags in the same second.
+fn first_end(ends: Vec<Ended>, since: Timestamp, before: Option<&Ended>) -> Option<Ended> {
+    let is_first = |ended: &Ended, other: &Ended| {
+        ended.at < other.at || ended.at == other.at && other.why == AssignmentEnd::TagDeleted
+    };
+    let within = |ended: &Ended| since < ended.at && before.is_none_or(|other| is_first(ended, other));
     ends.into_iter().filter(within).min_by_key(|ended| ended.at)
 }
 
-/// The ends that the evidence about an image in a registry proves for its tags, and those that the deletions of its
-/// repository prove. An observation of all tags sets those that it saw again, so it ends only the others.
+/// The ends that the evidence about an image in a registry proves for one of its tags, and those that the deletions of
+/// its repository prove. An observation of all tags sets those that it saw again, so it ends only the others.
+///
+/// If a call deletes the image, and ECR's event names the tag, they are one deletion, at the time of the later one: the
+/// event.
 #[must_use]
-pub fn ends(image: &Evidence, repository_deletions: &[Fact]) -> Vec<Ended> {
+pub fn ends(image: &Evidence, tag: &Evidence, repository_deletions: &[Fact]) -> Vec<Ended> {
+    let is_same = |at: Timestamp, other: Timestamp| {
+        (at.as_second() - other.as_second()).abs() <= CAUSE_WINDOW_SECONDS && tag.set().is_none_or(|set| set <= at)
+    };
+    let reported =
+        image.reported.map(|at| tag.reported.filter(|other| is_same(at, *other)).map_or(at, |tag| tag.max(at)));
+    // What was reported is in `removed` as well, until something was observed later.
+    let observed = image.removed.filter(|at| Some(*at) != image.reported);
     let repository = repository_deletions.iter().map(|deletion| deletion.time);
-    let deleted = image.reported.into_iter().chain(image.removed).chain(repository);
+    let deleted = reported.into_iter().chain(observed).chain(repository);
     let end = |why: AssignmentEnd| move |at| Ended { at, why: why.clone() };
     deleted.map(end(AssignmentEnd::ImageDeleted)).chain(image.listed.map(end(AssignmentEnd::TagDeleted))).collect()
 }

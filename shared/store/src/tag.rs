@@ -8,7 +8,7 @@ use std::{
 use domain::{
     evidence::{Evidence, PlacementKey},
     fact::Fact,
-    image::{Image, Registry},
+    image::{Image, Registry, Tag},
     tag::{self, TagAssignment, TagInterval, TagName},
 };
 use futures::future::join_all;
@@ -33,14 +33,16 @@ impl Table {
         // A deletion by digest removes all tags but names none, so it is in the evidence of the images.
         let images: BTreeSet<_> =
             assignments.iter().map(|assignment| (assignment.registry.clone(), assignment.digest.clone())).collect();
-        let names = images.into_iter().map(|(registry, digest)| {
+        let names = images.into_iter().flat_map(|(registry, digest)| {
             let image = Image { repository: name.repository.clone(), digest };
-            item::key_of_placement(&PlacementKey { image, registry, tag: None })
+            [None, Some(name.tag.clone())].map(|tag| {
+                item::key_of_placement(&PlacementKey { image: image.clone(), registry: registry.clone(), tag })
+            })
         });
-        let mut gone = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for item in self.get_all(names.collect()).await? {
             let (name, evidence) = self.decode(item, decode_evidence)?;
-            gone.insert((name.registry, name.image.digest), evidence);
+            known.insert((name.registry, name.image.digest, name.tag), evidence);
         }
         let registries: BTreeSet<_> = assignments.iter().map(|assignment| assignment.registry.clone()).collect();
         let mut deletions: BTreeMap<Registry, Vec<Fact>> = BTreeMap::new();
@@ -48,9 +50,11 @@ impl Table {
             deletions.entry(deletion.registry.clone()).or_default().push(deletion);
         }
         Ok(tag::intervals(assignments, |registry, digest| {
-            let image = gone.get(&(registry.clone(), digest.clone()));
+            let evidence = |tag: Option<&Tag>| {
+                known.get(&(registry.clone(), digest.clone(), tag.cloned())).cloned().unwrap_or_default()
+            };
             let repository = deletions.get(registry).map(Vec::as_slice).unwrap_or_default();
-            tag::ends(image.unwrap_or(&Evidence::default()), repository)
+            tag::ends(&evidence(None), &evidence(Some(&name.tag)), repository)
         }))
     }
 

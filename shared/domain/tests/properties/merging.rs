@@ -303,10 +303,12 @@ proptest! {
             let deletions: Vec<Fact> = store.facts.values().filter(|fact| is_repository_deletion(fact)).cloned().collect();
             let intervals = tag::intervals(assignments.iter().cloned().collect(), |registry, digest| {
                 let image = Image { repository: repository(), digest: digest.clone() };
-                let key = PlacementKey { image, registry: registry.clone(), tag: None };
-                let evidence = store.evidence.get(&key).cloned().unwrap_or_default();
+                let evidence = |tag: Option<&Tag>| {
+                    let key = PlacementKey { image: image.clone(), registry: registry.clone(), tag: tag.cloned() };
+                    store.evidence.get(&key).cloned().unwrap_or_default()
+                };
                 let here: Vec<_> = deletions.iter().filter(|fact| fact.registry == *registry).cloned().collect();
-                tag::ends(&evidence, &here)
+                tag::ends(&evidence(None), &evidence(Some(&name.tag)), &here)
             });
             let open: BTreeSet<_> = intervals
                 .iter()
