@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::{
-    evidence::{Evidence, PlacementKey},
+    evidence::PlacementKey,
     fact::Fact,
     image::{Image, Registry, Tag},
     tag::{self, TagAssignment, TagInterval, TagName},
