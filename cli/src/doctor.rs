@@ -72,6 +72,7 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
     let hub = Hub::new(&stack, &sdk)?;
     let mut findings = check_hub(&hub).await;
 
+    findings.push(functions::check_settings(&hub, hub.table.mirror_settings().await?.as_ref()));
     let known = hub.table.known_registries().await?;
     let known = Known {
         settings: known.into_iter().map(|known| (known.registry, known.settings)).collect(),

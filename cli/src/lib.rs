@@ -196,13 +196,21 @@ async fn policy(
         PolicyCommand::Check { files } => return check(files, format),
         PolicyCommand::Preview { file, since } => {
             let policy = decide::load_policy(Some(file))?;
-            let planner = Planner::new(table, &registries, &policy);
+            let (planner, mirror) = (Planner::new(table, &registries, &policy), table.mirror_settings().await?);
+            let planner = mirror.iter().fold(planner, Planner::limited_as);
             print(format, &preview::preview(&planner, *since, now, None, usize::MAX).await?)?;
         }
         PolicyCommand::Explain { image, registry, policy } => {
-            let policy = decide::load_policy(policy.as_deref())?;
-            let planner = Planner::new(table, &registries, &policy);
-            print(format, &preview::explain(&planner, image, registry, now).await?)?;
+            if let Some(file) = policy {
+                let policy = decide::load_policy(Some(file))?;
+                let planner = Planner::new(table, &registries, &policy);
+                print(format, &preview::explain(&planner, image, registry, None, now).await?)?;
+            } else {
+                let (mirror, policy) = preview::deployed(table).await?;
+                let planner = Planner { mode: mirror.mode, ..Planner::new(table, &registries, &policy) };
+                let planner = planner.limited_as(&mirror);
+                print(format, &preview::explain(&planner, image, registry, Some(mirror.since), now).await?)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

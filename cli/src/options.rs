@@ -418,7 +418,7 @@ pub enum PolicyCommand {
         #[arg(long)]
         registry: Registry,
 
-        /// Policy to evaluate; without one, every replica is kept
+        /// Policy to evaluate, in mode enforce; without one, the policy and the mode that `mirror` runs with
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },

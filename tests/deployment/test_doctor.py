@@ -78,6 +78,7 @@ def test_a_complete_deployment_has_no_other_findings(cloud, known):
                  "no dead-letter events", "no alerts that a channel did not accept", "also that of a scanner",
                  "the queue invokes record, and the table's stream invokes alert",
                  "schedules invoke watch, mirror, reconcile",
+                 "mirror runs with ",
                  "the queue accepts events of topics that are named ecr-lineage-events, from every registry",
                  "the last heartbeat was sent at", "its last event happened at", "the topic sends to the hub's queue",
                  "a CloudTrail trail logs who deletes images, and runs of lifecycle policies",

@@ -15,7 +15,7 @@ const ALLOWED: &str = "
     aws         -> domain retry
     store       -> domain retry
     decide      -> domain policy retry aws store
-    answers     -> domain retry aws store decide
+    answers     -> domain policy retry aws store decide
     simulator   -> domain
 
     record      -> domain retry aws store

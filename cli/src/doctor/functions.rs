@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws::deployment::{self, Runs, hub::Function};
+use domain::settings::MirrorSettings;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -187,6 +188,47 @@ fn set_variable(hub: &Hub<'_>, function: &str, variable: &str, value: &str) -> S
         "aws lambda update-function-configuration {of} --environment \"$(aws lambda get-function-configuration {of} \
          --output json --query Environment | jq '.Variables.{variable} = \"{value}\"')\""
     )
+}
+
+/// Checks whether `mirror` runs with the policy, the mode and the limits that the stack says.
+pub(super) fn check_settings(hub: &Hub<'_>, settings: Option<&MirrorSettings>) -> Finding {
+    let Some(MirrorSettings { since, mode, policy, limits, .. }) = settings else {
+        let what = "mirror has not run with this table yet: its policy and mode are not known";
+        return Finding::new(Level::Notice, HUB, what.to_owned(), None);
+    };
+    let (mode, since) = (mode.as_str(), time(*since));
+    let (principals, lifecycle) = (limits.principals, limits.lifecycle);
+    let runs_with = [
+        ("Mode", mode.to_owned()),
+        ("PolicyFile", policy.name.clone()),
+        ("BreakerImages", principals.images.to_string()),
+        ("BreakerPercent", principals.percent.to_string()),
+        ("BreakerLifecycleImages", lifecycle.images.to_string()),
+        ("BreakerLifecyclePercent", lifecycle.percent.to_string()),
+        ("BreakerWindowHours", limits.window.as_hours().to_string()),
+    ];
+    let differences = runs_with.into_iter().filter_map(|(parameter, value)| {
+        let expected = if parameter == "Mode" { hub.mode } else { hub.parameter(parameter)? };
+        (value != expected).then(|| format!("{parameter} {value} (stack: {expected})"))
+    });
+    let differences: Vec<_> = differences.collect();
+    let fix = "wait for its next run, in a minute; if it stays, deploy the stack again";
+    match (&policy.problem, &policy.sha256) {
+        _ if !differences.is_empty() => {
+            let what = format!("mirror runs since {since} UTC with {}", differences.join(", "));
+            Finding::wrong(HUB, what, fix)
+        }
+        (Some(problem), _) => {
+            let what = format!("mirror cannot use its policy, and mirrors nothing: {problem}");
+            Finding::wrong(HUB, what, "fix the policy (`ecr-lineage policy check FILE`), and deploy it")
+        }
+        (None, hash) => {
+            let hash = hash.as_deref().and_then(|hash| hash.get(..12)).unwrap_or_default();
+            let name = &policy.name;
+            let what = format!("mirror runs with {name} (sha256 {hash}…), mode {mode}, since {since} UTC");
+            Finding::good(HUB, what)
+        }
+    }
 }
 
 /// Checks when each function last succeeded.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::preview::{Explained, Preview, PreviewAction};
+use answers::preview::{EvaluatedPolicy, Explained, Preview, PreviewAction};
 use domain::deletion::Check;
 use indicatif::DecimalBytes;
 
@@ -70,6 +70,10 @@ impl Print for Explained {
                 _ = writeln!(text, "  {} {} by {}", time(act.at), act.action.past_tense(), act.by);
             }
         }
+        let EvaluatedPolicy { name, sha256, mode, mirror_since } = &self.policy;
+        let hash = sha256.as_deref().and_then(|hash| hash.get(..12)).map(|hash| format!(" (sha256 {hash}…)"));
+        let runs = mirror_since.map(|since| format!(", as mirror runs since {}", time(since))).unwrap_or_default();
+        _ = writeln!(text, "\nPolicy: {name}{}, mode {}{runs}", hash.unwrap_or_default(), mode.as_str());
         for judged in &self.now {
             let tag = judged.tag.as_ref().map(|tag| format!(" with tag {tag}")).unwrap_or_default();
             _ = writeln!(text, "\nEvaluated now{tag}: {}", planned_action(judged.planned_action));

@@ -159,6 +159,8 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     scene.pass(24 * 3600);
     report += &scene.shows(&["deletions", "--kept", "--held", "--waiting"]);
     report += &scene.shows(&["policy", "explain", "team/app:stable", "--registry", TOKYO, "--policy", &policy]);
+    // Without a policy, the one that `mirror` runs with.
+    report += &scene.shows(&["policy", "explain", "team/app:stable", "--registry", TOKYO]);
     report += &scene.shows(&["approve", "team/app:v1"]);
     report += &scene.shows(&["release", "team/app:build-7"]);
     scene.pass(60);

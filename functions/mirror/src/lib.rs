@@ -14,6 +14,7 @@ use domain::{
     deletion::CLAIM,
     image::Registry,
     plan::Mode,
+    settings::{MirrorSettings, PolicyInUse},
 };
 use jiff::Timestamp;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -21,6 +22,7 @@ use policy::{InvalidPolicyError, Policy};
 use retry::chain;
 use serde::Serialize;
 use store::{Queue, Table};
+use tokio::sync::OnceCell;
 use tracing::{error, warn};
 
 /// The mirror function: its clients and configuration.
@@ -40,6 +42,8 @@ pub struct Mirror {
     pub known: BTreeSet<Registry>,
     /// The name of this process, as the holder of the lease.
     pub name: String,
+    /// Set when this process has stored with what it runs.
+    pub settings_stored: OnceCell<()>,
 }
 
 /// The result of one run, counted in deletions.
@@ -83,6 +87,7 @@ impl Mirror {
     /// When the table cannot list what is due.
     pub async fn run(&self, clock: impl Fn() -> Timestamp, until: Timestamp) -> Result<MirrorSummary, store::Error> {
         let (started, mut summary) = (clock(), MirrorSummary { idle: true, ..MirrorSummary::default() });
+        self.settings_stored.get_or_try_init(|| self.store_settings(started)).await?;
         let policy = match &self.policy {
             Ok(policy) => policy,
             Err(invalid) => return self.report_invalid(invalid, started).await.map(|()| summary),
@@ -129,6 +134,17 @@ impl Mirror {
                 return Ok(());
             }
         }
+    }
+
+    /// Stores with what this process runs, for those who ask why a replica is kept.
+    async fn store_settings(&self, since: Timestamp) -> Result<(), store::Error> {
+        let policy = match &self.policy {
+            Ok(policy) => PolicyInUse::new(policy.name(), Ok(policy.text())),
+            Err(invalid) => PolicyInUse::new(&invalid.name, Err(invalid.to_string())),
+        };
+        let Self { mode, limits, known, .. } = self;
+        let settings = MirrorSettings { since, mode: *mode, policy, limits: *limits, known: known.clone() };
+        self.table.put_mirror_settings(&settings).await
     }
 
     fn planner<'a>(&'a self, policy: &'a Policy) -> Planner<'a> {

@@ -6,6 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use mirror::{Mirror, config::Config};
 use serde_json::Value;
 use store::Table;
+use tokio::sync::OnceCell;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -24,6 +25,7 @@ async fn main() -> Result<(), Error> {
         limits: config.limits,
         known: config.known,
         name: start::process_name(),
+        settings_stored: OnceCell::new(),
     };
     let mirror = &mirror;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {

@@ -69,6 +69,21 @@ pub enum Error {
         /// The registry of the query.
         registry: Registry,
     },
+    /// `mirror` has not run with the table.
+    #[error("no policy is known: `mirror` has not run with this table")]
+    NoMirror,
+    /// The policy of `mirror` is invalid.
+    #[error("the policy of `mirror` is invalid, and nothing is mirrored: {problem}")]
+    MirrorsPolicyInvalid {
+        /// The problem.
+        problem: String,
+    },
+    /// No registry in the region is known.
+    #[error("no registry in `{region}` is known")]
+    UnknownRegion {
+        /// The region of the query.
+        region: String,
+    },
     /// The image is not a replica in the registry.
     #[error("`{image}` is not known as a replica in `{registry}`")]
     NoReplica {
@@ -108,6 +123,9 @@ impl Error {
             Self::InvalidTransition(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
             Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
             Self::UnknownRegistry { .. } => "check the account and the region".into(),
+            Self::UnknownRegion { .. } => "name the registry: `--in ACCOUNT/REGION`".into(),
+            Self::NoMirror => "name a policy: `--policy FILE`".into(),
+            Self::MirrorsPolicyInvalid { .. } => "fix it (`ecr-lineage policy check FILE`) and deploy it".into(),
             Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
         })
     }

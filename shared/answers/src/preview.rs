@@ -8,10 +8,12 @@ use domain::{
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement},
     observation::Candidate,
-    plan::Step,
+    plan::{Mode, Step},
     policy::Action,
+    settings::{MirrorSettings, PolicyInUse},
 };
 use jiff::{SignedDuration, Timestamp};
+use policy::Policy;
 use serde::{Deserialize, Serialize};
 use store::{ImageRecord, Table};
 use utoipa::ToSchema;
@@ -256,12 +258,29 @@ pub struct Explained {
     pub image: Image,
     /// The registry of the replica.
     pub registry: Registry,
+    /// The policy that was evaluated now.
+    pub policy: EvaluatedPolicy,
     /// The recorded deletions of the image and of its tags, with their reasons.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub recorded: Vec<Deletion>,
     /// The decisions from fresh reads now.
     pub now: Vec<JudgedDeletion>,
+}
+
+/// A policy that was evaluated.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EvaluatedPolicy {
+    /// The name of its file.
+    pub name: String,
+    /// The SHA-256 hash of its text, as `sha256sum FILE` prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The mode in which it was evaluated.
+    pub mode: Mode,
+    /// Since when `mirror` runs with this policy and mode; absent if the caller named the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror_since: Option<Timestamp>,
 }
 
 /// A decision from fresh reads now.
@@ -276,7 +295,21 @@ pub struct JudgedDeletion {
     pub checks: Vec<Check>,
 }
 
-/// Answers `policy explain`, with the policy of `planner`.
+/// With what `mirror` runs, and its policy.
+///
+/// # Errors
+/// When `mirror` has not run yet, its policy is invalid, or the table cannot be read.
+pub async fn deployed(table: &Table) -> Result<(MirrorSettings, Policy), Error> {
+    let settings = table.mirror_settings().await?.ok_or(Error::NoMirror)?;
+    let PolicyInUse { name, text, problem, .. } = &settings.policy;
+    let invalid = |problem: &str| Error::MirrorsPolicyInvalid { problem: problem.to_owned() };
+    let text = text.as_ref().ok_or_else(|| invalid(problem.as_deref().unwrap_or(name)))?;
+    let policy = Policy::load(name, text).map_err(|error| invalid(&error.to_string()))?;
+    Ok((settings, policy))
+}
+
+/// Answers `policy explain`, with the policy and the mode of `planner`. `mirror_since` is when `mirror` began to run with
+/// them; `None` if the caller named the policy.
 ///
 /// # Errors
 /// When the image is not a replica in the registry, or the table cannot be read.
@@ -284,6 +317,7 @@ pub async fn explain(
     planner: &Planner<'_>,
     reference: &Reference,
     registry: &Registry,
+    mirror_since: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Explained, Error> {
     let table = planner.table;
@@ -307,7 +341,9 @@ pub async fn explain(
             let (tag, checks) = (step.writes.deletion.tag.clone(), step.decision.checks.clone());
             JudgedDeletion { tag, planned_action: PreviewEntry::of(step, true).planned_action, checks }
         });
-        return Ok(Explained { image, registry: registry.clone(), recorded, now: judged.collect() });
+        let PolicyInUse { name, sha256, .. } = PolicyInUse::new(planner.policy.name(), Ok(planner.policy.text()));
+        let policy = EvaluatedPolicy { name, sha256, mode: planner.mode, mirror_since };
+        return Ok(Explained { image, registry: registry.clone(), policy, recorded, now: judged.collect() });
     }
     match last {
         Some(image) => Err(Error::NoReplica { image, registry: registry.clone() }),

@@ -13,6 +13,7 @@ use domain::{
     observation::{Candidate, Observation, Observations, ObservedRepository},
     plan::{self, Mode, Plan},
     replication::ReplicationRules,
+    settings::MirrorSettings,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -76,6 +77,12 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn new(table: &'a Table, registries: &'a Registries, policy: &'a Policy) -> Self {
         Self { table, registries, policy, mode: Mode::Enforce, limits: BreakerLimits::default(), known: &NONE }
+    }
+
+    /// The same planner with the limits and the configured registries that `mirror` has.
+    #[must_use]
+    pub fn limited_as(self, mirror: &'a MirrorSettings) -> Self {
+        Self { limits: mirror.limits, known: &mirror.known, ..self }
     }
 
     /// Plans from fresh reads of every registry that matters.

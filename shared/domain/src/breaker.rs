@@ -38,7 +38,8 @@ impl BreakerClass {
 }
 
 /// The limits of deletions in one window. Both apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BreakerLimit {
     /// The number of images in one destination registry.
     pub images: u32,
@@ -47,14 +48,31 @@ pub struct BreakerLimit {
 }
 
 /// The limits of every breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BreakerLimits {
     /// For the class [`BreakerClass::Principals`].
     pub principals: BreakerLimit,
     /// For the class [`BreakerClass::Lifecycle`].
     pub lifecycle: BreakerLimit,
     /// The length of the window, in whole hours.
+    #[serde(rename = "window_hours", with = "whole_hours")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub window: SignedDuration,
+}
+
+/// A duration as a number of hours.
+mod whole_hours {
+    use jiff::SignedDuration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(duration.as_hours())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+        i64::deserialize(deserializer).map(|hours| SignedDuration::from_secs(hours.saturating_mul(3_600)))
+    }
 }
 
 impl Default for BreakerLimits {

@@ -18,5 +18,6 @@ pub mod partition;
 pub mod plan;
 pub mod policy;
 pub mod replication;
+pub mod settings;
 pub mod tag;
 pub mod time;

@@ -29,12 +29,24 @@ pub const IDS_PER_CALL: usize = 100;
 /// Whether permitted deletions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// Decides and records what would be done, and changes nothing in any registry.
     #[default]
     Observe,
     /// Executes what the policy permits.
     Enforce,
+}
+
+impl Mode {
+    /// The mode as it is configured.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
 }
 
 /// What one run does, in this order.

@@ -26,6 +26,7 @@ pub const DEFAULT_GRACE: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug)]
 pub struct Policy {
     name: String,
+    text: String,
     vocabulary: Vocabulary,
     /// Each policy has the id of its annotation, so that Cedar uses it in every answer and error.
     policies: PolicySet,
@@ -68,13 +69,20 @@ impl Policy {
             .collect();
         let policies = PolicySet::from_policies(named.into_iter().map(|(policy, _)| policy))
             .map_err(|error| invalid(vec![PolicyProblem::at(text, 0, error.to_string())]))?;
-        Ok(Self { name: name.to_owned(), vocabulary, policies, permits, authorizer: Authorizer::new() })
+        let (name, text) = (name.to_owned(), text.to_owned());
+        Ok(Self { name, text, vocabulary, policies, permits, authorizer: Authorizer::new() })
     }
 
     /// The name under which it was loaded.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The text from which it was loaded.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Decides whether an action on a replica is permitted, by which policies and on what terms.

@@ -25,7 +25,11 @@ use simulator::{
     settings::Settings,
 };
 use store::Table;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{OnceCell, oneshot},
+    task::JoinHandle,
+};
 use watch::Watch;
 
 use crate::{
@@ -155,6 +159,7 @@ impl Local {
             limits,
             known: BTreeSet::new(),
             name: "local".to_owned(),
+            settings_stored: OnceCell::new(),
         };
         let page = page(own_table(), own_registries(), simulator.clone());
         let (end, ended) = oneshot::channel();

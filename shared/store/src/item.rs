@@ -21,6 +21,7 @@
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
 //! | the last result of `reconcile` for a repository | `tasks#<registry>` | `<repository>` |
 //! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |
+//! | with what `mirror` runs | `mirror` | `settings` |
 //!
 //! Names contain no `#`. Times are RFC 3339 in UTC and whole seconds, so they sort as text.
 
@@ -37,6 +38,8 @@ use domain::{
     tag::{TagAssignment, TagName},
 };
 use jiff::Timestamp;
+
+use super::Queue;
 
 /// An item in the SDK's form.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -357,7 +360,14 @@ pub(super) fn pk_of_tasks(registry: &Registry) -> String {
     format!("tasks#{registry}")
 }
 
-// Leases
+// Functions
 
 /// The sort key of the lease in the partition of a function.
 pub(super) const LEASE: &str = "lease";
+
+/// The sort key of what a function runs with, in the partition of the function.
+pub(super) const SETTINGS: &str = "settings";
+
+pub(super) fn key_of_mirror_settings() -> Key {
+    (Queue::Mirror.as_str().to_owned(), SETTINGS.to_owned())
+}

@@ -19,6 +19,7 @@ mod reconcile;
 mod record;
 mod registry;
 mod registry_index;
+mod settings;
 mod tag;
 
 pub use alert::alert_of;

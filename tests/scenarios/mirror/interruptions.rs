@@ -22,6 +22,7 @@ use mirror::Mirror;
 use policy::Policy;
 use serde_json::{Value, json};
 use store::Table;
+use tokio::sync::OnceCell;
 
 use super::{FOLLOW, Site, manifest};
 use crate::{
@@ -48,6 +49,7 @@ pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Fau
         limits: BreakerLimits::default(),
         known: [].into(),
         name: "faulty".to_owned(),
+        settings_stored: OnceCell::new(),
     };
     (mirror, faulty)
 }

@@ -77,8 +77,13 @@ impl From<Error> for Problem {
             | Error::PastTag { .. }
             | Error::NoDeletion { .. }
             | Error::UnknownRegistry { .. }
+            | Error::NoMirror
+            | Error::UnknownRegion { .. }
             | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
-            Error::Ambiguous { .. } | Error::InvalidTransition(_) | Error::Changed { .. } => StatusCode::CONFLICT,
+            Error::Ambiguous { .. }
+            | Error::InvalidTransition(_)
+            | Error::Changed { .. }
+            | Error::MirrorsPolicyInvalid { .. } => StatusCode::CONFLICT,
         };
         Self { remediation: error.remediation(), ..Self::new(status, chain(&error)) }
     }

@@ -5,7 +5,7 @@ mod images;
 mod lineage;
 mod operator_actions;
 mod parameters;
-mod policy_preview;
+mod policy;
 mod replication;
 
 use std::sync::Arc;
@@ -39,5 +39,6 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(deletions::breakers))
         .routes(routes!(operator_actions::reset))
         .routes(routes!(operator_actions::forget))
-        .routes(routes!(policy_preview::policy_preview))
+        .routes(routes!(policy::policy))
+        .routes(routes!(policy::policy_preview))
 }

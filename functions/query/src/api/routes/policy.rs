@@ -1,13 +1,15 @@
-//! The preview of a policy.
+//! The policy that decides about deletions, and the preview of another.
 
 use std::sync::Arc;
 
 use answers::{
     cursor::Cursor,
+    error::Error,
     preview::{self, Preview},
 };
 use axum::{Json, extract::State};
 use decide::Planner;
+use domain::settings::MirrorSettings;
 use policy::Policy;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -20,6 +22,12 @@ use crate::api::{Query, problem::Problem};
 
 /// Replicas on one page of a preview, each with fresh reads of ECR.
 const PREVIEWED: usize = 100;
+
+/// With which policy, mode and limits `mirror` runs
+#[utoipa::path(get, path = "/v1/policy", tag = "deletions", responses((status = 200, body = MirrorSettings), Problem))]
+pub(super) async fn policy(State(query): State<Arc<Query>>) -> ApiResult<MirrorSettings> {
+    Ok(Json(query.table.mirror_settings().await?.ok_or(Error::NoMirror)?))
+}
 
 /// The policy to preview, and for which deletions.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -47,7 +55,9 @@ pub(super) async fn policy_preview(
     Json(asked): Json<PreviewRequest>,
 ) -> ApiResult<Preview> {
     let policy = Policy::load("policy", &asked.policy)?;
+    let mirror = query.table.mirror_settings().await?;
     let planner = Planner::new(&query.table, &query.registries, &policy);
+    let planner = mirror.iter().fold(planner, Planner::limited_as);
     let Since(since) = asked.since.unwrap_or(days(30));
     let from = asked.cursor.map(|Cursor(place)| place);
     Ok(Json(preview::preview(&planner, since, (query.clock)(), from, PREVIEWED).await?))
