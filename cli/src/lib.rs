@@ -12,6 +12,7 @@ pub mod policies;
 pub mod print;
 pub mod serve;
 pub mod target;
+mod wait;
 pub mod webhook;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -85,7 +86,9 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Ingest(options) => return ingest(table, options, format).await,
         TableCommand::Backfill { source, destination } => return backfill(target, source, destination, format).await,
         TableCommand::Policy(command) => return policy(command, target, format, now).await,
-        TableCommand::Show { image } => show(table, image, format).await?,
+        TableCommand::Where { image, places } => return wait::where_is(target, image, places, format).await,
+        TableCommand::Wait(options) => return wait::wait(target, options, format).await,
+        TableCommand::Show { image } => show(table, image, format, now).await?,
         TableCommand::History { tag, registry } => {
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
@@ -130,14 +133,14 @@ async fn ingest(table: &Table, options: &IngestOptions, format: Format) -> Resul
     let summary = ingest::ingest(table, &options.paths, options.assumed()).await?;
     print(format, &summary)?;
     if let Some(reference) = &options.show {
-        print(format, &answer::show(table, reference, usize::MAX).await?)?;
+        print(format, &answer::show(table, reference, usize::MAX, Timestamp::now()).await?)?;
     }
     Ok(if summary.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Shows the lineage of an image, as a table, as JSON or as a graph.
-async fn show(table: &Table, image: &Reference, format: Format) -> Result<(), CliError> {
-    let shown = answer::show(table, image, usize::MAX).await?;
+async fn show(table: &Table, image: &Reference, format: Format, now: Timestamp) -> Result<(), CliError> {
+    let shown = answer::show(table, image, usize::MAX, now).await?;
     match format {
         Format::Dot => write(&Graph::of(&shown).dot()),
         Format::Mermaid => write(&Graph::of(&shown).mermaid()),

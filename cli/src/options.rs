@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use answers::{
     deletions::DeletionFilter,
+    presence::Place,
     reference::{Reference, TagReference, repository},
     time,
 };
@@ -163,6 +164,23 @@ impl IngestOptions {
     }
 }
 
+/// The options of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitOptions {
+    /// Image, written as for `show`. If it begins with the registry's host name, ECR is asked while nothing is recorded:
+    /// with `--table memory`, no table is needed
+    pub image: Reference,
+
+    /// Only in this registry, such as `111122223333/eu-west-1`, or in this region; can be repeated. Without it, in every
+    /// destination of the replication rules
+    #[arg(long = "in", value_name = "REGISTRY")]
+    pub places: Vec<Place>,
+
+    /// How long to wait, such as `45m`
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = time::back)]
+    pub timeout: SignedDuration,
+}
+
 /// The commands that need a table; some of them call registries too.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
@@ -174,6 +192,19 @@ pub enum TableCommand {
         /// `REPO:TAG`, `REPO@DIGEST` or `DIGEST`; a digest may be short, and the registry's host name may come first
         image: Reference,
     },
+    /// Say whether an image is where it should be; fails unless it is in every registry of its replication rules, or in
+    /// those of `--in`
+    #[command(name = "where")]
+    Where {
+        /// Image, written as for `show`
+        image: Reference,
+
+        /// Only in this registry, such as `111122223333/eu-west-1`, or in this region; can be repeated
+        #[arg(long = "in", value_name = "REGISTRY")]
+        places: Vec<Place>,
+    },
+    /// Wait until an image is where it should be: 0 it is, 1 a copy will not arrive, 3 the time is over
+    Wait(WaitOptions),
     /// Show which image a tag pointed to, from when to when, in each registry
     History {
         /// `REPO:TAG`; the registry's host name may come first

@@ -9,6 +9,7 @@ pub(crate) mod answer;
 mod audit;
 mod deletions;
 mod demo;
+pub(crate) mod presence;
 mod preview;
 mod restore;
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anstyle::AnsiColor;
 use answers::answer::{History, Images, Orphans, Shown, ShownImage};
 use domain::{
+    expectation::{ExpectedReplica, ReplicaState},
     fact::{Cause, Fact, What},
     lineage::{PlacementStatus, Whereabouts},
     tag::AssignmentEnd,
@@ -28,8 +29,9 @@ impl Print for ShownImage {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = format!("\n{}\n", styled(HEADING, &self.image));
         if !self.registries.is_empty() {
-            let longest =
-                self.registries.iter().map(|place| place.registry.to_string().len()).max().unwrap_or_default();
+            let expected = self.expected.iter().map(|expected| &expected.registry);
+            let registries = self.registries.iter().map(|place| &place.registry).chain(expected);
+            let longest = registries.map(|registry| registry.to_string().len()).max().unwrap_or_default();
             // The longest registry names fit in 80 columns only with narrow gaps.
             let gap = if width.is_some_and(|width| longest + 54 > width.into()) { " " } else { "  " };
             let first = format!("{:<longest$}{gap}{:<10}{gap}{:<19}", "REGISTRY", "STATUS", "FIRST SEEN (UTC)");
@@ -37,9 +39,18 @@ impl Print for ShownImage {
             _ = writeln!(text, "\n{}", styled(HEADING, heading));
             for place in &self.registries {
                 text.push_str(&whereabouts(place, longest, gap, width));
+                let here = |expected: &&ExpectedReplica| expected.registry == place.registry;
+                self.expected.iter().filter(here).for_each(|expected| text.push_str(&lacks(expected, width)));
                 for deletion in self.deletions.iter().filter(|deletion| deletion.registry == place.registry) {
                     text.push_str(&deletions::below(deletion, width));
                 }
+            }
+            let known =
+                |expected: &&ExpectedReplica| self.registries.iter().any(|place| place.registry == expected.registry);
+            for expected in self.expected.iter().filter(|expected| !known(expected)) {
+                let (registry, state) = (&expected.registry, replica_state(expected.state));
+                _ = writeln!(text, "{registry:<longest$}{gap}{state}");
+                text.push_str(&lacks(expected, width));
             }
         }
         let mut timeline = table(width, &["TIME (UTC)", "REGISTRY", "EVENT"], &[0, 1]);
@@ -85,6 +96,33 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
         detail(&coloured(AnsiColor::Red, format!("deleted{comma} {}", deleted.cause_text)));
     }
     text
+}
+
+/// The state of an expected replica, with its sign.
+pub(super) fn replica_state(state: ReplicaState) -> String {
+    let (colour, sign) = match state {
+        ReplicaState::Arrived => (AnsiColor::Green, "●"),
+        ReplicaState::Replicating => (AnsiColor::Blue, "◔"),
+        ReplicaState::Late | ReplicaState::Untagged => (AnsiColor::Yellow, "!"),
+        ReplicaState::Failed | ReplicaState::Missing => (AnsiColor::Red, "‼"),
+        ReplicaState::Deleted => (AnsiColor::Red, "○"),
+        ReplicaState::NotExpected => (AnsiColor::BrightBlack, "–"),
+        ReplicaState::Unknown => (AnsiColor::Yellow, "?"),
+    };
+    coloured(colour, format!("{sign} {}", state.words()))
+}
+
+/// What an expected replica lacks, and why; nothing if it arrived, or if its deletion is shown anyway.
+fn lacks(expected: &ExpectedReplica, width: Option<u16>) -> String {
+    if matches!(expected.state, ReplicaState::Arrived | ReplicaState::Deleted) {
+        return String::new();
+    }
+    let Some(why) = &expected.why else { return String::new() };
+    let line = match expected.state {
+        ReplicaState::Replicating | ReplicaState::NotExpected => why.clone(),
+        state => format!("{}: {why}", replica_state(state)),
+    };
+    filled(&line, ["    ", "      "], width) + "\n"
 }
 
 /// The facts of the image, and the moves of its tags to other images, which are facts of those images.

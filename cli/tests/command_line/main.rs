@@ -17,5 +17,6 @@ mod files;
 mod local;
 mod mirror;
 mod mistakes;
+mod presence;
 mod serve;
 mod watch;

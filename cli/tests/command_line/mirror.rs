@@ -33,7 +33,7 @@ when { resource.tagLine like "* stable *" };
 
 pub(crate) struct Scene {
     pub(crate) local: Local,
-    user: User,
+    pub(crate) user: User,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -59,10 +59,7 @@ impl Scene {
         let rules = json!({"rules": [{"destinations": to}]});
         scene.call(IRELAND, "PutReplicationConfiguration", json!({"replicationConfiguration": rules}));
         for tag in ["build-7", "v1", "stable", "archived"] {
-            let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
-            let manifest =
-                json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
-            scene.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
+            scene.push(tag);
         }
         scene.pass(60);
         for tag in ["build-7", "v1", "stable"] {
@@ -72,6 +69,13 @@ impl Scene {
         scene.call(TOKYO, "UpdateImageStorageClass", archive);
         scene.pass(60);
         scene
+    }
+
+    /// Pushes an image of its own for a tag to Ireland.
+    pub(crate) fn push(&self, tag: &str) {
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
+        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
+        self.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
     }
 
     pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
@@ -105,7 +109,7 @@ impl Scene {
     }
 
     /// Runs the command with credentials of the hub's account; it assumes a role in each registry.
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let endpoint = self.local.endpoint.as_str();
         let more = ["--table", "ecr-lineage", "--endpoint-url", endpoint, "--region", "eu-west-1", "--role", "reader"];
         let credentials = [("AWS_ACCESS_KEY_ID", "999988887777"), ("AWS_SECRET_ACCESS_KEY", "local")];

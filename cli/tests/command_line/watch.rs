@@ -1,19 +1,14 @@
 //! Commands about replication, against simulated registries in this process.
 
 use jiff::SignedDuration;
-use serde_json::json;
 use simulator::settings::Lag;
 
-use crate::mirror::{IRELAND, Scene};
+use crate::mirror::Scene;
 
 #[test]
 fn late_copies_and_their_alerts_are_listed() {
     let scene = Scene::new();
-    let push = |tag: &str| {
-        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
-        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
-        scene.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
-    };
+    let push = |tag: &str| scene.push(tag);
     let mut report = scene.shows(&["alerts"]);
     let slow = Lag::exactly(SignedDuration::from_mins(47));
     scene.local.simulator.set(|settings| settings.lag = slow);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     deletion::Deletion,
+    expectation::{ExpectedReplica, expected_replicas},
     fact::{Fact, Subject},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
@@ -37,6 +38,9 @@ pub struct ShownImage {
     pub image: Image,
     /// Every registry that has or had the image.
     pub registries: Vec<Whereabouts>,
+    /// Every destination that a replication rule names for the image, and the state of its copy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<ExpectedReplica>,
     /// The deletions of its replicas, with status and reasons.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
@@ -60,18 +64,21 @@ fn is_zero(number: &usize) -> bool {
 ///
 /// # Errors
 /// When the image is unknown, the reference is ambiguous, or the table cannot be read.
-pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Result<Shown, Error> {
+pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: Timestamp) -> Result<Shown, Error> {
     let mut images = Vec::new();
+    let known = table.known_registries().await?;
+    let settings = known.into_iter().filter_map(|known| Some((known.registry, known.settings?))).collect();
     for image in resolve(table, reference).await? {
-        let ImageRecord { lineage, deletions, .. } = table.image_record(&image).await?;
+        let ImageRecord { lineage, deletions, expectations, .. } = table.image_record(&image).await?;
         if lineage.is_empty() {
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
         let registries = lineage.whereabouts();
+        let expected = expected_replicas(&lineage, &settings, &expectations, now);
         let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);
         let timeline_omitted = timeline.len().saturating_sub(max_facts);
         timeline.drain(..timeline_omitted);
-        images.push(ShownImage { registries, image: lineage.image, deletions, timeline, timeline_omitted });
+        images.push(ShownImage { image: lineage.image, registries, expected, deletions, timeline, timeline_omitted });
     }
     Ok(Shown { images })
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod graph;
 pub mod overview;
 pub mod paging;
+pub mod presence;
 pub mod preview;
 pub mod reference;
 pub mod registries;

@@ -6,11 +6,14 @@
 //! longer expected.
 
 mod copy;
+mod replicas;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use replicas::{ExpectedReplica, ReplicaState, expected_replicas};
 
 use copy::{CopyContext, CopyVerdict, EvaluatedCopy};
 

@@ -234,7 +234,8 @@ impl Lineage {
     }
 
     /// The start of the newest stay: the first proof of presence after the deletion before it.
-    fn since(&self, registry: &Registry) -> Option<Timestamp> {
+    #[must_use]
+    pub fn since(&self, registry: &Registry) -> Option<Timestamp> {
         let mut since = None;
         let mut ended = false;
         for fact in self.facts.iter().filter(|fact| fact.registry == *registry) {

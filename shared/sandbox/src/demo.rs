@@ -195,7 +195,8 @@ impl Stage {
     /// The answers after the last scene. `release` is the digest of the scenario's main image.
     async fn answers(&mut self, release: &str) -> Result<Demo, Error> {
         let (table, now) = (&self.local.table, self.local.simulator.clock().now());
-        let shown = answer::show(table, &Reference::Exact(parsed(&format!("shop/api@{release}"))?), usize::MAX).await?;
+        let release = Reference::Exact(parsed(&format!("shop/api@{release}"))?);
+        let shown = answer::show(table, &release, usize::MAX, now).await?;
         let history = answer::history(table, &parsed("shop/api:stable")?, None).await?;
         let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
         // The deletions list already shows the alerts about deletions, and repeated alerts are left out.

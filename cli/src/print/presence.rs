@@ -1,0 +1,33 @@
+//! Prints whether an image is where it should be.
+
+use std::fmt::Write;
+
+use anstyle::AnsiColor;
+use answers::presence::{Presence, PresenceIn};
+use domain::expectation::ReplicaState;
+
+use super::{HEADING, Print, answer::replica_state, coloured, filled, styled};
+
+impl Print for Presence {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = format!("\n{}\n\n", styled(HEADING, format!("{} is {}", self.asked, self.image)));
+        self.registries.iter().for_each(|one| text.push_str(&line(one, width)));
+        for registry in &self.rules_unknown {
+            let what = format!("? the replication rules of {registry} are not known: there may be more destinations");
+            _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, what), ["", "  "], width));
+        }
+        text
+    }
+}
+
+/// One registry, in one line.
+pub(crate) fn line(one: &PresenceIn, width: Option<u16>) -> String {
+    let sign = match one.state {
+        _ if one.there => coloured(AnsiColor::Green, "●"),
+        None | Some(ReplicaState::Arrived) => coloured(AnsiColor::Red, "○"),
+        Some(state) => {
+            replica_state(state).split_once(' ').map_or_else(String::new, |(sign, _)| format!("{sign}\u{1b}[0m"))
+        }
+    };
+    filled(&format!("{sign} {}  {}", one.registry, one.summary), ["", "    "], width) + "\n"
+}

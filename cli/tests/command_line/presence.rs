@@ -1,0 +1,128 @@
+//! Where an image is, and waiting for it.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use simulator::settings::Lag;
+
+use crate::{
+    command::Ran,
+    mirror::{IRELAND, Scene, TOKYO},
+};
+
+/// The line of a registry.
+fn line<'a>(ran: &'a Ran, registry: &str) -> &'a str {
+    ran.out.lines().find(|line| line.contains(registry)).unwrap_or_else(|| panic!("{ran:?}"))
+}
+
+/// Ireland replicates to Tokyo in 47 minutes from now on.
+fn slow() -> Scene {
+    let scene = Scene::new();
+    scene.local.simulator.set(|settings| settings.lag = Lag::exactly(SignedDuration::from_mins(47)));
+    scene
+}
+
+#[test]
+fn a_replica_that_is_on_its_way_has_a_row_and_is_not_there() {
+    let scene = slow();
+    scene.push("v2");
+    scene.pass(1);
+    let shown = scene.run(&["show", "team/app:v2"]);
+    assert!(line(&shown, TOKYO).contains("replicating"), "{shown:?}");
+    let asked = scene.run(&["where", "team/app:v2", "--in", "ap-northeast-1"]);
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(line(&asked, TOKYO).contains("replicating: since"), "{asked:?}");
+    assert!(!asked.out.contains(IRELAND), "only Tokyo was asked for: {asked:?}");
+    let source = scene.run(&["where", "team/app:v2", "--in", IRELAND]);
+    assert_eq!(source.code, Some(0), "{source:?}");
+    let everywhere = scene.run(&["where", "team/app:v2"]);
+    assert_eq!(everywhere.code, Some(1), "{everywhere:?}");
+    assert!(line(&everywhere, IRELAND).contains("present, tagged v2"), "{everywhere:?}");
+
+    scene.pass(48 * 60);
+    let arrived = scene.run(&["where", "team/app:v2"]);
+    assert_eq!(arrived.code, Some(0), "{arrived:?}");
+    assert!(line(&arrived, TOKYO).contains("present, tagged v2"), "{arrived:?}");
+}
+
+#[test]
+fn a_tag_that_a_replica_lacks_is_not_there() {
+    let scene = slow();
+    // The image of `archived` is in Tokyo, and gets a second tag.
+    let manifest = scene.call(IRELAND, "BatchGetImage", serde_json::json!({"imageIds": [{"imageTag": "archived"}]}));
+    let manifest = manifest["images"][0]["imageManifest"].clone();
+    scene.call(IRELAND, "PutImage", serde_json::json!({"imageManifest": manifest, "imageTag": "v3"}));
+    scene.pass(1);
+    let asked = scene.run(&["where", "team/app:v3", "--in", TOKYO]);
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(!asked.out.contains("tagged v3"), "{asked:?}");
+}
+
+#[test]
+fn what_is_not_known_is_an_error() {
+    let scene = slow();
+    let unknown = scene.run(&["where", "team/app:v9"]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (Some(1), ""), "{unknown:?}");
+    let nowhere = scene.run(&["where", "team/app:archived", "--in", "eu-north-1"]);
+    assert_eq!(nowhere.code, Some(1), "{nowhere:?}");
+    assert!(nowhere.err.contains("no registry in `eu-north-1` is known"), "{nowhere:?}");
+}
+
+#[test]
+fn waiting_ends_when_the_last_replica_arrives() {
+    let scene = slow();
+    scene.push("v2");
+    scene.pass(1);
+    let ran = std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| scene.run(&["wait", "team/app:v2", "--timeout", "2m"]));
+        std::thread::sleep(Duration::from_secs(2));
+        scene.pass(48 * 60);
+        waiting.join().unwrap()
+    });
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(line(&ran, IRELAND).contains("present"), "{ran:?}");
+    assert!(line(&ran, TOKYO).contains("present"), "{ran:?}");
+}
+
+#[test]
+fn waiting_fails_as_soon_as_ecr_gave_up_and_says_why() {
+    let scene = Scene::new();
+    scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
+    scene.push("v2");
+    scene.pass(60);
+    let ran = scene.run(&["wait", "team/app:v2", "--timeout", "2m"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(line(&ran, TOKYO).contains("failed: ECR says"), "{ran:?}");
+}
+
+#[test]
+fn waiting_ends_with_the_time() {
+    let scene = slow();
+    scene.push("v2");
+    scene.pass(1);
+    for reference in ["team/app:v2", "team/app:never-pushed"] {
+        let ran = scene.run(&["wait", reference, "--timeout", "1s"]);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.err.contains("the time is over"), "{ran:?}");
+    }
+}
+
+#[test]
+fn without_a_table_ecr_alone_is_asked() {
+    let scene = Scene::new();
+    let host = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:v2";
+    let endpoint = scene.local.endpoint.as_str();
+    let run = |timeout: &str| {
+        let options = ["wait", host, "--timeout", timeout, "--table", "memory", "--role", "reader"];
+        let place = ["--endpoint-url", endpoint, "--region", "eu-west-1"];
+        let credentials = [("AWS_ACCESS_KEY_ID", "999988887777"), ("AWS_SECRET_ACCESS_KEY", "local")];
+        scene.user.run_with(&[&options[..], &place].concat(), &credentials, "")
+    };
+    let not_pushed = run("1s");
+    assert_eq!(not_pushed.code, Some(3), "{not_pushed:?}");
+    scene.push("v2");
+    scene.local.simulator.step(Duration::from_secs(60));
+    let arrived = run("1m");
+    assert_eq!(arrived.code, Some(0), "{arrived:?}");
+    assert!(line(&arrived, TOKYO).contains("present, as ECR says"), "{arrived:?}");
+}
