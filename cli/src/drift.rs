@@ -18,14 +18,18 @@ use serde::Serialize;
 use store::{ReconcileRun, Stored, Table};
 
 use answers::{
-    answer::{self, Orphan, Orphans},
+    answer::{self, Orphan},
     drift::{self as report, DriftReport},
     paging::PageRequest,
 };
 
 use crate::{
     failure::CliError,
-    print::{HEADING, Print, coloured, filled, image_name, progress, styled, time},
+    print::{
+        HEADING, Print,
+        answer::{basis, nothing_found, orphan_list},
+        coloured, filled, image_name, progress, styled, time,
+    },
     target::Target,
 };
 
@@ -42,7 +46,7 @@ pub struct Drifted {
 /// Answers `drift`, for one repository or for all.
 ///
 /// # Errors
-/// When the table cannot be read.
+/// When the repository is not known, or the table cannot be read.
 pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<Drifted, CliError> {
     let all = PageRequest::all_of(None, repository);
     let report = report::drift(table, &all, now).await?;
@@ -190,7 +194,7 @@ async fn record(
 
 impl Print for Drifted {
     fn table(&self, width: Option<u16>) -> String {
-        let mut text = String::new();
+        let mut text = basis(&self.report.basis, width);
         let mut image = None;
         for difference in &self.report.differences {
             if image != Some(&difference.image) {
@@ -206,10 +210,10 @@ impl Print for Drifted {
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
         }
         if self.report.differences.is_empty() {
-            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● Every replica matches its source."));
+            text.push_str(&nothing_found(&self.report.basis, "Every replica matches its source.", width));
         }
         if !self.orphans.is_empty() {
-            text.push_str(&Orphans { orphans: self.orphans.clone(), next_cursor: None }.table(width));
+            text.push_str(&orphan_list(&self.orphans));
         }
         let count = |what: fn(&Drift) -> bool| self.report.differences.iter().filter(|one| what(&one.drift)).count();
         let missing = count(|drift| matches!(drift, Drift::Missing { expected: true, .. }));
@@ -220,8 +224,10 @@ impl Print for Drifted {
             _ = writeln!(text, "→ {remediation}");
         }
         _ = writeln!(text, "\n{}", styled(HEADING, "Last listed:"));
-        for (registry, at) in &self.report.listed_at {
-            let at = at.map_or_else(|| coloured(AnsiColor::Yellow, "never: only its events are recorded"), time);
+        for (registry, known) in &self.report.basis.registries {
+            let at = known
+                .listed_at
+                .map_or_else(|| coloured(AnsiColor::Yellow, "never: only its events are recorded"), time);
             _ = writeln!(text, "  {registry}  {at}");
         }
         for registry in &self.report.unread {

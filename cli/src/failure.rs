@@ -14,6 +14,18 @@ pub enum CliError {
     /// The table could not be read or written.
     #[error(transparent)]
     Table(#[from] store::Error),
+    /// Nothing is recorded in the table.
+    #[error("nothing is recorded in table `{table}`")]
+    NothingRecorded {
+        /// The table, as it was named.
+        table: String,
+    },
+    /// The file of the embedded table does not exist.
+    #[error("there is no table `{table}`")]
+    NoTable {
+        /// The table, as it was named.
+        table: String,
+    },
     /// The embedded table could not be opened.
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
@@ -174,6 +186,12 @@ impl CliError {
             }
             Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
             Self::Query(error) => return error.remediation(),
+            Self::NothingRecorded { .. } => {
+                "name the table with `--table`, or record something: `ecr-lineage ingest FILE`, `ecr-lineage reconcile REGISTRY`".into()
+            }
+            Self::NoTable { .. } => {
+                "name another with `--table`; `ecr-lineage ingest FILE` and `ecr-lineage reconcile REGISTRY` create it".into()
+            }
             Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),

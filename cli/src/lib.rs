@@ -19,6 +19,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use answers::{
     alerts, answer, audit,
+    basis::Basis,
     deletions::{self, DeletionScope, DeletionSelector},
     graph::Graph,
     paging::PageRequest,
@@ -72,7 +73,7 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
         // Needs no table.
         Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => check(files, options.format),
         Command::Table(command) => {
-            let target = Target::open(&options.target).await?;
+            let target = Target::open(&options.target, command.records()).await?;
             let answered = answer(command, &target, options.format).await;
             target.close().await;
             answered
@@ -97,13 +98,22 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         }
         TableCommand::Orphans { registry, repository } => {
             let all = PageRequest::all_of(registry.as_ref(), repository.as_ref());
-            print(format, &answer::orphans(table, &all).await?)?;
+            let found = answer::orphans(table, &all).await?;
+            return found_all(target, &found.basis, format, &found, found.orphans.is_empty());
         }
-        TableCommand::Alerts { open, since } => print(format, &alerts::alerts(table, *open, *since, now).await?)?,
+        TableCommand::Alerts { open, since } => {
+            let found = alerts::alerts(table, *open, *since, now).await?;
+            return found_all(target, &found.basis, format, &found, false);
+        }
         TableCommand::Lag { since } => {
-            print(format, &alerts::lag(table, *since, now, &PageRequest::all_of(None, None)).await?)?;
+            let found = alerts::lag(table, *since, now, &PageRequest::all_of(None, None)).await?;
+            return found_all(target, &found.basis, format, &found, false);
         }
-        TableCommand::Drift { repository } => print(format, &drift::drift(table, repository.as_ref(), now).await?)?,
+        TableCommand::Drift { repository } => {
+            let found = drift::drift(table, repository.as_ref(), now).await?;
+            let nothing = found.report.differences.is_empty() && found.orphans.is_empty();
+            return found_all(target, &found.report.basis, format, &found, nothing);
+        }
         TableCommand::Reconcile { registries, calls_per_second } => {
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
@@ -126,6 +136,22 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an answer about all registries: fails without data, or if nothing was found and a registry was never listed.
+fn found_all(
+    target: &Target,
+    basis: &Basis,
+    format: Format,
+    answer: &(impl Print + serde::Serialize),
+    nothing: bool,
+) -> Result<ExitCode, CliError> {
+    if basis.registries.is_empty() {
+        return Err(CliError::NothingRecorded { table: target.place().to_owned() });
+    }
+    print(format, answer)?;
+    let is_known = !nothing || basis.never_listed().next().is_none();
+    Ok(if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Records events from files, and shows an image afterwards: fails if any event was rejected.

@@ -164,6 +164,14 @@ impl IngestOptions {
     }
 }
 
+impl TableCommand {
+    /// Whether the command records something, so that it creates an embedded table that does not exist.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        matches!(self, Self::Ingest(_) | Self::Reconcile { .. } | Self::Backfill { .. })
+    }
+}
+
 /// The options of `wait`.
 #[derive(Debug, Args)]
 pub struct WaitOptions {

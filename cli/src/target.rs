@@ -28,28 +28,42 @@ pub struct Target {
     /// The table.
     pub table: Table,
     name: String,
+    place: String,
     sdk: SdkConfig,
     registries: Registries,
     embedded: Option<Embedded>,
 }
 
 impl Target {
-    /// Opens the table that the options name.
+    /// Opens the table that the options name. An embedded table that does not exist is created only for a command that
+    /// records something: a question about a table that does not exist is a mistake.
     ///
     /// # Errors
-    /// When an embedded table cannot be opened. A missing DynamoDB table is an error of the first read.
-    pub async fn open(options: &TargetOptions) -> Result<Self, CliError> {
+    /// When an embedded table does not exist or cannot be opened. A missing DynamoDB table is an error of the first read.
+    pub async fn open(options: &TargetOptions, create: bool) -> Result<Self, CliError> {
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
+        if file && !create && !std::path::Path::new(&options.table).exists() {
+            return Err(CliError::NoTable { table: options.table.clone() });
+        }
         if file || options.table == "memory" {
             let embedded = Embedded::open(file.then(|| PathBuf::from(&options.table))).await?;
             let table = Table::new(embedded.client().await, EMBEDDED_NAME);
             table.create().await?;
-            return Ok(Self { table, name: EMBEDDED_NAME.to_owned(), sdk, registries, embedded: Some(embedded) });
+            let place = options.table.clone();
+            return Ok(Self {
+                table,
+                name: EMBEDDED_NAME.to_owned(),
+                place,
+                sdk,
+                registries,
+                embedded: Some(embedded),
+            });
         }
         let table = Table::new(Client::new(&sdk), &options.table);
-        Ok(Self { table, name: options.table.clone(), sdk, registries, embedded: None })
+        let name = options.table.clone();
+        Ok(Self { table, place: name.clone(), name, sdk, registries, embedded: None })
     }
 
     /// The registries, accessed with the role or credentials of the options.
@@ -80,6 +94,12 @@ impl Target {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The table as the caller named it: a file, or a name.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The name under which actions are recorded: the caller's ARN, or for an embedded table, which needs no

@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use answers::alerts::{Alerts, LagReport, OpenIncident};
 use domain::alert::{Alert, AlertState, Severity};
 
-use super::{HEADING, Print, coloured, duration, filled, styled, table, time};
+use super::{HEADING, Print, answer::basis, coloured, duration, filled, styled, table, time};
 
 /// The severity with its sign, or that the incident is resolved.
 fn severity(severity: Severity, state: AlertState) -> String {
@@ -31,7 +31,7 @@ pub(crate) fn alert(alert: &Alert) -> String {
 
 impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
-        let mut text = String::new();
+        let mut text = basis(&self.basis, width);
         for OpenIncident { incident, kind_text, .. } in &self.open {
             let since = format!("open since {}", time(incident.opened_at));
             let what = coloured(AnsiColor::Red, format!("! {kind_text}"));
@@ -66,7 +66,7 @@ impl Print for Alerts {
 
 impl Print for LagReport {
     fn table(&self, width: Option<u16>) -> String {
-        let mut text = String::new();
+        let mut text = basis(&self.basis, width);
         let threshold = self.threshold_seconds / 60;
         let within = format!("WITHIN {threshold} MIN");
         let headings = ["FROM", "TO", "REPOSITORY", "COPIES", "P50", "P90", "P99", "WORST", &within];

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::answer::{History, Images, Orphans, Shown, ShownImage};
+use answers::{
+    answer::{History, Images, Orphan, Orphans, Shown, ShownImage},
+    basis::Basis,
+};
 use domain::{
     expectation::{ExpectedReplica, ReplicaState},
     fact::{Cause, Fact, What},
@@ -17,6 +20,9 @@ use super::{HEADING, Print, QUIET, coloured, deletions, duration, filled, image_
 impl Print for Shown {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = String::new();
+        if let Some(past) = &self.past {
+            _ = writeln!(text, "\n{}", filled(&coloured(AnsiColor::Yellow, format!("! {past}")), ["", "  "], width));
+        }
         if self.images.len() > 1 {
             _ = writeln!(text, "\nRegistries disagree: the tag points to {} different images.", self.images.len());
         }
@@ -96,6 +102,24 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
         detail(&coloured(AnsiColor::Red, format!("deleted{comma} {}", deleted.cause_text)));
     }
     text
+}
+
+/// What an answer rests on, above the answer.
+pub(crate) fn basis(basis: &Basis, width: Option<u16>) -> String {
+    format!("\n{}\n", filled(&styled(QUIET, basis.summary()), ["", "  "], width))
+}
+
+/// That nothing was found: good news only if every registry was listed.
+pub(crate) fn nothing_found(basis: &Basis, none: &str, width: Option<u16>) -> String {
+    let never: Vec<_> = basis.never_listed().map(ToString::to_string).collect();
+    let Some(first) = never.first() else {
+        return format!("\n{}\n", coloured(AnsiColor::Green, format!("● {none}")));
+    };
+    let others = if never.len() > 1 { format!(" and {} more", never.len() - 1) } else { String::new() };
+    let doubt = format!(
+        "? None is recorded, but {first}{others} was never listed completely; `ecr-lineage reconcile {first}` lists it."
+    );
+    format!("\n{}\n", filled(&coloured(AnsiColor::Yellow, doubt), ["", "  "], width))
 }
 
 /// The state of an expected replica, with its sign.
@@ -179,28 +203,36 @@ impl Print for Images {
 }
 
 impl Print for Orphans {
-    fn table(&self, _: Option<u16>) -> String {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = basis(&self.basis, width);
         if self.orphans.is_empty() {
-            return "No orphans: as far as recorded, the source of every replica still has the image.\n".to_owned();
+            let none = "No orphans: the source of every replica still has the image.";
+            text.push_str(&nothing_found(&self.basis, none, width));
+        } else {
+            text.push_str(&orphan_list(&self.orphans));
         }
-        let mut text = String::new();
-        let mut image = None;
-        for orphan in &self.orphans {
-            if image != Some(&orphan.image) {
-                _ = writeln!(text, "\n{}", styled(HEADING, image_name(&orphan.image, None)));
-                image = Some(&orphan.image);
-            }
-            _ = writeln!(text, "  {} {} {}", sign(orphan.status), orphan.registry, orphan.summary);
-            for (source, lost) in &orphan.sources {
-                let lost = lost.map(|at| format!(" at {}", time(at))).unwrap_or_default();
-                _ = writeln!(text, "  {} {source} deleted it{lost}", sign(PlacementStatus::Absent));
-            }
-        }
-        let count = self.orphans.len();
-        let replicas = if count == 1 { "replica" } else { "replicas" };
-        _ = writeln!(text, "\n{count} {replicas} whose source no longer has the image");
         text
     }
+}
+
+/// Orphans, image by image, and their number.
+pub(crate) fn orphan_list(orphans: &[Orphan]) -> String {
+    let mut text = String::new();
+    let mut image = None;
+    for orphan in orphans {
+        if image != Some(&orphan.image) {
+            _ = writeln!(text, "\n{}", styled(HEADING, image_name(&orphan.image, None)));
+            image = Some(&orphan.image);
+        }
+        _ = writeln!(text, "  {} {} {}", sign(orphan.status), orphan.registry, orphan.summary);
+        for (source, lost) in &orphan.sources {
+            let lost = lost.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+            _ = writeln!(text, "  {} {source} deleted it{lost}", sign(PlacementStatus::Absent));
+        }
+    }
+    let replicas = if orphans.len() == 1 { "replica" } else { "replicas" };
+    _ = writeln!(text, "\n{} {replicas} whose source no longer has the image", orphans.len());
+    text
 }
 
 fn sign(status: PlacementStatus) -> String {

@@ -21,7 +21,7 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
         &["ingest", "no/such/file.json"],
         &["deploy", "plan", "--hub", "999988887777/eu-central-1", "111122223333/cn-north-1"],
         &["--table", no_table.as_str(), "orphans"],
-        &["--table", under_a_file.as_str(), "orphans"],
+        &["--table", under_a_file.as_str(), "reconcile", "111122223333/eu-west-1"],
     ] {
         let ran = user.run(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?} {ran:?}");
@@ -50,8 +50,32 @@ fn a_removed_tag_is_not_reported_as_unknown() {
     let file = user.file("events.json", sample("push.json") + &sample("delete.json"));
     assert_eq!(user.run(&["ingest", &file]).code, Some(0));
     let ran = user.run(&["show", "my-repository-name:latest"]);
-    assert_eq!(ran.code, Some(1));
-    insta::assert_snapshot!(ran.err);
+    assert_eq!(ran.code, Some(0));
+    insta::assert_snapshot!(ran.out);
+}
+
+#[test]
+fn without_data_nothing_is_said_to_be_right() {
+    let user = User::new();
+    for command in ["alerts", "drift", "orphans", "lag"] {
+        let ran = user.run(&[command]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.err.contains("there is no table"), "{ran:?}");
+        let ran = user.run(&["--table", "memory", command]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.err.contains("nothing is recorded in table `memory`"), "{ran:?}");
+    }
+    assert!(!std::path::Path::new(user.path()).join("table.db").exists(), "a question creates no table");
+    let user = User::with_example();
+    for (arguments, says) in [
+        (&["orphans", "--repository", "no/such"][..], "no image of repository `no/such` is known"),
+        (&["drift", "--repository", "no/such"], "no image of repository `no/such` is known"),
+        (&["orphans", "--registry", "999999999999/eu-west-1"], "registry `999999999999/eu-west-1` is not known"),
+    ] {
+        let ran = user.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.err.contains(says), "{ran:?}");
+    }
 }
 
 #[test]

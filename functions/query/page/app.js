@@ -392,6 +392,14 @@ const tagLink = (repository, tag) =>
 const empty = (...children) => h('p.empty', {}, ...children);
 const allWell = (text) => h('p.empty', {}, badge('over', text));
 
+// Nothing was found. That is good news only if every registry was listed.
+const noFindings = (registries, text) => {
+  const never = registries.filter(([, known]) => !known.listed_at).map(([registry]) => registry);
+  if (registries.length === 0) return empty('Nothing is recorded yet: no event of any registry was received.');
+  if (never.length === 0) return allWell(text);
+  return empty(badge('doubt', `None is recorded, and never listed: ${never.join(', ')}`));
+};
+
 const section = (key, title, ...children) =>
   h('section', { 'data-key': key, 'aria-labelledby': `h-${key}` }, h('h2', { id: `h-${key}` }, title), ...children);
 
@@ -2195,7 +2203,7 @@ const driftView = {
       cells: [imageLink(one), sentence(signOf(one), one.summary)],
     });
     const columns = (heads) => heads.map((head, at) => ({ head, row: at === 0 }));
-    const listed = Object.entries(found.listed_at ?? {});
+    const listed = Object.entries(found.basis?.registries ?? {});
     return [
       section(
         'differences',
@@ -2206,7 +2214,7 @@ const driftView = {
               columns(['Image', 'Difference']),
               found.differences.map(row),
             )
-          : allWell('No differences.'),
+          : noFindings(listed, 'No differences.'),
         found.remediation && h('p.next', {}, '→ ', prose(found.remediation)),
         found.moreDifferences && moreButton('differences', 'differences'),
       ),
@@ -2219,7 +2227,7 @@ const driftView = {
               columns(['Image', 'Registry', 'Status', 'Deleted at the source']),
               found.orphans.map(orphanRow),
             )
-          : empty('No orphans: no source of a present replica is known to have deleted the image.'),
+          : noFindings(listed, 'No orphans: no source of a present replica is known to have deleted the image.'),
         found.moreOrphans && moreButton('orphans', 'orphans'),
       ),
       section(
@@ -2228,8 +2236,8 @@ const driftView = {
         h(
           'ul.plain.columns',
           {},
-          listed.map(([registry, at]) =>
-            h('li', {}, place(registry), ' ', h('span.quiet', {}, at ? age(at) : 'never')),
+          listed.map(([registry, known]) =>
+            h('li', {}, place(registry), ' ', h('span.quiet', {}, known.listed_at ? age(known.listed_at) : 'never')),
           ),
         ),
         list(found.unread).map((registry) => h('p.quiet', {}, 'Replication rules not read yet: ', place(registry))),

@@ -14,6 +14,7 @@ use store::Table;
 use utoipa::ToSchema;
 
 use crate::{
+    basis::Basis,
     cursor::Cursor,
     described::{DescribedAlert, described},
     error::Error,
@@ -23,6 +24,8 @@ use crate::{
 /// Open incidents, and the alerts of a period.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alerts {
+    /// What the answer rests on.
+    pub basis: Basis,
     /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
     /// The alerts of the period, newest first.
@@ -62,7 +65,8 @@ pub struct AlertCursor {
 /// When the table cannot be read.
 pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Timestamp) -> Result<Alerts, Error> {
     let (alerts, _) = if open { (Vec::new(), None) } else { list(table, since, now, None, usize::MAX).await? };
-    Ok(Alerts { open: incidents(table).await?, alerts, next_cursor: None })
+    let basis = Basis::read(table, None, None).await?;
+    Ok(Alerts { basis, open: incidents(table).await?, alerts, next_cursor: None })
 }
 
 /// The open incidents, newest first.
@@ -122,6 +126,8 @@ pub async fn list(
 /// Replication lag, and the unhealthy copies.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LagReport {
+    /// What the answer rests on.
+    pub basis: Basis,
     /// Seconds after which a copy is late.
     pub threshold_seconds: u32,
     /// Lag by source, destination and repository.
@@ -194,6 +200,7 @@ pub async fn lag(
 ) -> Result<LagReport, Error> {
     let threshold_seconds = u32::try_from(EXPECTED_REPLICATION_TIME.as_secs()).unwrap_or(u32::MAX);
     let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let basis = Basis::read(table, request.registry, request.repository).await?;
     let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
     let mut days: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
     let mut pager = request.through(table.registries().await?);
@@ -211,7 +218,7 @@ pub async fn lag(
     let lanes = lanes.into_iter().filter_map(|(lane, lags)| Some(LaneReport { lane, lags: distribution(lags)? }));
     let days = days.into_iter().filter_map(|(day, lags)| Some(DayReport { day, lags: distribution(lags)? }));
     let late = late(table, request.most).await?;
-    Ok(LagReport { threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next_cursor })
+    Ok(LagReport { basis, threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next_cursor })
 }
 
 /// The unhealthy copies, oldest first, of at most `most` images.

@@ -16,6 +16,7 @@ use store::{ImageRecord, PageBounds, Table};
 use utoipa::ToSchema;
 
 use crate::{
+    basis::Basis,
     cursor::Cursor,
     described::{DescribedDeletion, DescribedFact, DescribedInterval, described},
     error::Error,
@@ -26,6 +27,9 @@ use crate::{
 /// The lineage of an image. More than one image, if the tag points to different images in different registries.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Shown {
+    /// That the tag means no image now, and that the last one is shown; absent if it means one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past: Option<String>,
     /// The images, in the order of their digests.
     pub images: Vec<ShownImage>,
 }
@@ -68,7 +72,14 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: T
     let mut images = Vec::new();
     let known = table.known_registries().await?;
     let settings = known.into_iter().filter_map(|known| Some((known.registry, known.settings?))).collect();
-    for image in resolve(table, reference).await? {
+    let (resolved, past) = match resolve(table, reference).await {
+        Err(Error::PastTag { asked }) => {
+            let past = format!("tag {asked} means no image now; this is the last image that had it");
+            (resolve_ever(table, reference).await?, Some(past))
+        }
+        resolved => (resolved?, None),
+    };
+    for image in resolved {
         let ImageRecord { lineage, deletions, expectations, .. } = table.image_record(&image).await?;
         if lineage.is_empty() {
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
@@ -80,7 +91,7 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: T
         timeline.drain(..timeline_omitted);
         images.push(ShownImage { image: lineage.image, registries, expected, deletions, timeline, timeline_omitted });
     }
-    Ok(Shown { images })
+    Ok(Shown { past, images })
 }
 
 /// How long before the first fact about an image the facts about its repository and registries begin: what was refused
@@ -271,6 +282,8 @@ impl ListedImage {
 /// Replicas whose source no longer has the image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Orphans {
+    /// What the answer rests on.
+    pub basis: Basis,
     /// The orphans, by image, then by registry. Each page covers a range of registries.
     pub orphans: Vec<Orphan>,
     /// The cursor for the next page; absent on the last page. A page may be empty and have a next page.
@@ -300,8 +313,9 @@ pub struct Orphan {
 /// Answers `orphans`.
 ///
 /// # Errors
-/// When the table cannot be read.
-pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans, store::Error> {
+/// When the registry or the repository is not known, or the table cannot be read.
+pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans, Error> {
+    let basis = Basis::read(table, request.registry, request.repository).await?;
     let mut pager = request.through(table.registries().await?);
     let mut orphans = Vec::new();
     while let Some(page) = pager.next_page() {
@@ -310,7 +324,7 @@ pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans
         pager.end_page(page, page_end);
     }
     orphans.sort_by(|a, b| (&a.image, &a.registry).cmp(&(&b.image, &b.registry)));
-    Ok(Orphans { orphans, next_cursor: pager.token().map(Cursor) })
+    Ok(Orphans { basis, orphans, next_cursor: pager.token().map(Cursor) })
 }
 
 impl Orphan {

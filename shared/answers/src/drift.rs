@@ -12,16 +12,18 @@ use store::Table;
 use utoipa::ToSchema;
 
 use crate::{
+    basis::Basis,
     cursor::Cursor,
     described::{DescribedDifference, described},
+    error::Error,
     paging::{PageRequest, PageToken},
 };
 
 /// Replicas that differ from their source.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DriftReport {
-    /// When the last complete listing of each registry ended: the differences are as of then, or newer.
-    pub listed_at: BTreeMap<Registry, Option<Timestamp>>,
+    /// What the answer rests on: the differences are as of the last listing of a registry, or newer.
+    pub basis: Basis,
     /// Registries whose replication settings were never read, so that their expected replicas are unknown.
     pub unread: BTreeSet<Registry>,
     /// Missing replicas and replicas with different tags. Each page covers a range of source registries.
@@ -43,17 +45,16 @@ const BACKFILL: &str = "`ecr-lineage backfill SOURCE DESTINATION` makes ECR copy
 /// Answers `drift`, for the replicas of some sources.
 ///
 /// # Errors
-/// When the table cannot be read.
-pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> Result<DriftReport, store::Error> {
-    let runs = table.runs().await?;
+/// When the repository is not known, or the table cannot be read.
+pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> Result<DriftReport, Error> {
+    let basis = Basis::read(table, request.registry, request.repository).await?;
     let known = table.known_registries().await?;
     // If the clock that set these times is ahead of this one, the newest of them counts as now.
-    let listed = runs.values().filter_map(|run| run.ended_at);
+    let listed = basis.registries.values().filter_map(|known| known.listed_at);
     let read = known.iter().filter_map(|known| Some(known.settings.as_ref()?.read_at));
     let now = listed.chain(read).max().map_or(now, |at| at.max(now));
-    let (mut listed_at, mut unread, mut settings) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+    let (mut unread, mut settings) = (BTreeSet::new(), BTreeMap::new());
     for known in known {
-        listed_at.insert(known.registry.clone(), runs.get(&known.registry).and_then(|run| run.ended_at.or(run.before)));
         match known.settings {
             Some(known_settings) => _ = settings.insert(known.registry, known_settings),
             None => _ = unread.insert(known.registry),
@@ -71,5 +72,5 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
     differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
     let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
     let remediation = differences.iter().any(is_missing).then_some(BACKFILL);
-    Ok(DriftReport { listed_at, unread, differences, remediation, next_cursor })
+    Ok(DriftReport { basis, unread, differences, remediation, next_cursor })
 }

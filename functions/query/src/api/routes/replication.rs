@@ -5,6 +5,7 @@ use std::sync::Arc;
 use answers::{
     alerts::{self, AlertCursor, Alerts, LagReport},
     answer::{self, Orphans},
+    basis::Basis,
     cursor::Cursor,
     drift::{self, DriftReport},
     overview::{self, Overview},
@@ -65,7 +66,8 @@ pub(super) async fn alerts(
     let (table, Since(since)) = (&query.table, asked.since.unwrap_or(days(7)));
     let after = asked.cursor.map(|Cursor(alert)| alert);
     let (alerts, next) = alerts::list(table, since, (query.clock)(), after, asked.limit.0).await?;
-    Ok(Json(Alerts { open: alerts::incidents(table).await?, alerts, next_cursor: next.map(Cursor) }))
+    let basis = Basis::read(table, None, None).await?;
+    Ok(Json(Alerts { basis, open: alerts::incidents(table).await?, alerts, next_cursor: next.map(Cursor) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
