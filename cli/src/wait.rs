@@ -42,7 +42,7 @@ pub(crate) async fn where_is(
 
 /// Waits until an image is in every registry where it should be, and prints each registry as it arrives.
 ///
-/// Ends with 0 if it is in all of them, with 1 as soon as a copy will not arrive by itself, and with 3 when the time is
+/// Ends with 0 if it is in all of them, with 1 as soon as a copy failed or was deleted, and with 3 when the time is
 /// over.
 pub(crate) async fn wait(target: &Target, options: &WaitOptions, format: Format) -> Result<ExitCode, CliError> {
     let ends = Instant::now() + unsigned(options.timeout);

@@ -109,7 +109,7 @@ pub(crate) fn basis(basis: &Basis, width: Option<u16>) -> String {
     format!("\n{}\n", filled(&styled(QUIET, basis.summary()), ["", "  "], width))
 }
 
-/// That nothing was found: good news only if every registry was listed.
+/// That nothing was found: all is well only if every registry was listed.
 pub(crate) fn nothing_found(basis: &Basis, none: &str, width: Option<u16>) -> String {
     let never: Vec<_> = basis.never_listed().map(ToString::to_string).collect();
     let Some(first) = never.first() else {

@@ -392,7 +392,7 @@ const tagLink = (repository, tag) =>
 const empty = (...children) => h('p.empty', {}, ...children);
 const allWell = (text) => h('p.empty', {}, badge('over', text));
 
-// Nothing was found. That is good news only if every registry was listed.
+// Nothing was found. That is all well only if every registry was listed.
 const noFindings = (registries, text) => {
   const never = registries.filter(([, known]) => !known.listed_at).map(([registry]) => registry);
   if (registries.length === 0) return empty('Nothing is recorded yet: no event of any registry was received.');

@@ -107,7 +107,7 @@ impl Presence {
         self.rules_unknown.is_empty() && wanted.peek().is_some() && wanted.all(|one| one.there)
     }
 
-    /// The registries where it should be and will not arrive by itself.
+    /// The registries where it should be and that will not arrive without a new push or a backfill.
     pub fn failed(&self) -> impl Iterator<Item = &PresenceIn> {
         let is_final = |state| matches!(state, ReplicaState::Failed | ReplicaState::Deleted | ReplicaState::Untagged);
         self.registries.iter().filter(move |one| one.wanted && !one.there && one.state.is_some_and(is_final))
