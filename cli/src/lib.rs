@@ -18,7 +18,9 @@ pub mod webhook;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use answers::{
-    alerts, answer, audit,
+    alerts,
+    answer::{self, ImageFilter},
+    audit,
     basis::Basis,
     deletions::{self, DeletionScope, DeletionSelector},
     graph::Graph,
@@ -93,8 +95,9 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::History { tag, registry } => {
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
-        TableCommand::Images { repository } => {
-            print(format, &answer::images(table, repository, None, usize::MAX).await?)?;
+        TableCommand::Images { repository, only_in, not_in } => {
+            let filter = ImageFilter { only_in: only_in.as_ref(), not_in: not_in.as_ref() };
+            print(format, &answer::images(table, repository, filter, None, usize::MAX, now).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {
             let all = PageRequest::all_of(registry.as_ref(), repository.as_ref());
@@ -105,8 +108,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let found = alerts::alerts(table, *open, *since, now).await?;
             return found_all(target, &found.basis, format, &found, false);
         }
-        TableCommand::Lag { since } => {
-            let found = alerts::lag(table, *since, now, &PageRequest::all_of(None, None)).await?;
+        TableCommand::Lag { since, until, destination, repository } => {
+            let all = PageRequest::all_of(destination.as_ref(), repository.as_ref());
+            let until = until.map(|until| until.at(now));
+            let found = alerts::lag(table, since.at(now), until, &all).await?;
             return found_all(target, &found.basis, format, &found, false);
         }
         TableCommand::Drift { repository } => {

@@ -6,7 +6,7 @@ use answers::{
     deletions::DeletionFilter,
     presence::Place,
     reference::{Reference, TagReference, repository},
-    time,
+    time::{self, Moment},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::{
@@ -228,6 +228,14 @@ pub enum TableCommand {
         /// Repository, such as `team/app`; also its URI or ARN
         #[arg(value_name = "REPO", value_parser = repository)]
         repository: RepositoryName,
+
+        /// Only images that this registry has, and no other
+        #[arg(long, value_name = "REGISTRY")]
+        only_in: Option<Registry>,
+
+        /// Only images that some registry has, and this one does not
+        #[arg(long, value_name = "REGISTRY")]
+        not_in: Option<Registry>,
     },
     /// List the replicas whose source no longer has the image
     Orphans {
@@ -251,9 +259,22 @@ pub enum TableCommand {
     },
     /// Show replication lag by source, destination and repository, and the replicas that are late
     Lag {
-        /// Replicas that arrived in this period until now, such as `12h` or `30d`; the newest of each image and tag
-        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
-        since: SignedDuration,
+        /// Replicas that arrived since this time, such as `30d`, `2026-10-01` (UTC) or `2026-10-01T06:00:00Z`; the newest
+        /// of each image and tag
+        #[arg(long, value_name = "TIME", default_value = "30d")]
+        since: Moment,
+
+        /// Replicas that arrived until this time; now if it is left out
+        #[arg(long, value_name = "TIME")]
+        until: Option<Moment>,
+
+        /// Only to this registry, such as `111122223333/us-east-1`
+        #[arg(long, value_name = "REGISTRY")]
+        destination: Option<Registry>,
+
+        /// Only in this repository, such as `team/app`
+        #[arg(long, value_name = "REPO", value_parser = repository)]
+        repository: Option<RepositoryName>,
     },
     /// List missing replicas, tag mismatches and orphans
     Drift {

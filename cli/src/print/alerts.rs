@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::alerts::{Alerts, LagReport, OpenIncident};
-use domain::alert::{Alert, AlertState, Severity};
+use answers::alerts::{Alerts, LagReport, LaneReport, OpenIncident};
+use domain::{
+    alert::{Alert, AlertState, Severity},
+    lag::Distribution,
+};
 
 use super::{HEADING, Print, answer::basis, coloured, duration, filled, styled, table, time};
 
@@ -64,32 +67,42 @@ impl Print for Alerts {
     }
 }
 
+/// The cells of a distribution of lags.
+fn lags(repository: &str, lags: &Distribution) -> [String; 8] {
+    let seconds = |seconds: Option<u32>| seconds.map(|seconds| duration(seconds.into())).unwrap_or_default();
+    [
+        repository.to_owned(),
+        lags.count.to_string(),
+        lags.not_arrived.to_string(),
+        seconds(lags.p50_seconds),
+        seconds(lags.p90_seconds),
+        seconds(lags.p99_seconds),
+        seconds(lags.worst_seconds),
+        // Rounded down: 100 % means all of them.
+        format!("{:.1} %", (lags.within * 1_000.0).floor() / 10.0),
+    ]
+}
+
 impl Print for LagReport {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = basis(&self.basis, width);
-        let threshold = self.threshold_seconds / 60;
-        let within = format!("WITHIN {threshold} MIN");
-        let headings = ["FROM", "TO", "REPOSITORY", "COPIES", "P50", "P90", "P99", "WORST", &within];
-        let mut list = table(width, &headings, &[0, 1, 3, 4, 5, 6, 7, 8]);
-        for report in &self.lanes {
-            let (lane, lags) = (&report.lane, &report.lags);
-            let seconds = |seconds: u32| duration(seconds.into());
-            list.add_row([
-                lane.source.to_string(),
-                lane.destination.to_string(),
-                lane.repository.to_string(),
-                lags.count.to_string(),
-                seconds(lags.p50_seconds),
-                seconds(lags.p90_seconds),
-                seconds(lags.p99_seconds),
-                seconds(lags.worst_seconds),
-                // Rounded down: 100 % means all of them.
-                format!("{:.1} %", (lags.within * 1_000.0).floor() / 10.0),
-            ]);
+        let within = format!("WITHIN {} MIN", self.threshold_seconds / 60);
+        for route in &self.routes {
+            let headings = ["REPOSITORY", "ARRIVED", "OVERDUE", "P50", "P90", "P99", "WORST", &within];
+            let mut list = table(width, &headings, &[1, 2, 3, 4, 5, 6, 7]);
+            list.add_row(lags("all", &route.lags));
+            let of_route = |report: &&LaneReport| {
+                (&report.lane.source, &report.lane.destination) == (&route.source, &route.destination)
+            };
+            for report in self.lanes.iter().filter(of_route) {
+                list.add_row(lags(report.lane.repository.as_str(), &report.lags));
+            }
+            let heading = styled(HEADING, format!("{} to {}", route.source, route.destination));
+            _ = writeln!(text, "\n{heading}\n{list}");
         }
-        match self.lanes.is_empty() {
-            true => text.push_str("No replica arrived in this period whose push is recorded.\n"),
-            false => _ = writeln!(text, "\n{list}"),
+        if self.routes.is_empty() {
+            let until = self.until.map_or_else(|| "now".to_owned(), time);
+            _ = writeln!(text, "\nNo replica whose push is recorded arrived from {} to {until}.", time(self.since));
         }
         if self.late.is_empty() {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No replica is late."));

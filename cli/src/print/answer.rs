@@ -122,9 +122,20 @@ pub(crate) fn nothing_found(basis: &Basis, none: &str, width: Option<u16>) -> St
     format!("\n{}\n", filled(&coloured(AnsiColor::Yellow, doubt), ["", "  "], width))
 }
 
+/// The sign of the state of an expected replica.
+pub(super) fn replica_sign(state: ReplicaState) -> String {
+    let (colour, sign) = replica_look(state);
+    coloured(colour, sign)
+}
+
 /// The state of an expected replica, with its sign.
-pub(super) fn replica_state(state: ReplicaState) -> String {
-    let (colour, sign) = match state {
+fn replica_state(state: ReplicaState) -> String {
+    let (colour, sign) = replica_look(state);
+    coloured(colour, format!("{sign} {}", state.words()))
+}
+
+fn replica_look(state: ReplicaState) -> (AnsiColor, &'static str) {
+    match state {
         ReplicaState::Arrived => (AnsiColor::Green, "●"),
         ReplicaState::Replicating => (AnsiColor::Blue, "◔"),
         ReplicaState::Late | ReplicaState::Untagged => (AnsiColor::Yellow, "!"),
@@ -132,8 +143,7 @@ pub(super) fn replica_state(state: ReplicaState) -> String {
         ReplicaState::Deleted => (AnsiColor::Red, "○"),
         ReplicaState::NotExpected => (AnsiColor::BrightBlack, "–"),
         ReplicaState::Unknown => (AnsiColor::Yellow, "?"),
-    };
-    coloured(colour, format!("{sign} {}", state.words()))
+    }
 }
 
 /// What an expected replica lacks, and why; nothing if it arrived, or if its deletion is shown anyway.
@@ -188,8 +198,14 @@ impl Print for Images {
         let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "REGISTRIES", "TAGS"], &[0, 1, 2]);
         for image in &self.images {
             let tags: Vec<_> = image.tags.iter().map(ToString::to_string).collect();
-            let places: Vec<_> =
-                image.registries.iter().map(|(registry, status)| format!("{} {registry}", sign(*status))).collect();
+            let has = image.registries.iter().map(|(registry, status)| {
+                let lacks = image.not_arrived.get(registry).map(|state| format!(" ({})", state.words()));
+                format!("{} {registry}{}", sign(*status), lacks.unwrap_or_default())
+            });
+            let lacks = image.not_arrived.iter().filter(|(registry, _)| !image.registries.contains_key(*registry));
+            let lacks =
+                lacks.map(|(registry, state)| format!("{} {registry} ({})", replica_sign(*state), state.words()));
+            let places: Vec<_> = has.chain(lacks).collect();
             images.add_row([
                 image.digest.short(),
                 image.pushed_at.map(time).unwrap_or_default(),

@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use answers::presence::{Presence, PresenceIn};
 use domain::expectation::ReplicaState;
 
-use super::{HEADING, Print, answer::replica_state, coloured, filled, styled};
+use super::{HEADING, Print, answer::replica_sign, coloured, filled, styled};
 
 impl Print for Presence {
     fn table(&self, width: Option<u16>) -> String {
@@ -25,9 +25,7 @@ pub(crate) fn line(one: &PresenceIn, width: Option<u16>) -> String {
     let sign = match one.state {
         _ if one.there => coloured(AnsiColor::Green, "●"),
         None | Some(ReplicaState::Arrived) => coloured(AnsiColor::Red, "○"),
-        Some(state) => {
-            replica_state(state).split_once(' ').map_or_else(String::new, |(sign, _)| format!("{sign}\u{1b}[0m"))
-        }
+        Some(state) => replica_sign(state),
     };
     filled(&format!("{sign} {}  {}", one.registry, one.summary), ["", "    "], width) + "\n"
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde_json::json;
 use simulator::settings::Lag;
 
 use crate::{
@@ -49,9 +50,9 @@ fn a_replica_that_is_on_its_way_has_a_row_and_is_not_there() {
 fn a_tag_that_a_replica_lacks_is_not_there() {
     let scene = slow();
     // The image of `archived` is in Tokyo, and gets a second tag.
-    let manifest = scene.call(IRELAND, "BatchGetImage", serde_json::json!({"imageIds": [{"imageTag": "archived"}]}));
+    let manifest = scene.call(IRELAND, "BatchGetImage", json!({"imageIds": [{"imageTag": "archived"}]}));
     let manifest = manifest["images"][0]["imageManifest"].clone();
-    scene.call(IRELAND, "PutImage", serde_json::json!({"imageManifest": manifest, "imageTag": "v3"}));
+    scene.call(IRELAND, "PutImage", json!({"imageManifest": manifest, "imageTag": "v3"}));
     scene.pass(1);
     let asked = scene.run(&["where", "team/app:v3", "--in", TOKYO]);
     assert_eq!(asked.code, Some(1), "{asked:?}");
@@ -125,4 +126,29 @@ fn without_a_table_ecr_alone_is_asked() {
     let arrived = run("1m");
     assert_eq!(arrived.code, Some(0), "{arrived:?}");
     assert!(line(&arrived, TOKYO).contains("present, as ECR says"), "{arrived:?}");
+}
+
+#[test]
+fn images_are_chosen_by_the_registries_that_have_them() {
+    let scene = slow();
+    scene.push("v2");
+    let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "of": "tokyo"}).to_string();
+    scene.call(TOKYO, "PutImage", json!({"imageManifest": manifest, "imageTag": "tokyo"}));
+    scene.pass(1);
+    let tags = |option: &str, registry: &str| {
+        let ran = scene.run(&["--format", "json", "images", "team/app", option, registry]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let tags = |image: &serde_json::Value| image["tags"][0].as_str().unwrap().to_owned();
+        answer["images"].as_array().unwrap().iter().map(tags).collect::<Vec<_>>()
+    };
+    // `v2` has not arrived in Tokyo. That Ireland deleted `stable` is not confirmed: it may be there.
+    assert_eq!(tags("--only-in", IRELAND), ["v2"]);
+    assert_eq!(tags("--only-in", TOKYO), ["tokyo"]);
+    assert_eq!(tags("--not-in", TOKYO), ["v2"]);
+    assert_eq!(tags("--not-in", IRELAND), ["tokyo"]);
+    let all = scene.run(&["images", "team/app"]);
+    assert!(all.out.contains(&format!("◔ {TOKYO} (replicating)")), "{all:?}");
+    let unknown = scene.run(&["images", "team/app", "--not-in", "999999999999/eu-west-1"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
 }

@@ -117,6 +117,9 @@ const TONES = {
   passed: 'good',
   stopped: 'warn',
   orphan: 'warn',
+  replicating: 'info',
+  untagged: 'warn',
+  not_expected: 'info',
 };
 
 const two = (number) => String(number).padStart(2, '0');
@@ -357,6 +360,9 @@ const SIGNS = {
   passed: [['path', { d: 'M3.5 8.4l3 3 6-6.6', class: 'line thick' }]],
   stopped: [['path', { d: 'M4 4l8 8M12 4l-8 8', class: 'line thick' }]],
   orphan: [triangle, letter('!', 12.2)],
+  replicating: [ring, ['path', { d: 'M8 8V3a5 5 0 0 1 5 5z' }]],
+  untagged: [triangle, letter('!', 12.2)],
+  not_expected: [ring],
 };
 
 const sign = (name, place) =>
@@ -397,7 +403,7 @@ const noFindings = (registries, text) => {
   const never = registries.filter(([, known]) => !known.listed_at).map(([registry]) => registry);
   if (registries.length === 0) return empty('Nothing is recorded yet: no event of any registry was received.');
   if (never.length === 0) return allWell(text);
-  return empty(badge('doubt', `None is recorded, and never listed: ${never.join(', ')}`));
+  return empty(badge('unknown', `None is recorded, and never listed: ${never.join(', ')}`));
 };
 
 const section = (key, title, ...children) =>
@@ -1412,17 +1418,21 @@ function lagSection(lag) {
   const days = list(lag.days);
   const columns = [
     { head: 'Day', row: true },
-    ...['Copies', 'p50', 'p90', 'p99', 'Worst', `Within ${lag.threshold_seconds / 60} min`].map((head) => ({
+    ...['Arrived', 'Overdue', 'p50', 'p90', 'p99', 'Worst', `Within ${lag.threshold_seconds / 60} min`].map((head) => ({
       head,
       class: NUMBER,
     })),
   ];
   const figures = (one) => [
     number(one.count),
-    ...['p50', 'p90', 'p99', 'worst'].map((name) => duration(one[`${name}_seconds`])),
+    number(one.not_arrived),
+    ...['p50', 'p90', 'p99', 'worst'].map((name) => {
+      const seconds = one[`${name}_seconds`];
+      return seconds === undefined ? '' : duration(seconds);
+    }),
     `${(Math.floor(one.within * 1_000) / 10).toFixed(1)} %`,
   ];
-  const lanes = [...list(lag.lanes)].sort((a, b) => b.p99_seconds - a.p99_seconds).slice(0, 50);
+  const lanes = [...list(lag.lanes)].sort((a, b) => b.not_arrived - a.not_arrived || (b.p99_seconds ?? 0) - (a.p99_seconds ?? 0)).slice(0, 50);
   return section(
     'lag',
     'Replication lag',
@@ -1691,7 +1701,8 @@ const repositoryView = {
 
   async load(name, signal) {
     const found = await pages('images', { repository: name }, here.wanted.images ?? 1, signal);
-    return { images: found.all('images'), statuses: found.first.status_texts, more: found.more };
+    const { status_texts: statuses, replica_texts: replicas } = found.first;
+    return { images: found.all('images'), statuses, replicas, more: found.more };
   },
 
   render(found, name) {
@@ -1709,6 +1720,14 @@ const repositoryView = {
         h('span.hidden', {}, `${found.statuses[status]} in ${registry.split('/')[0]} `),
         h('span', {}, registry.split('/')[1]),
       );
+    const lacks = ([registry, state]) =>
+      h(
+        'span',
+        { class: `where ${TONES[state]}`, title: `${registry}: ${found.replicas[state]}` },
+        sign(state),
+        h('span.hidden', {}, `${found.replicas[state]} in ${registry.split('/')[0]} `),
+        h('span', {}, registry.split('/')[1]),
+      );
     const row = (image) => ({
       key: image.digest,
       cells: [
@@ -1719,7 +1738,7 @@ const repositoryView = {
           list(image.tags).length > 0 ? image.tags.map((tag) => tagLink(name, tag)) : h('span.quiet', {}, 'untagged'),
         ),
         image.pushed_at ? [when(image.pushed_at), ' ', h('span.quiet', {}, age(image.pushed_at))] : '',
-        h('span.places', {}, Object.entries(image.registries).map(where)),
+        h('span.places', {}, Object.entries(image.registries).map(where), Object.entries(image.not_arrived ?? {}).map(lacks)),
       ],
     });
     return [
@@ -1789,11 +1808,20 @@ function whereTable(image) {
       h('div', {}, 'replicated from ', place(from.registry), ' ', when(from.at), lagText(from) && `, ${lagText(from)}`),
     ),
   ];
+  // The destinations of replication rules that lack something, and why. A deletion is shown with its cause.
+  const lacking = list(image.expected).filter(({ why }) => why);
+  const lacks = ({ registry, deleted }) => !deleted && lacking.find((one) => one.registry === registry);
   const row = (where) => ({
     key: where.registry,
     cells: [
       place(where.registry),
-      h('span.badges', {}, badge(where.status, where.status_text), where.orphan && badge('orphan', 'orphan')),
+      h(
+        'span.badges',
+        {},
+        badge(where.status, where.status_text),
+        where.orphan && badge('orphan', 'orphan'),
+        lacks(where) && badge(lacks(where).state, lacks(where).state_text),
+      ),
       where.since && when(where.since),
       where.tags.length > 0 &&
         h(
@@ -1801,11 +1829,16 @@ function whereTable(image) {
           {},
           where.tags.map((tag) => tagLink(image.repository, tag)),
         ),
-      came(where),
+      [...came(where), lacks(where) && h('div', {}, lacks(where).why)],
       where.deleted && h('span', {}, when(where.deleted.at), ` ${where.deleted.cause_text}`),
     ],
   });
-  return table({ text: 'In each registry', hidden: true }, columns, image.registries.map(row));
+  const known = image.registries.map(({ registry }) => registry);
+  const expected = lacking.filter(({ registry }) => !known.includes(registry)).map((one) => ({
+    key: one.registry,
+    cells: [place(one.registry), badge(one.state, one.state_text), '', '', one.why, ''],
+  }));
+  return table({ text: 'In each registry', hidden: true }, columns, [...image.registries.map(row), ...expected]);
 }
 
 // A plain link. If the API requires the key, the page fetches the file and offers it as a download.

@@ -130,6 +130,13 @@ pub struct LagReport {
     pub basis: Basis,
     /// Seconds after which a copy is late.
     pub threshold_seconds: u32,
+    /// The period: of arrivals, and of the pushes of copies that did not arrive.
+    pub since: Timestamp,
+    /// The end of the period; absent if it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Lag by source and destination.
+    pub routes: Vec<RouteReport>,
     /// Lag by source, destination and repository.
     pub lanes: Vec<LaneReport>,
     /// Lag of all lanes together by the UTC day of arrival.
@@ -148,6 +155,18 @@ pub struct LaneReport {
     /// The source, destination and repository.
     #[serde(flatten)]
     pub lane: Lane,
+    /// The distribution of the lag.
+    #[serde(flatten)]
+    pub lags: Distribution,
+}
+
+/// The lag of copies of all repositories between two registries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RouteReport {
+    /// The source registry.
+    pub source: Registry,
+    /// The destination registry.
+    pub destination: Registry,
     /// The distribution of the lag.
     #[serde(flatten)]
     pub lags: Distribution,
@@ -188,37 +207,76 @@ pub struct LateCopy {
     pub why: String,
 }
 
-/// Answers `lag`, for copies that arrived in a period until now.
+/// The lags of copies that arrived, in seconds, and the number of those that did not.
+#[derive(Debug, Default, Clone)]
+struct Copies {
+    lags: Vec<u32>,
+    not_arrived: usize,
+}
+
+/// Answers `lag`, for copies that arrived in a period, and for copies of pushes in that period that did not arrive.
 ///
 /// # Errors
-/// When the table cannot be read.
+/// When the registry or the repository is not known, or the table cannot be read.
 pub async fn lag(
     table: &Table,
-    since: SignedDuration,
-    now: Timestamp,
+    since: Timestamp,
+    until: Option<Timestamp>,
     request: &PageRequest<'_>,
 ) -> Result<LagReport, Error> {
     let threshold_seconds = u32::try_from(EXPECTED_REPLICATION_TIME.as_secs()).unwrap_or(u32::MAX);
-    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let basis = Basis::read(table, request.registry, request.repository).await?;
-    let mut lanes: BTreeMap<Lane, Vec<u32>> = BTreeMap::new();
-    let mut days: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
+    let (mut lanes, mut days): (BTreeMap<Lane, Copies>, BTreeMap<Date, Copies>) = Default::default();
     let mut pager = request.through(table.registries().await?);
     while let Some(page) = pager.next_page() {
         let each = |arrival: store::Arrival| {
-            let day = arrival.at.to_zoned(TimeZone::UTC).date();
-            days.entry(day).or_default().push(arrival.lag_seconds);
-            lanes.entry(arrival.lane).or_default().push(arrival.lag_seconds);
+            if until.is_none_or(|until| arrival.at <= until) {
+                let day = arrival.at.to_zoned(TimeZone::UTC).date();
+                days.entry(day).or_default().lags.push(arrival.lag_seconds);
+                lanes.entry(arrival.lane).or_default().lags.push(arrival.lag_seconds);
+            }
         };
         let page_end = table.arrivals(&page.registry, since, page.bounds(), each).await?;
         pager.end_page(page, page_end);
     }
     let next_cursor = pager.token().map(Cursor);
-    let distribution = |lags| Distribution::of(lags, threshold_seconds);
-    let lanes = lanes.into_iter().filter_map(|(lane, lags)| Some(LaneReport { lane, lags: distribution(lags)? }));
-    let days = days.into_iter().filter_map(|(day, lags)| Some(DayReport { day, lags: distribution(lags)? }));
-    let late = late(table, request.most).await?;
-    Ok(LagReport { basis, threshold_seconds, lanes: lanes.collect(), days: days.collect(), late, next_cursor })
+    let mut late = late(table, request.most).await?;
+    late.retain(|copy| {
+        request.registry.is_none_or(|only| copy.destination == *only)
+            && request.repository.is_none_or(|only| copy.image.repository == *only)
+    });
+    // Those that did not arrive are counted once: on the first page.
+    let of_period = |copy: &&LateCopy| {
+        let in_period = since <= copy.pushed_at && until.is_none_or(|until| copy.pushed_at <= until);
+        request.from.is_none() && in_period
+    };
+    for LateCopy { source, destination, image, .. } in late.iter().filter(of_period) {
+        let (source, destination, repository) = (source.clone(), destination.clone(), image.repository.clone());
+        lanes.entry(Lane { source, destination, repository }).or_default().not_arrived += 1;
+    }
+    let mut routes: BTreeMap<(Registry, Registry), Copies> = BTreeMap::new();
+    for (lane, copies) in &lanes {
+        let route = routes.entry((lane.source.clone(), lane.destination.clone())).or_default();
+        route.lags.extend(&copies.lags);
+        route.not_arrived += copies.not_arrived;
+    }
+    let distribution = |Copies { lags, not_arrived }| Distribution::of(lags, not_arrived, threshold_seconds);
+    let routes = routes.into_iter().filter_map(|((source, destination), copies)| {
+        Some(RouteReport { source, destination, lags: distribution(copies)? })
+    });
+    let lanes = lanes.into_iter().filter_map(|(lane, copies)| Some(LaneReport { lane, lags: distribution(copies)? }));
+    let days = days.into_iter().filter_map(|(day, copies)| Some(DayReport { day, lags: distribution(copies)? }));
+    Ok(LagReport {
+        basis,
+        threshold_seconds,
+        since,
+        until,
+        routes: routes.collect(),
+        lanes: lanes.collect(),
+        days: days.collect(),
+        late,
+        next_cursor,
+    })
 }
 
 /// The unhealthy copies, oldest first, of at most `most` images.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     deletion::Deletion,
-    expectation::{ExpectedReplica, expected_replicas},
+    expectation::{ExpectedReplica, ReplicaState, expected_replicas},
     fact::{Fact, Subject},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
+    replication::ReplicationSettings,
     tag::TagInterval,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -222,6 +223,9 @@ pub struct Images {
     /// Every status of an image in a registry, in words.
     #[schema(value_type = BTreeMap<String, String>)]
     pub status_texts: BTreeMap<PlacementStatus, &'static str>,
+    /// Every state of a copy that did not arrive, in words.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub replica_texts: BTreeMap<ReplicaState, &'static str>,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -240,37 +244,81 @@ pub struct ListedImage {
     pub tags: BTreeSet<Tag>,
     /// The registries that have or had the image, with its status there.
     pub registries: BTreeMap<Registry, PlacementStatus>,
+    /// The destinations of replication rules whose copy did not arrive, as far as is recorded, and its state. A failure is
+    /// in the lineage of the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_arrived: BTreeMap<Registry, ReplicaState>,
 }
 
-/// Answers `images`: at most `most` images, after a digest.
+/// Chooses among the images of a repository by the registries that have them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImageFilter<'a> {
+    /// Only images that this registry has, and no other.
+    pub only_in: Option<&'a Registry>,
+    /// Only images that some registry has, and this one does not.
+    pub not_in: Option<&'a Registry>,
+}
+
+impl ImageFilter<'_> {
+    fn chooses(&self, image: &ListedImage) -> bool {
+        let has = |registry: &Registry| image.registries.get(registry).is_some_and(|status| status.may_be_there());
+        let somewhere = image.registries.values().any(|status| status.may_be_there());
+        let elsewhere = |only: &Registry| {
+            image.registries.iter().any(|(registry, status)| registry != only && status.may_be_there())
+        };
+        self.only_in.is_none_or(|only| has(only) && !elsewhere(only))
+            && self.not_in.is_none_or(|not| somewhere && !has(not))
+    }
+}
+
+/// Answers `images`: at most `most` images, after a digest, of which those that the filter chooses are listed.
 ///
 /// # Errors
-/// When no image of the repository is known, or the table cannot be read.
+/// When no image of the repository or no event of a registry is known, or the table cannot be read.
 pub async fn images(
     table: &Table,
     repository: &RepositoryName,
+    filter: ImageFilter<'_>,
     after: Option<Digest>,
     most: usize,
+    now: Timestamp,
 ) -> Result<Images, Error> {
+    let known = table.known_registries().await?;
+    if let Some(registry) = filter
+        .only_in
+        .into_iter()
+        .chain(filter.not_in)
+        .find(|asked| known.iter().all(|known| known.registry != **asked))
+    {
+        return Err(Error::UnknownRegistry { registry: registry.clone() });
+    }
+    let settings = known.into_iter().filter_map(|known| Some((known.registry, known.settings?))).collect();
     let first = after.is_none();
     let after = after.map(|digest| Image { repository: repository.clone(), digest });
     let bounds = PageBounds { repository: Some(repository), after: after.as_ref(), most };
     let (images, page_end) = table.images(repository, bounds).await?;
-    let mut images: Vec<_> = images.into_iter().map(ListedImage::of).collect();
+    let mut images: Vec<_> = images.into_iter().map(|lineage| ListedImage::of(lineage, &settings, now)).collect();
     if images.is_empty() && first {
         return Err(Error::UnknownRepository { repository: repository.clone() });
     }
+    images.retain(|image| filter.chooses(image));
     images.sort_by_key(|image| std::cmp::Reverse(image.pushed_at));
     let status_texts = PlacementStatus::ALL.map(|status| (status, status.words())).into();
+    let replica_texts = ReplicaState::ALL.map(|state| (state, state.words())).into();
     let next_cursor = page_end.next.map(|image| Cursor(image.digest));
-    Ok(Images { repository: repository.clone(), images, status_texts, next_cursor })
+    Ok(Images { repository: repository.clone(), images, status_texts, replica_texts, next_cursor })
 }
 
 impl ListedImage {
     /// Summarizes a lineage for a list of images.
     #[must_use]
-    pub fn of(lineage: Lineage) -> Self {
+    pub fn of(lineage: Lineage, settings: &BTreeMap<Registry, ReplicationSettings>, now: Timestamp) -> Self {
+        let expected = expected_replicas(&lineage, settings, &[], now).into_iter();
+        let not_arrived = expected.filter(|replica| {
+            !matches!(replica.state, ReplicaState::Arrived | ReplicaState::Deleted | ReplicaState::NotExpected)
+        });
         Self {
+            not_arrived: not_arrived.map(|replica| (replica.registry, replica.state)).collect(),
             pushed_at: lineage.placements.values().filter_map(Placement::pushed).max(),
             tags: lineage.placements.values().flat_map(|placement| placement.current_tags()).cloned().collect(),
             registries: lineage.placements.iter().map(|(registry, here)| (registry.clone(), here.status())).collect(),

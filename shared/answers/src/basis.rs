@@ -9,10 +9,10 @@ use domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use store::Table;
+use store::{PageBounds, Table};
 use utoipa::ToSchema;
 
-use crate::{answer, error::Error};
+use crate::error::Error;
 
 /// What an answer rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -58,7 +58,10 @@ impl Basis {
             return Err(Error::UnknownRegistry { registry: registry.clone() });
         }
         if let Some(repository) = repository.filter(|_| !registries.is_empty()) {
-            answer::images(table, repository, None, 1).await?;
+            let first = PageBounds { repository: Some(repository), after: None, most: 1 };
+            if table.images(repository, first).await?.0.is_empty() {
+                return Err(Error::UnknownRepository { repository: repository.clone() });
+            }
         }
         Ok(Self { registries })
     }

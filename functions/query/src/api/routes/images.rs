@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use answers::{
-    answer::{self, Images},
+    answer::{self, ImageFilter, Images},
     cursor::Cursor,
     search::{self, Repositories, SearchResult},
 };
@@ -11,7 +11,7 @@ use axum::{
     Json,
     extract::{Query as Parameters, State},
 };
-use domain::image::{Digest, Image, RepositoryName};
+use domain::image::{Digest, Image, Registry, RepositoryName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -77,7 +77,11 @@ pub(super) struct ImagesParameters {
     /// The repository, such as `team/app`.
     #[param(example = "team/app")]
     repository: RepositoryName,
-    /// The number of entries on a page.
+    /// Only images that this registry has, and no other.
+    only_in: Option<Registry>,
+    /// Only images that some registry has, and this one does not.
+    not_in: Option<Registry>,
+    /// The number of images that a page is about.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageSize,
@@ -93,5 +97,7 @@ pub(super) async fn images(
     Parameters(asked): Parameters<ImagesParameters>,
 ) -> ApiResult<Images> {
     let after = asked.cursor.map(|Cursor(digest)| digest);
-    Ok(Json(answer::images(&query.table, &asked.repository, after, asked.limit.0).await?))
+    let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref() };
+    let (table, now) = (&query.table, (query.clock)());
+    Ok(Json(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
 }

@@ -16,6 +16,7 @@ use axum::{
     extract::{Query as Parameters, State},
 };
 use domain::image::{Registry, RepositoryName};
+use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -99,8 +100,9 @@ pub(super) async fn lag(
         from: asked.cursor.map(|Cursor(place)| place),
         most: LAG_OF,
     };
-    let Since(since) = asked.since.unwrap_or(days(30));
-    Ok(Json(alerts::lag(&query.table, since, (query.clock)(), &request).await?))
+    let (now, Since(since)) = ((query.clock)(), asked.since.unwrap_or(days(30)));
+    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Json(alerts::lag(&query.table, since, None, &request).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
