@@ -179,6 +179,7 @@ fn began(kind: AlertKind, why: &str) -> Incident {
         open: 3,
         arrived: 0,
         image: image('a').parse().unwrap(),
+        repositories: ["team/web".parse().unwrap()].into(),
         why: why.to_owned(),
         notified: 0,
         notified_at: None,
@@ -248,6 +249,7 @@ fn item(alert: &Alert) -> Value {
     for (name, value) in fields.as_object().unwrap() {
         item[name] = match value {
             Value::Number(number) => json!({"N": number.to_string()}),
+            Value::Array(texts) => json!({"L": texts.iter().map(|text| json!({"S": text})).collect::<Vec<_>>()}),
             text => json!({"S": text}),
         };
     }
@@ -304,7 +306,12 @@ async fn the_function_publishes_alerts_as_the_table_stores_them() {
         store.table.put_alert(alert).await.unwrap();
         let attribute = |(name, value): (&String, &Value)| {
             let text = |of: &str| value[of].as_str().map(str::to_owned);
-            let value = text("S").map(AttributeValue::S).or(text("N").map(AttributeValue::N)).unwrap();
+            let list = |texts: &Vec<Value>| {
+                let texts = texts.iter().map(|text| AttributeValue::S(text["S"].as_str().unwrap().to_owned()));
+                AttributeValue::L(texts.collect())
+            };
+            let list = || value["L"].as_array().map(list);
+            let value = text("S").map(AttributeValue::S).or(text("N").map(AttributeValue::N)).or_else(list).unwrap();
             (name.clone(), format!("{value:?}"))
         };
         let item = item(alert);

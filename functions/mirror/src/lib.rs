@@ -127,8 +127,8 @@ impl Mirror {
                 let planner = self.planner(policy);
                 self.execute(planner.plan(candidates, now).await?, now, summary).await?;
             }
-            for (occurrence, count) in summary.occurrences.take() {
-                self.table.count_occurrence(&occurrence, count, now).await?;
+            for group in summary.occurrences.take() {
+                self.table.count_occurrences(&group, now).await?;
             }
             if clock() >= until {
                 return Ok(());

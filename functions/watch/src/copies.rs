@@ -6,13 +6,14 @@ use domain::{
     alert::{Alert, AlertKind},
     expectation::{Asked, ReplicationExpectation},
     fact::{Fact, Subject},
-    image::{Image, Registry},
+    image::{Image, Registry, RepositoryName},
     lineage::Lineage,
     observation::Observation,
     replication::{CopyStatus, ReplicationSettings},
 };
 use jiff::Timestamp;
 use retry::chain;
+use serde::Serialize;
 use store::Stored;
 use tracing::warn;
 
@@ -21,19 +22,28 @@ use crate::{TRY_AGAIN, Watch};
 /// The newest facts in which the reason of a failed copy is searched.
 const MAX_FACTS: usize = 100;
 
+/// Repositories in which problems began, by kind, source and destination.
+pub(crate) type Began = BTreeMap<(AlertKind, Registry, Registry), BTreeSet<RepositoryName>>;
+
 /// The result of checking copies.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CheckedCopies {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CheckedCopies {
     /// Facts recorded from observations, which no event had reported.
-    pub(crate) facts_recovered: usize,
+    pub facts_recovered: usize,
     /// Copies that became late, failed, missing or untagged.
-    pub(crate) problems: usize,
+    pub problems: usize,
+    /// The repositories in which they began, by the incident that they belong to.
+    #[serde(skip)]
+    pub(crate) began: Began,
 }
 
 impl std::ops::AddAssign for CheckedCopies {
     fn add_assign(&mut self, other: Self) {
         self.facts_recovered += other.facts_recovered;
         self.problems += other.problems;
+        for (incident, repositories) in other.began {
+            self.began.entry(incident).or_default().extend(repositories);
+        }
     }
 }
 
@@ -67,7 +77,11 @@ impl Watch {
                 checked.facts_recovered += recorded.stored.iter().filter(|stored| **stored == Stored::New).count();
             }
             if self.table.put_expectation(&outcome.expectation, &outcome.changes, now).await? == Stored::New {
-                checked.problems += outcome.changes.iter().filter(|change| change.end.is_none()).count();
+                for change in outcome.changes.into_iter().filter(|change| change.end.is_none()) {
+                    checked.problems += 1;
+                    let incident = (change.kind, source.clone(), change.destination);
+                    checked.began.entry(incident).or_default().insert(lineage.image.repository.clone());
+                }
             }
             for destination in &outcome.deleted {
                 self.replica_deleted(&lineage.image, source, destination, now).await?;

@@ -63,6 +63,6 @@ impl Watch {
         let why = format!("{name} was deleted from {destination} while {source} still has it");
         let (image, source, destination) = (image.clone(), source.clone(), destination.clone());
         let occurrence = Occurrence { kind: AlertKind::ReplicaDeleted, source, destination, image, why };
-        self.table.count_occurrence(&occurrence, 1, now).await
+        self.table.count_occurrences(&occurrence.into(), now).await
     }
 }

@@ -38,10 +38,7 @@ impl Watch {
         while let Some(result) = looked.next().await {
             summary.images += 1;
             match result {
-                Ok(checked) => {
-                    summary.facts_recovered += checked.facts_recovered;
-                    summary.problems += checked.problems;
-                }
+                Ok(checked) => summary.checked += checked,
                 Err(_) => summary.failures += 1,
             }
         }

@@ -18,7 +18,14 @@ impl Watch {
                 incidents.iter().filter(|incident| incident.kind == kind).map(|incident| incident.open).sum();
             gauge!("UnhealthyCopies", "Kind" => kind.as_str()).set(open as f64);
         }
-        for incident in incidents {
+        for mut incident in incidents {
+            let key = (incident.kind, incident.source.clone(), incident.destination.clone());
+            if let Some(began) = summary.checked.began.remove(&key) {
+                let new = incident.add_repositories(&began);
+                if !new.is_empty() {
+                    self.table.add_repositories(&incident, &new).await?;
+                }
+            }
             let Some(alert) = incident.due(now) else { continue };
             // If the incident changed meanwhile, the next run sends the alert.
             match self.table.put_incident_alert(&incident, &alert).await {

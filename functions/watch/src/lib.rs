@@ -20,6 +20,8 @@ use serde::Serialize;
 use store::{Queue, Table};
 use tracing::warn;
 
+pub use copies::CheckedCopies;
+
 /// The watch function: its clients and configuration.
 #[derive(Debug)]
 pub struct Watch {
@@ -44,10 +46,9 @@ pub struct Watch {
 pub struct WatchSummary {
     /// Images that were checked.
     pub images: usize,
-    /// Facts recorded from observations, which no event had reported.
-    pub facts_recovered: usize,
-    /// Copies that became late, failed, missing or untagged in this run.
-    pub problems: usize,
+    /// What was found about their copies.
+    #[serde(flatten)]
+    pub checked: CheckedCopies,
     /// Incident alerts that were sent.
     pub alerts: usize,
     /// Images and registries of which something could not be read or stored; they are due again.
@@ -108,8 +109,8 @@ impl Watch {
             warn!(lease = Queue::Watch.as_str(), error = chain(&error), "the lease cannot be given back, it expires");
         }
         counter!("ImagesChecked").increment(summary.images as u64);
-        counter!("FactsRecovered").increment(summary.facts_recovered as u64);
-        counter!("ReplicationProblems").increment(summary.problems as u64);
+        counter!("FactsRecovered").increment(summary.checked.facts_recovered as u64);
+        counter!("ReplicationProblems").increment(summary.checked.problems as u64);
         counter!("WatchFailures").increment(summary.failures as u64);
         done.and(alerted).map(|()| summary)
     }

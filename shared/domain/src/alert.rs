@@ -6,7 +6,7 @@
 
 mod channel_text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use channel_text::{ChannelText, EventDetail};
 
 use crate::{
-    image::{Image, Registry},
+    image::{Image, Registry, RepositoryName},
     named::named,
     time::whole_seconds,
 };
@@ -60,6 +60,10 @@ pub struct Alert {
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::image::PossibleImage))]
     pub image: Option<Image>,
+    /// The repositories of affected images, if images are counted: at most 50.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<RepositoryName>))]
+    pub repositories: BTreeSet<RepositoryName>,
     /// The number of affected images since the incident opened, if images are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -280,6 +284,7 @@ impl Alert {
             source: None,
             destination: None,
             image: None,
+            repositories: BTreeSet::new(),
             count: None,
             message,
             remediation: kind.remediation(subject),
@@ -334,24 +339,50 @@ pub struct Occurrence {
     pub why: String,
 }
 
-/// Occurrences, grouped by kind, source and destination: the smallest image of each group and the number of
-/// occurrences. Choosing the smallest makes the result independent of order.
+/// The most repositories that an incident and its alerts name: enough for a rule on repositories, and the item stays
+/// small.
+pub const MOST_REPOSITORIES: usize = 50;
+
+/// Occurrences, grouped by kind, source and destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Occurrences(BTreeMap<(AlertKind, Registry, Registry), (Occurrence, u64)>);
+pub struct Occurrences(BTreeMap<(AlertKind, Registry, Registry), OccurrenceGroup>);
+
+/// The occurrences of one kind between two registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OccurrenceGroup {
+    /// The one with the smallest image: choosing it makes the result independent of order.
+    pub first: Occurrence,
+    /// The number of occurrences.
+    pub count: u64,
+    /// The repositories of their images, at most [`MOST_REPOSITORIES`].
+    pub repositories: BTreeSet<RepositoryName>,
+}
+
+impl From<Occurrence> for OccurrenceGroup {
+    fn from(first: Occurrence) -> Self {
+        Self { repositories: [first.image.repository.clone()].into(), first, count: 1 }
+    }
+}
 
 impl Occurrences {
     /// Adds one occurrence.
     pub fn note(&mut self, occurrence: Occurrence) {
         let key = (occurrence.kind, occurrence.source.clone(), occurrence.destination.clone());
-        let (named, count) = self.0.entry(key).or_insert_with(|| (occurrence.clone(), 0));
-        if occurrence.image < named.image {
-            *named = occurrence;
+        let Some(group) = self.0.get_mut(&key) else {
+            self.0.insert(key, occurrence.into());
+            return;
+        };
+        group.count += 1;
+        if group.repositories.len() < MOST_REPOSITORIES {
+            group.repositories.insert(occurrence.image.repository.clone());
         }
-        *count += 1;
+        if occurrence.image < group.first.image {
+            group.first = occurrence;
+        }
     }
 
     /// Returns all groups and leaves none.
-    pub fn take(&mut self) -> Vec<(Occurrence, u64)> {
+    pub fn take(&mut self) -> Vec<OccurrenceGroup> {
         std::mem::take(&mut self.0).into_values().collect()
     }
 }
@@ -378,6 +409,10 @@ pub struct Incident {
     pub arrived: u64,
     /// The first affected image.
     pub image: Image,
+    /// The repositories of affected images, at most 50.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<RepositoryName>))]
+    pub repositories: BTreeSet<RepositoryName>,
     /// What is wrong with the first image, in one line.
     pub why: String,
     /// The number of alerts that were sent.
@@ -402,6 +437,14 @@ impl Incident {
             Some(_) => return None,
         };
         Some(self.alert(state, now))
+    }
+
+    /// Adds repositories of affected images. Returns those that are new, as many as the incident may name.
+    pub fn add_repositories(&mut self, more: &BTreeSet<RepositoryName>) -> BTreeSet<RepositoryName> {
+        let left = MOST_REPOSITORIES.saturating_sub(self.repositories.len());
+        let new: BTreeSet<_> = more.difference(&self.repositories).take(left).cloned().collect();
+        self.repositories.extend(new.iter().cloned());
+        new
     }
 
     fn subject(&self) -> String {
@@ -440,6 +483,7 @@ impl Incident {
             source: Some(source.clone()),
             destination: Some(destination.clone()),
             image: Some(self.image.clone()),
+            repositories: self.repositories.iter().chain([&self.image.repository]).cloned().collect(),
             count: Some(self.count),
             message,
             remediation,
@@ -474,5 +518,31 @@ impl Incident {
         };
         let were = if count == 1 { "image was" } else { "images were" };
         format!("{count} {were} {what} from {} to {}; {end}", self.source, self.destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occurrence(repository: usize) -> Occurrence {
+        Occurrence {
+            kind: AlertKind::DeletionPlanned,
+            source: "111122223333/eu-west-1".parse().unwrap(),
+            destination: "111122223333/us-east-1".parse().unwrap(),
+            image: format!("team/r{repository}@sha256:{}", "a".repeat(64)).parse().unwrap(),
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn occurrences_name_some_repositories_and_count_all() {
+        let mut occurrences = Occurrences::default();
+        (0..60).rev().chain(0..60).for_each(|repository| occurrences.note(occurrence(repository)));
+        let groups = occurrences.take();
+        let [group] = &*groups else { panic!("{groups:?}") };
+        assert_eq!((group.count, group.repositories.len()), (120, MOST_REPOSITORIES));
+        assert_eq!(group.first.image.repository.as_str(), "team/r0");
+        assert_eq!(occurrences, Occurrences::default());
     }
 }

@@ -1,11 +1,12 @@
 //! Alerts, and the incidents that they belong to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use domain::{
-    alert::{Alert, AlertState, Incident, Occurrence},
+    alert::{Alert, AlertState, Incident, Occurrence, OccurrenceGroup},
     expectation::{ProblemChange, ProblemEnd, ReplicationExpectation},
+    image::RepositoryName,
 };
 use jiff::Timestamp;
 
@@ -134,21 +135,48 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// Counts an occurrence that affected some images; the incident names the first image.
+    /// Counts occurrences; the incident names the first image, and the repositories.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn count_occurrence(&self, occurrence: &Occurrence, count: u64, now: Timestamp) -> Result<(), Error> {
-        let key = item::sort_key_of_incident(occurrence.kind, &occurrence.source, &occurrence.destination);
-        let (sets, names, mut values) = self.opening(occurrence, now)?;
+    pub async fn count_occurrences(&self, group: &OccurrenceGroup, now: Timestamp) -> Result<(), Error> {
+        let OccurrenceGroup { first, count, repositories } = group;
+        let key = item::sort_key_of_incident(first.kind, &first.source, &first.destination);
+        let (sets, names, mut values) = self.opening(first, now)?;
         values.insert(":more".to_owned(), AttributeValue::N(count.to_string()));
+        values.insert(":repositories".to_owned(), string_set(repositories));
+        let added = [("#count", "count"), ("#repositories", "repositories")].map(owned);
         let update = self.client.update_item().table_name(&self.name);
         let update =
             update.key("pk", AttributeValue::S(item::INCIDENTS.into())).key("sk", AttributeValue::S(key.clone()));
         let update = update
-            .update_expression(format!("{sets} ADD #count :more"))
-            .set_expression_attribute_names(Some(names.into_iter().chain([owned(("#count", "count"))]).collect()))
+            .update_expression(format!("{sets} ADD #count :more, #repositories :repositories"))
+            .set_expression_attribute_names(Some(names.into_iter().chain(added).collect()))
             .set_expression_attribute_values(Some(values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let output = update.send().await.map_err(|error| self.write_error(&key, error))?;
+        self.wrote(output.consumed_capacity());
+        Ok(())
+    }
+
+    /// Adds repositories to an incident that is open.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn add_repositories(
+        &self,
+        incident: &Incident,
+        repositories: &BTreeSet<RepositoryName>,
+    ) -> Result<(), Error> {
+        let key = item::sort_key_of_incident(incident.kind, &incident.source, &incident.destination);
+        let update = self.client.update_item().table_name(&self.name);
+        let update =
+            update.key("pk", AttributeValue::S(item::INCIDENTS.into())).key("sk", AttributeValue::S(key.clone()));
+        let update = update
+            .update_expression("ADD #repositories :repositories")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#repositories", "repositories")
+            .expression_attribute_values(":repositories", string_set(repositories))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let output = update.send().await.map_err(|error| self.write_error(&key, error))?;
         self.wrote(output.consumed_capacity());
@@ -166,6 +194,7 @@ impl Table {
             open: 0,
             arrived: 0,
             image: first.image.clone(),
+            repositories: BTreeSet::new(),
             why: first.why.clone(),
             notified: 0,
             notified_at: None,
@@ -229,6 +258,10 @@ impl Table {
 
 /// An update expression, its names and its values.
 type Opening = (String, HashMap<String, String>, HashMap<String, AttributeValue>);
+
+fn string_set(names: &BTreeSet<RepositoryName>) -> AttributeValue {
+    AttributeValue::Ss(names.iter().map(ToString::to_string).collect())
+}
 
 fn owned((placeholder, name): (&str, &str)) -> (String, String) {
     (placeholder.to_owned(), name.to_owned())

@@ -1,5 +1,5 @@
 use domain::{
-    alert::AlertState,
+    alert::{Alert, AlertState},
     fact::{StorageClass, What},
     lineage::PlacementStatus,
 };
@@ -50,6 +50,24 @@ async fn a_late_copy_is_alerted_once_and_resolved_when_it_arrives() {
     assert!(resolved.message.contains("all have arrived"), "{}", resolved.message);
     assert!(site.expectations(&image).await.iter().all(|expectation| expectation.due.is_none()));
     assert_eq!(site.local.table.incidents().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_incident_names_the_repositories_of_its_images() {
+    let site = site(Settings::default()).await;
+    site.call_for("team/web", IRELAND, "CreateRepository", json!({}));
+    site.lag(TOKYO, 47);
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.minutes(31).await;
+    site.call_for("team/web", IRELAND, "PutImage", json!({"imageManifest": manifest("b"), "imageTag": "v1"}));
+    // The second alert repeats the incident after an hour; the copies of the first image arrive before.
+    site.lag(TOKYO, 300);
+    site.push(IRELAND, &manifest("c"), Some("v2"));
+    site.minutes(120).await;
+    let named = |alert: &Alert| alert.repositories.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let alerts: Vec<_> = site.alerts().await.iter().filter(|alert| alert.kind.is_ongoing()).map(named).collect();
+    assert_eq!(alerts.first().unwrap(), &["team/app"]);
+    assert_eq!(alerts.last().unwrap(), &["team/app", "team/web"]);
 }
 
 #[tokio::test]
