@@ -62,7 +62,7 @@ pub(crate) fn filled(line: &str, [first, rest]: [&str; 2], width: Option<u16>) -
 }
 
 /// A table whose columns with an index in `whole` are never wrapped.
-fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
+pub(crate) fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
     let headings = headings.iter().map(|heading| styled(HEADING, heading)).collect();
     Table { width, headings, whole: whole.to_vec(), rows: Vec::new() }
 }
@@ -70,7 +70,7 @@ fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
 /// A table without lines: columns apart, headings bold.
 ///
 /// On a narrow terminal, the cells of wrappable columns are printed below their row, each on lines of its own.
-struct Table {
+pub(crate) struct Table {
     width: Option<u16>,
     headings: Vec<String>,
     whole: Vec<usize>,
@@ -81,7 +81,7 @@ struct Table {
 const NARROWEST_TEXT: usize = 28;
 
 impl Table {
-    fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
