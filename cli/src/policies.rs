@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     failure::CliError,
-    print::{HEADING, Print, coloured, filled, styled, table},
+    print::{HEADING, Print, coloured, filled, styled},
 };
 
 /// A policy that this program has in it, with its cases.
@@ -126,13 +126,13 @@ pub fn write(name: &str, file: &Path, overwrite: bool) -> Result<WrittenPolicy, 
 
 impl Print for ShippedPolicies {
     fn table(&self, width: Option<u16>) -> String {
-        let mut list = table(width, &["NAME", "WHAT IT DOES"], &[0]);
+        let mut text = String::new();
         for shipped in &self.policies {
-            list.add_row([shipped.name, shipped.does]);
+            _ = writeln!(text, "{}", styled(HEADING, shipped.name));
+            _ = writeln!(text, "{}", filled(shipped.does, ["    ", "    "], width));
         }
-        format!(
-            "{list}\n\n`ecr-lineage policy new NAME --output mine.cedar` writes one, with cases for `policy test`.\n"
-        )
+        let next = "`ecr-lineage policy new NAME --output FILE` writes one, with cases for `policy test`.";
+        text + "\n" + &filled(next, ["", ""], width) + "\n"
     }
 }
 
@@ -226,7 +226,12 @@ mod tests {
         let there: BTreeSet<_> = names.filter_map(|name| name.strip_suffix(".cedar").map(str::to_owned)).collect();
         assert_eq!(there, NAMES.map(str::to_owned).into());
         for policy in shipped().policies {
-            assert!(policy.does.ends_with('.') && policy.does.len() < 100, "{}: {}", policy.name, policy.does);
+            assert!(
+                policy.does.ends_with('.') && policy.does.chars().count() <= 76,
+                "{}: {}",
+                policy.name,
+                policy.does
+            );
         }
     }
 }

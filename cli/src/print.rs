@@ -62,7 +62,7 @@ pub(crate) fn filled(line: &str, [first, rest]: [&str; 2], width: Option<u16>) -
 }
 
 /// A table whose columns with an index in `whole` are never wrapped.
-pub(crate) fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
+fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> Table {
     let headings = headings.iter().map(|heading| styled(HEADING, heading)).collect();
     Table { width, headings, whole: whole.to_vec(), rows: Vec::new() }
 }
@@ -70,7 +70,7 @@ pub(crate) fn table(width: Option<u16>, headings: &[&str], whole: &[usize]) -> T
 /// A table without lines: columns apart, headings bold.
 ///
 /// On a narrow terminal, the cells of wrappable columns are printed below their row, each on lines of its own.
-pub(crate) struct Table {
+struct Table {
     width: Option<u16>,
     headings: Vec<String>,
     whole: Vec<usize>,
@@ -81,7 +81,7 @@ pub(crate) struct Table {
 const NARROWEST_TEXT: usize = 28;
 
 impl Table {
-    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+    fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
