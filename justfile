@@ -29,7 +29,7 @@ format:
 
 # Clippy; warnings are errors
 lints:
-    cargo clippy --workspace --all-targets --features tests/runtime-contract -- --deny warnings
+    cargo clippy --workspace --all-targets --features tests/runtime-contract,cli/prove -- --deny warnings
 
 # Every test, and that no snapshot file is unused
 test:
@@ -47,6 +47,11 @@ histories: (history "ordering" "1000") (history "end_to_end" "300") (history "mi
 history part cases:
     .ci/tools cargo-nextest
     PROPTEST_CASES={{ cases }} cargo nextest run --cargo-profile histories --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
+
+# Proofs about policies, by Cedar's symbolic compiler and the solver cvc5
+prove:
+    .ci/tools cargo-nextest cvc5
+    cargo nextest run --package cli --no-default-features --features prove --profile ci -E 'test(policies::prove)'
 
 # The simulator and moto, called with boto3 and the AWS CLI
 conformance: build

@@ -18,6 +18,7 @@ LOGS = Path("target/ci")
 COMPILING = [
     "format",
     "test",
+    "prove",
     "lints",
     "histories",
     "second-dynamodb",

@@ -38,6 +38,15 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The error of the file system.
+        #[source]
+        source: std::io::Error,
+    },
     /// Events could not be recorded after several attempts.
     #[error("cannot record the remaining events; the events before them are recorded")]
     Recording(#[source] Arc<store::Error>),
@@ -114,10 +123,42 @@ pub enum CliError {
         #[source]
         source: retry::CallError,
     },
-    /// The program was built without `doctor`.
-    #[cfg(not(feature = "doctor"))]
-    #[error("this program was built without the feature `doctor`")]
-    NoDoctor,
+    /// The program was built without what the command needs.
+    #[error("this program was built without the feature `{feature}`")]
+    WithoutFeature {
+        /// The feature.
+        feature: &'static str,
+    },
+    /// The solver cannot be started.
+    #[error("cannot run the solver `{}`", solver.display())]
+    NoSolver {
+        /// The program.
+        solver: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The solver is another program.
+    #[error("`{}` is not cvc5: it does not say its version", solver.display())]
+    OtherSolver {
+        /// The program.
+        solver: PathBuf,
+    },
+    /// The solver is too old.
+    #[error("cvc5 {version} is too old")]
+    OldSolver {
+        /// Its version.
+        version: String,
+    },
+    /// The text of `--never` has more than an expression.
+    #[error("the text of `--never` is more than one expression")]
+    NotAnExpression,
+    /// The solver did not decide in time.
+    #[error("neither proven nor refuted: the solver did not decide within a minute")]
+    Undecided,
+    /// The solver or the symbolic compiler failed.
+    #[error("neither proven nor refuted")]
+    NotProven(#[source] Box<dyn StdError + Send + Sync>),
     /// A registry could not be listed completely.
     #[error(transparent)]
     Listing(reconcile::Error),
@@ -198,6 +239,10 @@ impl CliError {
                 ErrorKind::PermissionDenied => "check the permissions of the file".into(),
                 _ => "check the disk, and run the command again".into(),
             },
+            Self::Unwritable { source, .. } => match source.kind() {
+                ErrorKind::AlreadyExists => "choose another `--output`, or overwrite it with `--force`".into(),
+                _ => "check the folder and its permissions".into(),
+            },
             Self::Registries(simulator::keep::Error::InUse { .. }) => {
                 "stop the other process, or choose another folder with `--data`".into()
             }
@@ -220,10 +265,16 @@ impl CliError {
             Self::Stack { .. } => {
                 "sign in (`aws sso login`); your role needs the policy in the stack's output ReadersPolicy".into()
             }
-            #[cfg(not(feature = "doctor"))]
-            Self::NoDoctor => "build it with all features: `cargo install --path cli`".into(),
+            Self::WithoutFeature { feature } => {
+                format!("build it with `cargo install --path cli --features {feature}`")
+            }
+            Self::NoSolver { .. } | Self::OtherSolver { .. } | Self::OldSolver { .. } => {
+                "install cvc5 1.3.1 or newer (https://cvc5.github.io), and name it with `--solver` or `CVC5`".into()
+            }
+            Self::NotAnExpression => "write one Cedar expression, without `;`".into(),
+            Self::Undecided => "prove it for one action at a time, as in `action == Action::\"delete\" && …`".into(),
             Self::Busy => "wait until it ends, at most an hour".into(),
-            Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
+            Self::Role(_) | Self::Demo(_) | Self::Output(_) | Self::NotProven(_) => return None,
         })
     }
 }

@@ -15,7 +15,7 @@ pub mod target;
 mod wait;
 pub mod webhook;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use answers::{
     alerts,
@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(not(feature = "doctor"))]
-        Command::Doctor(_) => Err(CliError::NoDoctor),
+        Command::Doctor(_) => Err(CliError::WithoutFeature { feature: "doctor" }),
         #[cfg(feature = "doctor")]
         Command::Doctor(doctor) => {
             let diagnosis = doctor::doctor(&options.target, doctor).await?;
@@ -72,8 +72,9 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
             print(options.format, &plan)?;
             Ok(if plan.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        // Needs no table.
-        Command::Table(TableCommand::Policy(PolicyCommand::Check { files })) => check(files, options.format),
+        Command::Table(TableCommand::Policy(command)) if !command.needs_table() => {
+            policy_text(command, options.format).await
+        }
         Command::Table(command) => {
             let target = Target::open(&options.target, command.records()).await?;
             let answered = answer(command, &target, options.format).await;
@@ -218,7 +219,7 @@ async fn breaker(command: &BreakerCommand, target: &Target, format: Format, now:
     }
 }
 
-/// Checks policies, or shows what one would do.
+/// Shows what a policy would do, from the table and the registries.
 async fn policy(
     command: &PolicyCommand,
     target: &Target,
@@ -227,12 +228,16 @@ async fn policy(
 ) -> Result<ExitCode, CliError> {
     let (table, registries) = (&target.table, target.registries());
     match command {
-        PolicyCommand::Check { files } => return check(files, format),
         PolicyCommand::Preview { file, since } => {
             let policy = decide::load_policy(Some(file))?;
             let (planner, mirror) = (Planner::new(table, &registries, &policy), table.mirror_settings().await?);
             let planner = mirror.iter().fold(planner, Planner::limited_as);
             print(format, &preview::preview(&planner, *since, now, None, usize::MAX).await?)?;
+        }
+        PolicyCommand::Diff { old, new, since } => {
+            let (old, new) = (decide::load_policy(Some(old))?, decide::load_policy(Some(new))?);
+            let planner = |policy| Planner::new(table, &registries, policy);
+            print(format, &preview::diff(&planner(&old), &planner(&new), *since, now).await?)?;
         }
         PolicyCommand::Explain { image, registry, policy } => {
             if let Some(file) = policy {
@@ -246,15 +251,51 @@ async fn policy(
                 print(format, &preview::explain(&planner, image, registry, Some(mirror.since), now).await?)?;
             }
         }
+        text => return policy_text(text, format).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks policies: fails if any of them cannot be used.
-fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
-    let checked = policies::check(files);
-    print(format, &checked)?;
-    Ok(if checked.all_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Writes, checks, tests or proves the text of policies: fails if one is not as it should be.
+async fn policy_text(command: &PolicyCommand, format: Format) -> Result<ExitCode, CliError> {
+    let good = match command {
+        PolicyCommand::New { name: None, .. } => {
+            print(format, &policies::shipped())?;
+            true
+        }
+        PolicyCommand::New { name: Some(name), output: None, .. } => {
+            let shipped = policies::shipped().policies.into_iter().find(|shipped| shipped.name == name);
+            match format {
+                Format::Table => write(shipped.map(|shipped| shipped.text).unwrap_or_default())?,
+                _ => print(format, &policies::ShippedPolicies { policies: shipped.into_iter().collect() })?,
+            }
+            true
+        }
+        PolicyCommand::New { name: Some(name), output: Some(file), force } => {
+            print(format, &policies::write(name, file, *force)?)?;
+            true
+        }
+        PolicyCommand::Check { files } => {
+            let checked = policies::check(files);
+            print(format, &checked)?;
+            checked.all_usable()
+        }
+        PolicyCommand::Test { files } => {
+            let tested = policies::test(files);
+            print(format, &tested)?;
+            tested.failed == 0
+        }
+        #[cfg(feature = "prove")]
+        PolicyCommand::Prove { file, never, solver } => {
+            let proof = policies::prove::prove(file, never, solver).await?;
+            print(format, &proof)?;
+            proof.proven
+        }
+        #[cfg(not(feature = "prove"))]
+        PolicyCommand::Prove { .. } => return Err(CliError::WithoutFeature { feature: "prove" }),
+        PolicyCommand::Preview { .. } | PolicyCommand::Diff { .. } | PolicyCommand::Explain { .. } => false,
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints an answer. Colour and width are those of the terminal, if it is one.

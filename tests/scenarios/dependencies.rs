@@ -34,7 +34,7 @@ const ALLOWED: &str = "
 /// All external dependencies of the pure crates: no async runtime, no SDK, no file or network access.
 const PURE: &str = "
     domain      -> jiff serde serde_json sha2 thiserror utoipa
-    policy      -> cedar-policy jiff miette serde strsim thiserror utoipa
+    policy      -> cedar-policy cedar-policy-core jiff miette serde strsim thiserror utoipa
 ";
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;

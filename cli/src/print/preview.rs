@@ -1,9 +1,11 @@
 //! Prints what a policy would do, and why.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use anstyle::AnsiColor;
-use answers::preview::{EvaluatedPolicy, Explained, Preview, PreviewAction};
+use answers::preview::{
+    ChangeTotal, EvaluatedPolicy, Explained, PolicyChange, PolicyDiff, Preview, PreviewAction, Total,
+};
 use domain::deletion::Check;
 use indicatif::DecimalBytes;
 
@@ -41,10 +43,64 @@ impl Print for Preview {
         }
         let mut text = format!("\n{list}\n\n");
         for (kind, total) in &self.totals {
-            let size = if total.bytes > 0 { format!(", {}", DecimalBytes(total.bytes)) } else { String::new() };
-            _ = writeln!(text, "{}: {} {}{size}", planned_action(*kind), total.images, plural(total.images, "replica"));
+            _ = writeln!(text, "{}: {}", planned_action(*kind), amount(total));
         }
         text.push_str("This is a preview: nothing was changed.\n");
+        text
+    }
+}
+
+/// The number and the size of replicas.
+fn amount(Total { images, bytes }: &Total) -> String {
+    let size = if *bytes > 0 { format!(", {}", DecimalBytes(*bytes)) } else { String::new() };
+    format!("{images} {}{size}", plural(*images, "replica"))
+}
+
+impl Print for PolicyDiff {
+    fn table(&self, width: Option<u16>) -> String {
+        if self.changes.is_empty() && self.unchanged.is_empty() {
+            return "No deletions are recorded in this period, and there are no orphans.\n".to_owned();
+        }
+        let mut text = String::new();
+        if !self.changes.is_empty() {
+            let headings = ["BEFORE", "AFTER", "REGISTRY", "IMAGE", "REASON BEFORE", "REASON AFTER"];
+            let mut list = table(width, &headings, &[0, 1, 2]);
+            for PolicyChange { before, policies_before, why_before, after } in &self.changes {
+                let orphan = if after.recorded { "" } else { "orphan: " };
+                let by = |policies: &BTreeSet<String>, action: PreviewAction| match action {
+                    PreviewAction::Delete | PreviewAction::Archive | PreviewAction::Untag => {
+                        format!(", by {}", policies.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+                    }
+                    // The reason names the policies.
+                    PreviewAction::Keep | PreviewAction::Gone | PreviewAction::Unknown => String::new(),
+                };
+                let [before_by, after_by] = [by(policies_before, *before), by(&after.policies, after.planned_action)];
+                list.add_row([
+                    planned_action(*before),
+                    planned_action(after.planned_action),
+                    after.registry.to_string(),
+                    image_name(&after.image, after.tag.as_ref()),
+                    format!("{orphan}before{before_by}: {why_before}"),
+                    format!("after{after_by}: {}", after.why),
+                ]);
+            }
+            text = format!("\n{list}\n\n");
+        }
+        for ChangeTotal { before, after, total } in &self.changed {
+            let what = if before == after {
+                format!("{}, for another reason", planned_action(*before))
+            } else {
+                format!("{} → {}", planned_action(*before), planned_action(*after))
+            };
+            _ = writeln!(text, "{what}: {}", amount(total));
+        }
+        if self.changes.is_empty() {
+            text.push_str("Nothing changes.\n");
+        }
+        for (kind, total) in &self.unchanged {
+            _ = writeln!(text, "unchanged, {}: {}", planned_action(*kind), amount(total));
+        }
+        text.push_str("This is a comparison: nothing was changed.\n");
         text
     }
 }

@@ -159,6 +159,11 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     let (tokyo, mut report) = (["--registry", TOKYO], String::new());
     report += &scene.shows(&["deletions"]);
     report += &scene.shows(&["policy", "preview", &policy]);
+    let keep = scene.user.file("keep.cedar", policy::KEEP_EVERYTHING);
+    let sooner = scene.user.file("sooner.cedar", POLICY.replace("24h", "1h"));
+    for (old, new) in [(&keep, &policy), (&policy, &sooner), (&policy, &policy)] {
+        report += &scene.shows(&["policy", "diff", old, new]);
+    }
     report += &scene.shows(&["hold", "team/app:build-7"]);
     scene.pass(24 * 3600);
     report += &scene.shows(&["deletions", "--kept", "--held", "--waiting"]);

@@ -8,7 +8,7 @@ use domain::{
     image::{Image, Registry, Tag},
     lineage::{Lineage, Placement},
     observation::Candidate,
-    plan::{Mode, Step},
+    plan::{Mode, Plan, Step},
     policy::Action,
     settings::{MirrorSettings, PolicyInUse},
 };
@@ -130,7 +130,25 @@ pub async fn preview(
     from: Option<PreviewPageToken>,
     most: usize,
 ) -> Result<Preview, Error> {
-    let (table, since) = (planner.table, now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH));
+    let (candidates, recorded, next) = candidates(planner.table, since, now, from, most).await?;
+    let replicas = entries(planner.plan(candidates, now).await?, &recorded);
+    let mut totals = BTreeMap::new();
+    for replica in &replicas {
+        replica.add_to(&mut totals, replica.planned_action);
+    }
+    Ok(Preview { replicas, totals, next_cursor: next.map(Cursor) })
+}
+
+/// The recorded deletions of a period until now, and the orphans without one; the keys of those that are recorded; and
+/// where the next page starts.
+async fn candidates(
+    table: &Table,
+    since: SignedDuration,
+    now: Timestamp,
+    from: Option<PreviewPageToken>,
+    most: usize,
+) -> Result<(Vec<Candidate>, BTreeSet<Key>, Option<PreviewPageToken>), Error> {
+    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut candidates = Vec::new();
     let next = match from {
         None => recorded(table, since, None, most, &mut candidates).await?,
@@ -144,22 +162,87 @@ pub async fn preview(
         }
         next => next,
     };
-    let plan = planner.plan(candidates, now).await?;
+    Ok((candidates, recorded, next))
+}
+
+/// The steps of a plan, in the order of the planned actions.
+fn entries(plan: Plan, recorded: &BTreeSet<Key>) -> Vec<PreviewEntry> {
     let entry = |step: Step| {
         let recorded = recorded.contains(&key(&step.writes.deletion));
         PreviewEntry::of(step, recorded)
     };
     let mut replicas: Vec<_> = plan.steps.into_iter().map(entry).collect();
-    replicas.sort_by(|a, b| {
-        (a.planned_action, &a.image, &a.registry, &a.tag).cmp(&(b.planned_action, &b.image, &b.registry, &b.tag))
-    });
-    let mut totals: BTreeMap<PreviewAction, Total> = BTreeMap::new();
-    for replica in &replicas {
-        let total = totals.entry(replica.planned_action).or_default();
-        total.images += 1;
-        total.bytes += replica.size_bytes.unwrap_or(0);
+    replicas.sort_by_key(|entry| (entry.planned_action, entry.key()));
+    replicas
+}
+
+/// What changes from one policy to another.
+#[derive(Debug, Serialize)]
+pub struct PolicyDiff {
+    /// The replicas for which another action is planned, or the same for another reason.
+    pub changes: Vec<PolicyChange>,
+    /// The number and size of the replicas that change, by the actions before and after.
+    pub changed: Vec<ChangeTotal>,
+    /// The number and size of the replicas for which nothing changes, by planned action.
+    pub unchanged: BTreeMap<PreviewAction, Total>,
+}
+
+/// What changes for one replica.
+#[derive(Debug, Serialize)]
+pub struct PolicyChange {
+    /// The planned action under the old policy.
+    pub before: PreviewAction,
+    /// The policies that decided under the old policy.
+    pub policies_before: BTreeSet<String>,
+    /// The reason under the old policy.
+    pub why_before: String,
+    /// The planned action under the new policy.
+    pub after: PreviewEntry,
+}
+
+/// The number and size of the replicas with the same change.
+#[derive(Debug, Serialize)]
+pub struct ChangeTotal {
+    /// The planned action under the old policy.
+    pub before: PreviewAction,
+    /// The planned action under the new policy.
+    pub after: PreviewAction,
+    /// The number and size.
+    #[serde(flatten)]
+    pub total: Total,
+}
+
+/// Answers `policy diff`: what the policy of `new` would do otherwise than that of `old` with deletions recorded in a
+/// period until now, and with orphans. Both decide from the same reads.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn diff(
+    old: &Planner<'_>,
+    new: &Planner<'_>,
+    since: SignedDuration,
+    now: Timestamp,
+) -> Result<PolicyDiff, Error> {
+    let (candidates, recorded, _) = candidates(old.table, since, now, None, usize::MAX).await?;
+    let observations = old.observe(candidates, now).await?;
+    let before = entries(old.plan_from(&observations, now), &recorded);
+    let mut before: BTreeMap<_, _> = before.into_iter().map(|entry| (entry.key(), entry)).collect();
+    let (mut changes, mut changed, mut unchanged) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for after in entries(new.plan_from(&observations, now), &recorded) {
+        let Some(before) = before.remove(&after.key()) else { continue };
+        let acts = |entry: &PreviewEntry| entry.planned_action < PreviewAction::Keep;
+        // That a replica is kept for another reason is no change; that it is deleted at another time is one.
+        if before.planned_action == after.planned_action && (!acts(&after) || before.why == after.why) {
+            after.add_to(&mut unchanged, after.planned_action);
+            continue;
+        }
+        after.add_to(&mut changed, (before.planned_action, after.planned_action));
+        let PreviewEntry { planned_action, policies, why, .. } = before;
+        changes.push(PolicyChange { before: planned_action, policies_before: policies, why_before: why, after });
     }
-    Ok(Preview { replicas, totals, next_cursor: next.map(Cursor) })
+    changes.sort_by_key(|change| (change.before, change.after.planned_action));
+    let total = |((before, after), total)| ChangeTotal { before, after, total };
+    Ok(PolicyDiff { changes, changed: changed.into_iter().map(total).collect(), unchanged })
 }
 
 /// Adds the recorded deletions to the candidates.
@@ -227,6 +310,17 @@ impl PreviewEntry {
             policies: decision.policies,
             why: decision.checks.last().map(|check| check.why.clone()).unwrap_or_default(),
         }
+    }
+
+    fn key(&self) -> Key {
+        (self.image.clone(), self.registry.clone(), self.tag.clone())
+    }
+
+    /// Counts the replica in the total of its kind.
+    fn add_to<K: Ord>(&self, totals: &mut BTreeMap<K, Total>, kind: K) {
+        let total = totals.entry(kind).or_default();
+        total.images += 1;
+        total.bytes += self.size_bytes.unwrap_or(0);
     }
 }
 

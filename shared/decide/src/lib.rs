@@ -90,14 +90,22 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// When the table cannot be read. A registry that cannot be read keeps the replicas that depend on it.
     pub async fn plan(&self, candidates: Vec<Candidate>, now: Timestamp) -> Result<Plan, store::Error> {
-        let observations = self.observe(candidates, now).await?;
+        Ok(self.plan_from(&self.observe(candidates, now).await?, now))
+    }
+
+    /// Plans from what was read.
+    #[must_use]
+    pub fn plan_from(&self, observations: &Observations, now: Timestamp) -> Plan {
         let ask = |action, question: &domain::policy::PolicyQuestion<'_>| self.policy.ask(action, question);
-        Ok(plan::plan(&observations, &ask, self.mode, &self.limits, now))
+        plan::plan(observations, &ask, self.mode, &self.limits, now)
     }
 
     /// Reads everything that a plan depends on. Replicas are read first and sources last, so that no observation is
     /// older than the one that shows the source without the image.
-    async fn observe(&self, candidates: Vec<Candidate>, now: Timestamp) -> Result<Observations, store::Error> {
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn observe(&self, candidates: Vec<Candidate>, now: Timestamp) -> Result<Observations, store::Error> {
         let mut observations = Observations { candidates, ..Observations::default() };
         observations.breakers = self.breakers(&observations.candidates).await?;
         observations.rules = self.rules(&observations.candidates).await?;

@@ -15,7 +15,9 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use judge::{Ask, Checked, Decision, DeletionContext, Verdict, estimate, judge, registries_to_observe};
+pub use judge::{
+    Ask, Checked, Decision, DeletionContext, Permission, Verdict, estimate, judge, permitted, registries_to_observe,
+};
 pub use life::{ActionRecord, InvalidTransition, OperatorAction};
 pub use outcome::{CallAnswer, CallOutcome, DeletionRefusal, DeletionWrites, ImageOrTag, refusal};
 

@@ -357,6 +357,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The names of all kinds of causes, as in policies.
+    pub const NAMES: [&'static str; 5] = ["principal", "lifecycle", "repository", "mirror", "unknown"];
+
     /// The name of this kind of cause, as in its JSON and in policies.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -25,6 +25,12 @@ impl MalformedError {
         let value = value.chars().filter(|c| !c.is_control()).take(100).collect();
         Self { value, what, rule }
     }
+
+    /// What a value of the type is like.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
 }
 
 /// Declares a string that follows a grammar, with the conversions every such type needs.

@@ -5,7 +5,7 @@ use std::fmt;
 use cedar_policy::Effect;
 use jiff::{SignedDuration, Span, SpanRelativeTo, fmt::friendly::SpanParser};
 
-use crate::{DEFAULT_GRACE, problem::PolicyProblem};
+use crate::{DEFAULT_GRACE, problem::PolicyProblem, values::nearest};
 
 /// The conditions under which a permit applies. Cedar stores annotations but gives them no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,11 +147,8 @@ fn parse_grace(text: &str) -> Option<SignedDuration> {
 
 /// The nearest annotation, or all of them if none is near.
 fn suggest(word: &str) -> String {
-    let distance = |annotation: &Annotation| strsim::osa_distance(word, annotation.as_str());
-    let nearest = Annotation::ALL.into_iter().min_by_key(distance);
-    match nearest {
-        // If more than half of the letters differ, the word is taken to be another one.
-        Some(nearest) if distance(&nearest) <= nearest.as_str().len() / 2 => format!("did you mean {nearest}?"),
-        _ => format!("write one of {}", Annotation::ALL.map(|annotation| annotation.to_string()).join(", ")),
+    match nearest(word, Annotation::ALL.into_iter().map(Annotation::as_str)) {
+        Some(nearest) => format!("did you mean `@{nearest}`?"),
+        None => format!("write one of {}", Annotation::ALL.map(|annotation| annotation.to_string()).join(", ")),
     }
 }

@@ -2,19 +2,27 @@
 
 mod annotation;
 mod problem;
+mod values;
 mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cedar_policy::{
-    Authorizer, Decision, Effect, PolicyId, PolicySet, ValidationError, ValidationMode, ValidationResult,
+    Authorizer, Decision, Effect, PolicyId, PolicySet, Schema, ValidationError, ValidationMode, ValidationResult,
     ValidationWarning, Validator,
 };
 use domain::policy::{Action, PolicyAnswer, PolicyQuestion};
 use jiff::SignedDuration;
 
-pub use crate::problem::{InvalidPolicyError, PolicyProblem};
-use crate::{annotation::Terms, vocabulary::Vocabulary};
+use crate::{
+    annotation::Terms,
+    values::{Attributes, Found},
+    vocabulary::Vocabulary,
+};
+pub use crate::{
+    problem::{InvalidPolicyError, PolicyProblem},
+    values::NamedValue,
+};
 
 /// The policy that permits nothing, used if no other is configured.
 pub const KEEP_EVERYTHING: &str = include_str!("../../../infra/policies/keep-everything.cedar");
@@ -32,6 +40,7 @@ pub struct Policy {
     policies: PolicySet,
     /// The terms of each permit, by id.
     permits: BTreeMap<String, Terms>,
+    warnings: Vec<PolicyProblem>,
     authorizer: Authorizer,
 }
 
@@ -39,8 +48,8 @@ impl Policy {
     /// Parses the text of one or more policies and checks it. The name, usually that of a file, is for messages only.
     ///
     /// # Errors
-    /// All problems of the text: syntax errors if there are any; otherwise violations of the schema, conditions that
-    /// can never be true, and annotations that are missing, unknown or misplaced.
+    /// All problems of the text: syntax errors if there are any; otherwise violations of the schema, values that no
+    /// request has, conditions that can never be true, and annotations that are missing, unknown or misplaced.
     pub fn load(name: &str, text: &str) -> Result<Self, InvalidPolicyError> {
         let invalid = |mut problems: Vec<PolicyProblem>| {
             problems.sort();
@@ -57,7 +66,7 @@ impl Policy {
                 format!("no policy can be checked, for the schema is wrong: {error}"),
             )])
         })?;
-        let mut problems = find_mistakes(text, &parsed, &vocabulary);
+        let (mut problems, warnings) = find_mistakes(text, &parsed, &vocabulary);
         let named = name_policies(text, &parsed, &mut problems);
         if !problems.is_empty() {
             return Err(invalid(problems));
@@ -70,7 +79,7 @@ impl Policy {
         let policies = PolicySet::from_policies(named.into_iter().map(|(policy, _)| policy))
             .map_err(|error| invalid(vec![PolicyProblem::at(text, 0, error.to_string())]))?;
         let (name, text) = (name.to_owned(), text.to_owned());
-        Ok(Self { name, text, vocabulary, policies, permits, authorizer: Authorizer::new() })
+        Ok(Self { name, text, vocabulary, policies, permits, warnings, authorizer: Authorizer::new() })
     }
 
     /// The name under which it was loaded.
@@ -83,6 +92,34 @@ impl Policy {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.vocabulary.schema
+    }
+
+    /// The policies in Cedar's form, each with its id.
+    #[must_use]
+    pub fn set(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// The tags and registries that the policies name.
+    pub fn named_values(&self) -> impl Iterator<Item = NamedValue> {
+        self.policies.policies().flat_map(|policy| values::named(&policy.as_ref().condition()))
+    }
+
+    /// The ids of the policies.
+    pub fn ids(&self) -> impl Iterator<Item = &PolicyId> {
+        self.policies.policies().map(cedar_policy::Policy::id)
+    }
+
+    /// What is hardly meant as it is written, in the order of the text. The policy can be used all the same.
+    #[must_use]
+    pub fn warnings(&self) -> &[PolicyProblem] {
+        &self.warnings
     }
 
     /// Decides whether an action on a replica is permitted, by which policies and on what terms.
@@ -116,13 +153,23 @@ fn refuse(policies: BTreeSet<String>, errors: Vec<String>) -> PolicyAnswer {
     PolicyAnswer { permitted: false, policies, errors, grace: DEFAULT_GRACE, approval: false, replica_only_tags: false }
 }
 
-/// The problems that Cedar finds, and those that only this crate rejects.
-fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec<PolicyProblem> {
+/// The problems that Cedar finds, those that only this crate rejects, and the warnings.
+fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> (Vec<PolicyProblem>, Vec<PolicyProblem>) {
     if parsed.is_empty() {
         let message = "the file has no policy; keep-everything.cedar is one that permits nothing";
-        return vec![PolicyProblem::at(text, 0, message)];
+        return (vec![PolicyProblem::at(text, 0, message)], Vec::new());
     }
     let checked = Validator::new(vocabulary.schema.clone()).validate(parsed, ValidationMode::Strict);
+    let attributes = Attributes::of(&vocabulary.schema);
+    let mut wrong: HashSet<_> = checked.validation_errors().map(|error| error.policy_id().clone()).collect();
+    let mut found = Found::default();
+    for policy in parsed.policies() {
+        let before = found.errors.len();
+        values::find(text, start(policy), &policy.as_ref().condition(), &attributes, &mut found);
+        if found.errors.len() > before {
+            wrong.insert(policy.id().clone());
+        }
+    }
     let errors = checked.validation_errors().map(|error| {
         let problem = PolicyProblem::of(text, error);
         match error {
@@ -130,6 +177,7 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
             ValidationError::UnrecognizedActionId(_) => {
                 problem.suggest("the actions are `delete`, `archive` and `untag`")
             }
+            ValidationError::UnsafeAttributeAccess(_) => suggest_attribute(problem, &attributes),
             _ => problem,
         }
     });
@@ -139,15 +187,34 @@ fn find_mistakes(text: &str, parsed: &PolicySet, vocabulary: &Vocabulary) -> Vec
         let start = template.as_ref().loc().map_or(0, |place| place.span.offset());
         PolicyProblem::at(text, start, message).suggest("write the registry or the replica that is meant")
     });
-    errors.chain(find_impossible(text, &checked)).chain(templates).collect()
+    let problems = errors.chain(found.errors).chain(find_impossible(text, &checked, &wrong)).chain(templates);
+    found.warnings.sort();
+    found.warnings.dedup();
+    (problems.collect(), found.warnings)
+}
+
+/// Only Cedar's internal form of a policy, which is not part of its stable API, has positions.
+fn start(policy: &cedar_policy::Policy) -> usize {
+    policy.as_ref().loc().map_or(0, |place| place.span.offset())
+}
+
+/// The name and its owner are in Cedar's message: "attribute `repo` on entity type `Replica` not found".
+fn suggest_attribute(problem: PolicyProblem, attributes: &Attributes) -> PolicyProblem {
+    let mut quoted = problem.message.split('`').skip(1).step_by(2);
+    let name = quoted.next().unwrap_or_default();
+    let suggestion = attributes.suggest(quoted.next().unwrap_or("context"), name);
+    problem.suggest(suggestion)
 }
 
 /// Problems from Cedar's warnings: a policy that can never apply is a mistake of its author, who believes that it does.
 ///
 /// Only the first cause is reported: a policy with an error, or one that applies to no action, is also reported as
 /// impossible.
-fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item = PolicyProblem> {
-    let wrong: HashSet<_> = checked.validation_errors().map(ValidationError::policy_id).collect();
+fn find_impossible<'a>(
+    text: &'a str,
+    checked: &'a ValidationResult,
+    wrong: &'a HashSet<PolicyId>,
+) -> impl Iterator<Item = PolicyProblem> + 'a {
     let is_scope = |warning: &&ValidationWarning| matches!(warning, ValidationWarning::InvalidActionApplication(_));
     let out_of_scope: HashSet<_> =
         checked.validation_warnings().filter(is_scope).map(ValidationWarning::policy_id).collect();
@@ -155,10 +222,8 @@ fn find_impossible(text: &str, checked: &ValidationResult) -> impl Iterator<Item
         let id = warning.policy_id();
         let problem = PolicyProblem::of(text, warning);
         match warning {
-            ValidationWarning::ImpossiblePolicy(_) => (!wrong.contains(id) && !out_of_scope.contains(id)).then(|| {
-                problem
-                    .suggest("`has` with an attribute that the schema lacks is never true, nor are opposites together")
-            }),
+            ValidationWarning::ImpossiblePolicy(_) => (!wrong.contains(id) && !out_of_scope.contains(id))
+                .then(|| problem.suggest("its conditions exclude each other")),
             ValidationWarning::InvalidActionApplication(_) => (!wrong.contains(id))
                 .then(|| problem.suggest("the principal is always a `Registry` and the resource a `Replica`")),
             _ => Some(problem),
@@ -172,8 +237,6 @@ fn name_policies(
     parsed: &PolicySet,
     problems: &mut Vec<PolicyProblem>,
 ) -> Vec<(cedar_policy::Policy, Terms)> {
-    // Only Cedar's internal form of a policy, which is not part of its stable API, has positions.
-    let start = |policy: &cedar_policy::Policy| policy.as_ref().loc().map_or(0, |place| place.span.offset());
     let mut policies: Vec<_> = parsed.policies().collect();
     policies.sort_by_key(|policy| start(policy));
     let mut named = Vec::new();

@@ -11,13 +11,6 @@ use proptest::prelude::*;
 use super::*;
 
 const DEV: &str = include_str!("../../../infra/policies/dev-follows-its-source.cedar");
-const LIFECYCLE: &str = include_str!("../../../infra/policies/lifecycle-follows-people-need-approval.cedar");
-const ARCHIVE: &str = include_str!("../../../infra/policies/archive-instead-of-delete.cedar");
-const RELEASES: &str = include_str!("../../../infra/policies/never-release-tags.cedar");
-const PULLED: &str = include_str!("../../../infra/policies/never-pulled-recently.cedar");
-const LAST: &str = include_str!("../../../infra/policies/never-the-last-copy.cedar");
-
-const SHIPPED: [&str; 7] = [KEEP_EVERYTHING, DEV, LIFECYCLE, ARCHIVE, RELEASES, PULLED, LAST];
 
 /// The policy under test permits everything, so that only a forbid or an error refuses.
 const PERMIT: &str = "@id(\"all\") permit (principal, action, resource);\n";
@@ -94,97 +87,6 @@ impl Case {
         case.image.repository = repository.parse().unwrap();
         case
     }
-
-    fn tagged(words: &[&str]) -> Self {
-        Self { tags: tags(words), ..case() }
-    }
-
-    fn caused(cause: Cause) -> Self {
-        Self { cause, ..case() }
-    }
-
-    fn untagged_at_source(tag: &str) -> Self {
-        Self { tag: Some(tag.parse().unwrap()), ..Self::tagged(&[tag, "other"]) }
-    }
-}
-
-fn pulled(at: &str) -> Case {
-    Case { last_pulled_at: Some(at.parse().unwrap()), ..case() }
-}
-
-#[test]
-fn every_shipped_policy_decides_as_it_says() {
-    use Action::{Archive, Delete, Untag};
-    let lifecycle = || Cause::Lifecycle { rule: 1, description: None };
-    let repository = || Cause::Repository { by: "arn:aws:iam::111122223333:root".into() };
-    let copies = |other_copies| Case { other_copies, ..case() };
-    let table: &[(&str, Action, Case, bool, &[&str])] = &[
-        (KEEP_EVERYTHING, Delete, case(), false, &["keep-everything"]),
-        (KEEP_EVERYTHING, Archive, case(), false, &["keep-everything"]),
-        (KEEP_EVERYTHING, Untag, Case::untagged_at_source("a"), false, &["keep-everything"]),
-        (DEV, Delete, case(), true, &["dev-follows-its-source"]),
-        (DEV, Untag, Case::untagged_at_source("a"), true, &["dev-follows-its-source"]),
-        (DEV, Archive, case(), false, &[]),
-        (DEV, Delete, Case::of("prod/app"), false, &[]),
-        (DEV, Delete, Case::of("prod/dev/app"), false, &[]),
-        (DEV, Delete, Case::of("development/app"), false, &[]),
-        (LIFECYCLE, Delete, Case::caused(lifecycle()), true, &["lifecycle-follows"]),
-        (LIFECYCLE, Delete, case(), true, &["the-rest-needs-approval"]),
-        (LIFECYCLE, Delete, Case::caused(Cause::Unknown), true, &["the-rest-needs-approval"]),
-        (LIFECYCLE, Delete, Case::caused(repository()), false, &["keep-when-the-repository-went"]),
-        (LIFECYCLE, Archive, case(), false, &[]),
-        (LIFECYCLE, Untag, Case::untagged_at_source("a"), false, &[]),
-        (ARCHIVE, Archive, case(), true, &["archive-after-a-week"]),
-        (ARCHIVE, Delete, case(), false, &["never-delete"]),
-        (ARCHIVE, Untag, Case::untagged_at_source("a"), false, &[]),
-        (RELEASES, Delete, Case::tagged(&["build-7"]), true, &["follow-unless-released"]),
-        (RELEASES, Delete, Case::tagged(&[]), true, &["follow-unless-released"]),
-        (RELEASES, Delete, Case::tagged(&["dev-v1", "preview", "not-latest"]), true, &["follow-unless-released"]),
-        (RELEASES, Delete, Case::tagged(&["build-7", "latest"]), false, &["never-release-tags"]),
-        (RELEASES, Delete, Case::tagged(&["a", "v1.4.2", "z"]), false, &["never-release-tags"]),
-        (RELEASES, Archive, Case::tagged(&["release-7"]), false, &["never-release-tags"]),
-        (RELEASES, Untag, Case::untagged_at_source("build-7"), true, &["follow-unless-released"]),
-        (RELEASES, Untag, Case::untagged_at_source("latest"), false, &["never-untag-releases"]),
-        (RELEASES, Untag, Case::untagged_at_source("v2"), false, &["never-untag-releases"]),
-        (PULLED, Delete, case(), true, &["follow-unless-pulled"]),
-        (PULLED, Delete, pulled("2026-05-31T12:00:00Z"), true, &["follow-unless-pulled"]),
-        (PULLED, Delete, pulled("2026-05-31T12:00:01Z"), false, &["never-pulled-recently"]),
-        (PULLED, Archive, pulled("2026-06-30T12:00:00Z"), false, &["never-pulled-recently"]),
-        (LAST, Delete, copies(1), true, &["follow-unless-last"]),
-        (LAST, Delete, copies(0), false, &["never-the-last-copy"]),
-        (LAST, Archive, copies(0), false, &["never-the-last-copy"]),
-    ];
-    for (text, action, case, permitted, policies) in table {
-        let answer = case.ask(text, *action);
-        let policies: BTreeSet<_> = policies.iter().map(|id| (*id).to_owned()).collect();
-        assert_eq!((answer.permitted, &answer.policies), (*permitted, &policies), "{action} {case:?}");
-        assert_eq!(answer.errors, [""; 0]);
-        assert!(!answer.replica_only_tags);
-        assert_eq!(answer.approval, policies.contains("the-rest-needs-approval"));
-        let week = SignedDuration::from_hours(7 * 24);
-        assert_eq!(answer.grace, if policies.contains("archive-after-a-week") { week } else { DEFAULT_GRACE });
-    }
-}
-
-#[test]
-fn every_shipped_policy_is_tested_here() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/policies");
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.ends_with(".cedar")).count(), SHIPPED.len());
-}
-
-#[test]
-fn every_shipped_policy_keeps_replicas_with_tags_of_their_own() {
-    let goes = Case { cause: Cause::Lifecycle { rule: 1, description: None }, ..case() };
-    let stays = Case { replica_only_tags: tags(&["mine"]), tags: tags(&["build-7", "mine"]), ..goes.clone() };
-    for text in &SHIPPED[1..] {
-        let action = if *text == ARCHIVE { Action::Archive } else { Action::Delete };
-        assert!(goes.ask(text, action).permitted);
-        for action in [Action::Delete, Action::Archive] {
-            let answer = stays.ask(text, action);
-            assert!(!answer.permitted && answer.policies.contains("keep-tags-of-the-replica"), "{text}");
-        }
-    }
 }
 
 #[test]
@@ -223,6 +125,7 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
         (Cause::Mirror { source: case().registry, policies: BTreeSet::new() }, neither),
         (Cause::Unknown, neither),
     ] {
+        assert!(Cause::NAMES.contains(&cause.as_str()));
         let text = condition.replace("CAUSE", &format!("context.cause == \"{}\" && {rest}", cause.as_str()));
         let answer = Case { cause, ..known.clone() }.ask(&text, Action::Untag);
         assert!(answer.permitted, "{text}: {answer:?}");
@@ -394,7 +297,11 @@ const MISTAKES: &[Mistake] = &[
          @id(\"b\")\n\
          forbid (principal, action, resource)\n\
          when { resource has pulledAt };",
-        &[(3, 1, "policy is impossible", "`has`")],
+        &[(5, 8, "`resource` has no attribute `pulledAt`", "did you mean `lastPulledAt`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { context.otherCopies < 1 && false };",
+        &[(1, 1, "policy is impossible", "exclude each other")],
     ),
     ("\npermit (principal, action, resource);", &[(2, 1, "no `@id`", "@id(\"dev-follows-its-source\")")]),
     (
@@ -446,6 +353,79 @@ const MISTAKES: &[Mistake] = &[
          @id(\"b\") permit (principal == ?principal, action, resource);",
         &[(2, 1, "`?principal` makes the policy a template", "write the registry")],
     ),
+    // What has the right type and can never match.
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { context.cause == \"lifecycles\" };",
+        &[(1, 71, "`context.cause` is never \"lifecycles\"", "did you mean \"lifecycle\"?")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) unless { [\"person\", \"mirror\"].contains(context.cause) };",
+        &[(1, 57, "`context.cause` is never \"person\"", "it is one of \"principal\", \"lifecycle\", ")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.tags.contains(\"v*\") };",
+        &[(1, 77, "`resource.tags` never contains \"v*\"", "write `resource.tagLine like \"* v*\"`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.tags.containsAny([\"latest\", \"*-rc\"]) };",
+        &[(1, 91, "`resource.tags` never contains \"*-rc\"", "write `resource.tagLine like \"*-rc *\"`")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { \"dev/*\" == resource.repository };",
+        &[(1, 54, "`resource.repository` is never \"dev/*\"", "write `resource.repository like \"dev/*\"`")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { resource.repository like \"Dev/*\" };",
+        &[(1, 54, "`resource.repository like \"Dev/*\"` never matches", "the text has no `D`")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { resource.repository == \"Team/App\" };",
+        &[(1, 77, "`resource.repository` is never \"Team/App\"", "expected 2 to 256 of")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.tagLine like \"v*\" };",
+        &[(1, 54, "`resource.tagLine like \"v*\"` never matches", "write `\"* v*\"`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { context.cause like \"life-*\" };",
+        &[(1, 54, "`context.cause like \"life-*\"` never matches", "it is one of")],
+    ),
+    (
+        "@id(\"a\") forbid (principal == Registry::\"12345/eu-west-1\", action, resource);",
+        &[(1, 31, "there is no registry \"12345/eu-west-1\"", "expected a 12-digit account")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.registry == Registry::\"eu-west-1\" };",
+        &[(1, 75, "there is no registry \"eu-west-1\"", "as in `111122223333/eu-west-1`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.source.account == \"1111\" };",
+        &[(1, 81, "`resource.source.account` is never \"1111\"", "12 digits")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { principal.region == \"eu\" };",
+        &[(1, 74, "`principal.region` is never \"eu\"", "written like `eu-west-1`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.kind == \"images\" };",
+        &[(1, 71, "`resource.kind` is never \"images\"", "did you mean \"image\"?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { resource.repo like \"dev/*\" };",
+        &[(1, 54, "attribute `repo`", "did you mean `repository`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { resource.cause == \"lifecycle\" };",
+        &[(1, 54, "attribute `cause`", "did you mean `context.cause`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { principal.colour == \"red\" };",
+        &[(1, 54, "attribute `colour`", "it has `account`, `region`")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { !(resource has pulledAt) };",
+        &[(1, 56, "`resource` has no attribute `pulledAt`", "did you mean `lastPulledAt`?")],
+    ),
     ("", &[(1, 1, "the file has no policy; keep-everything.cedar is one that permits nothing", "")]),
     ("// @id(\"a\") permit (principal, action, resource);\n", &[(1, 1, "the file has no policy", "")]),
     (
@@ -474,6 +454,32 @@ fn every_problem_has_a_position_and_a_suggestion() {
             assert!(!problem.to_string().contains("policy0"), "{problem}");
         }
     }
+}
+
+#[test]
+fn what_is_hardly_meant_is_a_warning_and_can_be_used() {
+    let warnings = |condition: &str| {
+        let text = format!("@id(\"a\") permit (principal, action, resource)\nwhen {{ {condition} }};");
+        let warnings = Policy::load("a.cedar", &text).unwrap().warnings().to_vec();
+        warnings.into_iter().map(|warning| warning.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("resource.repository like \"dev\" || principal.region == \"eu-wset-1\""),
+        [
+            "2:8: `like \"dev\"` has no `*`: it compares the whole text \
+             (write `resource.repository == \"dev\"`, or a pattern with `*`)",
+            "2:62: no region is known whose name has `wset`, as in `eu-wset-1` (did you mean `eu-west-1`?)",
+        ]
+    );
+    assert_eq!(
+        warnings("principal == Registry::\"111122223333/eus-west-1\""),
+        ["2:21: no region is known whose name has `eus`, as in `eus-west-1` (did you mean `eu-west-1`?)"]
+    );
+    for region in ["us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-5", "cn-northwest-1"] {
+        assert_eq!(warnings(&format!("principal.region == \"{region}\"")), [""; 0]);
+    }
+    let usual = "resource.tagLine like \"* v*\" || resource.tagLine like \"*-rc *\" || resource.tagLine == \"\"";
+    assert_eq!(warnings(usual), [""; 0]);
 }
 
 #[test]

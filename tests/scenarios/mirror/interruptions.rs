@@ -202,7 +202,10 @@ async fn an_invalid_policy_deletes_nothing_and_alerts_once() {
     let missing = folder.path().join("missing.cedar");
     let empty = file("empty.cedar", "// nothing\n");
     let invalid = file("invalid.cedar", r#"@id("all") permit (principal, action, resource) when { resource.colour };"#);
-    for path in [missing, empty, invalid] {
+    // It forbids nothing: its author believes that it keeps these images.
+    let forbids = "@id(\"keep\") forbid (principal, action, resource) when { resource.tags.contains(\"v*\") };";
+    let never = file("never.cedar", &format!("{FOLLOW}\n{forbids}"));
+    for path in [missing, empty, invalid, never] {
         let (mut site, image) = Site::with_loss(FOLLOW).await;
         site.pass(60).await;
         site.local.mirror.policy = decide::load_policy(Some(&path));

@@ -105,7 +105,7 @@ const CHECKS: [(CheckName, CheckOf); 12] = [
 ];
 
 /// What the policy permits, or why nothing, and the policies that decided.
-type Permission = Result<(Action, PolicyAnswer), (String, BTreeSet<String>)>;
+pub type Permission = Result<(Action, PolicyAnswer), (String, BTreeSet<String>)>;
 
 /// A deletion under review. The policy is asked once, when the first check needs its answer.
 struct Review<'a> {
@@ -465,7 +465,7 @@ fn approval(review: &Review<'_>) -> Checked {
 }
 
 /// What the policy permits: for an image deletion, else archiving; for a tag its removal.
-fn permitted(question: &PolicyQuestion<'_>, ask: Ask<'_>) -> Permission {
+pub fn permitted(question: &PolicyQuestion<'_>, ask: Ask<'_>) -> Permission {
     let actions: &[Action] = if question.tag.is_some() { &[Action::Untag] } else { &[Action::Delete, Action::Archive] };
     let mut refusals = Vec::new();
     let mut policies = BTreeSet::new();
