@@ -29,6 +29,12 @@ pub enum CliError {
     /// The embedded table could not be opened.
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
+    /// The table is named by a URL or an ARN.
+    #[error("`{table}` is neither a path nor the name of a table")]
+    NoTableName {
+        /// The value of `--table`.
+        table: String,
+    },
     /// A file could not be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable {
@@ -226,6 +232,7 @@ impl CliError {
                 return Some(table(error).unwrap_or_else(|| "run the command again: it records no event twice".into()));
             }
             Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
+            Self::NoTableName { table } => no_table_name(table),
             Self::Query(error) => return error.remediation(),
             Self::NothingRecorded { .. } => {
                 "name the table with `--table`, or record something: `ecr-lineage ingest FILE`, `ecr-lineage reconcile REGISTRY`".into()
@@ -276,6 +283,25 @@ impl CliError {
             Self::Busy => "wait until it ends, at most an hour".into(),
             Self::Role(_) | Self::Demo(_) | Self::Output(_) | Self::NotProven(_) => return None,
         })
+    }
+}
+
+/// What to pass instead of a URL or an ARN.
+fn no_table_name(table: &str) -> String {
+    let (scheme, rest) = table.split_once(':').unwrap_or_default();
+    match (scheme, rest.split(':').collect::<Vec<_>>().as_slice()) {
+        ("arn", [_, "dynamodb", region, _, resource]) => {
+            let name = resource.split('/').nth(1).unwrap_or_default();
+            format!("pass the table's name, and its region: `--table {name} --region {region}`")
+        }
+        ("dynamodb", _) => format!("pass the table's name: `--table {}`", rest.trim_start_matches('/')),
+        ("file" | "sqlite", _) => {
+            let slashes = rest.len() - rest.trim_start_matches('/').len();
+            let path = rest.get(slashes.saturating_sub(1)..).filter(|_| slashes > 0).unwrap_or(rest);
+            format!("pass the path: `--table {path}`")
+        }
+        _ => "pass the path of an embedded table on this machine, such as `./lineage.db`, or the name of a DynamoDB table"
+            .to_owned(),
     }
 }
 

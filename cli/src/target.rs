@@ -39,8 +39,12 @@ impl Target {
     /// records something: a question about a table that does not exist is a mistake.
     ///
     /// # Errors
-    /// When an embedded table does not exist or cannot be opened. A missing DynamoDB table is an error of the first read.
+    /// When it is no path or name, or an embedded table does not exist or cannot be opened. A missing DynamoDB table is an
+    /// error of the first read.
     pub async fn open(options: &TargetOptions, create: bool) -> Result<Self, CliError> {
+        if is_url(&options.table) {
+            return Err(CliError::NoTableName { table: options.table.clone() });
+        }
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
@@ -122,6 +126,13 @@ impl Target {
             embedded.close().await;
         }
     }
+}
+
+/// Whether a table is named by a URL or an ARN. Names of tables have no colon; in a path it can follow a drive's letter,
+/// or a slash.
+fn is_url(table: &str) -> bool {
+    let scheme = table.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.len() > 1 && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
 }
 
 /// The SDK configuration from the profile, region and endpoint, and the roles for registries.

@@ -87,7 +87,7 @@ const NO_EVENTS: [&str; 7] = [
 ];
 
 /// Forms that are known and not read, by two fields of them, and why.
-const NOT_READ: [([&str; 2], &str); 4] = [
+const NOT_READ: [([&str; 2], &str); 3] = [
     (
         ["metadata", "class_name"],
         "an event in the form of OCSF, as in Security Lake, which is not read: pass CloudTrail's own log files",
@@ -96,13 +96,14 @@ const NOT_READ: [([&str; 2], &str); 4] = [
         ["metadata", "class_uid"],
         "an event in the form of OCSF, as in Security Lake, which is not read: pass CloudTrail's own log files",
     ),
-    (
-        ["message_type", "resource_arn"],
-        "a log of an event bus, which does not say in which account and region the event happened: send the events \
-         themselves to a log group",
-    ),
     (["imageIds", "failures"], "the output of batch-delete-image or batch-get-image, which does not say when"),
 ];
+
+/// Why a log of an event bus is not read.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-bus-logs.html>
+const BUS_LOG_WITHOUT_DETAIL: &str =
+    "a log of an event bus without the events' details: set `IncludeDetail` of the bus's logs to `FULL`";
+const BUS_LOG_TRUNCATED: &str = "a log of an event bus in which the event's detail is truncated";
 
 /// The entries of one file, as they are found.
 pub(super) struct Reading<'a> {
@@ -240,6 +241,9 @@ impl<'a> Reading<'a> {
         if has("DetailType") && has("Detail") {
             return self.put_event(&object);
         }
+        if has("message_type") && has("resource_arn") {
+            return self.bus_log(object);
+        }
         if let Some(values) = rows::athena(&object) {
             return match &self.columns {
                 None => {
@@ -258,8 +262,7 @@ impl<'a> Reading<'a> {
             return self.envelope(object);
         }
         if let Some((_, why)) = NOT_READ.iter().find(|(names, _)| names.iter().all(|name| has(name))) {
-            self.recognised += 1;
-            return self.reject(InputError::NotRead(why));
+            return self.not_read(why);
         }
         if has("imageDigest") || has("imageIds") {
             return match listing::read(&object, self.assumed, self.written) {
@@ -321,6 +324,56 @@ impl<'a> Reading<'a> {
             }
             _ => self.text(text),
         }
+    }
+
+    /// Takes a record of an event bus's log: one step in the processing of an event. Several records have the same event,
+    /// which its content makes one. A target's input is the whole event, unless the rule transforms it; the other steps
+    /// have only its parts, and not its account and region.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-logs-schema.html>
+    fn bus_log(&mut self, mut object: Map<String, Value>) -> Result<(), Stopped> {
+        let mut details = match object.remove("details") {
+            Some(Value::Object(details)) => details,
+            _ => return self.ignore(),
+        };
+        let input = details.get("target_input").and_then(Value::as_str).unwrap_or_default();
+        if let Ok(Value::Object(event)) = serde_json::from_str(input)
+            && is_event(&event)
+        {
+            return self.bus_event(event);
+        }
+        let text = |name| details.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text("source") != "aws.ecr" {
+            return self.ignore();
+        }
+        let detail = match details.get("event_detail") {
+            Some(Value::String(text)) => serde_json::from_str(text).ok(),
+            Some(Value::Null) | None => return self.not_read(BUS_LOG_WITHOUT_DETAIL),
+            Some(detail) => Some(detail.clone()),
+        };
+        let Some(Value::Object(detail)) = detail else { return self.not_read(BUS_LOG_TRUNCATED) };
+        if is_record(&detail) {
+            return self.object(detail);
+        }
+        let time = details.get("source_time_ms").and_then(Value::as_i64);
+        let time = time.and_then(|time| Timestamp::from_second(time.div_euclid(1_000)).ok());
+        let resource = details.get("resources").and_then(|resources| resources.get(0)?.as_str());
+        let parts: Vec<_> = resource.unwrap_or_default().split(':').collect();
+        let (account, region) = match (&*parts, &self.assumed.registry) {
+            (&["arn", _, "ecr", region, account, ..], _) => (account.to_owned(), region.to_owned()),
+            (_, Some(registry)) => (registry.account().to_owned(), registry.region().to_owned()),
+            _ => return self.reject(InputError::NoRegistry("a log of an event bus")),
+        };
+        let event = json!({
+            "detail-type": details.remove("detail_type"), "source": "aws.ecr", "account": account, "region": region,
+            "time": time.map(|time| time.to_string()), "detail": detail,
+        });
+        self.event(event::read_value(&event))
+    }
+
+    /// Rejects an entry of a form that is known.
+    fn not_read(&mut self, why: &'static str) -> Result<(), Stopped> {
+        self.recognised += 1;
+        self.reject(InputError::NotRead(why))
     }
 
     /// Takes an entry of `PutEvents`, which names neither account nor region.

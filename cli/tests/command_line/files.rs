@@ -1,4 +1,4 @@
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, process::Stdio};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
@@ -166,10 +166,12 @@ fn every_form_in_which_people_have_events_is_read_or_named() {
         ),
         (
             "event-bus-log.json",
-            [0, 0, 0, 1],
+            [3, 1, 3, 4],
             vec![
-                "1 1: a log of an event bus, which does not say in which account and region the event happened: send \
-                 the events themselves to a log group",
+                "1 1: a log of an event bus does not name its registry: pass it with `--registry ACCOUNT/REGION`",
+                "9 9: a log of an event bus without the events' details: set `IncludeDetail` of the bus's logs to \
+                 `FULL`",
+                "10 10: a log of an event bus in which the event's detail is truncated",
             ],
         ),
         ("cloudtrail-invalid-utf8.json", [2, 0, 0, 1], vec!["1 1: not JSON: invalid unicode code point"]),
@@ -188,10 +190,63 @@ fn every_form_in_which_people_have_events_is_read_or_named() {
             (counts, reasons.iter().map(ToString::to_string).collect()),
             "{file}"
         );
-        let [recorded, _, ignored, rejected] = counts;
-        let again = [0, recorded, ignored, rejected];
+        let [recorded, known, ignored, rejected] = counts;
+        let again = [0, recorded + known, ignored, rejected];
         assert_eq!(counted(&user, &[&path], &[]).0, again, "{file}, again");
     }
+}
+
+#[test]
+fn all_steps_in_a_log_of_an_event_bus_are_one_event() {
+    let user = User::new();
+    let path = user.file("log.json", real("event-bus-log.json"));
+    // The push is in four records: two name no registry, and two have the whole event.
+    assert_eq!(counted(&user, &[&path], &["--registry", "111122223333/eu-west-1"]).0, [3, 3, 3, 2]);
+    let shown = user.run(&["show", "team/app:v1"]);
+    assert!(shown.out.contains("111122223333/us-east-1"), "{}", shown.out);
+}
+
+/// The most memory that a process had in use, in KiB.
+#[cfg(target_os = "linux")]
+fn peak_kib(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_a_compressed_trail() {
+    const BYTES: usize = 128 << 20;
+    let record = |name: &str| String::from_utf8(real(&format!("../records/{name}.json"))).unwrap();
+    let (push, other) = (record("put-image"), record("another-service"));
+    let id = serde_json::from_str::<Value>(&push).unwrap()["eventID"].as_str().unwrap().to_owned();
+    let others = format!("{other},").repeat((1 << 18) / other.len());
+    let user = User::new();
+    let mut command = user.command(&["ingest", "-", "--format", "json"]);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut packed = GzEncoder::new(process.stdin.take().unwrap(), Compression::fast());
+    packed.write_all(b"{\"Records\":[").unwrap();
+    let (mut written, mut pushes) = (0, 0);
+    while written < BYTES {
+        let unique = push.replace(&id, &format!("{pushes:032}"));
+        for text in [&others, &unique, ","] {
+            packed.write_all(text.as_bytes()).unwrap();
+            written += text.len();
+        }
+        pushes += 1;
+    }
+    packed.write_all(format!("{other}]}}").as_bytes()).unwrap();
+    drop(packed.finish().unwrap());
+    let mut peak = 0;
+    while process.try_wait().unwrap().is_none() {
+        peak = peak_kib(process.id()).unwrap_or_default().max(peak);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let output = process.wait_with_output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["recorded"], &summary["rejected"]), (&json!(pushes), &json!([])));
+    println!("{} MiB at most for {} MiB of records", peak >> 10, written >> 20);
+    assert!(0 < peak && peak < 100 << 10, "{peak} KiB");
 }
 
 #[test]

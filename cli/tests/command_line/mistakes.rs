@@ -21,6 +21,11 @@ fn a_mistake_gets_one_clear_line_and_a_next_step() {
         &["ingest", "no/such/file.json"],
         &["deploy", "plan", "--hub", "999988887777/eu-central-1", "111122223333/cn-north-1"],
         &["--table", no_table.as_str(), "orphans"],
+        &["--table", "file:/tmp/lineage.db", "orphans"],
+        &["--table", "file:///tmp/lineage.db", "orphans"],
+        &["--table", "s3://bucket/lineage.db", "orphans"],
+        &["--table", "dynamodb://ecr-lineage", "orphans"],
+        &["--table", "arn:aws:dynamodb:eu-west-1:111122223333:table/ecr-lineage", "orphans"],
         &["--table", under_a_file.as_str(), "reconcile", "111122223333/eu-west-1"],
     ] {
         let ran = user.run(arguments);

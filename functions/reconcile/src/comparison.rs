@@ -13,15 +13,12 @@ use domain::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use store::ReconcileCounts;
+use store::{LISTED_EVENT_ID, ReconcileCounts};
 
 use crate::{Error, Reconcile};
 
 /// Images that are read or recorded concurrently.
 const AT_A_TIME: usize = 16;
-
-/// The event id of facts that come from an observation by this function.
-const EVENT_ID: &str = "reconcile";
 
 impl Reconcile {
     /// Compares a repository's content with the table, and records the differences.
@@ -101,11 +98,11 @@ impl Reconcile {
             .await?;
         if removed > 0 || doubtful {
             let subject = Subject::Repository(repository.clone());
-            let what = What::RepositoryDeleted { empty: false, cause: Cause::Unknown };
+            let what = What::RepositoryDeleted { empty: false, listed_at: None, cause: Cause::Unknown };
             let fact = Fact {
                 time: whole_seconds(began),
                 registry: registry.clone(),
-                event_id: EVENT_ID.to_owned(),
+                event_id: LISTED_EVENT_ID.to_owned(),
                 subject,
                 what,
             };
@@ -157,7 +154,7 @@ impl Finding {
 
     fn fact(self, registry: &Registry) -> Fact {
         let Self { image, time, what, .. } = self;
-        let (registry, event_id) = (registry.clone(), EVENT_ID.to_owned());
+        let (registry, event_id) = (registry.clone(), LISTED_EVENT_ID.to_owned());
         Fact { time, registry, event_id, subject: Subject::Image(image), what }
     }
 }

@@ -188,6 +188,7 @@ impl Reconcile {
                 ended_at: None,
                 found: ReconcileCounts::default(),
                 before: last.as_ref().and_then(|run| run.ended_at.or(run.before)),
+                listed_at: last.as_ref().and_then(|run| run.listed_at),
                 // Until this run ends, the drift counts are those of the last run.
                 drifts: last.map(|run| run.drifts).unwrap_or_default(),
             },
@@ -269,7 +270,7 @@ impl Reconcile {
         let before = std::mem::take(&mut run.drifts);
         run.drifts = self.drifts(registry, now).await?;
         self.alert_drift(registry, &before, &run.drifts, now).await?;
-        run.ended_at = Some(now);
+        (run.ended_at, run.listed_at) = (Some(now), Some(run.began_at));
         self.table.put_run(registry, &run).await?;
         Ok(run)
     }

@@ -81,6 +81,46 @@ pub fn delta_from_copy(
     }
 }
 
+/// What a listing saw of an image, if events that are older than the listing arrive only now and say otherwise.
+/// `known` is the placement as recorded before these events are merged, `late` what they prove, and `began` when the
+/// listing began.
+///
+/// A listing records wherever it differs from the table, so the table then says what the listing saw, also of an image
+/// that neither has. Where newer evidence replaced what the table said then, nothing is known of the listing.
+#[must_use]
+pub fn delta_from_listing(known: Option<&Placement>, late: &Placement, began: Timestamp) -> Option<(Timestamp, What)> {
+    let nothing = Placement::default();
+    let (unknown, known) = (known.is_none(), known.unwrap_or(&nothing));
+    let mut all = known.clone();
+    all.merge(late);
+    if !unknown && all.status() == known.status() && all.current_tags() == known.current_tags() {
+        return None;
+    }
+    let began = whole_seconds(began);
+    let then = known.before(began);
+    let seen = match then.status() {
+        _ if known.was_there(began) => {
+            let tags = then.current_tags().into_iter().cloned().collect();
+            Some(ObservedImage {
+                tags,
+                archived: then.status() == PlacementStatus::Archived,
+                ..ObservedImage::default()
+            })
+        }
+        PlacementStatus::ProbablyAbsent => return None,
+        _ if known.set() >= Some(began) => return None,
+        _ => None,
+    };
+    delta_from_observation(Some(&all), seen.as_ref(), began)
+}
+
+/// Whether a fact of this time is older than a listing: it happened before the second in which the listing counts as
+/// seen what it saw.
+#[must_use]
+pub fn is_before_listing(time: Timestamp, began: Timestamp) -> bool {
+    time < a_second_before(whole_seconds(began))
+}
+
 fn a_second_before(began: Timestamp) -> Timestamp {
     Timestamp::from_second(began.as_second().saturating_sub(1)).unwrap_or(began)
 }

@@ -95,6 +95,23 @@ impl Evidence {
         self.moved.take_if(|moved| set > Some(moved.since));
     }
 
+    /// The evidence from before a time. What newer evidence replaced is not in it.
+    #[must_use]
+    pub fn before(&self, time: Timestamp) -> Self {
+        let is_before = |at: &Timestamp| *at < time;
+        let replicated = self.replicated.iter().filter(|(_, at)| is_before(at));
+        Self {
+            pushed: self.pushed.filter(is_before),
+            replicated: replicated.map(|(source, at)| (source.clone(), *at)).collect(),
+            seen: self.seen.filter(is_before),
+            removed: self.removed.filter(is_before),
+            reported: self.reported.filter(is_before),
+            archived: self.archived.filter(is_before),
+            moved: self.moved.clone().filter(|moved| is_before(&moved.at)),
+            listed: self.listed.filter(is_before),
+        }
+    }
+
     /// The newest time that the digest or tag was proved to be here, pullable or archived.
     #[must_use]
     pub fn set(&self) -> Option<Timestamp> {

@@ -129,6 +129,9 @@ pub enum What {
         /// Whether it is proven that the repository had no image: ECR deletes one that has images only with `force`.
         #[serde(default, skip_serializing_if = "is_false")]
         empty: bool,
+        /// When the registry was listed, if the event arrived only after that: what was listed is still there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed_at: Option<Timestamp>,
         /// Who deleted it.
         #[serde(flatten)]
         cause: Cause,
@@ -207,7 +210,7 @@ impl Fact {
                 format!("replication failed from {source}{}", why(code.as_deref(), reason.as_deref()))
             }
             What::ImageDeleted { cause } => format!("deleted{}", by(cause)),
-            What::RepositoryDeleted { empty, cause: Cause::Repository { by } } => {
+            What::RepositoryDeleted { empty, cause: Cause::Repository { by }, .. } => {
                 if *empty {
                     format!("empty repository deleted by {by}")
                 } else {
@@ -475,7 +478,7 @@ mod tests {
             What::ImageDeleted { cause: cause.clone() },
             What::TagsDeleted { tags: BTreeSet::new(), cause: cause.clone() },
             What::Attempted { call: String::new(), code: None, reason: None, cause: cause.clone() },
-            What::RepositoryDeleted { empty: false, cause: cause.clone() },
+            What::RepositoryDeleted { empty: false, listed_at: None, cause: cause.clone() },
             What::Archived { cause },
             What::Restored,
             What::FOUND_MISSING,

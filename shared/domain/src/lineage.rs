@@ -145,9 +145,9 @@ impl Lineage {
             by_registry.into_iter().map(|(registry, evidence)| (registry, Placement::of(evidence))).collect();
         repository_deletions.sort_by_key(|deletion| deletion.time);
         for deletion in &repository_deletions {
-            let empty = matches!(deletion.what, What::RepositoryDeleted { empty: true, .. });
+            let What::RepositoryDeleted { empty, listed_at, .. } = deletion.what else { continue };
             if let Some(placement) = placements.get_mut(&deletion.registry) {
-                placement.lose_repository(deletion.time, empty);
+                placement.lose_repository(deletion.time, empty, listed_at);
             }
         }
         facts.extend(repository_deletions.into_iter().filter(|fact| placements.contains_key(&fact.registry)));
@@ -296,7 +296,7 @@ impl Lineage {
                 // deleted the image.
                 What::ImageDeleted { cause }
                 | What::TagsDeleted { cause, .. }
-                | What::RepositoryDeleted { empty: false, cause }
+                | What::RepositoryDeleted { empty: false, cause, .. }
                 | What::Attempted { code: None, cause, .. } => {
                     let ours = matches!(cause, Cause::Mirror { .. });
                     (*cause != Cause::Unknown).then_some(((!ours, distance(fact, at), !cause.is_readable()), cause))

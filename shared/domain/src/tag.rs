@@ -13,7 +13,7 @@ use crate::{
     evidence::{Evidence, Move, PlacementKey},
     fact::{Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName, Tag},
-    lineage::CAUSE_WINDOW_SECONDS,
+    lineage::{CAUSE_WINDOW_SECONDS, Placement},
 };
 
 /// A tag of a repository, in all registries.
@@ -240,7 +240,7 @@ fn first_end(ends: Vec<Ended>, since: Timestamp, before: Option<&Ended>) -> Opti
 /// If a call deletes the image, and ECR's event names the tag, they are one deletion, at the time of the later one: the
 /// event.
 #[must_use]
-pub fn ends(image: &Evidence, tag: &Evidence, repository_deletions: &[Fact]) -> Vec<Ended> {
+pub fn ends(name: &Tag, image: &Evidence, tag: &Evidence, repository_deletions: &[Fact]) -> Vec<Ended> {
     let is_same = |at: Timestamp, other: Timestamp| {
         (at.as_second() - other.as_second()).abs() <= CAUSE_WINDOW_SECONDS && tag.set().is_none_or(|set| set <= at)
     };
@@ -248,7 +248,12 @@ pub fn ends(image: &Evidence, tag: &Evidence, repository_deletions: &[Fact]) -> 
         image.reported.map(|at| tag.reported.filter(|other| is_same(at, *other)).map_or(at, |tag| tag.max(at)));
     // What was reported is in `removed` as well, until something was observed later.
     let observed = image.removed.filter(|at| Some(*at) != image.reported);
-    let repository = repository_deletions.iter().map(|deletion| deletion.time);
+    let placement = || Placement { image: image.clone(), tags: [(name.clone(), tag.clone())].into() };
+    let overruled = |deletion: &&Fact| match deletion.what {
+        What::RepositoryDeleted { listed_at: Some(listed_at), .. } => placement().was_there(listed_at),
+        _ => false,
+    };
+    let repository = repository_deletions.iter().filter(|deletion| !overruled(deletion)).map(|deletion| deletion.time);
     let deleted = reported.into_iter().chain(observed).chain(repository);
     let end = |why: AssignmentEnd| move |at| Ended { at, why: why.clone() };
     deleted.map(end(AssignmentEnd::ImageDeleted)).chain(image.listed.map(end(AssignmentEnd::TagDeleted))).collect()

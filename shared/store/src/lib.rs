@@ -28,7 +28,7 @@ pub use image::ImageRecord;
 pub use item::ItemError;
 pub use list::{Arrival, PageBounds, PageEnd};
 pub use queue::{Due, Queue, ToWatch};
-pub use reconcile::{ReconcileCounts, ReconcileRun, RepositoryTask};
+pub use reconcile::{LISTED_EVENT_ID, ReconcileCounts, ReconcileRun, RepositoryTask};
 pub use record::{Recorded, RecordedAll};
 pub use registry::KnownRegistry;
 

@@ -36,6 +36,9 @@ pub struct ReconcileRun {
     /// When the previous run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Timestamp>,
+    /// When the last complete run began. It is stored after everything that the run saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Timestamp>,
 }
 
 /// The counts of one repository, or of several.
@@ -59,6 +62,9 @@ impl std::ops::AddAssign for ReconcileCounts {
         self.updated += other.updated;
     }
 }
+
+/// The event id of facts that come from a listing of `reconcile`.
+pub const LISTED_EVENT_ID: &str = "reconcile";
 
 /// The last result of `reconcile` for one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,7 +219,7 @@ fn encode_run(registry: &Registry, run: &ReconcileRun) -> Result<Item, ItemError
     Ok(item::with_key(serde_dynamo::to_item(run)?, (item::RUNS.into(), registry.to_string())))
 }
 
-fn decode_run(mut item: Item) -> Result<(Registry, ReconcileRun), ItemError> {
+pub(super) fn decode_run(mut item: Item) -> Result<(Registry, ReconcileRun), ItemError> {
     let registry = take(&mut item, "sk")?.parse()?;
     Ok((registry, serde_dynamo::from_item(item)?))
 }

@@ -4,6 +4,7 @@
 //! in as few calls as possible. A subject that fails in one step is left out of the following ones and does not affect
 //! the others.
 
+mod late;
 mod proof;
 
 use std::{
@@ -20,6 +21,7 @@ use domain::{
 };
 use futures::{StreamExt, join, stream};
 
+use self::{late::Listings, proof::ForProof};
 use super::{
     Error, Stored, Table,
     batch::{CALLS_AT_A_TIME, Shared},
@@ -58,9 +60,15 @@ type PerSubjects<K, V> = BTreeMap<K, (V, Places)>;
 struct Batch<'a> {
     subjects: &'a [Vec<&'a Fact>],
     failures: Vec<Option<Shared>>,
+    /// When the registries of the facts were listed.
+    listings: Listings,
 }
 
 impl<'a> Batch<'a> {
+    fn new(subjects: &'a [Vec<&'a Fact>]) -> Self {
+        Self { subjects, failures: subjects.iter().map(|_| None).collect(), listings: Listings::new() }
+    }
+
     /// The facts of subjects without a failure, each with the index of its subject.
     fn facts(&self) -> impl Iterator<Item = (usize, &'a Fact)> {
         let sound = self.subjects.iter().zip(&self.failures).enumerate().filter(|(_, (_, failure))| failure.is_none());
@@ -116,14 +124,26 @@ impl Table {
     /// Records the facts about several subjects, as [`Table::record`] does for one. A failure affects only its own
     /// subject.
     pub async fn record_all(&self, subjects: &[Vec<&Fact>]) -> RecordedAll {
-        let mut batch = Batch { subjects, failures: subjects.iter().map(|_| None).collect() };
-        self.register_registries(&mut batch).await;
+        let mut batch = Batch::new(subjects);
+        let mut read = self.prepare(&mut batch).await;
+        self.record_listed(&mut batch, &mut read).await;
+        self.finish(batch, read).await
+    }
+
+    /// Stores the tag assignments of the facts, and reads everything that the remaining steps need.
+    async fn prepare(&self, batch: &mut Batch<'_>) -> ForProof {
+        self.register_registries(batch).await;
         let facts: Vec<_> = batch.facts().collect();
-        let (assignments, (expected, undecided)) = join!(self.put_assignments(&mut batch), self.expected(&facts));
+        let (assignments, (expected, undecided)) = join!(self.put_assignments(batch), self.expected(&facts));
         batch.check_all(undecided);
         // After the assignments are stored: see the invariant of `tag::displacements`.
-        let displacements = self.displacements(&mut batch, assignments).await;
-        let (known, mut expected) = self.prove(&mut batch, displacements, expected).await;
+        let displacements = self.displacements(batch, assignments).await;
+        self.read_for_proof(batch, displacements, expected).await
+    }
+
+    /// Writes what the facts prove, and then the facts.
+    async fn finish(&self, mut batch: Batch<'_>, read: ForProof) -> RecordedAll {
+        let (known, mut expected) = self.prove(&mut batch, read).await;
         // After the evidence is stored, because the functions that process these items read it.
         let facts: Vec<_> = batch.facts().collect();
         expected.retain(|expected| batch.sound(&expected.places));
@@ -275,7 +295,8 @@ impl Table {
         let mut keys: BTreeMap<Key, usize> = BTreeMap::new();
         let (mut items, mut stored_at) = (Vec::new(), Vec::new());
         for (place, fact) in facts {
-            let item = encode_fact(fact).map_err(|source| Arc::new(self.decode_error(&fact.event_id, source)));
+            let item = encode_fact(&late::as_listed(fact, &batch.listings))
+                .map_err(|source| Arc::new(self.decode_error(&fact.event_id, source)));
             let Some(item) = batch.check(&Places::from([place]), item) else { continue };
             let at = item::key_of(&item).map_or(items.len(), |key| *keys.entry(key).or_insert(items.len()));
             stored_at.push((place, at));

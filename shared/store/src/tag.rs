@@ -54,7 +54,7 @@ impl Table {
                 known.get(&(registry.clone(), digest.clone(), tag.cloned())).cloned().unwrap_or_default()
             };
             let repository = deletions.get(registry).map(Vec::as_slice).unwrap_or_default();
-            tag::ends(&evidence(None), &evidence(Some(&name.tag)), repository)
+            tag::ends(&name.tag, &evidence(None), &evidence(Some(&name.tag)), repository)
         }))
     }
 

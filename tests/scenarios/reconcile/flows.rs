@@ -225,3 +225,79 @@ async fn a_repository_without_the_policies_of_its_source_is_alerted_once() {
     site.list().await;
     assert_eq!(differs(site.alerts().await), notified);
 }
+
+/// Performs calls whose events are lost.
+async fn unreported(site: &Site, calls: impl FnOnce(&Site)) {
+    site.local.simulator.step(std::time::Duration::from_secs(60));
+    site.trouble("lost=100");
+    calls(site);
+    site.local.simulator.step(std::time::Duration::from_secs(60));
+    site.trouble("lost=0");
+}
+
+impl Site {
+    /// Lets a day pass in which no event arrives, and lists every registry.
+    async fn list_before_events_arrive(&self) -> reconcile::ReconcileSummary {
+        self.local.simulator.step(std::time::Duration::from_secs(25 * 3_600));
+        self.local.reconcile_now().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_old_push_does_not_bring_back_what_a_listing_did_not_see() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    unreported(&site, |site| site.delete_image(IRELAND, &image)).await;
+    let found = site.list_before_events_arrive().await.found;
+    // The replicas; the table knows nothing of the image in Ireland, and neither does the list.
+    assert_eq!((found.added, found.removed), (2, 0));
+    assert_eq!(site.status(IRELAND, &image).await, None);
+    site.local.deliver_now().await;
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
+    let facts = site.local.table.lineage(&image).await.unwrap().facts;
+    let here: Vec<_> = facts.iter().filter(|fact| fact.registry.to_string() == IRELAND).collect();
+    let texts: Vec<_> = here.iter().map(|fact| fact.summary()).collect();
+    assert!(texts.iter().any(|text| text == "found missing by reconcile"), "{texts:?}");
+    // The push happened before it.
+    assert!(texts.iter().any(|text| text.starts_with("pushed as v1")), "{texts:?}");
+    // As if the push had arrived before the listing.
+    site.a_day().await;
+    assert!(!site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
+async fn an_old_deletion_does_not_delete_what_a_listing_saw() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.delete_image(IRELAND, &image);
+    unreported(&site, |site| _ = site.push(IRELAND, &manifest("a"), Some("v1"))).await;
+    // The listing agrees with the table, and records nothing.
+    let found = site.list_before_events_arrive().await.found;
+    assert_eq!((found.added, found.removed, found.updated), (0, 0, 0));
+    site.local.deliver_now().await;
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    let placement = &lineage.placements[&IRELAND.parse().unwrap()];
+    assert_eq!(placement.status(), PlacementStatus::Present);
+    assert_eq!(placement.current_tags().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1"]);
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
+async fn a_listing_that_failed_or_began_before_an_event_overrules_nothing() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    unreported(&site, |site| site.delete_image(IRELAND, &image)).await;
+    site.trouble("throttled=100");
+    assert_eq!(site.list_before_events_arrive().await.failures, 3);
+    site.trouble("throttled=0");
+    site.local.deliver_now().await;
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Present));
+    // This listing sees it, and then the image is pushed again.
+    site.list().await;
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
+    site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Present));
+}

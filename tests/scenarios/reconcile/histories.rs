@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use simulator::{settings::Unconfirmed, trouble::Trouble};
 
@@ -67,6 +69,36 @@ proptest! {
             route.local.simulator.set(|settings| settings.trouble = Trouble::default());
             route.settle().await;
             assert_eq!(route.said().await, route.truth());
+        });
+    }
+
+    #[test]
+    fn what_a_listing_saw_overrules_older_events_that_arrive_after_it(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        lost in proptest::sample::select(vec![0, 30, 60]),
+        early in proptest::collection::vec(act(), 0..20),
+        late in proptest::collection::vec(act(), 1..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let trouble = format!("lost={lost},repeated=20,reordered=20");
+            let mut route = play(seed, unconfirmed, &trouble, &early).await;
+            for act in &late {
+                match act {
+                    // The registries go on, and no event arrives.
+                    Act::Pass(seconds) => route.local.simulator.step(Duration::from_secs(*seconds)),
+                    act => route.perform(act).await,
+                }
+            }
+            route.local.simulator.step(Duration::from_secs(4 * 3600));
+            route.local.reconcile.known = Route::registries();
+            assert_eq!(route.local.reconcile_now().await.unwrap().registries, 3);
+            let truth = route.truth();
+            assert_eq!(route.said().await, truth);
+            route.local.deliver_now().await;
+            assert_eq!(route.local.simulator.queue_lengths(), (0, 0));
+            assert_eq!((route.said().await, route.truth()), (truth.clone(), truth));
         });
     }
 }

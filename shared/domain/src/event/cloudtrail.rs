@@ -230,7 +230,7 @@ impl<'a> Call<'a> {
     fn deleted_repository(&self) -> Result<Facts, EventError> {
         // If CloudTrail left out the parameters, `force` is not known.
         let empty = self.parameters.is_object() && part(self.parameters, "force").as_bool() != Some(true);
-        let what = What::RepositoryDeleted { empty, cause: Cause::Repository { by: self.by.clone() } };
+        let what = What::RepositoryDeleted { empty, listed_at: None, cause: Cause::Repository { by: self.by.clone() } };
         Ok([(Subject::Repository(self.repository()?), what)].into())
     }
 

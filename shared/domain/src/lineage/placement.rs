@@ -81,6 +81,34 @@ impl Placement {
         placement
     }
 
+    /// Merges another placement of the same image in the same registry.
+    pub fn merge(&mut self, other: &Self) {
+        self.image.merge(&other.image);
+        for (tag, evidence) in &other.tags {
+            self.tags.entry(tag.clone()).or_default().merge(evidence);
+        }
+    }
+
+    /// The placement as it was recorded before a time. What newer evidence replaced is not in it.
+    #[must_use]
+    pub fn before(&self, time: Timestamp) -> Self {
+        let tags = self.tags.iter().map(|(tag, evidence)| (tag.clone(), evidence.before(time)));
+        Self { image: self.image.before(time), tags: tags.collect() }
+    }
+
+    /// Whether the image was certainly here just before a time.
+    #[must_use]
+    pub fn was_there(&self, time: Timestamp) -> bool {
+        let then = self.before(time);
+        then.set().is_some() && matches!(then.status(), PlacementStatus::Present | PlacementStatus::Archived)
+    }
+
+    /// The newest time that the image was proved to be here, by its digest or by any tag.
+    #[must_use]
+    pub fn set(&self) -> Option<Timestamp> {
+        self.names().filter_map(Evidence::set).max()
+    }
+
     /// All evidence: that of the digest, then that of each tag.
     fn names(&self) -> impl Iterator<Item = &Evidence> {
         std::iter::once(&self.image).chain(self.tags.values())
@@ -196,8 +224,11 @@ impl Placement {
     }
 
     /// Takes into account that the repository was deleted. An image that was gone before stays as it is; of one that was
-    /// still recorded as there, an empty repository proves only that it was gone by then.
-    pub(super) fn lose_repository(&mut self, at: Timestamp, empty: bool) {
+    /// still recorded as there, an empty repository proves only that it was gone by then. One that was listed since is there.
+    pub(super) fn lose_repository(&mut self, at: Timestamp, empty: bool, listed_at: Option<Timestamp>) {
+        if listed_at.is_some_and(|listed_at| self.was_there(listed_at)) {
+            return;
+        }
         let status = self.status();
         if status == PlacementStatus::Absent && self.gone_at() < Some(at) {
             return;

@@ -121,7 +121,7 @@ fn what() -> impl Strategy<Value = What> {
         2 => cause().prop_map(|cause| What::ImageDeleted { cause }),
         3 => (proptest::collection::btree_set(tag(), 1..=2), cause())
             .prop_map(|(tags, cause)| What::TagsDeleted { tags, cause }),
-        1 => (any::<bool>(), cause()).prop_map(|(empty, cause)| What::RepositoryDeleted { empty, cause }),
+        1 => (any::<bool>(), cause()).prop_map(|(empty, cause)| What::RepositoryDeleted { empty, listed_at: None, cause }),
         1 => proptest::option::weighted(0.8, tag())
             .prop_map(|tag| What::Cached { upstream: "public.ecr.aws".to_owned(), tag }),
         1 => cause().prop_map(|cause| What::Archived { cause }),
@@ -308,7 +308,7 @@ proptest! {
                     store.evidence.get(&key).cloned().unwrap_or_default()
                 };
                 let here: Vec<_> = deletions.iter().filter(|fact| fact.registry == *registry).cloned().collect();
-                tag::ends(&evidence(None), &evidence(Some(&name.tag)), &here)
+                tag::ends(&name.tag, &evidence(None), &evidence(Some(&name.tag)), &here)
             });
             let open: BTreeSet<_> = intervals
                 .iter()

@@ -11,7 +11,7 @@ use domain::{
 };
 use futures::{StreamExt, join, stream};
 
-use super::{Batch, PerSubjects, Places, want};
+use super::{Batch, PerSubjects, Places, late, want};
 use crate::{
     Stored, Table,
     batch::{CALLS_AT_A_TIME, Shared},
@@ -19,6 +19,18 @@ use crate::{
     expectation::Expected,
     item::{self, Item, Key},
 };
+
+/// What the remaining steps of recording need.
+pub(super) struct ForProof {
+    /// The evidence about the images that lost a tag by the facts.
+    pub(super) displacements: Vec<(PlacementKey, Evidence, Places)>,
+    /// The copies that the facts should cause.
+    expected: Vec<Expected>,
+    /// Where the replications came from.
+    sources: BTreeSet<PlacementKey>,
+    /// What is stored.
+    pub(super) items: Read,
+}
 
 /// Items that were read together, by their keys.
 type Read = BTreeMap<Key, Result<Item, Shared>>;
@@ -45,21 +57,35 @@ struct Compared {
 type Written = (PlacementKey, Places, Result<Evidence, Shared>);
 
 impl Table {
-    /// Merges the evidence of the facts with what is stored. One read gets everything that the remaining steps need:
-    /// that evidence, the evidence at the sources of replications, and the stored expectations.
+    /// Reads, in one call, everything that the remaining steps need: the evidence under the keys that the facts and the
+    /// moves of tags are about, the evidence at the sources of replications, the stored expectations, and when the
+    /// registries were listed.
+    pub(super) async fn read_for_proof(
+        &self,
+        batch: &Batch<'_>,
+        displacements: Vec<(PlacementKey, Evidence, Places)>,
+        mut expected: Vec<Expected>,
+    ) -> ForProof {
+        let proved = proved_by(batch, &displacements);
+        let sources: BTreeSet<_> = batch.facts().filter_map(|(_, fact)| lag::measured_from(fact)).collect();
+        expected.retain(|expected| batch.sound(&expected.places));
+        let names = proved.keys().chain(&sources).map(item::key_of_placement);
+        let keys = names.chain(expected.iter().map(|expected| expected.key.clone()));
+        let items = self.get_each(keys.chain(late::keys_of_listings(batch)).collect()).await;
+        ForProof { displacements, expected, sources, items }
+    }
+
+    /// Merges the evidence of the facts with what is stored.
     ///
     /// Returns the merged evidence, also that at the sources of replications; and the expectations as they are stored.
     pub(super) async fn prove(
         &self,
         batch: &mut Batch<'_>,
-        displacements: Vec<(PlacementKey, Evidence, Places)>,
-        mut expected: Vec<Expected>,
+        read: ForProof,
     ) -> (BTreeMap<PlacementKey, Evidence>, Vec<Expected>) {
-        let proved = proved_by(batch, displacements);
-        let sources: BTreeSet<_> = batch.facts().filter_map(|(_, fact)| lag::measured_from(fact)).collect();
+        let ForProof { displacements, mut expected, sources, items: mut read } = read;
+        let proved = proved_by(batch, &displacements);
         expected.retain(|expected| batch.sound(&expected.places));
-        let names = proved.keys().chain(&sources).map(item::key_of_placement);
-        let mut read = self.get_each(names.chain(expected.iter().map(|expected| expected.key.clone())).collect()).await;
         let expected = with_stored(batch, expected, &mut read);
         let Compared { mut known, new, changed } = self.compare(batch, proved, &mut read);
         for name in sources {
@@ -146,7 +172,7 @@ impl Table {
 /// The evidence of the facts and of the tags that they moved, merged for each key.
 fn proved_by(
     batch: &Batch<'_>,
-    displacements: Vec<(PlacementKey, Evidence, Places)>,
+    displacements: &[(PlacementKey, Evidence, Places)],
 ) -> PerSubjects<PlacementKey, Evidence> {
     let mut proved: PerSubjects<PlacementKey, Evidence> = BTreeMap::new();
     for (place, fact) in batch.facts() {
@@ -155,8 +181,8 @@ fn proved_by(
         }
     }
     for (name, evidence, places) in displacements {
-        for place in places.into_iter().filter(|place| matches!(batch.failures.get(*place), Some(None))) {
-            want(&mut proved, name.clone(), Evidence::default, place).merge(&evidence);
+        for place in places.iter().filter(|place| matches!(batch.failures.get(**place), Some(None))) {
+            want(&mut proved, name.clone(), Evidence::default, *place).merge(evidence);
         }
     }
     proved
