@@ -400,7 +400,7 @@ pub enum PolicyCommand {
   ecr-lineage policy new never-release-tags --output mine.cedar")]
     New {
         /// Policy; without one, all are listed
-        #[arg(value_parser = PossibleValuesParser::new(policies::NAMES))]
+        #[arg(value_parser = PossibleValuesParser::new(policies::names()))]
         name: Option<String>,
 
         /// Write the policy to this file, and its cases beside it, as `policy test` expects

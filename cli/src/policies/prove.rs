@@ -87,7 +87,7 @@ pub async fn prove(file: &Path, never: &str, solver: &Path) -> Result<Proof, Cli
             }
         }
     }
-    proof.counterexamples.sort_by(|a, b| a.action.cmp(&b.action));
+    proof.counterexamples.sort_by_key(|example| example.action.clone());
     Ok(proof)
 }
 

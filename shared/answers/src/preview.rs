@@ -170,7 +170,7 @@ fn entries(plan: Plan, recorded: &BTreeSet<Key>) -> Vec<PreviewEntry> {
         PreviewEntry::of(step, recorded)
     };
     let mut replicas: Vec<_> = plan.steps.into_iter().map(entry).collect();
-    replicas.sort_by(|a, b| (a.planned_action, a.key()).cmp(&(b.planned_action, b.key())));
+    replicas.sort_by_key(|entry| (entry.planned_action, entry.key()));
     replicas
 }
 
@@ -238,7 +238,7 @@ pub async fn diff(
         let PreviewEntry { planned_action, policies, why, .. } = before;
         changes.push(PolicyChange { before: planned_action, policies_before: policies, why_before: why, after });
     }
-    changes.sort_by(|a, b| (a.before, a.after.planned_action).cmp(&(b.before, b.after.planned_action)));
+    changes.sort_by_key(|change| (change.before, change.after.planned_action));
     let total = |((before, after), total)| ChangeTotal { before, after, total };
     Ok(PolicyDiff { changes, changed: changed.into_iter().map(total).collect(), unchanged })
 }
