@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::later,
-    repository::{ImageStatus, Repository, StoredImage, wildcard},
+    repository::{ImageStatus, Repository, StoredImage},
     world::{PendingTask, RepositoryId, World},
 };
 

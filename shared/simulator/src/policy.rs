@@ -7,7 +7,9 @@ use domain::image::Registry;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{repository::wildcard, world::World};
+use domain::controls::wildcard;
+
+use crate::world::World;
 
 /// A parsed policy.
 #[derive(Debug, Deserialize)]

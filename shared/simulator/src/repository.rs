@@ -83,17 +83,6 @@ impl Mutability {
     }
 }
 
-/// Whether a text matches a pattern in which `*` matches any characters.
-pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            ends.filter_map(|at| text.get(at..)).any(|text| wildcard(rest, text))
-        }),
-    }
-}
-
 /// An image in a repository.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredImage {
@@ -337,18 +326,6 @@ fn forget(links: &mut BTreeMap<Digest, BTreeSet<Digest>>, to: &Digest, from: &Di
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_star_matches_any_text() {
-        for (pattern, text) in
-            [("v1", "v1"), ("*", ""), ("v*", "v"), ("v*", "v1.2"), ("*-rc*", "v1-rc2"), ("a*b*c", "aXbbc")]
-        {
-            assert!(wildcard(pattern, text), "{pattern} {text}");
-        }
-        for (pattern, text) in [("v1", "v12"), ("v*", "w1"), ("*-rc", "v1-rc2"), ("a*b*c", "acb")] {
-            assert!(!wildcard(pattern, text), "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn exclusions_invert_the_mutability_of_matching_tags() {

@@ -88,7 +88,7 @@ mod tests {
             let deletion = deletion(status);
             let possible: Vec<_> = OperatorAction::ALL
                 .into_iter()
-                .filter(|action| deletion.clone().act(*action, "operator", Timestamp::UNIX_EPOCH).is_ok())
+                .filter(|action| deletion.clone().act(*action, "operator", None, Timestamp::UNIX_EPOCH).is_ok())
                 .collect();
             assert_eq!(deletion.allowed_actions(), possible, "{status:?}");
         }
@@ -98,7 +98,7 @@ mod tests {
     fn an_approved_deletion_cannot_be_approved_again() {
         let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Approve, OperatorAction::Cancel]);
-        pending.act(OperatorAction::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        pending.act(OperatorAction::Approve, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Cancel]);
     }
 
@@ -109,7 +109,7 @@ mod tests {
         pending.action = Some(Action::Delete);
         pending.policies = BTreeSet::from(["after-a-day".to_owned()]);
         assert_eq!(pending.summary(), "planned action when due: delete (policy after-a-day)");
-        pending.act(OperatorAction::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        pending.act(OperatorAction::Hold, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.summary(), pending.checks.last().unwrap().why);
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
 use crate::{
     alert::{Alert, AlertKind, Occurrence},
+    controls::Controls,
     fact::{Cause, Fact, Subject, What, WorkItem},
     image::{Digest, Registry, Tag},
     observation::Observation,
@@ -113,6 +114,20 @@ impl CallOutcome {
             }
             Some(_) => Self::Retry(Check::stopped(CheckName::Call, why)),
         }
+    }
+
+    /// The outcome for a claimed deletion that an operator paused or put on hold since it was planned, or of which that
+    /// could not be read: ECR is not called for it. `None` if nothing stops it.
+    #[must_use]
+    pub fn of_controls(controls: &Result<Controls, String>, claim: &Deletion, now: Timestamp) -> Option<Self> {
+        let (check, why) = match controls {
+            Err(why) => (CheckName::Paused, format!("whether it is paused cannot be read: {why}")),
+            Ok(controls) => match controls.paused(&claim.source, now) {
+                Some(pause) => (CheckName::Paused, pause.summary()),
+                None => (CheckName::Hold, controls.held(&claim.source, &claim.image, now)?.summary()),
+            },
+        };
+        Some(Self::Retry(Check::stopped(check, why)))
     }
 
     /// The outcome for a referrer that is not deleted, because its subject was not.
