@@ -111,13 +111,15 @@ test('a deletion is held and released by clicking', async () => {
   const { page } = opened;
   const deletion = deletionIn(page, TOKYO);
   await deletion.getByRole('button', { name: /^Hold/ }).click();
+  await deletion.getByLabel('Reason').fill('audit');
+  await deletion.getByRole('button', { name: 'Hold it' }).click();
   await deletion.getByText('on hold', { exact: true }).waitFor();
-  await acted(deletion, /^put on hold by \S+/);
+  await acted(deletion, /is on hold by .+: audit; covers 1 known repository; 2 deletions are put on hold/);
   await step(product, 3_600);
-  await deletions(product, digest, 'done', 1);
+  await deletions(product, digest, 'held', 2);
   await deletion.getByText('on hold', { exact: true }).waitFor();
   await deletion.getByRole('button', { name: /^Release/ }).click();
-  await acted(deletion, /^released by \S+/);
+  await acted(deletion, / released by \S+/);
   await deletions(product, digest, 'done');
   await deletion.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
   await close(opened);
@@ -139,10 +141,10 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   await approved.getByRole('button', { name: 'Back' }).click();
   await approved.getByRole('button', { name: /^Approve/ }).click();
   await picture(page, 'approve');
-  // By keyboard: from the confirmation to its first button.
+  // By keyboard: from the confirmation to its field for a reason, which may stay empty.
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  await acted(approved, /^approved by \S+/);
+  await acted(approved, /^1 deletion approved by \S+/);
   await cancelled.getByRole('button', { name: /^Cancel/ }).click();
   await page.getByLabel('Show kept').check();
   await cancelled.getByRole('button', { name: 'Cancel it' }).click();

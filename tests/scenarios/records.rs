@@ -97,7 +97,8 @@ async fn a_refused_call_changes_no_placement() {
 
 /// The only registry of an image, and the summaries of its timeline.
 async fn shown(store: &Store, letter: char) -> (Whereabouts, Vec<(String, String)>) {
-    let shown = answer::show(&store.table, &image(letter).parse().unwrap(), 100).await.unwrap();
+    let shown =
+        answer::show(&store.table, &image(letter).parse().unwrap(), 100, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     let shown = shown.images.into_iter().next().unwrap();
     let timeline = shown.timeline.iter().map(|fact| (fact.time.to_string(), fact.summary())).collect();
     (shown.registries.into_iter().find(|place| place.registry.to_string() == IRELAND).unwrap(), timeline)

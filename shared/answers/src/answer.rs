@@ -15,6 +15,7 @@ use store::{ImageRecord, PageBounds, Table};
 use utoipa::ToSchema;
 
 use crate::{
+    controls,
     cursor::Cursor,
     described::{DescribedDeletion, DescribedFact, DescribedInterval, described},
     error::Error,
@@ -60,13 +61,15 @@ fn is_zero(number: &usize) -> bool {
 ///
 /// # Errors
 /// When the image is unknown, the reference is ambiguous, or the table cannot be read.
-pub async fn show(table: &Table, reference: &Reference, max_facts: usize) -> Result<Shown, Error> {
+pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: Timestamp) -> Result<Shown, Error> {
     let mut images = Vec::new();
+    let controls = table.controls().await?;
     for image in resolve(table, reference).await? {
-        let ImageRecord { lineage, deletions, .. } = table.image_record(&image).await?;
+        let ImageRecord { lineage, mut deletions, .. } = table.image_record(&image).await?;
         if lineage.is_empty() {
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
+        controls::add_stops(&mut deletions, &controls, now);
         let registries = lineage.whereabouts();
         let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);
         let timeline_omitted = timeline.len().saturating_sub(max_facts);

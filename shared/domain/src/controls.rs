@@ -2,7 +2,7 @@
 //! holds, which keep the replicas of an image, of repositories or of a source.
 //!
 //! Both are independent of any deletion and of the breakers. They may be there before a deletion is recorded, and they
-//! end by an operator or at their own time.
+//! end when an operator ends them, or when they expire.
 
 use std::{fmt, str::FromStr};
 
@@ -36,7 +36,7 @@ pub struct Instruction {
     pub by: String,
     /// Since when.
     pub at: Timestamp,
-    /// When it ends by itself; absent if only an operator ends it.
+    /// When it expires; absent if only an operator ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Why, in the operator's words.
@@ -337,7 +337,7 @@ mod tests {
         assert!(one.paused(&ireland, now).is_some() && one.paused(&london, now).is_none());
         let all = Controls { pauses: vec![pause(None, Some(1))], holds: Vec::new() };
         assert!(all.paused(&london, now).is_some());
-        assert!(all.paused(&london, Timestamp::from_second(3600).unwrap()).is_none(), "it has ended by itself");
+        assert!(all.paused(&london, Timestamp::from_second(3600).unwrap()).is_none(), "it expired");
         let why =
             "deletions of every source are paused by dana since 1970-01-01 00:00:00 until 1970-01-01 01:00:00: audit";
         assert_eq!(all.pauses[0].summary(), why);

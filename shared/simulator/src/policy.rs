@@ -3,11 +3,9 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html>: "enforces the registry policy in
 //! all ECR requests". The simulator rejects a policy that it cannot evaluate, rather than guess.
 
-use domain::image::Registry;
+use domain::{controls::wildcard, image::Registry};
 use serde::Deserialize;
 use serde_json::Value;
-
-use domain::controls::wildcard;
 
 use crate::world::World;
 

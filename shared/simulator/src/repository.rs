@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use domain::image::{Digest, Registry, Tag};
+use domain::{
+    controls::wildcard,
+    image::{Digest, Registry, Tag},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -18,7 +18,7 @@ enum Control {
 }
 
 impl Table {
-    /// All pauses and holds, also those that have ended by themselves.
+    /// All pauses and holds, also those that have expired.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -77,8 +77,14 @@ impl From<Error> for Problem {
             | Error::PastTag { .. }
             | Error::NoDeletion { .. }
             | Error::UnknownRegistry { .. }
+            | Error::NoHold { .. }
             | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
-            Error::Ambiguous { .. } | Error::InvalidTransition(_) | Error::Changed { .. } => StatusCode::CONFLICT,
+            Error::Ambiguous { .. }
+            | Error::InvalidTransition(_)
+            | Error::HoldOfOther { .. }
+            | Error::NotPaused { .. }
+            | Error::Changed { .. } => StatusCode::CONFLICT,
+            Error::NoReason | Error::EndIsOver { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self { remediation: error.remediation(), ..Self::new(status, chain(&error)) }
     }

@@ -1,6 +1,6 @@
 //! The texts about a deletion, for people. The API, the page and the command line share them.
 
-use super::{Deletion, DeletionStatus};
+use super::{ActionRecord, Deletion, DeletionStatus};
 use crate::alert::{AlertKind, Occurrence};
 
 impl DeletionStatus {
@@ -19,6 +19,15 @@ impl DeletionStatus {
     }
 }
 
+impl ActionRecord {
+    /// Who acted and why.
+    #[must_use]
+    pub fn by_and_reason(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{}{reason}", self.by)
+    }
+}
+
 impl Deletion {
     /// Why the deletion has this status, or what is planned: one line.
     #[must_use]
@@ -26,12 +35,14 @@ impl Deletion {
         let last = self.checks.last().map(|check| check.why.as_str()).unwrap_or_default();
         let policies: Vec<_> = self.policies.iter().map(String::as_str).collect();
         let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
+        let approved = self.approved().map(ActionRecord::by_and_reason);
+        let approved = approved.map(|approved| format!("; approved by {approved}")).unwrap_or_default();
         match (self.status, self.action) {
             (DeletionStatus::Pending, Some(action)) if last.is_empty() => {
-                format!("planned action when due: {action}{by}")
+                format!("planned action when due: {action}{by}{approved}")
             }
             (DeletionStatus::Pending, None) if last.is_empty() => "no matching permit policy (provisional)".to_owned(),
-            (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
+            (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}{approved}"),
             _ => last.to_owned(),
         }
     }

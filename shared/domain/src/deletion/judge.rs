@@ -482,7 +482,7 @@ fn approval(review: &Review<'_>) -> Checked {
     let Ok((_, answer)) = review.permission() else { return policy(review) };
     match review.context.deletion.approved() {
         _ if !answer.approval => NotApplicable,
-        Some(act) => Passed(format!("approved by {} {}", act.by, act.at)),
+        Some(act) => Passed(format!("approved {} by {}", act.at, act.by_and_reason())),
         None => Stopped(Verdict::NeedsApproval, "the policy wants a person to approve it".to_owned()),
     }
 }

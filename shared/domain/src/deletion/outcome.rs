@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
+use super::{ActionRecord, Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
 use crate::{
     alert::{Alert, AlertKind, Occurrence},
     controls::Controls,
@@ -220,7 +220,8 @@ impl Deletion {
 
     /// The executed deletion, with this product as its cause.
     fn done_fact(&self) -> Fact {
-        let cause = Cause::Mirror { source: self.source.clone(), policies: self.policies.clone() };
+        let approval = self.approved().map(ActionRecord::by_and_reason);
+        let cause = Cause::Mirror { source: self.source.clone(), policies: self.policies.clone(), approval };
         let what = match (self.action, &self.tag) {
             (Some(Action::Archive), _) => What::Archived { cause },
             (_, Some(tag)) => What::TagsDeleted { tags: [tag.clone()].into(), cause },

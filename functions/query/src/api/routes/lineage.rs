@@ -57,7 +57,7 @@ pub(super) async fn lineage(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<ImageParameters>,
 ) -> ApiResult<Shown> {
-    Ok(Json(answer::show(&query.table, &asked.bounded()?, MAX_TIMELINE_FACTS).await?))
+    Ok(Json(answer::show(&query.table, &asked.bounded()?, MAX_TIMELINE_FACTS, (query.clock)()).await?))
 }
 
 /// The format of a graph.
@@ -97,7 +97,7 @@ pub(super) async fn graph(
     Parameters(asked): Parameters<GraphParameters>,
 ) -> Result<Response, Problem> {
     let image = ImageParameters { image: asked.image }.bounded()?;
-    let graph = Graph::of(&answer::show(&query.table, &image, MAX_TIMELINE_FACTS).await?);
+    let graph = Graph::of(&answer::show(&query.table, &image, MAX_TIMELINE_FACTS, (query.clock)()).await?);
     Ok(match asked.format {
         GraphFormat::Json => Json(graph).into_response(),
         GraphFormat::Dot => problem::text("text/vnd.graphviz", graph.dot()),
