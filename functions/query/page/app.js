@@ -515,7 +515,8 @@ async function send(deletion, did, reason) {
     return `${holds.map(({ summary }) => summary).join('; ')}; ${effect}`;
   }
   if (did === 'release') return (await ask('holds/release', { body: { hold: holdOf(deletion).id } })).summary;
-  return (await ask(`deletions/${did}`, { body: { image, registry, tag, version, ...(reason && { reason }) } })).summary;
+  const body = { image, registry, tag, version, ...(reason && { reason }) };
+  return (await ask(`deletions/${did}`, { body })).summary;
 }
 
 async function act(deletion, did, reason) {
@@ -619,7 +620,13 @@ const actLine = (done) =>
     'li',
     {},
     when(done.at),
-    h('span', {}, `${done.action_text} by `, h('span', { title: done.by }, who(done.by)), done.reason && `: ${done.reason}`),
+    h(
+      'span',
+      {},
+      `${done.action_text} by `,
+      h('span', { title: done.by }, who(done.by)),
+      done.reason && `: ${done.reason}`,
+    ),
   );
 
 function reasons(deletion) {
@@ -1709,7 +1716,14 @@ const overview = {
     const known = state.overview;
     if (!known) return [empty('Loading…')];
     if (known.registries.length === 0) return [nothingYet()];
-    return [pauses(), tiles(known), attention(known), lagSection(state.lag), registriesSection(known), breakerSection(known)];
+    return [
+      pauses(),
+      tiles(known),
+      attention(known),
+      lagSection(state.lag),
+      registriesSection(known),
+      breakerSection(known),
+    ];
   },
 };
 

@@ -275,7 +275,7 @@ pub struct Release<'a> {
 /// Ends holds. The deletions that they stopped are re-evaluated.
 ///
 /// # Errors
-/// When there is no such hold, when it is somebody else's and `force` is false, or when the table cannot be read or
+/// When there is no such hold, when it is another operator's and `force` is false, or when the table cannot be read or
 /// written.
 pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timestamp) -> Result<WasReleased, Error> {
     let mut found = table.controls().await?.at(now).holds;

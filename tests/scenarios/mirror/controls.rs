@@ -121,7 +121,7 @@ async fn a_hold_in_advance_keeps_what_its_source_deletes_later() {
     assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image), "{why}");
     assert_eq!((status, check), (DeletionStatus::Held, CheckName::Hold));
     assert!(why.starts_with("team/* is on hold by dana since ") && why.ends_with(": audit"), "{why}");
-    // Somebody else's hold ends only with force.
+    // The hold of another operator ends only with force.
     let refused = site.release("team/*", "erin", false).await;
     assert!(matches!(refused, Err(Error::HoldOfOther { .. })), "{refused:?}");
     let released = site.release("team/*", "erin", true).await.unwrap();
