@@ -21,13 +21,13 @@ impl Print for Holds {
         if self.holds.is_empty() {
             return if self.pauses.is_empty() { "Nothing is paused or on hold.\n".to_owned() } else { text };
         }
-        let mut list = table(width, &["ID", "UNTIL (UTC)", "HOLD", "SOURCE", "BY", "REASON"], &[0, 1]);
+        let mut list = table(width, &["ID", "ENDS (UTC)", "HOLD", "SOURCE", "BY", "REASON"], &[0, 1]);
         for held in &self.holds {
             let instruction = &held.hold.instruction;
             list.add_row([
                 held.id.clone(),
-                instruction.until.map_or_else(|| "released".to_owned(), time),
-                held.hold.pattern.to_string(),
+                instruction.until.map_or_else(|| "when released".to_owned(), time),
+                held.hold.pattern.short(),
                 held.hold.source.as_ref().map_or_else(|| "every source".to_owned(), ToString::to_string),
                 instruction.by.clone(),
                 instruction.reason.clone().unwrap_or_default(),

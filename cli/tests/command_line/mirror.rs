@@ -127,7 +127,7 @@ fn without_ids(text: &str) -> String {
     let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
     let word = |word: &str| {
         let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        if is_id(bare) { word.replace(bare, "HOLD-ID ") } else { word.to_owned() }
+        if is_id(bare) { word.replace(bare, "<holdid>") } else { word.to_owned() }
     };
     words.map(word).collect()
 }

@@ -223,12 +223,12 @@ pub async fn hold(
         held.holds.push(hold.into());
     }
     held.repositories = repositories(table, target).await?;
-    held.effect = held.effect();
+    held.effect = held.effect(matches!(target, HoldTarget::Image(_)));
     Ok(held)
 }
 
 impl WasHeld {
-    fn effect(&self) -> String {
+    fn effect(&self, is_image: bool) -> String {
         let known = match self.repositories {
             0 => "no repository that is known now has such a name".to_owned(),
             1 => "covers 1 known repository".to_owned(),
@@ -239,7 +239,7 @@ impl WasHeld {
             1 => "1 deletion is put on hold".to_owned(),
             many => format!("{many} deletions are put on hold"),
         };
-        format!("{known}; {deletions}")
+        if is_image { deletions } else { format!("{known}; {deletions}") }
     }
 }
 
@@ -313,7 +313,7 @@ pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timest
 
 impl WasReleased {
     fn new(ended: Vec<Hold>, kept: Vec<Hold>, by: &str, deletions: usize) -> Self {
-        let patterns: Vec<_> = ended.iter().map(|hold| hold.pattern.to_string()).collect();
+        let patterns: Vec<_> = ended.iter().map(|hold| hold.pattern.short()).collect();
         let again = match deletions {
             0 => "no deletion was on hold by it".to_owned(),
             1 => "1 deletion is re-evaluated".to_owned(),

@@ -91,6 +91,15 @@ impl HoldPattern {
         Self(image.to_string())
     }
 
+    /// The pattern, with the beginning of a digest: for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        match self.0.parse::<Image>() {
+            Ok(image) => format!("{}@{}", image.repository, image.digest.short()),
+            Err(_) => self.0.clone(),
+        }
+    }
+
     /// Whether the pattern covers an image.
     #[must_use]
     pub fn covers(&self, image: &Image) -> bool {
@@ -186,7 +195,7 @@ impl Hold {
     #[must_use]
     pub fn summary(&self) -> String {
         let of = self.source.as_ref().map(|source| format!(" of {source}")).unwrap_or_default();
-        format!("{}{of} is on hold {}", self.pattern, self.instruction)
+        format!("{}{of} is on hold {}", self.pattern.short(), self.instruction)
     }
 
     /// The ID of the hold: 8 hexadecimal digits that follow from what it says.
