@@ -125,6 +125,25 @@ test('a deletion is held and released by clicking', async () => {
   await close(opened);
 });
 
+test('all deletions are paused and resumed, and repositories held in advance, by clicking', async () => {
+  const opened = await open(browser, product, { hash: '#/deletions' });
+  const { page } = opened;
+  await page.getByText('Pause deletions…').click();
+  await page.getByText('No deletion begins until an operator resumes.').waitFor();
+  await page.getByLabel('Reason (optional), shown to every reader').fill('incident 7');
+  await page.getByRole('button', { name: 'Pause them' }).click();
+  await page.getByText(/deletions of every source are paused by .+: incident 7/).first().waitFor();
+  await page.getByRole('button', { name: 'Resume the deletions of every source' }).click();
+  await page.getByText(/deletions of every source resumed by /).waitFor();
+  await page.getByText('Hold images or repositories…').click();
+  await page.getByLabel('Repositories, as in').fill('prod/*');
+  await page.getByLabel('Reason, shown to every reader').fill('audit');
+  await page.getByRole('button', { name: 'Hold them' }).click();
+  await page.getByRole('button', { name: 'Release prod/*' }).click();
+  await page.getByText(/prod\/\* released by /).waitFor();
+  await close(opened);
+});
+
 test('a deletion is approved by clicking twice, and another one cancelled', async () => {
   const digest = await push(product, 'asked/app', 'v1', 'asked 1');
   await arrived(product, `asked/app@${digest}`);

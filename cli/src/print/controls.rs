@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::AnsiColor;
 use answers::controls::{Holds, WasHeld, WasPaused, WasReleased, WasResumed};
 
-use super::{Print, coloured, filled, table, time};
+use super::{Print, coloured, filled, table};
 
 /// A line with the sign of what is stopped.
 fn stopped(line: &str, width: Option<u16>) -> String {
@@ -21,17 +21,9 @@ impl Print for Holds {
         if self.holds.is_empty() {
             return if self.pauses.is_empty() { "Nothing is paused or on hold.\n".to_owned() } else { text };
         }
-        let mut list = table(width, &["ID", "ENDS (UTC)", "HOLD", "SOURCE", "BY", "REASON"], &[0, 1]);
+        let mut list = table(width, &["ID", "HOLD"], &[0]);
         for held in &self.holds {
-            let instruction = &held.hold.instruction;
-            list.add_row([
-                held.id.clone(),
-                instruction.until.map_or_else(|| "when released".to_owned(), time),
-                held.hold.pattern.short(),
-                held.hold.source.as_ref().map_or_else(|| "every source".to_owned(), ToString::to_string),
-                instruction.by.clone(),
-                instruction.reason.clone().unwrap_or_default(),
-            ]);
+            list.add_row([held.id.as_str(), held.summary.as_str()]);
         }
         _ = write!(text, "\n{list}\n");
         text
@@ -40,12 +32,13 @@ impl Print for Holds {
 
 impl Print for WasPaused {
     fn table(&self, width: Option<u16>) -> String {
-        let replaced = self.replaced.as_ref().map(|before| format!("it replaces: {}\n", before.summary));
-        format!(
-            "{}{}No deletion begins; a call to ECR that is under way is not interrupted. `ecr-lineage resume` ends it.\n",
-            stopped(&self.pause.summary, width),
-            replaced.unwrap_or_default()
-        )
+        let line = |text: &str| filled(text, ["", "  "], width) + "\n";
+        let replaced = self.replaced.as_ref().map(|before| line(&format!("It replaces: {}", before.summary)));
+        let source = self.pause.pause.source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
+        let next = line(&format!(
+            "No deletion begins; a call to ECR that is under way is not interrupted. `ecr-lineage resume{source}` ends it."
+        ));
+        format!("{}{}{next}", stopped(&self.pause.summary, width), replaced.unwrap_or_default())
     }
 }
 

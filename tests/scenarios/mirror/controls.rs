@@ -271,13 +271,16 @@ enum Around {
     Refuse,
 }
 
+/// What happens around a call, by its operation and its body.
+type Decides = dyn Fn(&str, &str) -> Around + Send + Sync;
+
 /// An HTTP client around whose calls something happens once.
 #[derive(Clone)]
 struct Intercepted {
     inner: SharedHttpClient,
     table: Table,
     at: Timestamp,
-    around: Arc<dyn Fn(&str, &str) -> Around + Send + Sync>,
+    around: Arc<Decides>,
     happened: Arc<AtomicBool>,
 }
 
