@@ -110,10 +110,10 @@ pub(crate) fn add_stops(deletions: &mut [Deletion], controls: &Controls, now: Ti
     let waits = |status| matches!(status, DeletionStatus::Pending | DeletionStatus::AwaitingApproval);
     for deletion in deletions.iter_mut().filter(|deletion| waits(deletion.status)) {
         let stop = match controls.paused(&deletion.source, now) {
-            Some(pause) => Some((CheckName::Paused, pause.summary())),
+            Some(paused) => Some((CheckName::Paused, paused.summary())),
             None => {
-                let hold = controls.held(&deletion.source, &deletion.image, now);
-                hold.map(|hold| (CheckName::Hold, hold.summary()))
+                let held = controls.held(&deletion.source, &deletion.image, now);
+                held.map(|held| (CheckName::Hold, held.summary()))
             }
         };
         if let Some((check, why)) =
