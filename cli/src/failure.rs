@@ -56,6 +56,12 @@ pub enum CliError {
     /// Events could not be recorded after several attempts.
     #[error("cannot record the remaining events; the events before them are recorded")]
     Recording(#[source] Arc<store::Error>),
+    /// Many deletions are changed only after a question.
+    #[error("not confirmed: this would {what}")]
+    NotConfirmed {
+        /// What would be done.
+        what: String,
+    },
     /// A query or an operator action failed.
     #[error(transparent)]
     Query(answers::error::Error),
@@ -231,6 +237,7 @@ impl CliError {
             Self::Recording(error) => {
                 return Some(table(error).unwrap_or_else(|| "run the command again: it records no event twice".into()));
             }
+            Self::NotConfirmed { .. } => "pass `--yes`, or run it on a terminal".into(),
             Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
             Self::NoTableName { table } => no_table_name(table),
             Self::Query(error) => return error.remediation(),

@@ -15,14 +15,18 @@ pub mod target;
 mod wait;
 pub mod webhook;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use answers::{
     alerts,
     answer::{self, ImageFilter},
     audit,
     basis::Basis,
-    deletions::{self, DeletionScope, DeletionSelector},
+    controls::{self, HoldTarget, Release},
+    deletions::{self, Act, DeletionScope, DeletionSelector},
     graph::Graph,
     paging::PageRequest,
     preview,
@@ -31,12 +35,16 @@ use answers::{
 };
 use aws::registry::Registries;
 use decide::Planner;
-use domain::{deletion::OperatorAction, image::Registry};
+use domain::{
+    controls::{HoldPattern, Instruction},
+    deletion::OperatorAction,
+    image::Registry,
+};
 use failure::CliError;
 use jiff::Timestamp;
 use options::{
-    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, IngestOptions, Options, PolicyCommand,
-    RegistryCommand, TableCommand,
+    ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, HoldOptions, IngestOptions, Options,
+    PolicyCommand, RegistryCommand, TableCommand,
 };
 use print::Print;
 use sandbox::demo;
@@ -123,9 +131,23 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Reconcile { registries, calls_per_second } => {
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
-        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.filter(now)).await?)?,
-        TableCommand::Hold(options) => act(target, options, OperatorAction::Hold, format, now).await?,
-        TableCommand::Release(options) => act(target, options, OperatorAction::Release, format, now).await?,
+        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.filter(now), now).await?)?,
+        TableCommand::Pause { source, until, reason } => {
+            let instruction = Instruction { by: target.who().await?, at: now, until: *until, reason: reason.clone() };
+            print(format, &controls::pause(table, source.as_ref(), instruction).await?)?;
+        }
+        TableCommand::Resume { source } => {
+            let by = target.who().await?;
+            print(format, &controls::resume(table, source.as_ref(), &by, now).await?)?;
+        }
+        TableCommand::Hold(options) => hold(target, options.clone(), format, now).await?,
+        TableCommand::Holds => print(format, &controls::holds(table, now).await?)?,
+        TableCommand::Release { hold, source, force, reason } => {
+            let by = target.who().await?;
+            let release = Release { hold, source: source.as_ref(), force: *force, reason: reason.as_deref() };
+            print(format, &controls::release(table, &release, &by, now).await?)?;
+        }
+        TableCommand::Retry(options) => act(target, options, OperatorAction::Retry, format, now).await?,
         TableCommand::Approve(options) => act(target, options, OperatorAction::Approve, format, now).await?,
         TableCommand::Cancel(options) => act(target, options, OperatorAction::Cancel, format, now).await?,
         TableCommand::Breaker(command) => breaker(command, target, format, now).await?,
@@ -192,7 +214,15 @@ async fn backfill(
     Ok(if done.status == "COMPLETE" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Takes an action on the deletions of an image.
+/// Puts images, repositories or a source on hold.
+async fn hold(target: &Target, options: HoldOptions, format: Format, now: Timestamp) -> Result<(), CliError> {
+    let HoldOptions { hold, source, until, reason } = options;
+    let hold = hold.unwrap_or_else(|| HoldTarget::Repositories(HoldPattern::everything()));
+    let instruction = Instruction { by: target.who().await?, at: now, until, reason: Some(reason) };
+    print(format, &controls::hold(&target.table, &hold, source.as_ref(), instruction).await?)
+}
+
+/// Takes an action on the deletions of an image, or on many after a question.
 async fn act(
     target: &Target,
     options: &ActOptions,
@@ -200,11 +230,37 @@ async fn act(
     format: Format,
     now: Timestamp,
 ) -> Result<(), CliError> {
-    let ActOptions { image, registry, tag } = options.clone();
-    let by = target.who().await?;
-    let scope = tag.map_or(DeletionScope::All, DeletionScope::OfTag);
-    let selector = DeletionSelector { image, registry, scope };
-    print(format, &deletions::act(&target.table, &selector, action, &by, now).await?)
+    let ActOptions { image, registry, tag, reason, yes, .. } = options.clone();
+    let (table, by) = (&target.table, target.who().await?);
+    let act = Act { action, by: &by, reason: reason.as_deref(), now };
+    let acted = match image {
+        Some(image) => {
+            let scope = tag.map_or(DeletionScope::All, DeletionScope::OfTag);
+            deletions::act(table, &DeletionSelector { image, registry, scope }, &act).await?
+        }
+        None => {
+            let planned = deletions::planned(table, &options.many(), action, now).await?;
+            if planned.deletions.is_empty() {
+                return write("No deletion is selected that allows it: nothing was changed.\n");
+            }
+            if !yes && !confirmed(&planned.summary)? {
+                return write("Nothing was changed.\n");
+            }
+            deletions::act_on_many(table, planned, &act).await?
+        }
+    };
+    print(format, &acted)
+}
+
+/// Says what is about to be done, and asks.
+fn confirmed(what: &str) -> Result<bool, CliError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::NotConfirmed { what: what.to_owned() });
+    }
+    eprint!("This will {what}\nGo on? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Shows or resets breakers.

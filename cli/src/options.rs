@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use answers::{
-    deletions::DeletionFilter,
+    controls::{self, HoldTarget},
+    deletions::{DeletionFilter, ManyDeletions},
     presence::Place,
     reference::{Reference, TagReference, repository},
     time::{self, Moment},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use domain::{
+    controls::HoldPattern,
     deletion::DeletionStatus,
     image::{Registry, RepositoryName, Tag},
 };
@@ -302,14 +304,54 @@ pub enum TableCommand {
     },
     /// List deletions of replicas with their reasons; without a status, those that are open and those that failed
     Deletions(DeletionsOptions),
-    /// Put the deletions of an image on hold until you release them
-    Hold(ActOptions),
-    /// Release deletions that are on hold, kept or failed: they are re-evaluated
-    Release(ActOptions),
+    /// Stop all deletions, or those of one source: none begins until `resume`, or until a time
+    Pause {
+        /// Only the deletions of this source, such as `111122223333/eu-west-1`
+        #[arg(long, value_name = "REGISTRY")]
+        source: Option<Registry>,
+
+        /// End of the pause: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `12h` from now on
+        #[arg(long, value_name = "TIME", value_parser = end)]
+        until: Option<Timestamp>,
+
+        /// Reason, shown to everybody
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End a pause: what is due runs within five minutes
+    Resume {
+        /// The source of the pause; without one, the pause of every source
+        #[arg(long, value_name = "REGISTRY")]
+        source: Option<Registry>,
+    },
+    /// Keep images, repositories or a source from being deleted, whether or not a deletion exists yet
+    Hold(HoldOptions),
+    /// List the pauses and holds
+    Holds,
+    /// End a hold; the deletions that it stopped are re-evaluated
+    Release {
+        /// ID of a hold, as `holds` lists it, its pattern, or an image
+        #[arg(value_name = "ID_OR_PATTERN")]
+        hold: String,
+
+        /// Only holds of this source, such as `111122223333/eu-west-1`
+        #[arg(long, value_name = "REGISTRY")]
+        source: Option<Registry>,
+
+        /// End also the holds of others
+        #[arg(long)]
+        force: bool,
+
+        /// Reason, recorded with each deletion
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Approve deletions where the policy requires it; every other check still applies
     Approve(ActOptions),
-    /// Cancel deletions for good: the replicas are kept
+    /// Cancel deletions for good: the replicas are kept, until a new deletion at the source
     Cancel(ActOptions),
+    /// Re-evaluate deletions that were kept or that ECR refused; a cancelled one stays cancelled
+    Retry(ActOptions),
     /// Show or reset circuit breakers, which stop mirroring when too many images are deleted at once
     #[command(subcommand)]
     Breaker(BreakerCommand),
@@ -387,19 +429,78 @@ impl DeletionsOptions {
     }
 }
 
-/// The options of `hold`, `release`, `approve` and `cancel`.
+/// The options of `hold`.
+#[derive(Debug, Clone, Args)]
+pub struct HoldOptions {
+    /// Repositories, such as `prod/*`, or an image, written as for `show`; with `--source` alone, everything of it
+    #[arg(value_name = "PATTERN_OR_IMAGE", required_unless_present = "source")]
+    pub hold: Option<HoldTarget>,
+
+    /// Only deletions of this source, such as `111122223333/eu-west-1`
+    #[arg(long, value_name = "REGISTRY")]
+    pub source: Option<Registry>,
+
+    /// End of the hold: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `30d` from now on
+    #[arg(long, value_name = "TIME", value_parser = end)]
+    pub until: Option<Timestamp>,
+
+    /// Reason, shown to everybody
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// The options of `approve`, `cancel` and `retry`.
 #[derive(Debug, Clone, Args)]
 pub struct ActOptions {
-    /// Image, written as for `show`
-    pub image: Reference,
+    /// Image, written as for `show`; without one, all deletions that the other options select, after a question
+    #[arg(required_unless_present_any = ["repository", "source", "policy", "older_than"])]
+    pub image: Option<Reference>,
 
     /// Only in this registry, such as `111122223333/us-east-1`
     #[arg(long)]
     pub registry: Option<Registry>,
 
     /// Only the deletion of this tag
-    #[arg(long)]
+    #[arg(long, requires = "image")]
     pub tag: Option<Tag>,
+
+    /// All deletions in these repositories, such as `prod/*`
+    #[arg(long, value_name = "PATTERN", conflicts_with = "image")]
+    pub repository: Option<HoldPattern>,
+
+    /// All deletions of this source, such as `111122223333/eu-west-1`
+    #[arg(long, value_name = "REGISTRY", conflicts_with = "image")]
+    pub source: Option<Registry>,
+
+    /// All deletions that this policy decided
+    #[arg(long, value_name = "NAME", conflicts_with = "image")]
+    pub policy: Option<String>,
+
+    /// All deletions whose source deleted the image at least this long ago, such as `2d`
+    #[arg(long, value_name = "DURATION", value_parser = time::back, conflicts_with = "image")]
+    pub older_than: Option<SignedDuration>,
+
+    /// Reason, recorded with each deletion
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Do not ask before many deletions are changed
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl ActOptions {
+    /// The selected deletions, if no image is named.
+    #[must_use]
+    pub fn many(&self) -> ManyDeletions {
+        let Self { repository, source, registry, policy, older_than, .. } = self.clone();
+        ManyDeletions { repository, source, registry, policy, older_than }
+    }
+}
+
+/// The end of a pause or of a hold.
+fn end(text: &str) -> Result<Timestamp, String> {
+    controls::end(text, Timestamp::now())
 }
 
 /// The commands below `breaker`.
@@ -564,7 +665,7 @@ pub struct ServeOptions {
     #[arg(long, default_value_t = 4568)]
     pub port: u16,
 
-    /// Allow changes in your name: hold, release, approve and cancel deletions, and reset breakers
+    /// Allow changes in your name: pause and resume, hold and release, approve, cancel and retry, and reset breakers
     #[arg(long)]
     pub allow_changes: bool,
 }

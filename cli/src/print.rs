@@ -7,6 +7,7 @@
 pub(crate) mod alerts;
 pub(crate) mod answer;
 mod audit;
+mod controls;
 mod deletions;
 mod demo;
 pub(crate) mod presence;

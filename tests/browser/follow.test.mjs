@@ -111,15 +111,36 @@ test('a deletion is held and released by clicking', async () => {
   const { page } = opened;
   const deletion = deletionIn(page, TOKYO);
   await deletion.getByRole('button', { name: /^Hold/ }).click();
+  await deletion.getByLabel('Reason').fill('audit');
+  await deletion.getByRole('button', { name: 'Hold it' }).click();
   await deletion.getByText('on hold', { exact: true }).waitFor();
-  await acted(deletion, /^put on hold by \S+/);
+  await acted(deletion, /is on hold by .+: audit; 2 deletions are put on hold/);
   await step(product, 3_600);
-  await deletions(product, digest, 'done', 1);
+  await deletions(product, digest, 'held', 2);
   await deletion.getByText('on hold', { exact: true }).waitFor();
   await deletion.getByRole('button', { name: /^Release/ }).click();
-  await acted(deletion, /^released by \S+/);
+  await acted(deletion, / released by \S+/);
   await deletions(product, digest, 'done');
   await deletion.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
+  await close(opened);
+});
+
+test('all deletions are paused and resumed, and repositories held in advance, by clicking', async () => {
+  const opened = await open(browser, product, { hash: '#/deletions' });
+  const { page } = opened;
+  await page.getByText('Pause deletions…').click();
+  await page.getByText('No deletion begins until an operator resumes.').waitFor();
+  await page.getByLabel('Reason (optional), shown to every reader').fill('incident 7');
+  await page.getByRole('button', { name: 'Pause them' }).click();
+  await page.getByText(/deletions of every source are paused by .+: incident 7/).first().waitFor();
+  await page.getByRole('button', { name: 'Resume the deletions of every source' }).click();
+  await page.getByText(/deletions of every source resumed by /).waitFor();
+  await page.getByText('Hold images or repositories…').click();
+  await page.getByLabel('Repositories, as in').fill('prod/*');
+  await page.getByLabel('Reason, shown to every reader').fill('audit');
+  await page.getByRole('button', { name: 'Hold them' }).click();
+  await page.getByRole('button', { name: 'Release prod/*' }).click();
+  await page.getByText(/prod\/\* released by /).waitFor();
   await close(opened);
 });
 
@@ -139,10 +160,10 @@ test('a deletion is approved by clicking twice, and another one cancelled', asyn
   await approved.getByRole('button', { name: 'Back' }).click();
   await approved.getByRole('button', { name: /^Approve/ }).click();
   await picture(page, 'approve');
-  // By keyboard: from the confirmation to its first button.
+  // By keyboard: from the confirmation to its field for a reason, which may stay empty.
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  await acted(approved, /^approved by \S+/);
+  await acted(approved, /^1 deletion approved by \S+/);
   await cancelled.getByRole('button', { name: /^Cancel/ }).click();
   await page.getByLabel('Show kept').check();
   await cancelled.getByRole('button', { name: 'Cancel it' }).click();

@@ -72,10 +72,14 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await tabTo(page, `Hold: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
   const deletion = page.locator('.deletion').filter({ hasText: `in ${TOKYO}` });
-  await acted(deletion, /^put on hold by \S+/);
+  // From the confirmation to its first field.
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('audit');
+  await page.keyboard.press('Enter');
+  await acted(deletion, /is on hold by .+: audit; /);
   await tabTo(page, `Release: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
-  await acted(deletion, /^released by \S+/);
+  await acted(deletion, / released by \S+/);
   await close(opened);
 });
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{alert::AlertKind, breaker::BreakerLimit, plan::Mode};
+use domain::{alert::AlertKind, breaker::BreakerLimit, controls::Instruction, plan::Mode};
 use policy::Policy;
 use sandbox::embedded::EMBEDDED_NAME;
 use simulator::settings::Settings;
@@ -105,6 +105,9 @@ async fn keys() -> Vec<(String, String)> {
     keys.extend(scan(&route).await);
     let (ireland, now) = (IRELAND.parse().unwrap(), route.local.simulator.clock().now());
     route.local.table.reset_breaker(&ireland, "dana", None, now).await.unwrap();
+    let dana = || Instruction { by: "dana".to_owned(), at: now, until: None, reason: Some("audit".to_owned()) };
+    answers::controls::pause(&route.local.table, None, dana()).await.unwrap();
+    answers::controls::hold(&route.local.table, &"team/*".parse().unwrap(), None, dana()).await.unwrap();
     route.perform(&Act::Immutable(TOKYO, true)).await;
     route.perform(&Act::DeleteRepository(TOKYO)).await;
     route.perform(&hour).await;

@@ -1,10 +1,12 @@
 //! Replicas are deleted after their source's deletion where the policy permits it, and nowhere else.
 //!
+//! - `controls`: pauses and holds of operators, and acts on many deletions.
 //! - `flows`: from the source's deletion to the outcome, step by step.
 //! - `interruptions`: every call fails once in every way, two runs at once, unusable policies, old events.
 //! - `peers`: mistakes of other tools, by name.
 //! - `safety`: what must never be deleted, and what must be, after any history.
 
+mod controls;
 mod flows;
 mod interruptions;
 mod peers;

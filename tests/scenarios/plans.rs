@@ -7,6 +7,7 @@ use std::{
 
 use domain::{
     breaker::{Breaker, BreakerLimit, BreakerLimits, Opened},
+    controls::{Controls, Hold, Pause},
     deletion::{Check, Deletion, DeletionIntent, ImageOrTag},
     evidence,
     fact::{Fact, Subject, WorkItem},
@@ -124,6 +125,21 @@ fn breaker(value: &Value) -> Breaker {
     Breaker { opened, ..Breaker::default() }
 }
 
+/// The pauses and holds; none if the case does not mention them.
+fn controls(case: &Value) -> Option<Controls> {
+    let all = |name: &str| case.get(name).map_or(&[][..], |all| list(all).as_slice());
+    let pauses = all("pauses").iter().map(|pause| serde_json::from_value::<Pause>(pause.clone()).unwrap());
+    let hold = |hold: &Value| {
+        let mut hold = hold.clone();
+        if let Some((repository, of)) = text(&hold["pattern"]).split_once('@') {
+            hold["pattern"] = json!(format!("{repository}@{}", digest(of)));
+        }
+        serde_json::from_value::<Hold>(hold).unwrap()
+    };
+    Some(Controls { pauses: pauses.collect(), holds: all("holds").iter().map(hold).collect() })
+        .filter(|_| case.get("controls") != Some(&json!("not read")))
+}
+
 fn repository(value: &Value) -> ObservedRepository {
     let images = map(&value["images"]).iter().map(|(of, found)| (digest(of), observation(found)));
     ObservedRepository {
@@ -146,6 +162,7 @@ fn observations(case: &Value) -> Observations {
         rules: map(&case["rules"]).iter().map(|(name, of)| (registry(name), rules(of))).collect(),
         repositories: map(&case["repositories"]).iter().map(|(name, of)| (registry(name), repositories(of))).collect(),
         breakers: map(&case["breakers"]).iter().map(|(name, of)| (registry(name), breaker(of))).collect(),
+        controls: controls(case),
     }
 }
 

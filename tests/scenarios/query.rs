@@ -250,14 +250,14 @@ async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
     }
     let exact = image('a');
     let posts = [
-        ("/v1/deletions/hold", json!({}), 422),
-        ("/v1/deletions/hold", json!([]), 422),
-        ("/v1/deletions/hold", json!({"image": "team/app:v1", "registry": TOKYO, "version": 1}), 422),
-        ("/v1/deletions/hold", json!({"image": exact}), 422),
-        ("/v1/deletions/hold", json!({"image": exact, "registry": TOKYO}), 422),
-        ("/v1/deletions/hold", json!({"image": exact, "registry": TOKYO, "version": 1, "everything": true}), 422),
-        ("/v1/deletions/hold", seen('a', VIRGINIA, 1), 404),
-        ("/v1/deletions/release", seen('a', TOKYO, 1), 409),
+        ("/v1/deletions/approve", json!({}), 422),
+        ("/v1/deletions/approve", json!([]), 422),
+        ("/v1/deletions/approve", json!({"image": "team/app:v1", "registry": TOKYO, "version": 1}), 422),
+        ("/v1/deletions/approve", json!({"image": exact}), 422),
+        ("/v1/deletions/approve", json!({"image": exact, "registry": TOKYO}), 422),
+        ("/v1/deletions/approve", json!({"image": exact, "registry": TOKYO, "version": 1, "everything": true}), 422),
+        ("/v1/deletions/approve", seen('a', VIRGINIA, 1), 404),
+        ("/v1/deletions/retry", seen('a', TOKYO, 1), 409),
         ("/v1/breakers/reset", json!({"source": "somewhere"}), 422),
         ("/v1/breakers/reset", json!({"source": IRELAND, "allow": -1}), 422),
         ("/v1/breakers/reset", json!({"source": VIRGINIA}), 404),
@@ -277,11 +277,11 @@ async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
     let json = |request: axum::http::request::Builder, body: Vec<u8>| {
         request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap()
     };
-    let hold = || Request::post("/v1/deletions/hold");
-    problem(&asking.ask(json(hold(), vec![b'['; 10_000_000])).await, 413, "10 MB");
-    problem(&asking.ask(json(hold(), vec![b'['; 200_000])).await, 422, "200 kB of brackets");
-    problem(&asking.ask(json(hold(), vec![0xff; 10])).await, 400, "no text");
-    let form = hold().header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let approve = || Request::post("/v1/deletions/approve");
+    problem(&asking.ask(json(approve(), vec![b'['; 10_000_000])).await, 413, "10 MB");
+    problem(&asking.ask(json(approve(), vec![b'['; 200_000])).await, 422, "200 kB of brackets");
+    problem(&asking.ask(json(approve(), vec![0xff; 10])).await, 400, "no text");
+    let form = approve().header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     problem(&asking.ask(form.body(Body::from("image=x")).unwrap()).await, 415, "a form");
     assert_eq!(asking.store.dump().await, before);
 }
@@ -337,8 +337,11 @@ async fn a_caller_without_permission_changes_nothing() {
         assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
         asking.deletion('a', TOKYO, 100).await;
         let before = asking.store.dump().await;
-        for did in ["hold", "release", "approve", "cancel"] {
+        for did in ["retry", "approve", "cancel"] {
             problem(&asking.post(&format!("/v1/deletions/{did}"), &seen('a', TOKYO, 1)).await, 403, did);
+        }
+        for did in ["pauses", "pauses/resume", "holds", "holds/release"] {
+            problem(&asking.post(&format!("/v1/{did}"), &json!({"hold": "*", "reason": "audit"})).await, 403, did);
         }
         problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND})).await, 403, "reset");
         assert_eq!(asking.get("/v1/overview").await.json()["may_change"], false);
@@ -367,17 +370,50 @@ async fn the_actions_of_an_operator_are_recorded_with_their_name() {
     let asking = Asking::new(operator()).await;
     asking.deletion('a', TOKYO, 100).await;
     asking.deletion('a', VIRGINIA, 100).await;
-    let held = asking.post("/v1/deletions/hold", &seen('a', TOKYO, 1)).await;
-    assert_eq!(held.status, StatusCode::OK, "{}", held.text);
+    let mut request = seen('a', TOKYO, 1);
+    request["reason"] = json!(" a mistake ");
+    let cancelled = asking.post("/v1/deletions/cancel", &request).await;
+    assert_eq!(cancelled.status, StatusCode::OK, "{}", cancelled.text);
     let stored = asking.store.table.image_record(&image('a').parse().unwrap()).await.unwrap().deletions;
     let stands = |registry: &str| stored.iter().find(|one| one.registry.to_string() == registry).unwrap();
-    assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (DeletionStatus::Held, DeletionStatus::Pending));
+    assert_eq!((stands(TOKYO).status, stands(VIRGINIA).status), (DeletionStatus::Kept, DeletionStatus::Pending));
     let act = &stands(TOKYO).actions[0];
     assert_eq!((act.by.as_str(), act.at), (operator().name.unwrap().as_str(), at(3_599).parse::<Timestamp>().unwrap()));
-    let released = asking.post("/v1/deletions/release", &seen('a', TOKYO, 2)).await.json();
-    assert_eq!(released["deletions"][0]["status"], "pending");
-    let cancelled = asking.post("/v1/deletions/cancel", &seen('a', VIRGINIA, 1)).await.json();
-    assert_eq!(cancelled["deletions"][0]["status"], "kept");
+    assert_eq!(act.reason.as_deref(), Some("a mistake"));
+    problem(&asking.post("/v1/deletions/retry", &seen('a', TOKYO, 2)).await, 409, "cancelled");
+}
+
+#[tokio::test]
+async fn an_operator_pauses_and_holds_and_every_reader_sees_it() {
+    let asking = Asking::new(operator()).await;
+    assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
+    asking.deletion('a', TOKYO, 100).await;
+    let pause = json!({"source": IRELAND, "reason": "incident 7"});
+    let paused = asking.post("/v1/pauses", &pause).await.json();
+    assert_eq!((&paused["reason"], &paused["source"]), (&json!("incident 7"), &json!(IRELAND)));
+    let summary = paused["summary"].as_str().unwrap();
+    assert_eq!(asking.get("/v1/overview").await.json()["pauses"][0]["summary"], summary);
+    let listed = asking.get("/v1/deletions").await.json();
+    assert_eq!(listed["deletions"][0]["summary"], summary);
+    assert_eq!(listed["deletions"][0]["version"], 1, "it is shown, and not stored");
+    problem(&asking.post("/v1/pauses/resume", &json!({})).await, 409, "another pause");
+    let resumed = asking.post("/v1/pauses/resume", &json!({"source": IRELAND})).await.json();
+    assert_eq!(resumed["pauses"], json!([]));
+    // A hold.
+    problem(&asking.post("/v1/holds", &json!({"hold": "team/*", "reason": " "})).await, 422, "no reason");
+    problem(&asking.post("/v1/holds", &json!({"hold": "Team/*", "reason": "audit"})).await, 422, "no pattern");
+    let over = json!({"hold": "team/*", "reason": "audit", "until": at(3_599)});
+    problem(&asking.post("/v1/holds", &over).await, 422, "an end that is over");
+    let held = asking.post("/v1/holds", &json!({"hold": "team/app:v1", "reason": "audit"})).await.json();
+    assert_eq!((&held["deletions"], &held["holds"][0]["pattern"]), (&json!(1), &json!(image('a'))));
+    let listed = asking.get("/v1/deletions?status=held").await.json();
+    assert_eq!(listed["deletions"][0]["actions"][0]["action_text"], "put on hold");
+    let holds = asking.get("/v1/holds").await.json();
+    assert_eq!(holds["holds"], held["holds"]);
+    problem(&asking.post("/v1/holds/release", &json!({"hold": "team/other"})).await, 404, "no hold");
+    let released = asking.post("/v1/holds/release", &json!({"hold": holds["holds"][0]["id"]})).await.json();
+    assert_eq!((&released["deletions"], &released["holds"]), (&json!(1), &held["holds"]));
+    assert_eq!(asking.get("/v1/deletions").await.json()["deletions"][0]["status"], "pending");
 }
 
 #[tokio::test]
@@ -395,6 +431,8 @@ async fn an_approval_applies_to_one_deletion_in_one_version() {
     problem(&asking.post("/v1/deletions/approve", &seen('a', TOKYO, 1)).await, 409, "an older version");
     assert_eq!(approved().await, []);
     assert_eq!(asking.post("/v1/deletions/approve", &seen('a', TOKYO, 2)).await.status, StatusCode::OK);
+    let again = asking.post("/v1/deletions/approve", &seen('a', TOKYO, 3)).await.json();
+    assert!(again["summary"].as_str().unwrap().starts_with("1 deletion approved before, by arn:"), "{again}");
     assert_eq!(approved().await, [None]);
     let mut tag = seen('a', TOKYO, 1);
     tag["tag"] = json!("v1");

@@ -48,7 +48,7 @@ impl Site {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.local.simulator.clock().now()
     }
 

@@ -140,7 +140,7 @@ impl Facts {
             CauseName::Principal => Cause::Principal { by: by() },
             CauseName::Repository => Cause::Repository { by: by() },
             CauseName::Lifecycle => Cause::Lifecycle { rule: self.lifecycle_rule.unwrap_or(1), description: None },
-            CauseName::Mirror => Cause::Mirror { source: self.source()?, policies: BTreeSet::new() },
+            CauseName::Mirror => Cause::Mirror { source: self.source()?, policies: BTreeSet::new(), approval: None },
             CauseName::Unknown => Cause::Unknown,
         })
     }

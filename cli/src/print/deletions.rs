@@ -67,8 +67,8 @@ impl Print for Deletions {
 
 impl Print for Acted {
     fn table(&self, width: Option<u16>) -> String {
-        let (count, done) = (self.deletions.len(), self.action_text);
-        format!("\n{}\n{count} {} {done} by {}\n", rows(&self.deletions, width), plural(count, "deletion"), self.by)
+        let shown = if self.deletions.is_empty() { &self.approved_before } else { &self.deletions };
+        format!("\n{}\n{}\n", rows(shown, width), filled(&self.summary, ["", "  "], width))
     }
 }
 

@@ -18,7 +18,8 @@ impl Print for Demo {
         let alerts = format!("{}\n{}", asked("ecr-lineage alerts"), self.alerts.table(width));
         let deletions = format!("{}\n{}", asked("ecr-lineage deletions --done --kept"), self.deletions.table(width));
         let breakers = format!("{}\n{}", asked("ecr-lineage breaker status"), self.breakers.table(width));
+        let holds = format!("{}\n{}", asked("ecr-lineage holds"), self.holds.table(width));
         let next = "Try it yourself with the AWS CLI or any SDK: ecr-lineage local";
-        format!("{story}\n\n{shown}\n{history}\n{alerts}\n{deletions}\n{breakers}\n{orphans}\n{next}\n")
+        format!("{story}\n\n{shown}\n{history}\n{alerts}\n{deletions}\n{breakers}\n{holds}\n{orphans}\n{next}\n")
     }
 }

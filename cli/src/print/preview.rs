@@ -123,7 +123,7 @@ impl Print for Explained {
             _ = writeln!(text, "\nDeletion{tag}: {}, {since}{due}", styled_status(deletion.status));
             checks(&mut text, &deletion.checks, width);
             for act in &deletion.actions {
-                _ = writeln!(text, "  {} {} by {}", time(act.at), act.action.past_tense(), act.by);
+                _ = writeln!(text, "  {} {} by {}", time(act.at), act.action.past_tense(), act.by_and_reason());
             }
         }
         let EvaluatedPolicy { name, sha256, mode, mirror_since } = &self.policy;

@@ -120,9 +120,20 @@ impl Scene {
     pub(crate) fn shows(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         let call = arguments.join(" ").replace(self.user.path(), "FOLDER");
-        format!("$ ecr-lineage {call}\n{}{}\n", without_times(&ran.out), without_times(&ran.err))
-            .replace(self.user.path(), "FOLDER")
+        let out = format!("$ ecr-lineage {call}\n{}{}\n", without_times(&ran.out), without_times(&ran.err));
+        without_ids(&out).replace(self.user.path(), "FOLDER")
     }
+}
+
+/// Replaces the ID of each hold, which depends on the time.
+fn without_ids(text: &str) -> String {
+    let is_id = |word: &str| word.len() == 8 && word.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let word = |word: &str| {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if is_id(bare) { word.replace(bare, "<holdid>") } else { word.to_owned() }
+    };
+    words.map(word).collect()
 }
 
 /// Replaces every time such as `2026-11-22 14:00:00`, also in RFC 3339, by `TIME`.
@@ -164,12 +175,18 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     for (old, new) in [(&keep, &policy), (&policy, &sooner), (&policy, &policy)] {
         report += &scene.shows(&["policy", "diff", old, new]);
     }
-    report += &scene.shows(&["hold", "team/app:build-7"]);
+    report += &scene.shows(&["hold", "team/app:build-7", "--reason", "audit"]);
+    report += &scene.shows(&["pause", "--source", IRELAND, "--reason", "incident 7"]);
+    report += &scene.shows(&["hold", "prod/*", "--reason", "before anything is there"]);
+    report += &scene.shows(&["holds"]);
+    report += &scene.shows(&["resume", "--source", IRELAND]);
     scene.pass(24 * 3600);
     report += &scene.shows(&["deletions", "--kept", "--held", "--waiting"]);
     report += &scene.shows(&["policy", "explain", "team/app:stable", "--registry", TOKYO, "--policy", &policy]);
     // Without a policy, the one that `mirror` runs with.
     report += &scene.shows(&["policy", "explain", "team/app:stable", "--registry", TOKYO]);
+    report += &scene.shows(&["approve", "--repository", "team/*", "--reason", "ticket 7"]);
+    report += &scene.shows(&["approve", "--repository", "team/*", "--reason", "ticket 7", "--yes"]);
     report += &scene.shows(&["approve", "team/app:v1"]);
     report += &scene.shows(&["release", "team/app:build-7"]);
     scene.pass(60);
@@ -192,6 +209,12 @@ fn an_impossible_action_prints_one_clear_line() {
         scene.user.file("broken.cedar", "@id(\"x\") permit (principal, action, resource) when { resource.colour };");
     let mut report = String::new();
     report += &scene.shows(&["hold", "team/app:archived"]);
+    report += &scene.shows(&["hold", "Team/*", "--reason", "audit"]);
+    report += &scene.shows(&["hold", "team/*", "--reason", "audit", "--until", "soon"]);
+    report += &scene.shows(&["hold", "team/*", "--reason", "audit", "--until", "2020-01-01"]);
+    report += &scene.shows(&["resume"]);
+    report += &scene.shows(&["retry", "team/app:v1"]);
+    report += &scene.shows(&["approve", "--repository", "prod/*"]);
     report += &scene.shows(&["approve", "team/app:v1", "--registry", IRELAND]);
     report += &scene.shows(&["release", "team/app:v1"]);
     report += &scene.shows(&["policy", "preview", &broken]);

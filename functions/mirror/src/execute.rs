@@ -111,10 +111,13 @@ impl Mirror {
         now: Timestamp,
     ) -> Vec<(usize, DeletionWrites)> {
         let (mut ids, mut called, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+        let controls = self.table.controls().await.map_err(|failure| chain(&failure));
         for Target { step, id, after } in &call.targets {
             let Some((DeletionWrites { deletion: claim, .. }, _)) = claims.get(step) else { continue };
-            match after.as_ref().filter(|(subject, _)| !done.contains(subject)) {
-                Some((_, digest)) => writes.push((*step, claim.after_call(CallOutcome::of_subject(digest), now))),
+            let waits = after.as_ref().filter(|(subject, _)| !done.contains(subject));
+            let subject = waits.map(|(_, digest)| CallOutcome::of_subject(digest));
+            match subject.or_else(|| CallOutcome::of_controls(&controls, claim, now)) {
+                Some(outcome) => writes.push((*step, claim.after_call(outcome, now))),
                 None => {
                     ids.push(id.clone());
                     called.push((*step, claim));

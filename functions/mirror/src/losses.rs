@@ -98,8 +98,8 @@ impl Mirror {
             self.table.complete(&image, &WorkItem::SourceLost(source.clone()), until).await?;
         }
         let is_due = |deletion: &Deletion| {
-            matches!(deletion.status, DeletionStatus::Pending | DeletionStatus::Executing)
-                && deletion.due.is_some_and(|due| due <= now)
+            // What a hold stops is due again, too.
+            !deletion.status.is_final() && deletion.due.is_some_and(|due| due <= now)
         };
         let due = deletions.into_values().filter(is_due);
         Ok((new, due.map(|deletion| Candidate { deletion, lineage: image_record.lineage.clone() }).collect()))

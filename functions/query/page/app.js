@@ -494,16 +494,22 @@ const QUEUE = ['pending', 'awaiting_approval', 'held', 'executing', 'failed'];
 const OVER = ['done', 'kept'];
 
 const capital = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
-const CONFIRMED = new Set(['approve', 'cancel']);
+const CONFIRMED = new Set(['hold', 'approve', 'cancel']);
 
 const keyOfDeletion = ({ repository, digest, registry, tag }) => `${repository}@${digest}|${registry}|${tag ?? ''}`;
-const allowed = (deletion) => (mayChange() ? list(deletion.allowed_actions) : []);
+const imageOf = ({ repository, digest }) => `${repository}@${digest}`;
+// The hold of exactly this image. A hold of repositories or of a source is released where the holds are listed.
+const holdOf = (deletion) => list(state.overview?.holds).find(({ pattern }) => pattern === imageOf(deletion));
+const allowed = (deletion) =>
+  mayChange() ? list(deletion.allowed_actions).filter((did) => did !== 'release' || holdOf(deletion)) : [];
 
 const subjectOf = ({ tag, registry }) => `${tag ? `tag ${tag} of the replica` : 'the replica'} in ${registry}`;
 
 function confirmation(deletion, did) {
   const subject = subjectOf(deletion);
-  if (did === 'cancel') return `Cancel this deletion: ${subject} is kept, whatever the policy permits.`;
+  if (did === 'hold') return 'Put the image on hold: it is deleted in no registry until the hold is released.';
+  if (did === 'cancel')
+    return `Cancel this deletion for good: ${subject} is kept. Only a new deletion at the source starts a new one.`;
   if (deletion.status === 'awaiting_approval')
     return `Approve this deletion: ${subject} is deleted as soon as all other checks pass again.`;
   return `Approve in advance: ${subject} is deleted when due, without another approval, if all checks pass.`;
@@ -514,17 +520,29 @@ function stayAt(key) {
   if (document.activeElement === document.body) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
-async function act(deletion, did) {
-  const { repository, digest, registry, tag, version } = deletion;
+// Sends an action, and returns what was done in one line.
+async function send(deletion, did, reason) {
+  const { registry, tag, version } = deletion;
+  const image = imageOf(deletion);
+  if (did === 'hold') {
+    const { holds, effect } = await ask('holds', { body: { hold: image, reason } });
+    return `${holds.map(({ summary }) => summary).join('; ')}; ${effect}`;
+  }
+  if (did === 'release') return (await ask('holds/release', { body: { hold: holdOf(deletion).id } })).summary;
+  const body = { image, registry, tag, version, ...(reason && { reason }) };
+  return (await ask(`deletions/${did}`, { body })).summary;
+}
+
+async function act(deletion, did, reason) {
+  const { repository, registry } = deletion;
   const key = keyOfDeletion(deletion);
   here.asking = undefined;
   here.acted.set(key, { waits: true });
   render();
   try {
-    const body = { image: `${repository}@${digest}`, registry, tag, version };
-    const { action_text: done, by } = await ask(`deletions/${did}`, { body });
-    here.acted.set(key, { text: `${done} by ${by}` });
-    announce(`${repository} in ${registry}: ${done} by ${by}.`);
+    const text = await send(deletion, did, reason);
+    here.acted.set(key, { text });
+    announce(`${repository} in ${registry}: ${text}.`);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     here.acted.set(key, { problem });
@@ -555,17 +573,24 @@ function buttons(deletion) {
     const escape = (event) => {
       if (event.key === 'Escape') leaveIt(key);
     };
+    const decide = (event) => {
+      event.preventDefault();
+      act(deletion, did, event.target.elements.reason.value);
+    };
     return h(
-      'div.confirm',
+      'form.confirm',
       {
         'data-key': 'confirm',
+        onsubmit: decide,
         role: 'group',
         tabindex: -1,
         'aria-label': `${capital(did)} ${about}?`,
         onkeydown: escape,
       },
       h('p', {}, confirmation(deletion, did)),
-      h('button.primary', { type: 'button', onclick: () => act(deletion, did) }, `${capital(did)} it`),
+      h('label', { for: 'why' }, did === 'hold' ? 'Reason' : 'Reason (optional)'),
+      h('input', { id: 'why', name: 'reason', type: 'text', maxlength: 1000, required: did === 'hold' }),
+      h('button.primary', { type: 'submit' }, `${capital(did)} it`),
       h('button', { type: 'button', onclick: () => leaveIt(key) }, 'Back'),
     );
   }
@@ -605,7 +630,18 @@ const checkLine = (check) => {
 };
 
 const actLine = (done) =>
-  h('li', {}, when(done.at), h('span', {}, `${done.action_text} by `, h('span', { title: done.by }, who(done.by))));
+  h(
+    'li',
+    {},
+    when(done.at),
+    h(
+      'span',
+      {},
+      `${done.action_text} by `,
+      h('span', { title: done.by }, who(done.by)),
+      done.reason && `: ${done.reason}`,
+    ),
+  );
 
 function reasons(deletion) {
   const checks = list(deletion.checks);
@@ -659,6 +695,140 @@ function deletionItem(deletion, { ofImage } = {}) {
     ),
     h('div.deletion-acts', {}, buttons(deletion), answered(deletion)),
   );
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Pauses and holds
+
+// Asks the API to change something, and shows the answer below the item with this key.
+async function control(event, key, path, body, text) {
+  event.preventDefault();
+  try {
+    const done = text(await ask(path, { body }));
+    here.acted.set(key, { text: done });
+    announce(done);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    here.acted.set(key, { problem });
+  }
+  await refresh();
+  stayAt(key);
+}
+
+function pauseItem({ source, summary }) {
+  const body = source ? { source } : {};
+  return h(
+    'li.trouble.warn',
+    { 'data-key': `pause|${source ?? ''}`, tabindex: -1 },
+    h('p.trouble-head', {}, badge('stopped', 'paused'), source ? place(source) : 'every source'),
+    h('p', {}, who(summary)),
+    mayChange() &&
+      h(
+        'button',
+        {
+          type: 'button',
+          'aria-label': `Resume the deletions of ${source ?? 'every source'}`,
+          onclick: (event) => control(event, 'pauses', 'pauses/resume', body, (answer) => answer.summary),
+        },
+        'Resume',
+      ),
+  );
+}
+
+// What is paused now: on each view that shows deletions.
+const pauses = () => {
+  const lasting = list(state.overview?.pauses);
+  return lasting.length > 0 && h('ul.troubles', { 'data-key': 'pauses' }, lasting.map(pauseItem));
+};
+
+function pauseForm() {
+  const sources = list(state.overview?.registries).map(({ registry }) => registry);
+  const pause = (event) => {
+    const { source, reason } = event.target.elements;
+    const body = { ...(source.value && { source: source.value }), ...(reason.value && { reason: reason.value }) };
+    return control(event, 'pauses', 'pauses', body, (answer) => answer.summary);
+  };
+  return h(
+    'details',
+    { 'data-key': 'pause' },
+    h('summary', {}, 'Pause deletions…'),
+    h(
+      'form.reset',
+      { onsubmit: pause },
+      h('p', {}, 'No deletion begins until an operator resumes. A call to ECR that is under way is not interrupted.'),
+      h('label', { for: 'pause-source' }, 'Source'),
+      h(
+        'select',
+        { id: 'pause-source', name: 'source' },
+        h('option', { value: '' }, 'every source'),
+        sources.map((source) => h('option', { value: source }, source)),
+      ),
+      h('label', { for: 'pause-reason' }, 'Reason (optional), shown to every reader'),
+      h('input', { id: 'pause-reason', name: 'reason', type: 'text', maxlength: 1000 }),
+      h('button.primary', { type: 'submit' }, 'Pause them'),
+    ),
+  );
+}
+
+function holdForm() {
+  const hold = (event) => {
+    const { pattern, reason } = event.target.elements;
+    return control(event, 'holds', 'holds', { hold: pattern.value, reason: reason.value }, ({ holds, effect }) =>
+      [...holds.map(({ summary }) => summary), effect].join('; '),
+    );
+  };
+  return h(
+    'details',
+    { 'data-key': 'hold' },
+    h('summary', {}, 'Hold images or repositories…'),
+    h(
+      'form.reset',
+      { onsubmit: hold },
+      h('label', { for: 'hold-pattern' }, 'Repositories, as in prod/*, or an image, as in prod/api:v1'),
+      h('input', { id: 'hold-pattern', name: 'pattern', type: 'text', required: true, maxlength: 512 }),
+      h('label', { for: 'hold-reason' }, 'Reason, shown to every reader'),
+      h('input', { id: 'hold-reason', name: 'reason', type: 'text', required: true, maxlength: 1000 }),
+      h('button.primary', { type: 'submit' }, 'Hold them'),
+    ),
+  );
+}
+
+function holdItem({ id, pattern, summary, by }) {
+  const mine = by === state.overview.caller;
+  const body = { hold: id, ...(!mine && { force: true }) };
+  return h(
+    'li',
+    { 'data-key': `hold|${id}`, tabindex: -1 },
+    h('p', {}, sign('stopped'), ' ', who(summary)),
+    mayChange() &&
+      h(
+        'button',
+        {
+          type: 'button',
+          'aria-label': `Release ${pattern}`,
+          onclick: (event) => control(event, 'holds', 'holds/release', body, (answer) => answer.summary),
+        },
+        mine ? 'Release' : 'Release, although it is not yours',
+      ),
+  );
+}
+
+// The pauses and holds, with what an operator can do about them.
+function controls() {
+  const held = list(state.overview?.holds);
+  return [
+    pauses(),
+    mayChange() && pauseForm(),
+    answeredAt('pauses'),
+    (held.length > 0 || mayChange()) &&
+      section(
+        'holds',
+        'Holds',
+        held.length > 0 && h('ul.plain', {}, held.map(holdItem)),
+        mayChange() && holdForm(),
+        answeredAt('holds'),
+      ),
+  ];
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1564,7 +1734,14 @@ const overview = {
     const known = state.overview;
     if (!known) return [empty('Loading…')];
     if (known.registries.length === 0) return [nothingYet()];
-    return [tiles(known), attention(known), lagSection(state.lag), registriesSection(known), breakerSection(known)];
+    return [
+      pauses(),
+      tiles(known),
+      attention(known),
+      lagSection(state.lag),
+      registriesSection(known),
+      breakerSection(known),
+    ];
   },
 };
 
@@ -2132,6 +2309,7 @@ const deletionsView = {
           OVER.map((status) => toggle(status, found.statuses[status])),
         ),
       ),
+      controls(),
       !queued && allWell('No deletion is pending, on hold or awaiting approval.'),
       QUEUE.map(group),
       found.more && moreButton('deletions', 'deletions'),

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::{
     basis::Basis,
+    controls,
     cursor::Cursor,
     described::{DescribedDeletion, DescribedFact, DescribedInterval, described},
     error::Error,
@@ -71,6 +72,7 @@ fn is_zero(number: &usize) -> bool {
 /// When the image is unknown, the reference is ambiguous, or the table cannot be read.
 pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: Timestamp) -> Result<Shown, Error> {
     let mut images = Vec::new();
+    let controls = table.controls().await?;
     let known = table.known_registries().await?;
     let settings = known.into_iter().filter_map(|known| Some((known.registry, known.settings?))).collect();
     let (resolved, past) = match resolve(table, reference).await {
@@ -81,10 +83,11 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: T
         resolved => (resolved?, None),
     };
     for image in resolved {
-        let ImageRecord { lineage, deletions, expectations, .. } = table.image_record(&image).await?;
+        let ImageRecord { lineage, mut deletions, expectations, .. } = table.image_record(&image).await?;
         if lineage.is_empty() {
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
+        controls::add_stops(&mut deletions, &controls, now);
         let registries = lineage.whereabouts();
         let expected = expected_replicas(&lineage, &settings, &expectations, now);
         let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);

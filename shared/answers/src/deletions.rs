@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     alert::{Alert, AlertKind},
     breaker::{Breaker, BreakerClass, BreakerLimits},
+    controls::HoldPattern,
     deletion::{Deletion, DeletionStatus, OperatorAction},
     image::{Registry, Tag},
     time::time_text,
@@ -15,11 +16,12 @@ use store::{Listed, Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{
-    answer,
+    answer, controls,
     cursor::Cursor,
     described::{DescribedDeletion, described},
     error::Error,
     reference::Reference,
+    registries::short_reason,
 };
 
 /// Deletions of one status and source that are read at most for one list or in one step.
@@ -83,7 +85,7 @@ impl DeletionFilter<'_> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletions, store::Error> {
+pub async fn list(table: &Table, filter: &DeletionFilter<'_>, now: Timestamp) -> Result<Deletions, store::Error> {
     let mut deletions = Vec::new();
     for source in sources(table, filter.source).await? {
         for status in &filter.statuses {
@@ -91,7 +93,35 @@ pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletion
         }
     }
     deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.replica_key().cmp(&b.replica_key())));
+    controls::add_stops(&mut deletions, &table.controls().await?, now);
     Ok(Deletions::new(deletions, None))
+}
+
+/// Every deletion with one of these statuses, of a source or of every source.
+///
+/// # Errors
+/// When the table cannot be read.
+pub(crate) async fn all(
+    table: &Table,
+    statuses: &[DeletionStatus],
+    source: Option<&Registry>,
+) -> Result<Vec<Deletion>, store::Error> {
+    let mut found = Vec::new();
+    for source in sources(table, source).await? {
+        for status in statuses {
+            let mut after = None;
+            loop {
+                let since = Timestamp::UNIX_EPOCH;
+                let (more, next) = table.deletions(*status, &source, since, after.as_ref(), MOST).await?;
+                found.extend(more);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// One page of deletions, by status and by source.
@@ -99,6 +129,22 @@ pub async fn list(table: &Table, filter: &DeletionFilter<'_>) -> Result<Deletion
 /// # Errors
 /// When the table cannot be read.
 pub async fn page(
+    table: &Table,
+    filter: &DeletionFilter<'_>,
+    from: Option<DeletionsPageToken>,
+    most: usize,
+    now: Timestamp,
+) -> Result<Deletions, store::Error> {
+    let mut page = read_page(table, filter, from, most).await?;
+    controls::add_stops(&mut page.deletions, &table.controls().await?, now);
+    Ok(page)
+}
+
+/// One page of deletions, as they are stored.
+///
+/// # Errors
+/// When the table cannot be read.
+pub(crate) async fn read_page(
     table: &Table,
     filter: &DeletionFilter<'_>,
     from: Option<DeletionsPageToken>,
@@ -143,10 +189,94 @@ pub struct Acted {
     pub action_text: &'static str,
     /// The caller who acted.
     pub by: String,
+    /// Why, in the caller's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The deletions that the action changed, in their new state.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
+    /// The deletions that were approved before, if the action is an approval. It changed nothing about them.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
+    #[schema(value_type = Vec<DescribedDeletion>)]
+    pub approved_before: Vec<Deletion>,
+    /// The number of deletions that another process changed at the same time, so that the action was not applied.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub changed: usize,
+    /// What was done, in one line.
+    pub summary: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Acted {
+    fn new(act: &Act<'_>) -> Self {
+        let Act { action, by, reason, .. } = act;
+        Self {
+            action: *action,
+            action_text: action.past_tense(),
+            by: (*by).to_owned(),
+            reason: short_reason(*reason),
+            deletions: Vec::new(),
+            approved_before: Vec::new(),
+            changed: 0,
+            summary: String::new(),
+        }
+    }
+
+    /// Applies the action to one deletion.
+    async fn apply(&mut self, table: &Table, mut deletion: Deletion, now: Timestamp) -> Result<(), Error> {
+        if self.action == OperatorAction::Approve && !deletion.status.is_final() && deletion.approved().is_some() {
+            self.approved_before.push(deletion);
+            return Ok(());
+        }
+        deletion.act(self.action, &self.by, self.reason.as_deref(), now)?;
+        if table.put_deletion(&mut deletion).await? == Stored::Known {
+            self.changed += 1;
+            return Ok(());
+        }
+        self.deletions.push(deletion);
+        Ok(())
+    }
+
+    /// The answer with its text.
+    fn finished(mut self) -> Self {
+        let because = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let count = |count: usize| if count == 1 { "1 deletion".to_owned() } else { format!("{count} deletions") };
+        let mut parts = Vec::new();
+        if !self.deletions.is_empty() || self.approved_before.is_empty() {
+            parts.push(format!("{} {} by {}{because}", count(self.deletions.len()), self.action_text, self.by));
+        }
+        if self.action == OperatorAction::Cancel {
+            parts.push("that is final: only a new deletion at the source starts a new one".to_owned());
+        }
+        if let Some(before) = self.approved_before.first().and_then(Deletion::approved) {
+            let reason = before.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let (by, at) = (&before.by, time_text(before.at));
+            parts.push(format!("{} approved before, by {by} {at}{reason}", count(self.approved_before.len())));
+        }
+        if self.changed > 0 {
+            parts.push(format!("{} changed at the same time, look again", count(self.changed)));
+        }
+        self.summary = parts.join("; ");
+        self
+    }
+}
+
+/// An operator's action: who, why and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Act<'a> {
+    /// The action.
+    pub action: OperatorAction,
+    /// The caller.
+    pub by: &'a str,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// Selects the deletions of an operator action.
@@ -195,40 +325,110 @@ impl DeletionScope {
 /// # Errors
 /// When no deletion is selected, when none of them allows the action, when a deletion changed concurrently, or when the
 /// table cannot be read or written.
-pub async fn act(
-    table: &Table,
-    selector: &DeletionSelector,
-    action: OperatorAction,
-    by: &str,
-    now: Timestamp,
-) -> Result<Acted, Error> {
-    let (mut acted, mut refused, mut asked) = (Vec::new(), None, None);
+pub async fn act(table: &Table, selector: &DeletionSelector, act: &Act<'_>) -> Result<Acted, Error> {
+    let (mut acted, mut refused, mut asked) = (Acted::new(act), None, None);
     for image in answer::resolve(table, &selector.image).await? {
         let is_selected = |deletion: &Deletion| {
             selector.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
                 && selector.scope.means(deletion)
         };
-        for mut deletion in table.image_record(&image).await?.deletions.into_iter().filter(is_selected) {
-            let changed = Error::Changed { what: format!("the deletion of {image} in {}", deletion.registry) };
+        for deletion in table.image_record(&image).await?.deletions.into_iter().filter(is_selected) {
+            let what = format!("the deletion of {image} in {}", deletion.registry);
             if selector.scope.is_another(&deletion) {
-                return Err(changed);
+                return Err(Error::Changed { what });
             }
-            if let Err(invalid) = deletion.act(action, by, now) {
-                refused = Some(invalid);
-                continue;
+            match acted.apply(table, deletion, act.now).await {
+                Err(Error::InvalidTransition(invalid)) => refused = Some(invalid),
+                done => done?,
             }
-            if table.put_deletion(&mut deletion).await? == Stored::Known {
-                return Err(changed);
+            if acted.changed > 0 {
+                return Err(Error::Changed { what });
             }
-            acted.push(deletion);
         }
         asked = Some(image);
     }
-    match (acted.is_empty(), refused, asked) {
+    match (acted.deletions.is_empty() && acted.approved_before.is_empty(), refused, asked) {
         (true, Some(invalid), _) => Err(invalid.into()),
         (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: selector.registry.clone() }),
-        _ => Ok(Acted { action, action_text: action.past_tense(), by: by.to_owned(), deletions: acted }),
+        _ => Ok(acted.finished()),
     }
+}
+
+/// Selects many deletions for an operator action. What is not given does not limit.
+#[derive(Debug, Clone, Default)]
+pub struct ManyDeletions {
+    /// Repositories, as in `prod/*`.
+    pub repository: Option<HoldPattern>,
+    /// The source.
+    pub source: Option<Registry>,
+    /// The registry of the replicas.
+    pub registry: Option<Registry>,
+    /// The name of a policy that decided.
+    pub policy: Option<String>,
+    /// The source deleted the image at least this long ago.
+    pub older_than: Option<SignedDuration>,
+}
+
+/// The deletions that an action is about to change.
+#[derive(Debug)]
+pub struct PlannedAct {
+    /// The deletions.
+    pub deletions: Vec<Deletion>,
+    /// What the action will do, in one line: the number, the repositories and the size.
+    pub summary: String,
+}
+
+/// The deletions that an action on many would change: those that await approval, those that are not over, or those that
+/// were kept or failed.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn planned(
+    table: &Table,
+    many: &ManyDeletions,
+    action: OperatorAction,
+    now: Timestamp,
+) -> Result<PlannedAct, store::Error> {
+    let statuses: &[_] = match action {
+        OperatorAction::Approve => &[DeletionStatus::AwaitingApproval],
+        OperatorAction::Retry => &[DeletionStatus::Kept, DeletionStatus::Failed],
+        OperatorAction::Hold | OperatorAction::Release | OperatorAction::Cancel => {
+            &[DeletionStatus::Pending, DeletionStatus::Held, DeletionStatus::AwaitingApproval]
+        }
+    };
+    let mut deletions = all(table, statuses, many.source.as_ref()).await?;
+    deletions.retain(|deletion| {
+        many.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image))
+            && many.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
+            && many.policy.as_ref().is_none_or(|policy| deletion.policies.contains(policy))
+            && many.older_than.is_none_or(|age| now.duration_since(deletion.since) >= age)
+            && deletion.allowed_actions().contains(&action)
+    });
+    let mut repositories: BTreeMap<_, usize> = BTreeMap::new();
+    deletions.iter().for_each(|deletion| *repositories.entry(&deletion.image.repository).or_default() += 1);
+    let named: Vec<_> = repositories.iter().map(|(repository, count)| format!("{repository} {count}")).collect();
+    let bytes: u64 = deletions.iter().filter_map(|deletion| deletion.size_bytes).sum();
+    let unknown = deletions.iter().filter(|deletion| deletion.size_bytes.is_none()).count();
+    let unknown = if unknown == 0 { String::new() } else { format!(", size of {unknown} unknown") };
+    let count = if deletions.len() == 1 { "1 deletion".to_owned() } else { format!("{} deletions", deletions.len()) };
+    let size = format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10);
+    let summary = format!("{} {count} ({size}{unknown}): {}", action.as_str(), named.join(", "));
+    Ok(PlannedAct { deletions, summary })
+}
+
+/// Applies an operator action to the deletions that were shown. What another process changed meanwhile stays as it is.
+///
+/// # Errors
+/// When the table cannot be written.
+pub async fn act_on_many(table: &Table, planned: PlannedAct, act: &Act<'_>) -> Result<Acted, Error> {
+    let mut acted = Acted::new(act);
+    for deletion in planned.deletions {
+        match acted.apply(table, deletion, act.now).await {
+            Err(Error::InvalidTransition(_)) => acted.changed += 1,
+            done => done?,
+        }
+    }
+    Ok(acted.finished())
 }
 
 /// The breakers of all sources.
@@ -381,7 +581,7 @@ pub async fn reset(
         let before = released;
         for mut deletion in held.into_iter().filter(Deletion::held_by_breaker) {
             // If another process changed the deletion meanwhile, that change is kept.
-            if deletion.act(OperatorAction::Release, by, now).is_ok()
+            if deletion.act(OperatorAction::Release, by, None, now).is_ok()
                 && table.put_deletion(&mut deletion).await? == Stored::New
             {
                 released += 1;

@@ -158,7 +158,7 @@ mod tests {
         let (registry, source) = ("111122223333/us-east-1".parse().unwrap(), "111122223333/eu-west-1".parse().unwrap());
         let intent = DeletionIntent { registry, tag: None, since: Timestamp::UNIX_EPOCH };
         let mut held = Deletion::open(None, &image, &source, intent, Timestamp::UNIX_EPOCH).unwrap();
-        held.act(OperatorAction::Hold, "dana", Timestamp::UNIX_EPOCH).unwrap();
+        held.act(OperatorAction::Hold, "dana", Some("audit"), Timestamp::UNIX_EPOCH).unwrap();
         let answer = serde_json::to_value(held.describe()).unwrap();
         assert_eq!(answer["status"], "held");
         assert_eq!(answer["status_text"], "on hold");

@@ -84,6 +84,37 @@ pub enum Error {
         /// The region of the query.
         region: String,
     },
+    /// No such hold lasts.
+    #[error("no hold `{asked}` lasts")]
+    NoHold {
+        /// The ID or the pattern, as the caller wrote it.
+        asked: String,
+    },
+    /// Another operator put it on hold.
+    #[error("`{asked}` is not your hold: {}", of_others.join("; "))]
+    HoldOfOther {
+        /// The ID or the pattern, as the caller wrote it.
+        asked: String,
+        /// The holds.
+        of_others: Vec<String>,
+    },
+    /// A hold needs a reason.
+    #[error("a hold needs a reason")]
+    NoReason,
+    /// The end of a pause or hold is not in the future.
+    #[error("the end {until} is over")]
+    EndIsOver {
+        /// The end.
+        until: String,
+    },
+    /// There is no such pause.
+    #[error("deletions of {} are not paused{}", only.as_ref().map_or("every source", Registry::as_str), also(others))]
+    NotPaused {
+        /// The only source of the query.
+        only: Option<Registry>,
+        /// The pauses of other sources, or of all.
+        others: Vec<String>,
+    },
     /// The image is not a replica in the registry.
     #[error("`{image}` is not known as a replica in `{registry}`")]
     NoReplica {
@@ -96,6 +127,10 @@ pub enum Error {
 
 fn in_registry(registry: Option<&Registry>) -> String {
     registry.map(|registry| format!(" in `{registry}`")).unwrap_or_default()
+}
+
+fn also(pauses: &[String]) -> String {
+    if pauses.is_empty() { String::new() } else { format!("; but {}", pauses.join("; ")) }
 }
 
 fn list(images: &[Image]) -> String {
@@ -120,12 +155,20 @@ impl Error {
             Self::PastTag { asked } => format!("`ecr-lineage history {asked}` shows which images it meant"),
             Self::Ambiguous { .. } => "give more of the digest, or the repository: `REPO@sha256:…`".into(),
             Self::NoDeletion { .. } => "`ecr-lineage deletions` lists them".into(),
-            Self::InvalidTransition(_) => "`ecr-lineage deletions --kept --done --held` shows where it stands".into(),
+            Self::InvalidTransition(_) => "`ecr-lineage deletions --kept --done --held` shows its status".into(),
             Self::Changed { .. } => "look again, and repeat it if it is still wanted".into(),
             Self::UnknownRegistry { .. } => "check the account and the region".into(),
             Self::UnknownRegion { .. } => "name the registry: `--in ACCOUNT/REGION`".into(),
             Self::NoMirror => "name a policy: `--policy FILE`".into(),
             Self::MirrorsPolicyInvalid { .. } => "fix it (`ecr-lineage policy check FILE`) and deploy it".into(),
+            Self::NoHold { .. } => "`ecr-lineage holds` lists them".into(),
+            Self::HoldOfOther { .. } => "ask them, or end it with `--force`".into(),
+            Self::NoReason => "say why: `--reason TEXT`".into(),
+            Self::EndIsOver { .. } => "give an end in the future, in UTC".into(),
+            Self::NotPaused { others, .. } if others.is_empty() => "none; nothing is paused".into(),
+            Self::NotPaused { .. } => {
+                "name the pause: `--source REGISTRY`, or none for the pause of every source".into()
+            }
             Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
         })
     }

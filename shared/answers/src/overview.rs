@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use crate::{
     READS_AT_A_TIME,
     alerts::{self, LateCopy, OpenIncident},
+    controls::{self, DescribedHold, DescribedPause},
     deletions::{self, BreakerStatus},
 };
 
@@ -28,7 +29,7 @@ pub struct Overview {
     /// The name of the caller, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
-    /// Whether the caller may hold, release, approve, cancel and reset.
+    /// Whether the caller may pause, resume, hold, release, retry, approve, cancel and reset.
     pub may_change: bool,
     /// Every registry of which an event or a heartbeat was recorded, or is expected.
     pub registries: Vec<RegistryOverview>,
@@ -48,6 +49,10 @@ pub struct Overview {
     /// The breakers that are open, were reset, or counted an image in the window, by source.
     #[schema(value_type = BTreeMap<String, BreakerStatus>)]
     pub breakers: BTreeMap<Registry, BreakerStatus>,
+    /// The pauses that last now: what they stop is not deleted.
+    pub pauses: Vec<DescribedPause>,
+    /// The holds that last now.
+    pub holds: Vec<DescribedHold>,
 }
 
 /// A registry, as of its last complete listing.
@@ -119,6 +124,7 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
     let (next_due, breakers) =
         futures::try_join!(table.next_due(Queue::Mirror), deletions::breakers(table, None, now))?;
+    let controls = controls::holds(table, now).await?;
     let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
     let registries = all.into_iter().map(|registry| {
         let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
@@ -141,5 +147,7 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         deletions_at_least: at_least,
         next_due,
         breakers: breakers.breakers,
+        pauses: controls.pauses,
+        holds: controls.holds,
     })
 }

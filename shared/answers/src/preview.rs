@@ -254,7 +254,7 @@ async fn recorded(
     candidates: &mut Vec<Candidate>,
 ) -> Result<Option<PreviewPageToken>, Error> {
     let filter = deletions::DeletionFilter { statuses: DeletionStatus::ALL.into(), source: None, since };
-    let page = deletions::page(table, &filter, from, most).await?;
+    let page = deletions::read_page(table, &filter, from, most).await?;
     for deletion in page.deletions {
         let lineage = table.image_record(&deletion.image).await?.lineage;
         candidates.push(Candidate { deletion, lineage });

@@ -57,6 +57,13 @@ pub struct ReferenceError {
     reason: String,
 }
 
+impl ReferenceError {
+    /// The error of a name in a reference.
+    pub(crate) fn new(error: MalformedError) -> Self {
+        Self { reason: error.to_string() }
+    }
+}
+
 /// The number of hexadecimal characters in a SHA-256 digest.
 const DIGEST_LENGTH: usize = 64;
 
@@ -106,7 +113,7 @@ impl FromStr for TagReference {
 /// When the text names no repository, or an image in it.
 pub fn repository(text: &str) -> Result<RepositoryName, ReferenceError> {
     let (_, name) = without_registry(text)?;
-    name.parse().map_err(|error: MalformedError| ReferenceError { reason: error.to_string() })
+    name.parse().map_err(ReferenceError::new)
 }
 
 fn tagged(registry: Option<Registry>, text: &str) -> Result<TagReference, ReferenceError> {
@@ -138,7 +145,7 @@ const SCHEMES: [&str; 5] = ["docker://", "docker-pullable://", "docker-image://"
 
 /// Removes the scheme, and the registry's host name or the beginning of the repository's ARN, which contain the account
 /// and the region.
-fn without_registry(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {
+pub(crate) fn without_registry(text: &str) -> Result<(Option<Registry>, &str), ReferenceError> {
     let text = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     if text.starts_with("arn:") {
         let known = of_arn(text).map(|(registry, rest)| (Some(registry), rest));

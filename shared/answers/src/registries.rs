@@ -23,6 +23,12 @@ pub struct WasForgotten {
 /// The longest reason, in characters.
 pub const LONGEST_REASON: usize = 1_000;
 
+/// The reason of an operator, without spaces around it, and at most [`LONGEST_REASON`] long; `None` if it says nothing.
+pub(crate) fn short_reason(reason: Option<&str>) -> Option<String> {
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty())?;
+    Some(reason.chars().take(LONGEST_REASON).collect())
+}
+
 /// Forgets a registry that has no stack, or has none any more: no heartbeat of it is expected, until a heartbeat or an
 /// event of it arrives. What was recorded stays, and `mirror` and `reconcile` still read the registry.
 ///
@@ -44,8 +50,7 @@ pub async fn forget(
     if !is_named {
         return Err(Error::UnknownRegistry { registry: registry.clone() });
     }
-    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-    let reason = reason.map(|reason| reason.chars().take(LONGEST_REASON).collect());
+    let reason = short_reason(reason);
     let forgotten = Forgotten { at: now, by: by.to_owned(), reason };
     table.forget_registry(registry, &forgotten).await?;
     let summary = format!("{registry} forgotten by {by}: no heartbeat is expected until one, or an event, arrives");

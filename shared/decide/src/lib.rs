@@ -108,6 +108,7 @@ impl<'a> Planner<'a> {
     pub async fn observe(&self, candidates: Vec<Candidate>, now: Timestamp) -> Result<Observations, store::Error> {
         let mut observations = Observations { candidates, ..Observations::default() };
         observations.breakers = self.breakers(&observations.candidates).await?;
+        observations.controls = Some(self.table.controls().await?);
         observations.rules = self.rules(&observations.candidates).await?;
         let (replicas, sources) = self.reads(&observations, now);
         self.describe(&mut observations, replicas, ExpectedPresence::Present).await;

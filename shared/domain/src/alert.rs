@@ -247,10 +247,10 @@ impl AlertKind {
             ),
             Self::BreakerReset => "none; the deletions that it put on hold are re-evaluated".to_owned(),
             Self::DeletionPlanned => {
-                "none if intended; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE` puts one on hold".to_owned()
+                "none if intended; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE --reason TEXT` puts one on hold".to_owned()
             }
             Self::DeletionHeld => {
-                "`ecr-lineage deletions --held` lists them; `ecr-lineage release IMAGE` or `cancel IMAGE`".to_owned()
+                "`ecr-lineage deletions --held` and `holds` list why; `ecr-lineage release ID` or `cancel IMAGE`".to_owned()
             }
             Self::DeletionDone => "none; `ecr-lineage deletions --done` lists them with their reasons".to_owned(),
             Self::ApprovalWanted => {

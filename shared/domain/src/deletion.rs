@@ -100,7 +100,7 @@ named! {
     pub enum DeletionStatus {
         /// It waits until it is due.
         Pending = "pending",
-        /// An operator or the circuit breaker put it on hold.
+        /// A hold of an operator or the circuit breaker stops it.
         Held = "held",
         /// The policy requires an operator's approval.
         AwaitingApproval = "awaiting_approval",
@@ -155,13 +155,17 @@ named! {
         Manifest = "manifest",
         /// The policy permits the action.
         Policy = "policy",
+        /// No operator paused the deletions of the source.
+        Paused = "paused",
+        /// No hold of an operator covers the image.
+        Hold = "hold",
         /// The grace period is over.
         Grace = "grace",
         /// The circuit breaker of the source is closed.
         Breaker = "breaker",
         /// An operator approved the deletion, if the policy requires it.
         Approval = "approval",
-        /// What an operator did: hold, release, approve or cancel.
+        /// What an operator did: hold, release, retry, approve or cancel.
         Operator = "operator",
         /// ecr-lineage runs in enforce mode. In observe mode, it does not change registries.
         Mode = "mode",

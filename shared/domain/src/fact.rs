@@ -356,6 +356,9 @@ pub enum Cause {
         source: Registry,
         /// The names of the policies that permitted it.
         policies: BTreeSet<String>,
+        /// Who approved it, and why; absent without an approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
     },
 }
 
@@ -395,9 +398,10 @@ impl fmt::Display for Cause {
             Self::Lifecycle { rule, description: None } => write!(f, "by lifecycle rule {rule}"),
             Self::Lifecycle { rule, description: Some(text) } => write!(f, "by lifecycle rule {rule} ({text})"),
             Self::Repository { by } => write!(f, "with its repository, by {by}"),
-            Self::Mirror { source, policies } => {
+            Self::Mirror { source, policies, approval } => {
                 let policies: Vec<_> = policies.iter().map(String::as_str).collect();
-                write!(f, "by ecr-lineage, following {source} (policy {})", policies.join(", "))
+                write!(f, "by ecr-lineage, following {source} (policy {})", policies.join(", "))?;
+                approval.as_ref().map_or(Ok(()), |approval| write!(f, ", approved by {approval}"))
             }
         }
     }
@@ -463,7 +467,7 @@ mod tests {
             Cause::Principal { by: by.clone() },
             Cause::Lifecycle { rule: 1, description: None },
             Cause::Repository { by: by.clone() },
-            Cause::Mirror { source: source.clone(), policies: BTreeSet::new() },
+            Cause::Mirror { source: source.clone(), policies: BTreeSet::new(), approval: None },
         ];
         for cause in &causes {
             assert_eq!(serde_json::to_value(cause).unwrap()["cause"], cause.as_str());

@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod breaker;
+pub mod controls;
 pub mod deletion;
 pub mod drift;
 pub mod event;

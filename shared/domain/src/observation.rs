@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     breaker::{Breaker, BreakerClass, CountKey},
+    controls::Controls,
     deletion::Deletion,
     image::{Digest, Image, Registry, RepositoryName, Tag},
     lineage::Lineage,
@@ -105,6 +106,8 @@ pub struct Observations {
     pub repositories: BTreeMap<Registry, BTreeMap<RepositoryName, ObservedRepository>>,
     /// The breakers of the sources.
     pub breakers: BTreeMap<Registry, Breaker>,
+    /// The pauses and holds; `None` if they were not read.
+    pub controls: Option<Controls>,
 }
 
 impl Observations {

@@ -195,7 +195,7 @@ fn count(
         for one in judged.iter_mut().filter(of_source) {
             one.counted = why.is_none();
             if let Some(why) = &why {
-                one.decision.note(CheckName::Breaker, Checked::Stopped(Verdict::Hold, why.clone()));
+                one.decision.note(CheckName::Breaker, Checked::Stopped(Verdict::Hold(None), why.clone()));
             }
         }
         let counted = if why.is_none() { planned.into_keys().collect() } else { BTreeSet::new() };

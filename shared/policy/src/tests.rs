@@ -122,7 +122,7 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
             Cause::Lifecycle { rule: -3, description: Some("old".into()) },
             "context has lifecycleRule && context.lifecycleRule == -3 && !(context has deletedBy)",
         ),
-        (Cause::Mirror { source: case().registry, policies: BTreeSet::new() }, neither),
+        (Cause::Mirror { source: case().registry, policies: BTreeSet::new(), approval: None }, neither),
         (Cause::Unknown, neither),
     ] {
         assert!(Cause::NAMES.contains(&cause.as_str()));

@@ -6,12 +6,13 @@ mod stage;
 use answers::{
     alerts::{self, Alerts},
     answer::{self, History, Orphans, Shown},
+    controls::{self, Holds},
     deletions::{self, Breakers, DeletionFilter, Deletions},
     paging::PageRequest,
     reference::Reference,
 };
 use aws_sdk_ecr::types::ImageIdentifier;
-use domain::{alert::AlertState, deletion::DeletionStatus, image::Registry};
+use domain::{alert::AlertState, controls::Instruction, deletion::DeletionStatus, image::Registry};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use simulator::settings::Lag;
@@ -39,6 +40,8 @@ pub struct Demo {
     pub deletions: Deletions,
     /// The breakers, one of which opened because too many images were deleted.
     pub breakers: Breakers,
+    /// The pauses and holds.
+    pub holds: Holds,
     /// The replicas whose source no longer has the image.
     pub orphans: Orphans,
 }
@@ -54,8 +57,8 @@ pub struct StoryStep {
     pub what: String,
 }
 
-/// Plays the scenario, and returns the answers of `show`, `history`, `alerts`, `deletions`, `breaker status` and
-/// `orphans`.
+/// Plays the scenario, and returns the answers of `show`, `history`, `alerts`, `deletions`, `breaker status`, `holds`
+/// and `orphans`.
 ///
 /// # Errors
 /// When no port is free, or a call fails.
@@ -71,6 +74,7 @@ pub async fn play() -> Result<Demo, Error> {
     stage.delete_protected_release(&sites).await?;
     stage.delete_too_many_builds(&sites).await?;
     stage.expire_old_images(&sites).await?;
+    stage.hold_and_pause(&sites).await?;
     let demo = stage.answers(&release).await?;
     stage.local.close().await;
     Ok(demo)
@@ -192,6 +196,33 @@ impl Stage {
         Ok(())
     }
 
+    /// A hold before its image is deleted, and a pause.
+    async fn hold_and_pause(&mut self, Sites { ireland, .. }: &Sites) -> Result<(), Error> {
+        self.create(ireland, "shop/billing").await?;
+        let billed = image("billing 7", "amd64");
+        self.act(ireland, "pushes shop/billing:v7, which both get");
+        let put = ireland.ecr.put_image().repository_name("shop/billing").image_manifest(&billed);
+        put.image_tag("v7").send().await?;
+        self.wait(SignedDuration::from_mins(3)).await;
+        self.act(ireland, "an operator puts shop/billing on hold, before anything of it is deleted");
+        let said = |by: &str, at, reason: &str| {
+            let (by, reason) = (by.to_owned(), Some(reason.to_owned()));
+            Instruction { by, at, until: None, reason }
+        };
+        let now = self.local.simulator.clock().now();
+        controls::hold(&self.local.table, &parsed("shop/billing")?, None, said("dana", now, "audit")).await?;
+        self.act(ireland, "deletes shop/billing:v7");
+        let delete = ireland.ecr.batch_delete_image().repository_name("shop/billing");
+        delete.image_ids(by_digest(&billed)).send().await?;
+        self.wait(SignedDuration::from_hours(25)).await;
+        self.act(ireland, "a day later the hold keeps its replicas; a breaker's reset would not end it");
+        self.act(ireland, "an operator pauses all deletions: none begins until an operator resumes");
+        let now = self.local.simulator.clock().now();
+        controls::pause(&self.local.table, None, said("kenji", now, "incident 7")).await?;
+        self.wait(SignedDuration::from_mins(1)).await;
+        Ok(())
+    }
+
     /// The answers after the last scene. `release` is the digest of the scenario's main image.
     async fn answers(&mut self, release: &str) -> Result<Demo, Error> {
         let (table, now) = (&self.local.table, self.local.simulator.clock().now());
@@ -203,10 +234,11 @@ impl Stage {
         alerts.alerts.retain(|alert| matches!(alert.state, AlertState::Opened | AlertState::Resolved));
         let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
         let filter = DeletionFilter { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
-        let deletions = deletions::list(table, &filter).await?;
+        let deletions = deletions::list(table, &filter, now).await?;
         let breakers = deletions::breakers(table, None, now).await?;
         let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
         let story = std::mem::take(&mut self.story);
-        Ok(Demo { story, shown, history, alerts, deletions, breakers, orphans })
+        let holds = controls::holds(table, now).await?;
+        Ok(Demo { story, shown, history, alerts, deletions, breakers, holds, orphans })
     }
 }

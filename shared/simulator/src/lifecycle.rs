@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::image::Digest;
+use domain::{controls::wildcard, image::Digest};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     clock::later,
-    repository::{ImageStatus, Repository, StoredImage, wildcard},
+    repository::{ImageStatus, Repository, StoredImage},
     world::{PendingTask, RepositoryId, World},
 };
 

@@ -3,11 +3,11 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html>: "enforces the registry policy in
 //! all ECR requests". The simulator rejects a policy that it cannot evaluate, rather than guess.
 
-use domain::image::Registry;
+use domain::{controls::wildcard, image::Registry};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{repository::wildcard, world::World};
+use crate::world::World;
 
 /// A parsed policy.
 #[derive(Debug, Deserialize)]

@@ -222,6 +222,14 @@ impl Table {
         }
     }
 
+    /// Deletes an item, whether or not it exists.
+    pub(super) async fn delete(&self, (pk, sk): Key) -> Result<(), Error> {
+        let delete = self.client.delete_item().table_name(&self.name).key("pk", AttributeValue::S(pk.clone()));
+        let delete = delete.key("sk", AttributeValue::S(sk));
+        delete.send().await.map_err(|error| self.write_error(&pk, error))?;
+        Ok(())
+    }
+
     /// Sets attributes of an item, which need not exist, if a condition holds; `Known` if it does not.
     pub(super) async fn update(
         &self,

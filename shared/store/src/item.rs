@@ -15,6 +15,8 @@
 //! | deletion | `image#…` | `deletion#<registry of the replica>#<tag, or nothing>` |
 //! | breaker | `breaker#<source>` | `state` |
 //! | count of a breaker | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
+//! | pause of a source, or of all | `controls` | `pause#<source, or nothing>` |
+//! | hold | `controls` | `hold#<id>` |
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
 //! | heartbeat: when the last heartbeat and event of a registry arrived | `heartbeats` | `<registry>` |
@@ -325,6 +327,32 @@ pub(super) fn count_of(sk: &str) -> Result<CountKey, ItemError> {
     };
     let class = BreakerClass::ALL.into_iter().find(|known| known.as_str() == class).ok_or(ItemError::Key)?;
     Ok(CountKey { class, registry: registry.parse()?, repository: repository.parse()? })
+}
+
+// Pauses and holds
+
+/// The partition key of all pauses and holds.
+const CONTROLS: &str = "controls";
+
+/// All pauses and holds, as a partition key.
+pub(super) fn pk_of_controls() -> String {
+    CONTROLS.to_owned()
+}
+
+/// The beginning of the sort keys of pauses.
+const PAUSE: &str = "pause#";
+
+pub(super) fn key_of_pause(source: Option<&Registry>) -> Key {
+    (pk_of_controls(), format!("{PAUSE}{}", source.map(Registry::as_str).unwrap_or_default()))
+}
+
+/// Whether a sort key is that of a pause, and not of a hold.
+pub(super) fn is_pause(sk: &str) -> bool {
+    sk.starts_with(PAUSE)
+}
+
+pub(super) fn key_of_hold(id: &str) -> Key {
+    (pk_of_controls(), format!("hold#{id}"))
 }
 
 // Alerts and incidents

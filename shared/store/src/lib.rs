@@ -4,6 +4,7 @@ mod alert;
 mod batch;
 mod breaker;
 mod calls;
+mod controls;
 pub mod definition;
 mod deletion;
 mod evidence;

@@ -63,7 +63,7 @@ pub(crate) async fn impatient(endpoint: &str) -> Registries {
     Registries::new(sdk, roles())
 }
 
-fn roles() -> Roles {
+pub(super) fn roles() -> Roles {
     let role = |name: &str| Some(name.to_owned());
     Roles { read: role("ecr-lineage-read"), delete: role("ecr-lineage-delete"), external_id: role("id") }
 }
@@ -318,7 +318,7 @@ async fn an_unknown_refusal_keeps_the_replica_and_alerts_once() {
     // An operator can have it retried.
     site.local.mirror.registries = impatient(&site.local.endpoint).await;
     let mut failed = site.deletion(TOKYO, &image, None).await;
-    failed.act(OperatorAction::Release, "dana", site.local.simulator.clock().now()).unwrap();
+    failed.act(OperatorAction::Retry, "dana", None, site.local.simulator.clock().now()).unwrap();
     site.local.table.put_deletion(&mut failed).await.unwrap();
     site.pass(60).await;
     assert!(!site.has(TOKYO, &image));

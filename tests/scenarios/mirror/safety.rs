@@ -9,8 +9,10 @@ use std::{
 };
 use store::PageBounds;
 
+use answers::controls::{self, Release};
 use domain::{
     breaker::{BreakerLimit, BreakerLimits},
+    controls::Instruction,
     deletion::{CheckName, Deletion, DeletionStatus},
     event,
     fact::{Fact, Subject, What},
@@ -126,6 +128,50 @@ impl Truth {
     }
 }
 
+/// An act in a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    /// On the registries, or time that passes.
+    Act(Act),
+    /// Pause the deletions of a source, or of all, for some hours or until they are resumed.
+    Pause(Option<&'static str>, Option<i64>),
+    Resume(Option<&'static str>),
+    /// Hold what a pattern covers, of a source or of all.
+    Hold(&'static str, Option<&'static str>, Option<i64>),
+    Release(&'static str),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let source = || select(vec![None, Some(IRELAND), Some(VIRGINIA)]);
+    let pattern = || select(vec!["*", "team/*", APP, "prod/*", "a"]);
+    let hours = || select(vec![None, Some(1), Some(30)]);
+    prop_oneof![
+        30 => act().prop_map(Step::Act),
+        1 => (source(), hours()).prop_map(|(source, hours)| Step::Pause(source, hours)),
+        2 => source().prop_map(Step::Resume),
+        1 => (pattern(), source(), hours()).prop_map(|(pattern, source, hours)| Step::Hold(pattern, source, hours)),
+        2 => pattern().prop_map(Step::Release),
+    ]
+}
+
+/// What an operator paused or holds, as the test knows it: the pattern of a hold, the source and the end.
+struct Stop {
+    hold: Option<&'static str>,
+    source: Option<&'static str>,
+    until: Option<Timestamp>,
+}
+
+impl Stop {
+    fn covers(&self, source: &Registry, image: &Image, now: Timestamp) -> bool {
+        let named = match self.hold {
+            None | Some("*" | "team/*" | APP) => true,
+            Some("a") => image.digest.as_str() == digest(&manifest('a')),
+            Some(_) => false,
+        };
+        named && self.source.is_none_or(|only| source.as_str() == only) && self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// A history in which `mirror` runs, and every change that it makes is compared with the truth.
 struct Watched<'a> {
     route: Route,
@@ -135,6 +181,8 @@ struct Watched<'a> {
     losses: bool,
     /// Every deletion: its source, the replica's registry, and when.
     done: Vec<(Registry, Registry, Timestamp)>,
+    /// What operators paused or hold.
+    stops: Vec<Stop>,
 }
 
 impl Watched<'_> {
@@ -201,6 +249,7 @@ impl Watched<'_> {
                             deletions.iter().filter(about).find(|deletion| deletion.tag.as_ref() == Some(&tag));
                         let deletion =
                             deletion.unwrap_or_else(|| panic!("{tag} is gone from {place:?}, and no deletion says so"));
+                        self.is_not_stopped(deletion, now);
                         let at_source = before.get(&(deletion.source.clone(), image.clone()));
                         assert!(at_source.is_some_and(|source| !source.tags.contains(&tag)), "{tag} of {place:?}");
                         assert!((self.rule.untags)(&tag), "no policy permits to remove {tag}");
@@ -230,6 +279,7 @@ impl Watched<'_> {
         deletion: &Deletion,
         now: Timestamp,
     ) {
+        self.is_not_stopped(deletion, now);
         let (registry, image) = place;
         for (source, known) in truth.replicated.get(place).into_iter().flatten() {
             let has = before.contains_key(&(source.clone(), image.clone()));
@@ -248,6 +298,57 @@ impl Watched<'_> {
         let onwards = rules.get(registry).and_then(|rules| rules.carries_deletions_on(&image.repository));
         assert_eq!(onwards, None, "ECR would carry the deletion of {place:?} on");
         self.done.push((deletion.source.clone(), registry.clone(), now));
+    }
+
+    /// Asserts that no pause or hold covers what was changed.
+    fn is_not_stopped(&self, deletion: &Deletion, now: Timestamp) {
+        let covers = |stop: &&Stop| stop.covers(&deletion.source, &deletion.image, now);
+        assert!(!self.stops.iter().any(|stop| covers(&stop)), "paused or on hold: {deletion:?}");
+    }
+
+    /// An operator pauses, resumes, holds or releases. What is refused changes nothing.
+    async fn control(&mut self, step: &Step) {
+        let (table, now) = (self.route.local.table.clone(), self.now());
+        let instruction = |hours: &Option<i64>| {
+            let until = hours.map(|hours| now.checked_add(SignedDuration::from_hours(hours)).unwrap());
+            Instruction { by: "dana".to_owned(), at: now, until, reason: Some("audit".to_owned()) }
+        };
+        let registry = |source: &Option<&str>| source.map(|source| source.parse::<Registry>().unwrap());
+        let target = |hold: &str| match hold {
+            "a" => format!("{APP}@{}", digest(&manifest('a'))),
+            pattern => pattern.to_owned(),
+        };
+        match step {
+            Step::Act(_) => {}
+            Step::Pause(source, hours) => {
+                let said = instruction(hours);
+                let until = said.until;
+                if controls::pause(&table, registry(source).as_ref(), said).await.is_ok() {
+                    self.stops.retain(|stop| stop.hold.is_some() || stop.source != *source);
+                    self.stops.push(Stop { hold: None, source: *source, until });
+                }
+            }
+            Step::Resume(source) => {
+                if controls::resume(&table, registry(source).as_ref(), "erin", now).await.is_ok() {
+                    self.stops.retain(|stop| stop.hold.is_some() || stop.source != *source);
+                }
+            }
+            Step::Hold(hold, source, hours) => {
+                let said = instruction(hours);
+                let until = said.until;
+                let (what, source_registry) = (target(hold).parse().unwrap(), registry(source));
+                if controls::hold(&table, &what, source_registry.as_ref(), said).await.is_ok() {
+                    self.stops.push(Stop { hold: Some(hold), source: *source, until });
+                }
+            }
+            Step::Release(hold) => {
+                let hold_text = target(hold);
+                let release = Release { hold: &hold_text, source: None, force: false, reason: None };
+                if controls::release(&table, &release, "dana", now).await.is_ok() {
+                    self.stops.retain(|stop| stop.hold != Some(hold));
+                }
+            }
+        }
     }
 
     /// Asserts that no index loses a child, and that an artifact is deleted only if its subject is deleted.
@@ -292,6 +393,12 @@ impl Watched<'_> {
     /// Removes all faults, and asserts that every deletion is decided, and that every kept replica has a reason.
     async fn settles(&mut self) {
         self.route.local.simulator.set(|settings| settings.trouble = simulator::trouble::Trouble::default());
+        for source in [None, Some(IRELAND), Some(VIRGINIA)] {
+            self.control(&Step::Resume(source)).await;
+        }
+        for pattern in ["*", "team/*", APP, "prod/*", "a"] {
+            self.control(&Step::Release(pattern)).await;
+        }
         for hours in [1, 6, 25, 25, 25, 24 * 31, 6, 25, 6, 6] {
             self.pass(hours * 3600).await;
         }
@@ -302,6 +409,7 @@ impl Watched<'_> {
             for deletion in &image_record.deletions {
                 let decided = !matches!(deletion.status, DeletionStatus::Pending | DeletionStatus::Executing);
                 assert!(decided, "not decided: {deletion:?}");
+                assert!(!deletion.held_by_operator(), "on hold, and no hold is left: {deletion:?}");
                 let place = (deletion.registry.clone(), deletion.image.clone());
                 let there = held.get(&place);
                 if deletion.status == DeletionStatus::Kept && deletion.tag.is_none() {
@@ -410,7 +518,7 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
     });
 }
 
-fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &str, acts: &[Act]) {
+fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &str, steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let rule = &RULES[rule];
@@ -423,11 +531,12 @@ fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &
         (route.local.mirror.mode, route.local.mirror.limits) = (Mode::Enforce, limits);
         route.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
         let losses = trouble.contains("lost");
-        let mut watched = Watched { route, rule, limit, losses, done: Vec::new() };
-        for act in acts {
-            match act {
-                Act::Pass(seconds) => watched.pass(*seconds).await,
-                act => watched.route.perform(act).await,
+        let mut watched = Watched { route, rule, limit, losses, done: Vec::new(), stops: Vec::new() };
+        for step in steps {
+            match step {
+                Step::Act(Act::Pass(seconds)) => watched.pass(*seconds).await,
+                Step::Act(act) => watched.route.perform(act).await,
+                control => watched.control(control).await,
             }
         }
         watched.settles().await;
@@ -443,10 +552,10 @@ proptest! {
         unconfirmed in unconfirmed(),
         rule in 0..RULES.len(),
         limit in select(vec![1, 2, 1_000, 1_000]),
-        acts in proptest::collection::vec(act(), 1..50),
+        steps in proptest::collection::vec(step(), 1..50),
     ) {
         let trouble = "repeated=20,delayed=20,reordered=40,slow=10,stuck=5,failed=5,throttled=10,request-lost=5,response-lost=10";
-        play(seed, unconfirmed, rule, limit, trouble, &acts);
+        play(seed, unconfirmed, rule, limit, trouble, &steps);
     }
 
     #[test]
@@ -454,9 +563,9 @@ proptest! {
         seed in any::<u64>(),
         unconfirmed in unconfirmed(),
         rule in 0..RULES.len(),
-        acts in proptest::collection::vec(act(), 1..50),
+        steps in proptest::collection::vec(step(), 1..50),
     ) {
-        play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,response-lost=5", &acts);
+        play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,response-lost=5", &steps);
     }
 }
 

@@ -15,7 +15,7 @@ use super::problem::Problem;
 pub struct Caller {
     /// The caller's ARN, or another name if there is no ARN.
     pub name: Option<String>,
-    /// Whether the caller may hold, release, approve, cancel and reset.
+    /// Whether the caller may pause, resume, hold, release, retry, approve, cancel and reset.
     pub may_change: bool,
 }
 

@@ -79,11 +79,15 @@ impl From<Error> for Problem {
             | Error::UnknownRegistry { .. }
             | Error::NoMirror
             | Error::UnknownRegion { .. }
+            | Error::NoHold { .. }
             | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
             Error::Ambiguous { .. }
             | Error::InvalidTransition(_)
+            | Error::HoldOfOther { .. }
+            | Error::NotPaused { .. }
             | Error::Changed { .. }
             | Error::MirrorsPolicyInvalid { .. } => StatusCode::CONFLICT,
+            Error::NoReason | Error::EndIsOver { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self { remediation: error.remediation(), ..Self::new(status, chain(&error)) }
     }

@@ -1,5 +1,6 @@
 //! All operations. The file of a subject has a function for each operation, and the parameters of each.
 
+mod controls;
 mod deletions;
 mod images;
 mod lineage;
@@ -32,10 +33,13 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(replication::drift))
         .routes(routes!(replication::orphans))
         .routes(routes!(deletions::deletions))
-        .routes(routes!(operator_actions::hold))
-        .routes(routes!(operator_actions::release))
         .routes(routes!(operator_actions::approve))
         .routes(routes!(operator_actions::cancel))
+        .routes(routes!(operator_actions::retry))
+        .routes(routes!(controls::pause))
+        .routes(routes!(controls::resume))
+        .routes(routes!(controls::holds, controls::hold))
+        .routes(routes!(controls::release))
         .routes(routes!(deletions::breakers))
         .routes(routes!(operator_actions::reset))
         .routes(routes!(operator_actions::forget))

@@ -1,6 +1,6 @@
 //! The texts about a deletion, for people. The API, the page and the command line share them.
 
-use super::{Deletion, DeletionStatus};
+use super::{ActionRecord, Deletion, DeletionStatus};
 use crate::alert::{AlertKind, Occurrence};
 
 impl DeletionStatus {
@@ -19,6 +19,15 @@ impl DeletionStatus {
     }
 }
 
+impl ActionRecord {
+    /// Who acted and why.
+    #[must_use]
+    pub fn by_and_reason(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{}{reason}", self.by)
+    }
+}
+
 impl Deletion {
     /// Why the deletion has this status, or what is planned: one line.
     #[must_use]
@@ -26,12 +35,14 @@ impl Deletion {
         let last = self.checks.last().map(|check| check.why.as_str()).unwrap_or_default();
         let policies: Vec<_> = self.policies.iter().map(String::as_str).collect();
         let by = if policies.is_empty() { String::new() } else { format!(" (policy {})", policies.join(", ")) };
+        let approved = self.approved().map(ActionRecord::by_and_reason);
+        let approved = approved.map(|approved| format!("; approved by {approved}")).unwrap_or_default();
         match (self.status, self.action) {
             (DeletionStatus::Pending, Some(action)) if last.is_empty() => {
-                format!("planned action when due: {action}{by}")
+                format!("planned action when due: {action}{by}{approved}")
             }
             (DeletionStatus::Pending, None) if last.is_empty() => "no matching permit policy (provisional)".to_owned(),
-            (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}"),
+            (DeletionStatus::Done, Some(action)) => format!("{action}: {last}{by}{approved}"),
             _ => last.to_owned(),
         }
     }
@@ -88,7 +99,7 @@ mod tests {
             let deletion = deletion(status);
             let possible: Vec<_> = OperatorAction::ALL
                 .into_iter()
-                .filter(|action| deletion.clone().act(*action, "operator", Timestamp::UNIX_EPOCH).is_ok())
+                .filter(|action| deletion.clone().act(*action, "operator", None, Timestamp::UNIX_EPOCH).is_ok())
                 .collect();
             assert_eq!(deletion.allowed_actions(), possible, "{status:?}");
         }
@@ -98,7 +109,7 @@ mod tests {
     fn an_approved_deletion_cannot_be_approved_again() {
         let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Approve, OperatorAction::Cancel]);
-        pending.act(OperatorAction::Approve, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        pending.act(OperatorAction::Approve, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Cancel]);
     }
 
@@ -109,7 +120,7 @@ mod tests {
         pending.action = Some(Action::Delete);
         pending.policies = BTreeSet::from(["after-a-day".to_owned()]);
         assert_eq!(pending.summary(), "planned action when due: delete (policy after-a-day)");
-        pending.act(OperatorAction::Hold, "operator", Timestamp::UNIX_EPOCH).unwrap();
+        pending.act(OperatorAction::Hold, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.summary(), pending.checks.last().unwrap().why);
     }
 }

@@ -50,8 +50,8 @@ pub enum Verdict {
     Wait(Timestamp),
     /// Something could not be read, or something else must be deleted first: evaluate again later.
     Retry,
-    /// The breaker is open.
-    Hold,
+    /// A hold covers it, or the breaker is open: on hold, and evaluated again at this time, if there is one.
+    Hold(Option<Timestamp>),
     /// An operator must approve.
     NeedsApproval,
 }
@@ -89,7 +89,7 @@ type CheckOf = fn(&Review<'_>) -> Checked;
 
 /// Every check of one deletion, in order: the first that stops decides. A plan adds those that depend on its other
 /// deletions: the count of the breaker, and the mode.
-const CHECKS: [(CheckName, CheckOf); 12] = [
+const CHECKS: [(CheckName, CheckOf); 14] = [
     (CheckName::Origin, whole_digest),
     (CheckName::Origin, origin),
     (CheckName::Origin, other_sources),
@@ -99,6 +99,8 @@ const CHECKS: [(CheckName, CheckOf); 12] = [
     (CheckName::Manifest, manifest),
     (CheckName::Policy, policy),
     (CheckName::Policy, not_archived),
+    (CheckName::Paused, paused),
+    (CheckName::Hold, hold),
     (CheckName::Grace, grace),
     (CheckName::Breaker, breaker),
     (CheckName::Approval, approval),
@@ -432,7 +434,28 @@ fn not_archived(review: &Review<'_>) -> Checked {
     }
 }
 
-/// 7. The grace period is over.
+/// 7a. No operator paused the deletions of the source.
+fn paused(Review { context, .. }: &Review<'_>) -> Checked {
+    let Some(controls) = &context.observations.controls else {
+        return Stopped(Verdict::Retry, "pauses and holds were not read".to_owned());
+    };
+    match controls.paused(&context.deletion.source, context.now) {
+        Some(pause) => Stopped(Verdict::Wait(pause.evaluated_at(context.now)), pause.summary()),
+        None => NotApplicable,
+    }
+}
+
+/// 7b. No hold of an operator covers the image.
+fn hold(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { source, image, .. } = context.deletion;
+    let controls = context.observations.controls.as_ref();
+    match controls.and_then(|controls| controls.held(source, image, context.now)) {
+        Some(hold) => Stopped(Verdict::Hold(Some(hold.evaluated_at(context.now))), hold.summary()),
+        None => NotApplicable,
+    }
+}
+
+/// 8. The grace period is over.
 fn grace(review: &Review<'_>) -> Checked {
     let Ok((_, PolicyAnswer { grace, .. })) = review.permission() else { return policy(review) };
     let until = review.context.deletion.since.saturating_add(*grace).unwrap_or(Timestamp::MAX);
@@ -442,24 +465,24 @@ fn grace(review: &Review<'_>) -> Checked {
     Passed(format!("{grace:#} of grace, over since {until}"))
 }
 
-/// 8. The breaker of the source is closed.
+/// 9. The breaker of the source is closed.
 fn breaker(Review { context, .. }: &Review<'_>) -> Checked {
     let source = &context.deletion.source;
     let Some(breaker) = context.observations.breakers.get(source) else {
         return Stopped(Verdict::Retry, format!("the breaker of {source} was not read"));
     };
     match &breaker.opened {
-        Some(opened) => Stopped(Verdict::Hold, format!("the breaker of {source} is open: {}", opened.why)),
+        Some(opened) => Stopped(Verdict::Hold(None), format!("the breaker of {source} is open: {}", opened.why)),
         None => Passed(format!("the breaker of {source} is closed")),
     }
 }
 
-/// 9. An operator approved the deletion, if the policy requires it.
+/// 10. An operator approved the deletion, if the policy requires it.
 fn approval(review: &Review<'_>) -> Checked {
     let Ok((_, answer)) = review.permission() else { return policy(review) };
     match review.context.deletion.approved() {
         _ if !answer.approval => NotApplicable,
-        Some(act) => Passed(format!("approved by {} {}", act.by, act.at)),
+        Some(act) => Passed(format!("approved {} by {}", act.at, act.by_and_reason())),
         None => Stopped(Verdict::NeedsApproval, "the policy wants a person to approve it".to_owned()),
     }
 }

@@ -4,7 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{CLAIM, Check, CheckName, Decision, Deletion, DeletionStatus, Verdict};
-use crate::named::named;
+use crate::{
+    controls::{Hold, Instruction},
+    named::named,
+};
 
 /// An action of an operator on a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,9 @@ pub struct ActionRecord {
     pub by: String,
     /// When the operator did it.
     pub at: Timestamp,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 named! {
@@ -24,13 +30,15 @@ named! {
     #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum OperatorAction {
         // In the order in which the page offers them.
-        /// Put the deletion on hold until it is released.
+        /// Put the image on hold: the deletion does not run.
         Hold = "hold",
-        /// Have the deletion evaluated again.
+        /// End a hold, or what the breaker holds: the deletion is evaluated again.
         Release = "release",
+        /// Evaluate again a deletion that was kept or that ECR refused.
+        Retry = "retry",
         /// Approve the deletion.
         Approve = "approve",
-        /// Cancel the deletion: the replica is kept.
+        /// Cancel the deletion for good: the replica is kept.
         Cancel = "cancel",
     }
 }
@@ -42,6 +50,7 @@ impl OperatorAction {
         match self {
             Self::Hold => "put on hold",
             Self::Release => "released",
+            Self::Retry => "re-evaluated",
             Self::Approve => "approved",
             Self::Cancel => "cancelled",
         }
@@ -60,64 +69,97 @@ pub struct InvalidTransition {
 /// The longest pause before a retry.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(6);
 
-/// Why a status does not allow an action; `None` if it does.
-fn obstacle(action: OperatorAction, status: DeletionStatus) -> Option<&'static str> {
-    match (action, status) {
-        (_, DeletionStatus::Executing) => Some("the call to ECR is under way"),
-        (
-            OperatorAction::Hold | OperatorAction::Approve | OperatorAction::Cancel,
-            DeletionStatus::Done | DeletionStatus::Kept | DeletionStatus::Failed,
-        )
-        | (OperatorAction::Release, DeletionStatus::Done) => Some("it is over"),
-        (OperatorAction::Hold, DeletionStatus::Held) => Some("it is already on hold"),
-        (OperatorAction::Release, DeletionStatus::Pending | DeletionStatus::AwaitingApproval) => {
-            Some("nothing holds it")
-        }
-        _ => None,
-    }
-}
-
 impl Deletion {
+    /// Why the deletion does not allow an action now; `None` if it does.
+    fn obstacle(&self, action: OperatorAction) -> Option<&'static str> {
+        match (action, self.status) {
+            (_, DeletionStatus::Executing) => Some("the call to ECR is under way"),
+            (OperatorAction::Retry, DeletionStatus::Kept) if self.cancelled().is_some() => {
+                Some("it was cancelled, which is final; a new deletion at the source starts a new one")
+            }
+            (OperatorAction::Retry, DeletionStatus::Kept | DeletionStatus::Failed) => None,
+            (OperatorAction::Retry, DeletionStatus::Done) => Some("the replica is deleted"),
+            (OperatorAction::Retry, _) => Some("it is not over yet"),
+            (_, status) if status.is_final() => Some("it is over"),
+            (OperatorAction::Hold, _) if self.held_by(CheckName::Hold) => Some("it is already on hold"),
+            (OperatorAction::Release, status) if status != DeletionStatus::Held => Some("nothing holds it"),
+            _ => None,
+        }
+    }
+
+    /// The cancellation of the deletion, if it ended by one.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<&ActionRecord> {
+        self.actions.last().filter(|act| act.action == OperatorAction::Cancel)
+    }
+
     /// The newest approval by an operator, if there is one.
     #[must_use]
     pub fn approved(&self) -> Option<&ActionRecord> {
         self.actions.iter().rev().find(|act| act.action == OperatorAction::Approve)
     }
 
+    /// Whether this check put the deletion on hold.
+    fn held_by(&self, check: CheckName) -> bool {
+        self.status == DeletionStatus::Held && self.checks.last().is_some_and(|last| last.check == check)
+    }
+
     /// Whether the breaker, and not an operator, put the deletion on hold.
     #[must_use]
     pub fn held_by_breaker(&self) -> bool {
-        self.status == DeletionStatus::Held && self.checks.last().is_some_and(|check| check.check == CheckName::Breaker)
+        self.held_by(CheckName::Breaker)
+    }
+
+    /// Whether a hold of an operator stops the deletion.
+    #[must_use]
+    pub fn held_by_operator(&self) -> bool {
+        self.held_by(CheckName::Hold)
     }
 
     /// Applies an operator's action.
     ///
     /// # Errors
     /// When the status does not allow the action.
-    pub fn act(&mut self, action: OperatorAction, by: &str, now: Timestamp) -> Result<(), InvalidTransition> {
-        if let Some(why) = obstacle(action, self.status) {
+    pub fn act(
+        &mut self,
+        action: OperatorAction,
+        by: &str,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), InvalidTransition> {
+        if let Some(why) = self.obstacle(action) {
             return Err(InvalidTransition { action, status: self.status, why });
         }
+        let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let done = format!("{} by {by}{because}", action.past_tense());
         match (action, self.status) {
-            (OperatorAction::Release, _) => self.again(format!("released by {by}, to be judged again"), now),
-            (OperatorAction::Approve, DeletionStatus::AwaitingApproval) => {
-                self.again(format!("approved by {by}, to be judged again"), now);
-            }
+            (OperatorAction::Release | OperatorAction::Retry, _)
+            | (OperatorAction::Approve, DeletionStatus::AwaitingApproval) => self.again(done, now),
             // The approval is kept for when the other checks are repeated.
             (OperatorAction::Approve, _) => {}
             (OperatorAction::Hold, _) => {
-                self.settle(DeletionStatus::Held, Check::stopped(CheckName::Operator, format!("held by {by}")), now);
+                self.settle(DeletionStatus::Held, Check::stopped(CheckName::Hold, done), now);
             }
             (OperatorAction::Cancel, _) => {
-                self.settle(
-                    DeletionStatus::Kept,
-                    Check::stopped(CheckName::Operator, format!("cancelled by {by}")),
-                    now,
-                );
+                self.settle(DeletionStatus::Kept, Check::stopped(CheckName::Operator, done), now);
             }
         }
-        self.actions.push(ActionRecord { action, by: by.to_owned(), at: now });
+        self.actions.push(ActionRecord { action, by: by.to_owned(), at: now, reason: reason.map(str::to_owned) });
         self.changed_at = now;
+        Ok(())
+    }
+
+    /// Puts the deletion on hold, because this hold covers it.
+    ///
+    /// # Errors
+    /// When the deletion is over, executing, or on hold already.
+    pub fn hold(&mut self, hold: &Hold, now: Timestamp) -> Result<(), InvalidTransition> {
+        let Instruction { by, reason, .. } = &hold.instruction;
+        self.act(OperatorAction::Hold, by, reason.as_deref(), now)?;
+        if let Some(last) = self.checks.last_mut() {
+            last.why = hold.summary();
+        }
+        self.due = Some(hold.evaluated_at(now));
         Ok(())
     }
 
@@ -127,7 +169,7 @@ impl Deletion {
         let is_given = |action: OperatorAction| action == OperatorAction::Approve && self.approved().is_some();
         OperatorAction::ALL
             .into_iter()
-            .filter(|action| obstacle(*action, self.status).is_none() && !is_given(*action))
+            .filter(|action| self.obstacle(*action).is_none() && !is_given(*action))
             .collect()
     }
 
@@ -175,7 +217,10 @@ impl Deletion {
             }
             Verdict::AlreadyGone => self.settle(DeletionStatus::Done, last, now),
             Verdict::Keep | Verdict::SourceHasImage => self.settle(DeletionStatus::Kept, last, now),
-            Verdict::Hold => self.settle(DeletionStatus::Held, last, now),
+            Verdict::Hold(until) => {
+                self.settle(DeletionStatus::Held, last, now);
+                self.due = until;
+            }
             Verdict::NeedsApproval => self.settle(DeletionStatus::AwaitingApproval, last, now),
             Verdict::Retry => self.retry_later(last, now),
             Verdict::Wait(until) => {

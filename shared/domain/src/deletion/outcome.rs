@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
+use super::{ActionRecord, Check, CheckName, Deletion, DeletionStatus, MAX_REFERENCE_WAIT};
 use crate::{
     alert::{Alert, AlertKind, Occurrence},
+    controls::Controls,
     fact::{Cause, Fact, Subject, What, WorkItem},
     image::{Digest, Registry, Tag},
     observation::Observation,
@@ -115,6 +116,20 @@ impl CallOutcome {
         }
     }
 
+    /// The outcome for a claimed deletion that an operator paused or put on hold since it was planned, or of which that
+    /// could not be read: ECR is not called for it. `None` if nothing stops it.
+    #[must_use]
+    pub fn of_controls(controls: &Result<Controls, String>, claim: &Deletion, now: Timestamp) -> Option<Self> {
+        let (check, why) = match controls {
+            Err(why) => (CheckName::Paused, format!("whether it is paused cannot be read: {why}")),
+            Ok(controls) => match controls.paused(&claim.source, now) {
+                Some(pause) => (CheckName::Paused, pause.summary()),
+                None => (CheckName::Hold, controls.held(&claim.source, &claim.image, now)?.summary()),
+            },
+        };
+        Some(Self::Retry(Check::stopped(check, why)))
+    }
+
     /// The outcome for a referrer that is not deleted, because its subject was not.
     #[must_use]
     pub fn of_subject(subject: &Digest) -> Self {
@@ -205,7 +220,8 @@ impl Deletion {
 
     /// The executed deletion, with this product as its cause.
     fn done_fact(&self) -> Fact {
-        let cause = Cause::Mirror { source: self.source.clone(), policies: self.policies.clone() };
+        let approval = self.approved().map(ActionRecord::by_and_reason);
+        let cause = Cause::Mirror { source: self.source.clone(), policies: self.policies.clone(), approval };
         let what = match (self.action, &self.tag) {
             (Some(Action::Archive), _) => What::Archived { cause },
             (_, Some(tag)) => What::TagsDeleted { tags: [tag.clone()].into(), cause },

@@ -109,7 +109,7 @@ mod tests {
             source: None,
         };
         let unknown = || Cause::Unknown;
-        let mirror = || Cause::Mirror { source: TOKYO.parse().unwrap(), policies: BTreeSet::new() };
+        let mirror = || Cause::Mirror { source: TOKYO.parse().unwrap(), policies: BTreeSet::new(), approval: None };
         for what in [
             What::ImageDeleted { cause: unknown() },
             What::TagsDeleted { tags: tag.clone(), cause: unknown() },

@@ -52,10 +52,11 @@ pub(super) async fn deletions(
         Some(words) => words.split(',').map(|word| status(word.trim())).collect::<Result<_, _>>()?,
     };
     let Since(since) = asked.since.unwrap_or(days(30));
-    let since = (query.clock)().checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
+    let now = (query.clock)();
+    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let filter = DeletionFilter { statuses, source: asked.source.as_ref(), since };
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(deletions::page(&query.table, &filter, from, asked.limit.0).await?))
+    Ok(Json(deletions::page(&query.table, &filter, from, asked.limit.0, now).await?))
 }
 
 fn status(word: &str) -> Result<DeletionStatus, Problem> {

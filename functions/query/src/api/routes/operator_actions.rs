@@ -1,9 +1,9 @@
-//! Operator actions on deletions, breakers and registries: the only operations that change anything.
+//! Operator actions on deletions, breakers and registries.
 
 use std::sync::Arc;
 
 use answers::{
-    deletions::{self, Acted, DeletionScope, DeletionSelector, WasReset},
+    deletions::{self, Act, Acted, DeletionScope, DeletionSelector, WasReset},
     reference::Reference,
     registries::{self, WasForgotten},
 };
@@ -33,33 +33,17 @@ pub(super) struct ActRequest {
     /// The `version` of the deletion that the caller saw; if the deletion changed since, the request is refused with
     /// 409.
     version: u64,
+    /// Why; recorded with the deletion.
+    #[schema(max_length = 1000)]
+    reason: Option<String>,
 }
 
 async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorAction) -> ApiResult<Acted> {
     let scope = DeletionScope::Seen { tag: asked.tag, version: asked.version };
     let selector = DeletionSelector { image: Reference::Exact(asked.image), registry: Some(asked.registry), scope };
     let by = caller.name.unwrap_or_default();
-    Ok(Json(deletions::act(&query.table, &selector, action, &by, (query.clock)()).await?))
-}
-
-/// Put a deletion on hold until it is released.
-#[utoipa::path(post, path = "/v1/deletions/hold", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
-pub(super) async fn hold(
-    State(query): State<Arc<Query>>,
-    Extension(caller): Extension<Caller>,
-    Json(asked): Json<ActRequest>,
-) -> ApiResult<Acted> {
-    act(&query, caller, asked, OperatorAction::Hold).await
-}
-
-/// Release a deletion that is on hold, kept or failed: it is re-evaluated.
-#[utoipa::path(post, path = "/v1/deletions/release", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
-pub(super) async fn release(
-    State(query): State<Arc<Query>>,
-    Extension(caller): Extension<Caller>,
-    Json(asked): Json<ActRequest>,
-) -> ApiResult<Acted> {
-    act(&query, caller, asked, OperatorAction::Release).await
+    let act = Act { action, by: &by, reason: asked.reason.as_deref(), now: (query.clock)() };
+    Ok(Json(deletions::act(&query.table, &selector, &act).await?))
 }
 
 /// Approve a deletion for which the policy requires approval. Every other check still applies.
@@ -72,7 +56,7 @@ pub(super) async fn approve(
     act(&query, caller, asked, OperatorAction::Approve).await
 }
 
-/// Cancel a deletion permanently: the replica is kept.
+/// Cancel a deletion for good: the replica is kept. Only a new deletion at the source starts a new one.
 #[utoipa::path(post, path = "/v1/deletions/cancel", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
 pub(super) async fn cancel(
     State(query): State<Arc<Query>>,
@@ -80,6 +64,16 @@ pub(super) async fn cancel(
     Json(asked): Json<ActRequest>,
 ) -> ApiResult<Acted> {
     act(&query, caller, asked, OperatorAction::Cancel).await
+}
+
+/// Re-evaluate a deletion that was kept or that ECR refused. A cancelled one stays cancelled.
+#[utoipa::path(post, path = "/v1/deletions/retry", tag = "deletions", request_body = ActRequest, responses((status = 200, body = Acted), Problem))]
+pub(super) async fn retry(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActRequest>,
+) -> ApiResult<Acted> {
+    act(&query, caller, asked, OperatorAction::Retry).await
 }
 
 /// The breaker to close.
