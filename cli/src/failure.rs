@@ -109,6 +109,12 @@ pub enum CliError {
     /// A registry could not be listed completely.
     #[error(transparent)]
     Listing(reconcile::Error),
+    /// The command asks before it acts, and standard input is no terminal.
+    #[error("this command asks before it acts, and standard input is no terminal")]
+    CannotAsk,
+    /// The operator did not confirm the action.
+    #[error("not confirmed: nothing was changed")]
+    Declined,
     /// Another process lists registries.
     #[error("another process is listing registries")]
     Busy,
@@ -204,8 +210,9 @@ impl CliError {
             }
             #[cfg(not(feature = "doctor"))]
             Self::NoDoctor => "build it with all features: `cargo install --path cli`".into(),
+            Self::CannotAsk => "pass `--yes` if it is wanted".into(),
             Self::Busy => "wait until it ends, at most an hour".into(),
-            Self::Role(_) | Self::Demo(_) | Self::Output(_) => return None,
+            Self::Role(_) | Self::Demo(_) | Self::Declined | Self::Output(_) => return None,
         })
     }
 }

@@ -14,10 +14,15 @@ pub mod serve;
 pub mod target;
 pub mod webhook;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use answers::{
     alerts, answer, audit,
+    breakers::{self, ResetTerms},
     deletions::{self, DeletionScope, DeletionSelector},
     graph::Graph,
     paging::PageRequest,
@@ -176,12 +181,31 @@ async fn act(
 async fn breaker(command: &BreakerCommand, target: &Target, format: Format, now: Timestamp) -> Result<(), CliError> {
     let table = &target.table;
     match command {
-        BreakerCommand::Status { source } => print(format, &deletions::breakers(table, source.as_ref(), now).await?),
-        BreakerCommand::Reset { source, allow } => {
+        BreakerCommand::Status { source } => print(format, &breakers::breakers(table, source.as_ref(), now).await?),
+        BreakerCommand::Reset { source, allow, ignore_share, yes } => {
             let by = target.who().await?;
-            print(format, &deletions::reset(table, source, *allow, &by, now).await?)
+            let terms = ResetTerms { allow: *allow, ignore_share: *ignore_share };
+            let preview = breakers::preview_reset(table, source, terms).await?;
+            confirm(&preview, &preview.question, *yes)?;
+            print(format, &breakers::reset(table, source, preview.version, terms, &by, now).await?)
         }
     }
+}
+
+/// Shows on standard error what a command would do, and asks whether it should.
+fn confirm(preview: &impl Print, question: &str, yes: bool) -> Result<(), CliError> {
+    let mut terminal = anstream::stderr().lock();
+    write!(terminal, "{}", preview.table(print::error_width()))?;
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::CannotAsk);
+    }
+    write!(terminal, "{question} [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
 }
 
 /// Checks policies, or shows what one would do.

@@ -345,19 +345,28 @@ pub struct ActOptions {
 /// The commands below `breaker`.
 #[derive(Debug, Subcommand)]
 pub enum BreakerCommand {
-    /// Show each breaker: its state and its counts
+    /// Show each breaker: its state, its counts, and the deletions that it put on hold, by repository and actor
     Status {
         /// Only the breaker of this source, such as `111122223333/eu-west-1`
         source: Option<Registry>,
     },
-    /// Close a breaker; the deletions that it put on hold are re-evaluated
+    /// Close a breaker; the deletions that it put on hold are re-evaluated. Says what that does, and asks
     Reset {
         /// Source of the breaker, such as `111122223333/eu-west-1`
         source: Registry,
 
-        /// Allow this number of images in the next window, even above the limits
-        #[arg(long, value_name = "IMAGES")]
+        /// Allow this number of images in the next window, in all registries and classes together, instead of the
+        /// limits of images; an image counts once for each registry. Then the breaker opens again
+        #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(1..))]
         allow: Option<u32>,
+
+        /// Do not limit the share of a repository in the next window
+        #[arg(long)]
+        ignore_share: bool,
+
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -237,7 +237,7 @@ def people(cloud, hub):
     return people
 
 
-RESET = json.dumps({"source": "111122223333/eu-west-1"}).encode()
+RESET = json.dumps({"source": "111122223333/eu-west-1", "version": 0}).encode()
 
 
 @pytest.mark.parametrize("who, where, status", [

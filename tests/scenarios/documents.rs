@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{alert::AlertKind, breaker::BreakerLimit, plan::Mode};
+use domain::{
+    alert::AlertKind,
+    breaker::{BreakerLimit, Reset},
+    plan::Mode,
+};
 use policy::Policy;
 use sandbox::embedded::EMBEDDED_NAME;
 use simulator::settings::Settings;
@@ -104,7 +108,9 @@ async fn keys() -> Vec<(String, String)> {
     }
     keys.extend(scan(&route).await);
     let (ireland, now) = (IRELAND.parse().unwrap(), route.local.simulator.clock().now());
-    route.local.table.reset_breaker(&ireland, "dana", None, now).await.unwrap();
+    let version = route.local.table.breaker(&ireland).await.unwrap().version;
+    let reset = Reset { by: "dana".to_owned(), at: now, allow: None, ignore_share: false };
+    route.local.table.reset_breaker(&ireland, version, reset).await.unwrap();
     route.perform(&Act::Immutable(TOKYO, true)).await;
     route.perform(&Act::DeleteRepository(TOKYO)).await;
     route.perform(&hour).await;

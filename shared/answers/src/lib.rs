@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod answer;
 pub mod audit;
+pub mod breakers;
 pub mod cursor;
 pub mod deletions;
 pub mod described;

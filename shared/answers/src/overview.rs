@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use crate::{
     READS_AT_A_TIME,
     alerts::{self, LateCopy, OpenIncident},
-    deletions::{self, BreakerStatus},
+    breakers::{self, BreakerStatus},
+    deletions,
 };
 
 /// The current state of registries, replication, deletions and breakers.
@@ -118,7 +119,7 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
     }
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
     let (next_due, breakers) =
-        futures::try_join!(table.next_due(Queue::Mirror), deletions::breakers(table, None, now))?;
+        futures::try_join!(table.next_due(Queue::Mirror), breakers::summaries(table, None, now))?;
     let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
     let registries = all.into_iter().map(|registry| {
         let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
@@ -140,6 +141,6 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         deletions: counts,
         deletions_at_least: at_least,
         next_due,
-        breakers: breakers.breakers,
+        breakers,
     })
 }

@@ -6,7 +6,8 @@ mod stage;
 use answers::{
     alerts::{self, Alerts},
     answer::{self, History, Orphans, Shown},
-    deletions::{self, Breakers, DeletionFilter, Deletions},
+    breakers::{self, Breakers},
+    deletions::{self, DeletionFilter, Deletions},
     paging::PageRequest,
     reference::Reference,
 };
@@ -203,7 +204,7 @@ impl Stage {
         let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
         let filter = DeletionFilter { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
         let deletions = deletions::list(table, &filter).await?;
-        let breakers = deletions::breakers(table, None, now).await?;
+        let breakers = breakers::breakers(table, None, now).await?;
         let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
         let story = std::mem::take(&mut self.story);
         Ok(Demo { story, shown, history, alerts, deletions, breakers, orphans })

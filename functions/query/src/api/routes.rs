@@ -37,7 +37,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(operator_actions::approve))
         .routes(routes!(operator_actions::cancel))
         .routes(routes!(deletions::breakers))
-        .routes(routes!(operator_actions::reset))
+        .routes(routes!(deletions::preview_reset, operator_actions::reset))
         .routes(routes!(operator_actions::forget))
         .routes(routes!(policy_preview::policy_preview))
 }
