@@ -37,7 +37,7 @@ use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, IngestOptions, Options, PolicyCommand,
-    RegistryCommand, TableCommand,
+    RegistryCommand, RestoreOptions, TableCommand,
 };
 use print::Print;
 use sandbox::demo;
@@ -119,9 +119,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let by = target.who().await?;
             print(format, &registries::forget(table, registry, reason.as_deref(), &by, now).await?)?;
         }
-        TableCommand::Restore { image, registry } => {
-            print(format, &restore::restore(table, &target.registries(), image, registry).await?)?;
-        }
+        TableCommand::Restore(options) => return restore(options, target, format, now).await,
         TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
@@ -206,6 +204,33 @@ fn confirm(preview: &impl Print, question: &str, yes: bool) -> Result<(), CliErr
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
+}
+
+/// Restores an image, or makes a drill: fails if an image could not be brought back.
+async fn restore(
+    options: &RestoreOptions,
+    target: &Target,
+    format: Format,
+    now: Timestamp,
+) -> Result<ExitCode, CliError> {
+    let (table, registries) = (&target.table, target.registries());
+    if let (Some(image), Some(registry)) = (&options.image, &options.registry) {
+        print(format, &restore::restore(table, &registries, image, registry, options.move_tag).await?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let by = target.who().await?;
+    let scope = (usize::from(options.count), options.since);
+    let drilled = restore::drill(table, &registries, scope, random_below, &by, now).await?;
+    print(format, &drilled)?;
+    table.put_restore_drill(&drilled.drill).await?;
+    let restorable = drilled.drill.restorable == drilled.drill.tried;
+    Ok(if restorable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A random number below another.
+fn random_below(most: usize) -> usize {
+    let random = getrandom::u64().unwrap_or_default();
+    usize::try_from(random % most.max(1) as u64).unwrap_or_default()
 }
 
 /// Checks policies, or shows what one would do.

@@ -256,15 +256,9 @@ pub enum TableCommand {
     /// Change what the hub expects of a registry
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Restore an archived replica, or print the commands that bring a deleted one back
-    Restore {
-        /// Image, written as for `show`
-        image: Reference,
-
-        /// Registry of the replica, such as `111122223333/us-east-1`
-        #[arg(long)]
-        registry: Registry,
-    },
+    /// Restore an archived replica, or print the commands that bring a deleted one back; `--drill` only tries whether
+    /// deleted ones could be brought back
+    Restore(RestoreOptions),
     /// Serve the page and the API on this machine, with your own credentials
     Serve(ServeOptions),
     /// Audit replication settings for risks
@@ -431,6 +425,35 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
+}
+
+/// The options of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// Image, written as for `show`
+    #[arg(required_unless_present = "drill", conflicts_with = "drill", requires = "registry")]
+    pub image: Option<Reference>,
+
+    /// Registry of the replica, such as `111122223333/us-east-1`
+    #[arg(long, conflicts_with = "drill")]
+    pub registry: Option<Registry>,
+
+    /// Also move tags back that another image has now
+    #[arg(long, conflicts_with = "drill")]
+    pub move_tag: bool,
+
+    /// Pick deletions at random, and show by reads whether each image could be brought back now, and from where; the
+    /// overview shows the result. ECR counts a read of a manifest as a pull
+    #[arg(long)]
+    pub drill: bool,
+
+    /// Number of deletions that the drill tries
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "drill", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub count: u16,
+
+    /// Period of the deletions until now, such as `12h` or `30d`
+    #[arg(long, value_name = "DURATION", default_value = "30d", requires = "drill", value_parser = time::back)]
+    pub since: SignedDuration,
 }
 
 /// The options of `serve`.

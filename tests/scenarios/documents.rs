@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     alert::AlertKind,
     breaker::{BreakerLimit, Reset},
+    drill::RestoreDrill,
     plan::Mode,
 };
 use policy::Policy;
@@ -111,6 +112,8 @@ async fn keys() -> Vec<(String, String)> {
     let version = route.local.table.breaker(&ireland).await.unwrap().version;
     let reset = Reset { by: "dana".to_owned(), at: now, allow: None, ignore_share: false };
     route.local.table.reset_breaker(&ireland, version, reset).await.unwrap();
+    let drill = RestoreDrill { at: now, by: "dana".to_owned(), tried: 1, restorable: 1 };
+    route.local.table.put_restore_drill(&drill).await.unwrap();
     route.perform(&Act::Immutable(TOKYO, true)).await;
     route.perform(&Act::DeleteRepository(TOKYO)).await;
     route.perform(&hour).await;

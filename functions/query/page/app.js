@@ -1441,6 +1441,16 @@ function breakerSection({ breakers }) {
   return closed.length > 0 && section('breakers', 'Breakers', h('ul.plain', {}, closed.map(closedBreaker)));
 }
 
+function drillSection({ restore_drill: drill }) {
+  if (!drill) return undefined;
+  const all = drill.restorable === drill.tried;
+  return section(
+    'drill',
+    'Restore drill',
+    h('p', {}, sign(all ? 'passed' : 'stopped'), drill.summary, h('span.quiet', {}, ' by ', who(drill.by))),
+  );
+}
+
 function lagSection(lag) {
   if (!lag) return section('lag', 'Replication lag', empty('Loading…'));
   const days = list(lag.days);
@@ -1588,7 +1598,7 @@ const overview = {
     const known = state.overview;
     if (!known) return [empty('Loading…')];
     if (known.registries.length === 0) return [nothingYet()];
-    return [tiles(known), attention(known), lagSection(state.lag), registriesSection(known), breakerSection(known)];
+    return [tiles(known), attention(known), lagSection(state.lag), registriesSection(known), breakerSection(known), drillSection(known)];
   },
 };
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     deletion::DeletionStatus,
     drift::Drifts,
+    drill::RestoreDrill,
     heartbeat::{Heartbeat, HeartbeatStatus},
     image::Registry,
 };
@@ -49,6 +50,19 @@ pub struct Overview {
     /// The breakers that are open, were reset, or counted an image in the window, by source.
     #[schema(value_type = BTreeMap<String, BreakerStatus>)]
     pub breakers: BTreeMap<Registry, BreakerStatus>,
+    /// The last restore drill; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_drill: Option<DrillOverview>,
+}
+
+/// The last restore drill.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DrillOverview {
+    /// The figures.
+    #[serde(flatten)]
+    pub drill: RestoreDrill,
+    /// The result in one line.
+    pub summary: String,
 }
 
 /// A registry, as of its last complete listing.
@@ -118,8 +132,11 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         *counts.entry(status).or_default() += count;
     }
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
-    let (next_due, breakers) =
-        futures::try_join!(table.next_due(Queue::Mirror), breakers::summaries(table, None, now))?;
+    let (next_due, breakers, drill) = futures::try_join!(
+        table.next_due(Queue::Mirror),
+        breakers::summaries(table, None, now),
+        table.restore_drill()
+    )?;
     let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
     let registries = all.into_iter().map(|registry| {
         let run = runs.remove(&registry).filter(|run| run.ended_at.is_some());
@@ -142,5 +159,6 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         deletions_at_least: at_least,
         next_due,
         breakers,
+        restore_drill: drill.map(|drill| DrillOverview { summary: drill.summary(), drill }),
     })
 }

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod breaker;
 pub mod deletion;
 pub mod drift;
+pub mod drill;
 pub mod event;
 pub mod evidence;
 pub mod expectation;

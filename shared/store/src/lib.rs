@@ -6,6 +6,7 @@ mod breaker;
 mod calls;
 pub mod definition;
 mod deletion;
+mod drill;
 mod evidence;
 mod expectation;
 mod fact;
