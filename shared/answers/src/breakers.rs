@@ -224,7 +224,7 @@ async fn by_actor(table: &Table, held: &[Deletion]) -> Result<Vec<HeldDeletions>
     }
     let groups = groups.into_iter().filter_map(|((repository, deleted_by), deletions)| {
         let total = HeldTotal::of(&deletions)?;
-        let summary = format!("{repository}: {} {deleted_by}", total.summary());
+        let summary = format!("{repository}: {}, {deleted_by}", total.summary());
         Some(HeldDeletions { repository: repository.clone(), deleted_by, total, summary })
     });
     let mut groups: Vec<_> = groups.collect();

@@ -168,6 +168,45 @@ async fn an_allowance_is_the_number_of_images_in_all_and_frees_nothing_that_an_o
 }
 
 #[tokio::test]
+async fn an_allowance_is_spent_over_several_runs_and_ends_with_its_window() {
+    let site = Site::new(FOLLOW).await;
+    let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+    let images: Vec<_> = names.iter().map(|name| site.push(IRELAND, &manifest(name), Some(name))).collect();
+    site.arrive().await;
+    let gone = |site: &Site| {
+        let gone = |registry| images.iter().filter(|image| !site.has(registry, image)).count();
+        gone(TOKYO) + gone(VIRGINIA)
+    };
+    let (table, source) = (site.local.table.clone(), IRELAND.parse().unwrap());
+    let reset = async |allow| {
+        let (now, version) = (site.local.simulator.clock().now(), table.breaker(&source).await.unwrap().version);
+        let terms = ResetTerms { allow: Some(allow), ignore_share: true };
+        breakers::reset(&table, &source, version, terms, "dana", now).await.unwrap();
+    };
+    // Two images are due in one hour, and two in the next: 4 deletions each, in two registries.
+    for some in [&images[..2], &images[2..4]] {
+        some.iter().for_each(|image| site.delete_image(IRELAND, image));
+        site.pass(3_600).await;
+    }
+    site.pass(20 * 3_600).await;
+    reset(5).await;
+    let mut after = Vec::new();
+    for _ in 0..6 {
+        site.pass(3_600).await;
+        after.push(gone(&site));
+    }
+    after.dedup();
+    assert_eq!(after, [0, 4, 5]);
+    // What is due after the window is limited again.
+    reset(50).await;
+    images[4..].iter().for_each(|image| site.delete_image(IRELAND, image));
+    site.a_day().await;
+    assert_eq!(gone(&site), 8, "the three that were on hold went in the window");
+    let why = table.breaker(&source).await.unwrap().opened.unwrap().why;
+    assert!(why.contains("% of the repository; limit 10 %") || why.contains("repository size unknown"), "{why}");
+}
+
+#[tokio::test]
 async fn a_reset_keeps_the_limit_of_the_share_unless_the_operator_says_otherwise() {
     for (ignore_share, done) in [(false, 0), (true, 12)] {
         let mut site = Site::new(FOLLOW).await;
