@@ -5,7 +5,7 @@ use answers::{
     reference::Reference,
     restore::{self, RestoreOutcome, Return},
 };
-use domain::image::Image;
+use domain::image::{Image, Tag};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ async fn only_tags_that_the_image_had_when_it_was_deleted_come_back() {
     site.delete_image(TOKYO, &old);
     site.pass(60).await;
     let found = gone(&site, &old, false).await;
-    assert_eq!(found.tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>(), ["v1"]);
+    assert_eq!(found.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["v1"]);
     let by_digest = |image: &Image| copy(image, &format!("@{}", image.digest));
     assert_eq!(found.commands, [copy(&old, ":v1"), by_digest(&signature)]);
     assert_eq!(found.held_by.len(), 2, "{found:?}");

@@ -127,7 +127,7 @@ impl Print for WasForgotten {
 }
 
 impl Print for WasReset {
-    fn table(&self, _: Option<u16>) -> String {
-        format!("{}\n", self.summary)
+    fn table(&self, width: Option<u16>) -> String {
+        filled(&self.summary, ["", "  "], width) + "\n"
     }
 }

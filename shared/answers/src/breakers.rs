@@ -190,7 +190,7 @@ async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<Brea
     Ok(BreakerStatus::new(source, breaker, counted, held))
 }
 
-/// Limits with the window that `mirror` used last; `None` if it counted nothing yet.
+/// Limits with the window that `mirror` used last; `None` if it used none yet.
 fn limits(breaker: &Breaker) -> Option<BreakerLimits> {
     let window = SignedDuration::from_secs(breaker.window_hours?.saturating_mul(3_600));
     Some(BreakerLimits { window, ..BreakerLimits::default() })

@@ -188,7 +188,7 @@ impl Return {
         if immutable.is_none() {
             found.notes.push(format!("{registry} has no repository {}: create it first", image.repository));
         }
-        if lineage.placements.get(registry).is_some_and(|placement| is_replica(placement)) {
+        if lineage.placements.get(registry).is_some_and(is_replica) {
             found.notes.push(format!(
                 "a copy counts as pushed to {registry} itself: it no longer follows its source, and is not deleted \
                  with it again"

@@ -94,7 +94,8 @@ pub struct Breaker {
     /// The counted images, by class, destination registry and repository.
     #[serde(skip)]
     pub counts: BTreeMap<CountKey, Count>,
-    /// The length of the window, as `mirror` used it when it last counted images, in hours; absent if none was counted.
+    /// The length of the window, as `mirror` used it when it last counted images or opened the breaker, in hours; absent
+    /// if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_hours: Option<i64>,
     /// The number of times the breaker was stored, for optimistic locking.
@@ -203,6 +204,7 @@ impl Breaker {
     /// Counts deletions that are about to be executed, in their order, and says of each whether it may be. If a limit is
     /// exceeded, none may be; if an allowance is, those that it covers. The breaker opens unless all may.
     pub fn count(&mut self, planned: &[Planned], limits: &BreakerLimits, now: Timestamp) -> Vec<bool> {
+        self.window_hours = Some(limits.window.as_hours());
         let (mut left, used_up) = self.allowance(limits, now).unwrap_or((u32::MAX, String::new()));
         let mut covers = |images| left.checked_sub(images).map(|fewer| left = fewer).is_some();
         let mut may: Vec<_> = planned.iter().map(|one| self.opened.is_none() && covers(one.images)).collect();
@@ -228,7 +230,6 @@ impl Breaker {
             let counted = count.hours.entry(now.as_second().div_euclid(HOUR)).or_default();
             *counted = counted.saturating_add(images);
         }
-        self.window_hours = Some(limits.window.as_hours());
         may
     }
 

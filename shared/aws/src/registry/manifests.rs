@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_ecr::{
-    operation::describe_repositories::DescribeRepositoriesError,
+    operation::{batch_get_image::BatchGetImageError, describe_repositories::DescribeRepositoriesError},
     types::{ImageFailureCode, ImageIdentifier, ImageTagMutability, LayerAvailability, Repository, SubjectIdentifier},
 };
 use domain::image::{Digest, Image, Registry, RepositoryName, Tag};
@@ -67,7 +67,9 @@ impl Registries {
         let call = call.set_accepted_media_types(Some(MEDIA_TYPES.map(str::to_owned).into()));
         let answer = match call.send().await {
             Ok(answer) => answer,
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_repository_not_found_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(BatchGetImageError::is_repository_not_found_exception) =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
