@@ -56,12 +56,6 @@ pub enum CliError {
     /// Events could not be recorded after several attempts.
     #[error("cannot record the remaining events; the events before them are recorded")]
     Recording(#[source] Arc<store::Error>),
-    /// Many deletions are changed only after a question.
-    #[error("not confirmed: this would {what}")]
-    NotConfirmed {
-        /// What would be done.
-        what: String,
-    },
     /// A query or an operator action failed.
     #[error(transparent)]
     Query(answers::error::Error),
@@ -174,6 +168,12 @@ pub enum CliError {
     /// A registry could not be listed completely.
     #[error(transparent)]
     Listing(reconcile::Error),
+    /// The command asks before it acts, and standard input is no terminal.
+    #[error("this command asks before it acts, and standard input is no terminal")]
+    CannotAsk,
+    /// The operator did not confirm the action.
+    #[error("not confirmed: nothing was changed")]
+    Declined,
     /// Another process lists registries.
     #[error("another process is listing registries")]
     Busy,
@@ -237,7 +237,6 @@ impl CliError {
             Self::Recording(error) => {
                 return Some(table(error).unwrap_or_else(|| "run the command again: it records no event twice".into()));
             }
-            Self::NotConfirmed { .. } => "pass `--yes`, or run it on a terminal".into(),
             Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
             Self::NoTableName { table } => no_table_name(table),
             Self::Query(error) => return error.remediation(),
@@ -287,8 +286,9 @@ impl CliError {
             }
             Self::NotAnExpression => "write one Cedar expression, without `;`".into(),
             Self::Undecided => "prove it for one action at a time, as in `action == Action::\"delete\" && …`".into(),
+            Self::CannotAsk => "pass `--yes`, or run it on a terminal".into(),
             Self::Busy => "wait until it ends, at most an hour".into(),
-            Self::Role(_) | Self::Demo(_) | Self::Output(_) | Self::NotProven(_) => return None,
+            Self::Role(_) | Self::Demo(_) | Self::Declined | Self::Output(_) | Self::NotProven(_) => return None,
         })
     }
 }

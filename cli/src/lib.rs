@@ -25,6 +25,7 @@ use answers::{
     answer::{self, ImageFilter},
     audit,
     basis::Basis,
+    breakers::{self, ResetTerms},
     controls::{self, HoldTarget, Release},
     deletions::{self, Act, DeletionScope, DeletionSelector},
     graph::Graph,
@@ -44,7 +45,7 @@ use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, HoldOptions, IngestOptions, Options,
-    PolicyCommand, RegistryCommand, TableCommand,
+    PolicyCommand, RegistryCommand, RestoreOptions, TableCommand,
 };
 use print::Print;
 use sandbox::demo;
@@ -155,9 +156,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let by = target.who().await?;
             print(format, &registries::forget(table, registry, reason.as_deref(), &by, now).await?)?;
         }
-        TableCommand::Restore { image, registry } => {
-            print(format, &restore::restore(table, &target.registries(), image, registry).await?)?;
-        }
+        TableCommand::Restore(options) => return restore(options, target, format, now).await,
         TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
@@ -243,36 +242,69 @@ async fn act(
             if planned.deletions.is_empty() {
                 return write("No deletion is selected that allows it: nothing was changed.\n");
             }
-            if !yes && !confirmed(&planned.summary)? {
-                return write("Nothing was changed.\n");
-            }
+            confirm(&format!("This will {}\n", planned.summary), "Go on?", yes)?;
             deletions::act_on_many(table, planned, &act).await?
         }
     };
     print(format, &acted)
 }
 
-/// Says what is about to be done, and asks.
-fn confirmed(what: &str) -> Result<bool, CliError> {
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::NotConfirmed { what: what.to_owned() });
-    }
-    eprint!("This will {what}\nGo on? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
 /// Shows or resets breakers.
 async fn breaker(command: &BreakerCommand, target: &Target, format: Format, now: Timestamp) -> Result<(), CliError> {
     let table = &target.table;
     match command {
-        BreakerCommand::Status { source } => print(format, &deletions::breakers(table, source.as_ref(), now).await?),
-        BreakerCommand::Reset { source, allow } => {
+        BreakerCommand::Status { source } => print(format, &breakers::breakers(table, source.as_ref(), now).await?),
+        BreakerCommand::Reset { source, allow, ignore_share, yes } => {
             let by = target.who().await?;
-            print(format, &deletions::reset(table, source, *allow, &by, now).await?)
+            let terms = ResetTerms { allow: *allow, ignore_share: *ignore_share };
+            let preview = breakers::preview_reset(table, source, terms).await?;
+            confirm(&preview.table(print::error_width()), &preview.question, *yes)?;
+            print(format, &breakers::reset(table, source, preview.version, terms, &by, now).await?)
         }
     }
+}
+
+/// Says on standard error what a command is about to do, and asks whether it should.
+fn confirm(what: &str, question: &str, yes: bool) -> Result<(), CliError> {
+    let mut terminal = anstream::stderr().lock();
+    write!(terminal, "{what}")?;
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::CannotAsk);
+    }
+    write!(terminal, "{question} [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
+}
+
+/// Restores an image, or makes a drill: fails if an image could not be brought back.
+async fn restore(
+    options: &RestoreOptions,
+    target: &Target,
+    format: Format,
+    now: Timestamp,
+) -> Result<ExitCode, CliError> {
+    let (table, registries) = (&target.table, target.registries());
+    if let (Some(image), Some(registry)) = (&options.image, &options.registry) {
+        print(format, &restore::restore(table, &registries, image, registry, options.move_tag).await?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let by = target.who().await?;
+    let scope = (usize::from(options.count), options.since);
+    let drilled = restore::drill(table, &registries, scope, random_below, &by, now).await?;
+    print(format, &drilled)?;
+    table.put_restore_drill(&drilled.drill).await?;
+    let restorable = drilled.drill.restorable == drilled.drill.tried;
+    Ok(if restorable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A random number below another.
+fn random_below(most: usize) -> usize {
+    let random = getrandom::u64().unwrap_or_default();
+    usize::try_from(random % most.max(1) as u64).unwrap_or_default()
 }
 
 /// Shows what a policy would do, from the table and the registries.

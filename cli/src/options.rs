@@ -358,15 +358,9 @@ pub enum TableCommand {
     /// Change what the hub expects of a registry
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Restore an archived replica, or print the commands that bring a deleted one back
-    Restore {
-        /// Image, written as for `show`
-        image: Reference,
-
-        /// Registry of the replica, such as `111122223333/us-east-1`
-        #[arg(long)]
-        registry: Registry,
-    },
+    /// Restore an archived replica, or print the commands that bring a deleted one back; `--drill` only tries whether
+    /// deleted ones could be brought back
+    Restore(RestoreOptions),
     /// Serve the page and the API on this machine, with your own credentials
     Serve(ServeOptions),
     /// Audit replication settings for risks
@@ -506,19 +500,28 @@ fn end(text: &str) -> Result<Timestamp, String> {
 /// The commands below `breaker`.
 #[derive(Debug, Subcommand)]
 pub enum BreakerCommand {
-    /// Show each breaker: its state and its counts
+    /// Show each breaker: its state, its counts, and the deletions that it put on hold, by repository and actor
     Status {
         /// Only the breaker of this source, such as `111122223333/eu-west-1`
         source: Option<Registry>,
     },
-    /// Close a breaker; the deletions that it put on hold are re-evaluated
+    /// Close a breaker; the deletions that it put on hold are re-evaluated. Says what that does, and asks
     Reset {
         /// Source of the breaker, such as `111122223333/eu-west-1`
         source: Registry,
 
-        /// Allow this number of images in the next window, even above the limits
-        #[arg(long, value_name = "IMAGES")]
+        /// Allow this number of images in the next window, in all registries and classes together, instead of the
+        /// limits of images; an image counts once for each registry. Then the breaker opens again
+        #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(1..))]
         allow: Option<u32>,
+
+        /// Do not limit the share of a repository in the next window
+        #[arg(long)]
+        ignore_share: bool,
+
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -656,6 +659,35 @@ impl PolicyCommand {
     pub fn needs_table(&self) -> bool {
         matches!(self, Self::Preview { .. } | Self::Diff { .. } | Self::Explain { .. })
     }
+}
+
+/// The options of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// Image, written as for `show`
+    #[arg(required_unless_present = "drill", conflicts_with = "drill", requires = "registry")]
+    pub image: Option<Reference>,
+
+    /// Registry of the replica, such as `111122223333/us-east-1`
+    #[arg(long, conflicts_with = "drill")]
+    pub registry: Option<Registry>,
+
+    /// Also move tags back that another image has now
+    #[arg(long, conflicts_with = "drill")]
+    pub move_tag: bool,
+
+    /// Pick deletions at random, and show by reads whether each image could be brought back now, and from where; the
+    /// overview shows the result. ECR counts a read of a manifest as a pull
+    #[arg(long)]
+    pub drill: bool,
+
+    /// Number of deletions that the drill tries
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "drill", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub count: u16,
+
+    /// Period of the deletions until now, such as `12h` or `30d`
+    #[arg(long, value_name = "DURATION", default_value = "30d", requires = "drill", value_parser = time::back)]
+    pub since: SignedDuration,
 }
 
 /// The options of `serve`.

@@ -36,6 +36,11 @@ pub fn width() -> Option<u16> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(terminal_size::Width(width), _)| width)
 }
 
+/// The width of standard error's terminal in columns.
+pub(crate) fn error_width() -> Option<u16> {
+    terminal_size::terminal_size_of(std::io::stderr()).map(|(terminal_size::Width(width), _)| width)
+}
+
 /// A progress bar on standard error, hidden if standard error is not a terminal.
 pub(crate) fn progress(length: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {

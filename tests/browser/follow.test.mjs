@@ -8,6 +8,7 @@ import {
   IRELAND,
   TOKYO,
   VIRGINIA,
+  api,
   arrived,
   create,
   deletions,
@@ -27,7 +28,7 @@ before(async () => {
   product = await start();
   browser = await launch();
   await replicate(product);
-  for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone']) await create(product, repository);
+  for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone', 'team/many']) await create(product, repository);
   // Replication rules apply to pushes after the product has read them.
   await step(product, 120);
 });
@@ -188,5 +189,41 @@ test('the history of a tag shows its images', async () => {
   assert.match(await rows.nth(1).textContent(), new RegExp(`${short(second)}.*still set`));
   await page.getByRole('link', { name: new RegExp(`^${IRELAND}: ${short(first)} from`) }).click();
   await page.getByRole('heading', { level: 1, name: `team/app@${short(first)}` }).waitFor();
+  await close(opened);
+});
+
+test('a breaker says what its reset does, and is reset by clicking twice', async () => {
+  const images = [];
+  for (let number = 0; number < 12; number += 1)
+    images.push(await push(product, 'team/many', `v${number}`, `many ${number}`));
+  await arrived(product, `team/many@${images.at(-1)}`);
+  for (const image of images.slice(1)) await remove(product, 'team/many', image);
+  await deletions(product, images[1], 'pending');
+  await step(product, 3_600);
+  await deletions(product, images[1], 'held');
+  const opened = await open(browser, product);
+  const { page } = opened;
+  await page.getByText('Reset the breaker, if these deletions are intended').click();
+  const ask = async () => {
+    await page.getByLabel(/^Images that may be deleted in the next window/).fill('3');
+    await page.getByLabel(/^Do not limit the share/).check();
+    await page.getByRole('button', { name: 'Reset the breaker…' }).click();
+  };
+  await ask();
+  const confirm = page.locator('.confirm');
+  await confirm.getByText(/^22 deletions of 11 images in 2 registries/).waitFor();
+  await confirm.getByText(/^At most 3 images are deleted in the next window/).waitFor();
+  await confirm.getByText('19 deletions stay on hold.').waitFor();
+  await picture(page, 'reset');
+  await confirm.getByRole('button', { name: 'Back' }).click();
+  await page.getByText('Reset the breaker, if these deletions are intended').click();
+  await ask();
+  await confirm.getByRole('button', { name: 'Reset it' }).click();
+  const count = async (status) => {
+    const all = await api(product, `deletions?status=${status}`);
+    return (all.deletions ?? []).filter((deletion) => deletion.repository === 'team/many').length;
+  };
+  await until(product, async () => (await count('held')) === 19);
+  assert.equal(await count('done'), 3);
   await close(opened);
 });

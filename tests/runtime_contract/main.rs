@@ -368,7 +368,7 @@ async fn query_answers_through_a_function_url_and_knows_its_caller() {
         assert_eq!(page["isBase64Encoded"], true);
         let overview = lambda.invoke(&function_url("GET", "/v1/overview", "", dana, None));
         assert_eq!(overview["statusCode"], 200, "{overview}");
-        let reset = json!({"source": "111122223333/eu-west-1", "allow": 7});
+        let reset = json!({"source": "111122223333/eu-west-1", "version": 0, "allow": 7});
         let anonymous = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", None, Some(&reset)));
         assert_eq!(anonymous["statusCode"], 403, "{anonymous}");
         let done = lambda.invoke(&function_url("POST", "/v1/breakers/reset", "", dana, Some(&reset)));

@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{alert::AlertKind, breaker::BreakerLimit, controls::Instruction, plan::Mode};
+use domain::{
+    alert::AlertKind,
+    breaker::{BreakerLimit, Reset},
+    controls::Instruction,
+    drill::RestoreDrill,
+    plan::Mode,
+};
 use policy::Policy;
 use sandbox::embedded::EMBEDDED_NAME;
 use simulator::settings::Settings;
@@ -104,7 +110,11 @@ async fn keys() -> Vec<(String, String)> {
     }
     keys.extend(scan(&route).await);
     let (ireland, now) = (IRELAND.parse().unwrap(), route.local.simulator.clock().now());
-    route.local.table.reset_breaker(&ireland, "dana", None, now).await.unwrap();
+    let version = route.local.table.breaker(&ireland).await.unwrap().version;
+    let reset = Reset { by: "dana".to_owned(), at: now, allow: None, ignore_share: false };
+    route.local.table.reset_breaker(&ireland, version, reset).await.unwrap();
+    let drill = RestoreDrill { at: now, by: "dana".to_owned(), tried: 1, restorable: 1 };
+    route.local.table.put_restore_drill(&drill).await.unwrap();
     let dana = || Instruction { by: "dana".to_owned(), at: now, until: None, reason: Some("audit".to_owned()) };
     answers::controls::pause(&route.local.table, None, dana()).await.unwrap();
     answers::controls::hold(&route.local.table, &"team/*".parse().unwrap(), None, dana()).await.unwrap();

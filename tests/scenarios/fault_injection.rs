@@ -1,8 +1,11 @@
 //! A client in which one call fails.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use aws_sdk_dynamodb::config::{http::HttpRequest, http::HttpResponse};
@@ -14,6 +17,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,5 +141,48 @@ impl HttpConnector for FaultyConnector {
             }
             _ => self.inner.call(request),
         }
+    }
+}
+
+/// An HTTP client that does something else before the first call of an operation.
+#[derive(Clone)]
+pub(crate) struct Meanwhile {
+    pub(crate) inner: SharedHttpClient,
+    pub(crate) operation: &'static str,
+    pub(crate) first: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    pub(crate) happened: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meanwhile").field("operation", &self.operation).finish_non_exhaustive()
+    }
+}
+
+impl HttpClient for Meanwhile {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(MeanwhileConnector { inner, meanwhile: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct MeanwhileConnector {
+    inner: SharedHttpConnector,
+    meanwhile: Meanwhile,
+}
+
+impl HttpConnector for MeanwhileConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let is_due = target.ends_with(self.meanwhile.operation);
+        if !is_due || self.meanwhile.happened.swap(true, Ordering::Relaxed) {
+            return self.inner.call(request);
+        }
+        let (first, inner) = ((self.meanwhile.first)(), self.inner.clone());
+        HttpConnectorFuture::new(async move {
+            first.await;
+            inner.call(request).await
+        })
     }
 }

@@ -21,6 +21,7 @@
 //! - `permissions`: the templates grant each function exactly what its code needs.
 //! - `query`: the HTTP API: pages of lists, refusals, and who changed what.
 //! - `faults`: every call to the table fails once, in every way, and the messages are delivered again.
+//! - `restore`: how a deleted image comes back, and the drill that shows whether it could.
 //! - `deletions`: who deleted what, according to CloudTrail.
 //! - `logs`: what the functions log in all other scenarios.
 //! - `lists`: images, orphans, short digests, tag histories.
@@ -65,6 +66,7 @@ mod query;
 mod reconcile;
 mod records;
 mod registries;
+mod restore;
 mod samples;
 mod schemas;
 mod signatures;

@@ -122,7 +122,8 @@ fn rules(value: &Value) -> Result<ReplicationRules, String> {
 
 fn breaker(value: &Value) -> Breaker {
     let opened = value.get("open").map(|why| Opened { at: Timestamp::UNIX_EPOCH, why: text(why).to_owned() });
-    Breaker { opened, ..Breaker::default() }
+    let reset = value.get("reset").map(|reset| serde_json::from_value(reset.clone()).unwrap());
+    Breaker { opened, reset, ..Breaker::default() }
 }
 
 /// The pauses and holds; none if the case does not mention them.

@@ -234,6 +234,9 @@ async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
         ("/v1/deletions?status=deleted".to_owned(), 400),
         ("/v1/graph?image=team/app:v1&format=svg".to_owned(), 400),
         ("/v1/orphans?registry=somewhere".to_owned(), 400),
+        ("/v1/breakers/reset".to_owned(), 400),
+        (format!("/v1/breakers/reset?source={IRELAND}&allow=0"), 400),
+        (format!("/v1/breakers/reset?source={VIRGINIA}"), 404),
         ("/v2/images".to_owned(), 404),
         ("/v1/images/".to_owned(), 404),
         ("/../etc/passwd".to_owned(), 404),
@@ -258,9 +261,12 @@ async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
         ("/v1/deletions/approve", json!({"image": exact, "registry": TOKYO, "version": 1, "everything": true}), 422),
         ("/v1/deletions/approve", seen('a', VIRGINIA, 1), 404),
         ("/v1/deletions/retry", seen('a', TOKYO, 1), 409),
-        ("/v1/breakers/reset", json!({"source": "somewhere"}), 422),
-        ("/v1/breakers/reset", json!({"source": IRELAND, "allow": -1}), 422),
-        ("/v1/breakers/reset", json!({"source": VIRGINIA}), 404),
+        ("/v1/breakers/reset", json!({"source": "somewhere", "version": 0}), 422),
+        ("/v1/breakers/reset", json!({"source": IRELAND, "version": 0, "allow": -1}), 422),
+        ("/v1/breakers/reset", json!({"source": IRELAND, "version": 0, "allow": 0}), 422),
+        ("/v1/breakers/reset", json!({"source": IRELAND}), 422),
+        ("/v1/breakers/reset", json!({"source": IRELAND, "version": 7}), 409),
+        ("/v1/breakers/reset", json!({"source": VIRGINIA, "version": 0}), 404),
         ("/v1/policy/preview", json!({"policy": "permit"}), 422),
         ("/v1/deletions", json!({}), 405),
         ("/v1/deletions/delete", json!({}), 404),
@@ -343,7 +349,7 @@ async fn a_caller_without_permission_changes_nothing() {
         for did in ["pauses", "pauses/resume", "holds", "holds/release"] {
             problem(&asking.post(&format!("/v1/{did}"), &json!({"hold": "*", "reason": "audit"})).await, 403, did);
         }
-        problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND})).await, 403, "reset");
+        problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND, "version": 0})).await, 403, "reset");
         assert_eq!(asking.get("/v1/overview").await.json()["may_change"], false);
         assert_eq!(asking.store.dump().await, before);
     }

@@ -4,10 +4,15 @@ use std::fmt::Write;
 
 use anstyle::AnsiColor;
 use answers::{
-    deletions::{Acted, Breakers, Deletions, WasReset},
+    breakers::{Breakers, ResetPreview, WasReset},
+    deletions::{Acted, Deletions},
     registries::WasForgotten,
 };
-use domain::deletion::{Deletion, DeletionStatus};
+use domain::{
+    breaker::Opened,
+    deletion::{Deletion, DeletionStatus},
+    image::Registry,
+};
 
 use super::{HEADING, Print, coloured, filled, image_name, plural, styled, table, time};
 
@@ -73,26 +78,43 @@ impl Print for Acted {
 }
 
 impl Print for Breakers {
-    fn table(&self, _: Option<u16>) -> String {
+    fn table(&self, width: Option<u16>) -> String {
         if self.breakers.is_empty() {
             return "Every circuit breaker is closed, and no image was counted.\n".to_owned();
         }
         let mut text = String::new();
         for (source, status) in &self.breakers {
-            let state = match &status.breaker.opened {
-                Some(opened) => {
-                    let line = format!("‖ {} since {}: {}", status.status_text, time(opened.at), opened.why);
-                    coloured(AnsiColor::Red, line)
-                }
-                None => coloured(AnsiColor::Green, format!("● {}", status.status_text)),
-            };
-            _ = writeln!(text, "\n{}  {state}", styled(HEADING, source));
+            _ = writeln!(text, "\n{}", breaker_line(source, status.status_text, status.breaker.opened.as_ref(), width));
             if status.held > 0 {
-                _ = writeln!(text, "  {} {} on hold", status.held, plural(status.held, "deletion"));
+                _ = writeln!(text, "  {} {} on hold:", status.held, plural(status.held, "deletion"));
             }
-            for line in &status.details {
-                _ = writeln!(text, "  {line}");
+            let held = status.held_by.iter().map(|held| ("    ", &held.summary));
+            for (indent, line) in held.chain(status.details.iter().map(|line| ("  ", line))) {
+                _ = writeln!(text, "{}", filled(line, [indent, "      "], width));
             }
+        }
+        text
+    }
+}
+
+/// A breaker and its state, in one line.
+fn breaker_line(source: &Registry, status_text: &str, opened: Option<&Opened>, width: Option<u16>) -> String {
+    let state = match opened {
+        Some(Opened { at, why }) => coloured(AnsiColor::Red, format!("‖ {status_text} since {}: {why}", time(*at))),
+        None => coloured(AnsiColor::Green, format!("● {status_text}")),
+    };
+    filled(&format!("{}  {state}", styled(HEADING, source)), ["", "  "], width)
+}
+
+impl Print for ResetPreview {
+    fn table(&self, width: Option<u16>) -> String {
+        let status_text = if self.opened.is_some() { "open" } else { "closed" };
+        let mut text = breaker_line(&self.source, status_text, self.opened.as_ref(), width) + "\n";
+        for held in &self.held_by {
+            _ = writeln!(text, "{}", filled(&held.summary, ["    ", "      "], width));
+        }
+        for line in &self.consequences {
+            _ = writeln!(text, "{}", filled(line, ["  ", "  "], width));
         }
         text
     }
@@ -105,7 +127,7 @@ impl Print for WasForgotten {
 }
 
 impl Print for WasReset {
-    fn table(&self, _: Option<u16>) -> String {
-        format!("{}\n", self.summary)
+    fn table(&self, width: Option<u16>) -> String {
+        filled(&self.summary, ["", "  "], width) + "\n"
     }
 }

@@ -1,14 +1,14 @@
-//! Prints the result of `restore`.
+//! Prints the results of `restore`.
 
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::restore::{RestoreOutcome, Restored};
+use answers::restore::{Drilled, RestoreOutcome, Restored, Return};
 
-use super::{Print, coloured};
+use super::{Print, coloured, filled, image_name};
 
 impl Print for Restored {
-    fn table(&self, _: Option<u16>) -> String {
+    fn table(&self, width: Option<u16>) -> String {
         let what = format!("{} in {}", self.image, self.registry);
         match &self.outcome {
             RestoreOutcome::There => format!("{}: {what}\n", coloured(AnsiColor::Green, "● already present")),
@@ -16,28 +16,57 @@ impl Print for Restored {
                 let sign = coloured(AnsiColor::Blue, "◐ being restored from the archive");
                 format!("{sign}: {what}\nECR needs up to 20 minutes.\n")
             }
-            RestoreOutcome::Gone { held_by, unknown, commands, .. } => {
-                let mut text = format!("{}: {what}\n", coloured(AnsiColor::Red, "○ deleted"));
-                for registry in held_by {
-                    _ = writeln!(text, "  {} {registry} has it", coloured(AnsiColor::Green, "●"));
-                }
-                for registry in unknown {
-                    _ = writeln!(
-                        text,
-                        "  {} {registry} has it archived, or could not be read",
-                        coloured(AnsiColor::Yellow, "?")
-                    );
-                }
-                if held_by.is_empty() {
-                    text.push_str("No known registry has a copy to restore it from.\n");
-                } else {
-                    text.push_str("These commands restore it:\n");
-                }
-                for command in commands {
-                    _ = writeln!(text, "  {command}");
-                }
-                text
+            RestoreOutcome::Gone(found) => {
+                format!("{}: {what}\n{}", coloured(AnsiColor::Red, "○ deleted"), missing(found, width))
             }
         }
+    }
+}
+
+/// Who has a missing image, and how it comes back.
+fn missing(found: &Return, width: Option<u16>) -> String {
+    let mut text = String::new();
+    for registry in &found.held_by {
+        _ = writeln!(text, "  {} {registry} has it", coloured(AnsiColor::Green, "●"));
+    }
+    for registry in &found.archived_in {
+        _ = writeln!(text, "  {} {registry} has it archived", coloured(AnsiColor::Blue, "◐"));
+    }
+    for (registry, why) in &found.unreadable {
+        let line = format!("{} {registry} cannot be read: {why}", coloured(AnsiColor::Yellow, "?"));
+        _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
+    }
+    for note in &found.notes {
+        _ = writeln!(
+            text,
+            "{}",
+            filled(&format!("{} {note}", coloured(AnsiColor::Yellow, "!")), ["  ", "    "], width)
+        );
+    }
+    text.push_str(if found.commands.is_empty() {
+        "No known registry has a copy that can be pulled.\n"
+    } else {
+        "These commands restore it:\n"
+    });
+    // A command stays whole, so that it can be pasted.
+    for command in &found.commands {
+        _ = writeln!(text, "  {command}");
+    }
+    text
+}
+
+impl Print for Drilled {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        for deletion in &self.deletions {
+            let sign =
+                if deletion.restorable { coloured(AnsiColor::Green, "✓") } else { coloured(AnsiColor::Red, "✗") };
+            let what = format!("{} in {}", image_name(&deletion.image, None), deletion.registry);
+            _ = writeln!(text, "{}", filled(&format!("{sign} {what}: {}", deletion.why), ["", "    "], width));
+        }
+        if self.deletions.is_empty() {
+            text.push_str("No deletion was done in that period: nothing was tried.\n");
+        }
+        text + &self.drill.summary() + "\n"
     }
 }

@@ -198,6 +198,7 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     report += &scene.shows(&["audit", "native-deletes"]);
     report += &scene.shows(&["breaker", "status"]);
     report += &scene.shows(&["breaker", "reset", IRELAND, "--allow", "50"]);
+    report += &scene.shows(&["breaker", "reset", IRELAND, "--allow", "50", "--yes"]);
     report += &scene.shows(&["breaker", "status", IRELAND]);
     insta::assert_snapshot!(report);
 }

@@ -79,7 +79,7 @@ fn requests_without_the_key_of_the_link_are_refused() {
 #[test]
 fn changes_need_the_option_allow_changes() {
     let user = User::with_example();
-    let body = r#"{"source": "111122223333/eu-west-1", "allow": 7}"#;
+    let body = r#"{"source": "111122223333/eu-west-1", "version": 0, "allow": 7}"#;
     for (arguments, expected, reset) in [(&[][..], 403, false), (&["--allow-changes"], 200, true)] {
         let serve = Running::start(&user, arguments);
         let key = format!("Bearer {}", serve.key);

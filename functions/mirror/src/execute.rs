@@ -23,18 +23,24 @@ use crate::{AT_A_TIME, Mirror, MirrorSummary};
 type Written = BTreeMap<usize, (DeletionWrites, Stored)>;
 
 impl Mirror {
-    /// Executes a plan. If another process changed a deletion first, its step is left out, and so is its call.
+    /// Executes a plan. If another process changed a deletion first, its step is left out, and so is its call. If an
+    /// operator reset a breaker first, the next run makes another plan.
     ///
     /// # Errors
     /// When a breaker cannot be stored: then nothing was done. Other failures are counted, and found by the next run.
     pub(crate) async fn execute(
         &self,
-        plan: Plan,
+        mut plan: Plan,
         now: Timestamp,
         summary: &mut MirrorSummary,
     ) -> Result<(), store::Error> {
-        for breaker in plan.breakers {
-            self.store_breaker(breaker).await?;
+        for breaker in &mut plan.breakers {
+            if self.store_breaker(breaker).await? == Stored::Known {
+                return Ok(());
+            }
+        }
+        for BreakerStep { source, breaker, counted, .. } in &plan.breakers {
+            self.table.put_counts(source, breaker, counted.iter()).await?;
         }
         let steps = plan.steps.into_iter().map(|step| step.writes).enumerate();
         let mut written = self.store(steps.collect(), summary).await;
@@ -50,16 +56,12 @@ impl Mirror {
         Ok(())
     }
 
-    async fn store_breaker(&self, step: BreakerStep) -> Result<(), store::Error> {
-        let BreakerStep { source, mut breaker, opened, counted } = step;
-        if let Some(alert) = opened {
-            self.table.put_alert(&alert).await?;
-            error!(registry = %source, why = alert.message, "breaker opened: deletions of this source are on hold");
-            // If an operator resets the breaker at this moment, the next reset releases the deletions that this run
-            // puts on hold.
-            self.table.put_breaker(&source, &mut breaker).await?;
+    async fn store_breaker(&self, step: &mut BreakerStep) -> Result<Stored, store::Error> {
+        if let Some(alert) = &step.opened {
+            self.table.put_alert(alert).await?;
+            error!(registry = %step.source, why = alert.message, "breaker opened: deletions of this source are on hold");
         }
-        self.table.put_counts(&source, &breaker, counted.iter()).await
+        self.table.put_breaker(&step.source, &mut step.breaker).await
     }
 
     /// Stores what is written about some deletions. What fails is counted.

@@ -834,12 +834,31 @@ function controls() {
 // ---------------------------------------------------------------------------------------------------------------------
 // Breakers
 
-async function resetBreaker(event, source) {
+// What a reset would do: shown, and confirmed, before it is done.
+async function previewReset(event, source) {
   event.preventDefault();
-  const allow = event.target.elements.allow.value;
+  const { allow, share } = event.target.elements;
+  const terms = {
+    ...(allow.value && { allow: Number(allow.value) }),
+    ...(share.checked && { ignore_share: true }),
+  };
   const key = `breaker|${source}`;
   try {
-    const answer = await ask('breakers/reset', { body: { source, ...(allow && { allow: Number(allow) }) } });
+    here.asking = { key, terms, preview: await ask(query('breakers/reset', { source, ...terms })) };
+    here.acted.delete(key);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    here.acted.set(key, { problem });
+  }
+  render();
+  document.querySelector('.confirm')?.focus();
+}
+
+async function resetBreaker(source, { preview, terms }) {
+  const key = `breaker|${source}`;
+  here.asking = undefined;
+  try {
+    const answer = await ask('breakers/reset', { body: { source, version: preview.version, ...terms } });
     here.acted.set(key, { text: answer.summary });
     announce(answer.summary);
   } catch (problem) {
@@ -850,19 +869,42 @@ async function resetBreaker(event, source) {
   stayAt(key);
 }
 
+function resetConfirmation(source, asking) {
+  const { preview } = asking;
+  const escape = (event) => {
+    if (event.key === 'Escape') leaveIt(asking.key);
+  };
+  return h(
+    'div.confirm',
+    { 'data-key': 'confirm', role: 'group', tabindex: -1, 'aria-label': preview.question, onkeydown: escape },
+    preview.held_by.length > 0 && h('ul.plain', {}, preview.held_by.map((held) => h('li', {}, who(held.summary)))),
+    preview.consequences.map((line) => h('p', {}, line)),
+    h('p', {}, preview.question),
+    h('button.primary', { type: 'button', onclick: () => resetBreaker(source, asking) }, 'Reset it'),
+    h('button', { type: 'button', onclick: () => leaveIt(asking.key) }, 'Back'),
+  );
+}
+
 function resetForm(source, remediation) {
-  const id = `allow-${source.replace('/', '-')}`;
+  const id = source.replace('/', '-');
   if (!mayChange()) return h('p.next', {}, '→ ', prose(remediation));
+  if (here.asking?.key === `breaker|${source}`) return resetConfirmation(source, here.asking);
   return h(
     'details',
     { 'data-key': 'reset' },
     h('summary', {}, 'Reset the breaker, if these deletions are intended'),
     h(
       'form.reset',
-      { onsubmit: (event) => resetBreaker(event, source) },
-      h('label', { for: id }, 'Images that may be deleted in the next window, regardless of the limits (optional)'),
-      h('input', { id, name: 'allow', type: 'number', min: 1, step: 1, inputmode: 'numeric' }),
-      h('button.primary', { type: 'submit' }, 'Reset the breaker'),
+      { onsubmit: (event) => previewReset(event, source) },
+      h(
+        'label',
+        { for: `allow-${id}` },
+        'Images that may be deleted in the next window, in all registries together (without a number, the limits apply)',
+      ),
+      h('input', { id: `allow-${id}`, name: 'allow', type: 'number', min: 1, step: 1, inputmode: 'numeric' }),
+      h('label', { for: `share-${id}` }, 'Do not limit the share of a repository in that window'),
+      h('input', { id: `share-${id}`, name: 'share', type: 'checkbox' }),
+      h('button.primary', { type: 'submit' }, 'Reset the breaker…'),
     ),
   );
 }
@@ -1583,6 +1625,16 @@ function breakerSection({ breakers }) {
   return closed.length > 0 && section('breakers', 'Breakers', h('ul.plain', {}, closed.map(closedBreaker)));
 }
 
+function drillSection({ restore_drill: drill }) {
+  if (!drill) return undefined;
+  const all = drill.restorable === drill.tried;
+  return section(
+    'drill',
+    'Restore drill',
+    h('p', {}, sign(all ? 'passed' : 'stopped'), drill.summary, h('span.quiet', {}, ' by ', who(drill.by))),
+  );
+}
+
 function lagSection(lag) {
   if (!lag) return section('lag', 'Replication lag', empty('Loading…'));
   const days = list(lag.days);
@@ -1741,6 +1793,7 @@ const overview = {
       lagSection(state.lag),
       registriesSection(known),
       breakerSection(known),
+      drillSection(known),
     ];
   },
 };

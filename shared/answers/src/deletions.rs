@@ -1,10 +1,8 @@
-//! Deletions of replicas: lists, operator actions, and breakers.
+//! Deletions of replicas: lists and operator actions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    alert::{Alert, AlertKind},
-    breaker::{Breaker, BreakerClass, BreakerLimits},
     controls::HoldPattern,
     deletion::{Deletion, DeletionStatus, OperatorAction},
     image::{Registry, Tag},
@@ -25,7 +23,7 @@ use crate::{
 };
 
 /// Deletions of one status and source that are read at most for one list or in one step.
-const MOST: usize = 1_000;
+pub(crate) const MOST: usize = 1_000;
 
 /// Deletions of replicas.
 #[derive(Debug, Serialize, ToSchema)]
@@ -173,7 +171,7 @@ pub(crate) async fn read_page(
     Ok(Deletions::new(deletions, None))
 }
 
-async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
+pub(crate) async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
     match only {
         Some(source) => Ok([source.clone()].into()),
         None => table.registries().await,
@@ -429,166 +427,4 @@ pub async fn act_on_many(table: &Table, planned: PlannedAct, act: &Act<'_>) -> R
         }
     }
     Ok(acted.finished())
-}
-
-/// The breakers of all sources.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Breakers {
-    /// The breakers, by source.
-    pub breakers: BTreeMap<Registry, BreakerStatus>,
-}
-
-/// The state and counts of one breaker.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BreakerStatus {
-    /// The state of the breaker.
-    #[serde(flatten)]
-    pub breaker: Breaker,
-    /// The length of the breaker's window, as `mirror` used it when it last counted an image, in hours. Absent if no
-    /// image was counted, or if the length is unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_hours: Option<i64>,
-    /// The images counted in the window, by class and by registry of the replicas; empty if its length is unknown.
-    pub counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
-    /// The number of deletions that the breaker put on hold.
-    pub held: usize,
-    /// Whether the breaker is open, in words: `open` or `closed`.
-    pub status_text: &'static str,
-    /// What the breaker counted, and who closed it last: one line each.
-    pub details: Vec<String>,
-    /// The recommended next step; absent if the breaker is closed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remediation: Option<String>,
-}
-
-impl BreakerStatus {
-    fn new(
-        source: &Registry,
-        breaker: Breaker,
-        counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>>,
-        held: usize,
-    ) -> Self {
-        let (window_hours, mut details) = (breaker.window_hours(), Vec::new());
-        match window_hours {
-            Some(hours) => {
-                for (class, registries) in &counted {
-                    let class = class.as_str();
-                    for (registry, count) in registries {
-                        let images = if *count == 1 { "image" } else { "images" };
-                        details.push(format!("{count} {images} deleted in {registry} in {hours} h ({class})"));
-                    }
-                }
-            }
-            None if breaker.counts.is_empty() => {}
-            None => details.push("images were counted, but the length of the window is unknown".to_owned()),
-        }
-        if let Some(last_reset) = &breaker.reset {
-            let allow =
-                last_reset.allow.map(|images| format!(", with an allowance of {images} images")).unwrap_or_default();
-            details.push(format!("closed {} by {}{allow}", time_text(last_reset.at), last_reset.by));
-        }
-        let is_open = breaker.opened.is_some();
-        let remediation = is_open.then(|| AlertKind::BreakerOpened.remediation(&source.to_string()));
-        let status_text = if is_open { "open" } else { "closed" };
-        Self { breaker, window_hours, counted, held, status_text, details, remediation }
-    }
-}
-
-/// Answers `breaker status`: the breakers that are open, were reset, or counted an image in the window.
-///
-/// # Errors
-/// When the table cannot be read.
-pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, store::Error> {
-    let mut breakers = BTreeMap::new();
-    for source in sources(table, source).await? {
-        let status = status(table, &source, now).await?;
-        if status.breaker.opened.is_some() || !status.details.is_empty() {
-            breakers.insert(source, status);
-        }
-    }
-    Ok(Breakers { breakers })
-}
-
-async fn status(table: &Table, source: &Registry, now: Timestamp) -> Result<BreakerStatus, store::Error> {
-    let breaker = table.breaker(source).await?;
-    let mut counted: BTreeMap<BreakerClass, BTreeMap<Registry, u32>> = BTreeMap::new();
-    if let Some(hours) = breaker.window_hours() {
-        let window = SignedDuration::from_secs(hours.saturating_mul(3_600));
-        let limits = BreakerLimits { window, ..BreakerLimits::default() };
-        for place in breaker.counts.keys() {
-            let count = breaker.counted(place, &limits, now);
-            if count > 0 {
-                *counted.entry(place.class).or_default().entry(place.registry.clone()).or_default() += count;
-            }
-        }
-    }
-    let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
-    let held = held.iter().filter(|deletion| deletion.held_by_breaker()).count();
-    Ok(BreakerStatus::new(source, breaker, counted, held))
-}
-
-/// The result of closing a breaker.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct WasReset {
-    /// The source of the breaker.
-    pub source: Registry,
-    /// The caller who closed it.
-    pub by: String,
-    /// The number of images that may be deleted in the next window, regardless of the limits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow: Option<u32>,
-    /// The number of deletions that were released and are re-evaluated.
-    pub released: usize,
-    /// What was done, in one line.
-    pub summary: String,
-}
-
-impl WasReset {
-    fn new(source: &Registry, by: &str, allow: Option<u32>, released: usize) -> Self {
-        let re_evaluated = match released {
-            0 => "no deletion was on hold".to_owned(),
-            1 => "1 deletion is re-evaluated".to_owned(),
-            many => format!("{many} deletions are re-evaluated"),
-        };
-        let allowed = allow.map(|images| format!("; the next window allows {images} images")).unwrap_or_default();
-        let summary = format!("breaker of {source} closed by {by}; {re_evaluated}{allowed}");
-        Self { source: source.clone(), by: by.to_owned(), allow, released, summary }
-    }
-}
-
-/// Closes a breaker, and releases every deletion that it put on hold: they are re-evaluated.
-///
-/// # Errors
-/// When the registry is unknown, another process changed the breaker, or the table cannot be read or written.
-pub async fn reset(
-    table: &Table,
-    source: &Registry,
-    allow: Option<u32>,
-    by: &str,
-    now: Timestamp,
-) -> Result<WasReset, Error> {
-    if !table.registries().await?.contains(source) {
-        return Err(Error::UnknownRegistry { registry: source.clone() });
-    }
-    if table.reset_breaker(source, by, allow, now).await? == Stored::Known {
-        return Err(Error::Changed { what: format!("the breaker of {source}") });
-    }
-    let message = format!("the breaker of {source} was closed by {by}");
-    table.put_alert(&Alert::notice(AlertKind::BreakerReset, &source.to_string(), message, now)).await?;
-    let mut released = 0;
-    loop {
-        let (held, _) = table.deletions(DeletionStatus::Held, source, Timestamp::UNIX_EPOCH, None, MOST).await?;
-        let before = released;
-        for mut deletion in held.into_iter().filter(Deletion::held_by_breaker) {
-            // If another process changed the deletion meanwhile, that change is kept.
-            if deletion.act(OperatorAction::Release, by, None, now).is_ok()
-                && table.put_deletion(&mut deletion).await? == Stored::New
-            {
-                released += 1;
-            }
-        }
-        if released == before {
-            return Ok(WasReset::new(source, by, allow, released));
-        }
-    }
 }

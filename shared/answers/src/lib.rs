@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod answer;
 pub mod audit;
 pub mod basis;
+pub mod breakers;
 pub mod controls;
 pub mod cursor;
 pub mod deletions;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     deletion::DeletionStatus,
     drift::Drifts,
+    drill::RestoreDrill,
     heartbeat::{Heartbeat, HeartbeatStatus},
     image::Registry,
 };
@@ -17,8 +18,9 @@ use utoipa::ToSchema;
 use crate::{
     READS_AT_A_TIME,
     alerts::{self, LateCopy, OpenIncident},
+    breakers::{self, BreakerStatus},
     controls::{self, DescribedHold, DescribedPause},
-    deletions::{self, BreakerStatus},
+    deletions,
 };
 
 /// The current state of registries, replication, deletions and breakers.
@@ -53,6 +55,19 @@ pub struct Overview {
     pub pauses: Vec<DescribedPause>,
     /// The holds that last now.
     pub holds: Vec<DescribedHold>,
+    /// The last restore drill; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_drill: Option<DrillOverview>,
+}
+
+/// The last restore drill.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DrillOverview {
+    /// The figures.
+    #[serde(flatten)]
+    pub drill: RestoreDrill,
+    /// The result in one line.
+    pub summary: String,
 }
 
 /// A registry, as of its last complete listing.
@@ -122,8 +137,11 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         *counts.entry(status).or_default() += count;
     }
     let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
-    let (next_due, breakers) =
-        futures::try_join!(table.next_due(Queue::Mirror), deletions::breakers(table, None, now))?;
+    let (next_due, breakers, drill) = futures::try_join!(
+        table.next_due(Queue::Mirror),
+        breakers::summaries(table, None, now),
+        table.restore_drill()
+    )?;
     let controls = controls::holds(table, now).await?;
     let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
     let registries = all.into_iter().map(|registry| {
@@ -146,7 +164,8 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         deletions: counts,
         deletions_at_least: at_least,
         next_due,
-        breakers: breakers.breakers,
+        breakers,
+        restore_drill: drill.map(|drill| DrillOverview { summary: drill.summary(), drill }),
         pauses: controls.pauses,
         holds: controls.holds,
     })

@@ -7,11 +7,13 @@
 mod backfill;
 mod changes;
 mod images;
+mod manifests;
 mod replication;
 mod repositories;
 
 pub use backfill::{Backfill, Copied};
 pub use images::ExpectedPresence;
+pub use manifests::Manifest;
 pub use repositories::RepositorySetting;
 
 use std::{

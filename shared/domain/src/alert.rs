@@ -243,7 +243,7 @@ impl AlertKind {
                 "fix the policy (`ecr-lineage policy check FILE`); until then no deletion is mirrored".to_owned()
             }
             Self::BreakerOpened => format!(
-                "check `ecr-lineage deletions --held`; if they were intended, `ecr-lineage breaker reset {subject} --allow N`"
+                "check `ecr-lineage breaker status`; if they were intended, `ecr-lineage breaker reset {subject} --allow N`"
             ),
             Self::BreakerReset => "none; the deletions that it put on hold are re-evaluated".to_owned(),
             Self::DeletionPlanned => {

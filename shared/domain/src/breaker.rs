@@ -10,6 +10,7 @@ use crate::{
     fact::Cause,
     image::{Registry, RepositoryName},
     named::named,
+    time::time_text,
 };
 
 /// The number of deletions in a repository from which on its share is limited. Below it, a share says little: one of
@@ -111,6 +112,10 @@ pub struct Breaker {
     /// The counted images, by class, destination registry and repository.
     #[serde(skip)]
     pub counts: BTreeMap<CountKey, Count>,
+    /// The length of the window, as `mirror` used it when it last counted images or opened the breaker, in hours; absent
+    /// if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<i64>,
     /// The number of times the breaker was stored, for optimistic locking.
     #[serde(default)]
     pub version: u64,
@@ -132,12 +137,15 @@ pub struct Opened {
 pub struct Reset {
     /// The operator's ARN, or another name of the caller.
     pub by: String,
-    /// When the breaker was reset. Deletions that were counted before no longer count.
+    /// When the breaker was reset. Deletions that were counted before do not count.
     pub at: Timestamp,
-    /// The number of images that may be deleted per class and registry in the window after the reset, if that is more
-    /// than the limit. The limit of the share does not apply in that window.
+    /// The number of images that may be deleted in the window after the reset, in all registries and classes together.
+    /// It replaces the limits of images. Absent if the limits apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<u32>,
+    /// Whether the limit of the share does not apply in that window.
+    #[serde(default)]
+    pub ignore_share: bool,
 }
 
 /// The key of a count.
@@ -156,15 +164,17 @@ pub struct CountKey {
 pub struct Count {
     /// Hours since 1970 to the number of images.
     pub hours: BTreeMap<i64, u32>,
-    /// The length of the window when the last image was counted, in hours.
+    /// The reset after which the images were counted; absent if there was none. After the next reset they do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window_hours: Option<i64>,
+    pub after_reset: Option<Timestamp>,
 }
 
-/// The deletions of one class, registry and repository that are about to be executed.
+/// A deletion that is about to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// The number of images to be deleted.
+    /// The key under which it is counted.
+    pub key: CountKey,
+    /// The number of images: 1, or 0 if the deletion was counted before.
     pub images: u32,
     /// A lower bound of the images that are left in the source's repository; `None` if it was not read.
     pub left: Option<u32>,
@@ -173,125 +183,129 @@ pub struct Planned {
 const HOUR: i64 = 3600;
 
 impl Breaker {
-    /// The number of images counted in the window that ends at `now`.
+    /// The number of images counted in the window that ends at `now`, since the last reset.
     #[must_use]
-    pub fn counted(&self, place: &CountKey, limits: &BreakerLimits, now: Timestamp) -> u32 {
-        let since = self.counts_since(limits, now);
-        let hours = self.counts.get(place).map(|count| &count.hours);
-        hours.map_or(0, |hours| hours.range(since..).map(|(_, images)| images).sum())
+    pub fn counted(&self, key: &CountKey, limits: &BreakerLimits, now: Timestamp) -> u32 {
+        let since = Self::counts_since(limits, now);
+        let count = self.counts.get(key).filter(|count| count.after_reset == self.reset_at());
+        count.map_or(0, |count| count.hours.range(since..).map(|(_, images)| images).sum())
     }
 
-    /// The length of the window when an image was last counted, in hours; `None` if none was, or if it is not recorded.
+    /// The hour in which the window begins.
+    fn counts_since(limits: &BreakerLimits, now: Timestamp) -> i64 {
+        now.as_second().saturating_sub(limits.window.as_secs()).div_euclid(HOUR)
+    }
+
+    fn reset_at(&self) -> Option<Timestamp> {
+        self.reset.as_ref().map(|reset| reset.at)
+    }
+
+    /// The last reset, while the window after it lasts; and when that ends.
     #[must_use]
-    pub fn window_hours(&self) -> Option<i64> {
-        self.counts.values().max_by_key(|count| count.hours.keys().next_back().copied())?.window_hours
+    pub fn in_force(&self, limits: &BreakerLimits, now: Timestamp) -> Option<(&Reset, Timestamp)> {
+        let reset = self.reset.as_ref()?;
+        let ends = reset.at.saturating_add(limits.window).unwrap_or(Timestamp::MAX);
+        (now < ends).then_some((reset, ends))
     }
 
-    /// The first hour that counts: the hour in which the window begins, or that of the last reset if it is later.
-    fn counts_since(&self, limits: &BreakerLimits, now: Timestamp) -> i64 {
-        let window = now.as_second().saturating_sub(limits.window.as_secs()).div_euclid(HOUR);
-        // A reset clears the counts, so what was counted earlier in the hour of the reset is gone.
-        self.reset.as_ref().map_or(window, |reset| window.max(reset.at.as_second().div_euclid(HOUR)))
+    /// The number of images that a reset's allowance still covers, and why the breaker opens when more are to be
+    /// deleted; `None` if there is no allowance, or if its window is over.
+    #[must_use]
+    pub fn allowance(&self, limits: &BreakerLimits, now: Timestamp) -> Option<(u32, String)> {
+        let (Reset { by, at, allow, .. }, _) = self.in_force(limits, now)?;
+        let allow = (*allow)?;
+        let used = self.counts.keys().map(|key| self.counted(key, limits, now)).sum();
+        let why = format!("all {allow} images that {by} allowed {} are used", time_text(*at));
+        Some((allow.saturating_sub(used), why))
     }
 
-    /// The number of images that a class may lose in a registry, and whether a reset's allowance applies.
-    fn images(&self, limit: BreakerLimit, limits: &BreakerLimits, now: Timestamp) -> (u32, bool) {
-        let allowed = self.reset.as_ref().and_then(|reset| {
-            let ends = reset.at.saturating_add(limits.window).unwrap_or(Timestamp::MAX);
-            reset.allow.filter(|_| now < ends)
-        });
-        (allowed.unwrap_or(0).max(limit.images), allowed.is_some())
-    }
-
-    /// Counts deletions that are about to be executed. If they exceed a limit, the breaker opens and none may be
-    /// executed.
-    ///
-    /// # Errors
-    /// When the breaker is open, or opens now: the reason.
-    pub fn count(
-        &mut self,
-        planned: &BTreeMap<CountKey, Planned>,
-        limits: &BreakerLimits,
-        now: Timestamp,
-    ) -> Result<(), Opened> {
-        if let Some(opened) = &self.opened {
-            return Err(opened.clone());
+    /// Counts deletions that are about to be executed, in their order, and says of each whether it may be. If a limit is
+    /// exceeded, none may be; if an allowance is, those that it covers. The breaker opens unless all may.
+    pub fn count(&mut self, planned: &[Planned], limits: &BreakerLimits, now: Timestamp) -> Vec<bool> {
+        self.window_hours = Some(limits.window.as_hours());
+        let (mut left, used_up) = self.allowance(limits, now).unwrap_or((u32::MAX, String::new()));
+        let mut covers = |images| left.checked_sub(images).map(|fewer| left = fewer).is_some();
+        let mut may: Vec<_> = planned.iter().map(|one| self.opened.is_none() && covers(one.images)).collect();
+        let mut sums: BTreeMap<_, (u32, Option<u32>)> = BTreeMap::new();
+        for (one, _) in planned.iter().zip(&may).filter(|(_, may)| **may) {
+            sums.entry(&one.key).or_insert((0, one.left)).0 += one.images;
         }
-        if let Some(why) = self.too_much(planned, limits, now) {
-            let opened = Opened { at: now, why };
-            self.opened = Some(opened.clone());
-            return Err(opened);
+        if let Some(why) = self.too_much(&sums, limits, now) {
+            self.opened = Some(Opened { at: now, why });
+            may.fill(false);
+            return may;
         }
-        let since = self.counts_since(limits, now);
-        for (place, planned) in planned {
-            let count = self.counts.entry(place.clone()).or_default();
-            count.window_hours = Some(limits.window.as_hours());
+        if may.contains(&false) {
+            self.opened.get_or_insert(Opened { at: now, why: used_up });
+        }
+        let (since, after_reset) = (Self::counts_since(limits, now), self.reset_at());
+        for (key, (images, _)) in sums {
+            let count = self.counts.entry(key.clone()).or_default();
+            if count.after_reset != after_reset {
+                *count = Count { after_reset, ..Count::default() };
+            }
             count.hours.retain(|hour, _| *hour >= since);
             let counted = count.hours.entry(now.as_second().div_euclid(HOUR)).or_default();
-            *counted = counted.saturating_add(planned.images);
+            *counted = counted.saturating_add(images);
         }
-        Ok(())
+        may
     }
 
+    /// Why deletions exceed a limit; `None` if they do not.
     fn too_much(
         &self,
-        planned: &BTreeMap<CountKey, Planned>,
+        planned: &BTreeMap<&CountKey, (u32, Option<u32>)>,
         limits: &BreakerLimits,
         now: Timestamp,
     ) -> Option<String> {
-        let hours = limits.window.as_hours();
-        let mut by_registry: BTreeMap<(BreakerClass, &Registry), u32> = BTreeMap::new();
-        for place in self.counts.keys().filter(|place| !planned.contains_key(*place)) {
-            *by_registry.entry((place.class, &place.registry)).or_default() += self.counted(place, limits, now);
+        let (hours, reset) = (limits.window.as_hours(), self.in_force(limits, now).map(|(reset, _)| reset));
+        let mut sums: BTreeMap<(BreakerClass, &Registry), (u32, bool)> = BTreeMap::new();
+        for key in self.counts.keys() {
+            sums.entry((key.class, &key.registry)).or_default().0 += self.counted(key, limits, now);
         }
-        for (place, more) in planned {
-            let images = self.counted(place, limits, now).saturating_add(more.images);
-            let sum = by_registry.entry((place.class, &place.registry)).or_default();
-            *sum = sum.saturating_add(images);
-            let limit = limits.of(place.class);
-            let (_, allowed) = self.images(limit, limits, now);
-            if more.images == 0 || allowed || images < SHARE_JUDGED_FROM {
+        for (key, (more, left)) in planned {
+            let (sum, grows) = sums.entry((key.class, &key.registry)).or_default();
+            (*sum, *grows) = (sum.saturating_add(*more), *grows || *more > 0);
+            let images = self.counted(key, limits, now).saturating_add(*more);
+            if *more == 0 || reset.is_some_and(|reset| reset.ignore_share) || images < SHARE_JUDGED_FROM {
                 continue;
             }
-            let Some(left) = more.left else {
-                return Some(format!("{}: {images} images in {hours} h; repository size unknown", place.repository));
+            let repository = &key.repository;
+            let Some(left) = left else {
+                return Some(format!("{repository}: {images} images in {hours} h; repository size unknown"));
             };
-            let all = u64::from(left) + u64::from(images);
-            if u64::from(images) * 100 > all * u64::from(limit.percent) {
-                let share = u64::from(images) * 100 / all;
+            let (all, limit) = (u64::from(*left) + u64::from(images), limits.of(key.class).percent);
+            let share = u64::from(images) * 100 / all;
+            if u64::from(images) * 100 > all * u64::from(limit) {
                 return Some(format!(
-                    "{}: {images} images in {hours} h, {share} % of the repository; limit {} % (deletions by {})",
-                    place.repository,
-                    limit.percent,
-                    place.class.as_str()
+                    "{repository}: {images} images in {hours} h, {share} % of the repository; limit {limit} % \
+                     (deletions by {})",
+                    key.class.as_str()
                 ));
             }
         }
-        let sums = by_registry.into_iter();
-        sums.filter(|((class, registry), _)| {
-            planned.iter().any(|(place, more)| place.class == *class && place.registry == **registry && more.images > 0)
-        })
-        .find_map(|((class, registry), sum)| {
-            let (limit, _) = self.images(limits.of(class), limits, now);
-            (sum > limit).then(|| {
-                format!("{registry}: {sum} images in {hours} h; limit {limit} (deletions by {})", class.as_str())
-            })
+        // An allowance replaces the limits of images.
+        let allowed = reset.is_some_and(|reset| reset.allow.is_some());
+        let mut sums = sums.into_iter().filter(|(_, (_, grows))| *grows && !allowed);
+        sums.find_map(|((class, registry), (sum, _))| {
+            let (limit, class) = (limits.of(class).images, class.as_str());
+            (sum > limit)
+                .then(|| format!("{registry}: {sum} images in {hours} h; limit {limit} (deletions by {class})"))
         })
     }
 
-    /// An operator's reset: the breaker closes, and the counts start at zero.
-    pub fn reset(&mut self, by: &str, allow: Option<u32>, now: Timestamp) {
+    /// An operator's reset: the breaker closes. What was counted before does not count.
+    pub fn reset(&mut self, reset: Reset) {
         self.opened = None;
-        self.counts.clear();
-        self.reset = Some(Reset { by: by.to_owned(), at: now, allow });
+        self.reset = Some(reset);
     }
 
     /// The number of images that the source's repository must have left for these deletions to be within the share;
     /// `None` if there are too few deletions for the share to be limited.
     #[must_use]
-    pub fn needed_left(&self, place: &CountKey, more: u32, limits: &BreakerLimits, now: Timestamp) -> Option<u32> {
-        let images = self.counted(place, limits, now).saturating_add(more);
-        let percent = limits.of(place.class).percent.clamp(1, 100);
+    pub fn needed_left(&self, key: &CountKey, more: u32, limits: &BreakerLimits, now: Timestamp) -> Option<u32> {
+        let images = self.counted(key, limits, now).saturating_add(more);
+        let percent = limits.of(key.class).percent.clamp(1, 100);
         (images >= SHARE_JUDGED_FROM).then(|| images.saturating_mul(100) / percent)
     }
 }

@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod controls;
 pub mod deletion;
 pub mod drift;
+pub mod drill;
 pub mod event;
 pub mod evidence;
 pub mod expectation;

@@ -171,34 +171,38 @@ fn kind(replica: &Observation) -> ManifestKind {
     replica.seen().map(|seen| seen.kind).unwrap_or_default()
 }
 
-/// Counts the deletions to be executed, source by source. A breaker that opens puts all deletions of its source on
-/// hold.
+/// Counts the deletions to be executed, source by source. Those that a breaker does not let through are on hold.
 fn count(
     judged: &mut [Judged<'_>],
     observations: &Observations,
     limits: &BreakerLimits,
     now: Timestamp,
 ) -> Vec<BreakerStep> {
-    let mut planned: BTreeMap<&Registry, BTreeMap<CountKey, Planned>> = BTreeMap::new();
-    for one in judged.iter().filter(|one| one.decision.executes()) {
-        let Deletion { source, image, counted, .. } = &one.candidate.deletion;
-        let left = observations.repository(source, &image.repository).and_then(|found| found.listed);
-        let planned = planned.entry(source).or_default().entry(one.candidate.count_key());
-        planned.or_insert(Planned { images: 0, left }).images += u32::from(!counted);
+    let mut by_source: BTreeMap<&Registry, Vec<&mut Judged<'_>>> = BTreeMap::new();
+    for one in judged.iter_mut().filter(|one| one.decision.executes()) {
+        by_source.entry(&one.candidate.deletion.source).or_default().push(one);
     }
     let mut steps = Vec::new();
-    for (source, planned) in planned {
+    for (source, due) in by_source {
         let mut breaker = observations.breakers.get(source).cloned().unwrap_or_default();
-        let opened = breaker.count(&planned, limits, now).err();
-        let why = opened.map(|opened| format!("the breaker of {source} opened: {}", opened.why));
-        let of_source = |one: &&mut Judged<'_>| one.candidate.deletion.source == *source && one.decision.executes();
-        for one in judged.iter_mut().filter(of_source) {
-            one.counted = why.is_none();
-            if let Some(why) = &why {
-                one.decision.note(CheckName::Breaker, Checked::Stopped(Verdict::Hold(None), why.clone()));
+        let planned = due.iter().map(|one| {
+            let Deletion { image, counted, .. } = &one.candidate.deletion;
+            let left = observations.repository(source, &image.repository).and_then(|found| found.listed);
+            Planned { key: one.candidate.count_key(), images: u32::from(!counted), left }
+        });
+        let planned: Vec<_> = planned.collect();
+        let may = breaker.count(&planned, limits, now);
+        let why = breaker.opened.as_ref().map(|opened| format!("the breaker of {source} opened: {}", opened.why));
+        let mut counted = BTreeSet::new();
+        for ((one, planned), may) in due.into_iter().zip(planned).zip(may) {
+            one.counted = may;
+            if may {
+                counted.insert(planned.key);
+            } else {
+                let why = why.clone().unwrap_or_default();
+                one.decision.note(CheckName::Breaker, Checked::Stopped(Verdict::Hold(None), why));
             }
         }
-        let counted = if why.is_none() { planned.into_keys().collect() } else { BTreeSet::new() };
         let opened = why.map(|why| Alert::notice(AlertKind::BreakerOpened, &source.to_string(), why, now));
         steps.push(BreakerStep { source: source.clone(), breaker, opened, counted });
     }

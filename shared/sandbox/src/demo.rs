@@ -6,8 +6,9 @@ mod stage;
 use answers::{
     alerts::{self, Alerts},
     answer::{self, History, Orphans, Shown},
+    breakers::{self, Breakers},
     controls::{self, Holds},
-    deletions::{self, Breakers, DeletionFilter, Deletions},
+    deletions::{self, DeletionFilter, Deletions},
     paging::PageRequest,
     reference::Reference,
 };
@@ -235,7 +236,7 @@ impl Stage {
         let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
         let filter = DeletionFilter { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
         let deletions = deletions::list(table, &filter, now).await?;
-        let breakers = deletions::breakers(table, None, now).await?;
+        let breakers = breakers::breakers(table, None, now).await?;
         let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
         let story = std::mem::take(&mut self.story);
         let holds = controls::holds(table, now).await?;

@@ -55,7 +55,8 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 27] = [
+const OPERATIONS: [Operation; 28] = [
+    ("BatchCheckLayerAvailability", false, images::batch_check_layer_availability),
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
     ("CreateRepository", true, repositories::create_repository),

@@ -17,6 +17,8 @@ pub(crate) struct Manifest {
     /// The artifact type, as in the subject's list of referrers.
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: serde_json::Map<String, serde_json::Value>,
+    /// The configuration and the layers.
+    pub(crate) layers: Vec<Digest>,
     /// The manifests that an index refers to.
     pub(crate) children: Vec<Digest>,
     /// The subject of an artifact.
@@ -61,7 +63,8 @@ impl Manifest {
         let children = document.manifests.unwrap_or_default();
         let parts = document.config.iter().chain(&document.layers);
         Ok(Self {
-            size_bytes: parts.map(|part| part.size).sum(),
+            size_bytes: parts.clone().map(|part| part.size).sum(),
+            layers: parts.filter_map(|part| part.digest.clone()).collect(),
             children: children.into_iter().filter_map(|child| child.digest).collect(),
             subject: document.subject.and_then(|subject| subject.digest),
             artifact_type: document.artifact_type.or_else(|| artifact_media_type.clone()),

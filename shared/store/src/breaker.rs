@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    breaker::{Breaker, Count, CountKey},
+    breaker::{Breaker, Count, CountKey, Reset},
     image::Registry,
 };
 
@@ -71,28 +70,15 @@ impl Table {
         Ok(())
     }
 
-    /// Resets a breaker for an operator: deletes its counts, then closes it. If another writer changed the breaker
-    /// meanwhile, it is not closed and `Known` is returned.
+    /// Resets a breaker for an operator. If another writer stored it since the version that the operator saw, nothing
+    /// changes and `Known` is returned. Counts stay in the table: they name the reset after which they were counted.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub async fn reset_breaker(
-        &self,
-        source: &Registry,
-        by: &str,
-        allow: Option<u32>,
-        now: jiff::Timestamp,
-    ) -> Result<Stored, Error> {
+    pub async fn reset_breaker(&self, source: &Registry, version: u64, reset: Reset) -> Result<Stored, Error> {
         let mut breaker = self.breaker(source).await?;
-        let pk = item::pk_of_breaker(source);
-        let counted = breaker.counts.clone();
-        breaker.reset(by, allow, now);
-        for place in counted.keys().filter(|place| !breaker.counts.contains_key(*place)) {
-            let delete = self.client.delete_item().table_name(&self.name);
-            let delete = delete.key("pk", AttributeValue::S(pk.clone()));
-            let delete = delete.key("sk", AttributeValue::S(item::sort_key_of_count(place)));
-            delete.send().await.map_err(|error| self.write_error(&pk, error))?;
-        }
+        breaker.version = version;
+        breaker.reset(reset);
         self.put_breaker(source, &mut breaker).await
     }
 }

@@ -20,6 +20,7 @@
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
 //! | heartbeat: when the last heartbeat and event of a registry arrived | `heartbeats` | `<registry>` |
+//! | the last restore drill | `drills` | `restore` |
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
 //! | the last result of `reconcile` for a repository | `tasks#<registry>` | `<repository>` |
 //! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |

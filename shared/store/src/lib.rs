@@ -7,6 +7,7 @@ mod calls;
 mod controls;
 pub mod definition;
 mod deletion;
+mod drill;
 mod evidence;
 mod expectation;
 mod fact;

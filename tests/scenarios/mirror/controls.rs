@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use answers::{
+    breakers::{self, ResetTerms},
     controls::{self, HoldTarget, Release},
     deletions::{self, Act, DeletionScope, DeletionSelector, ManyDeletions},
     error::Error,
@@ -37,6 +38,7 @@ use mirror::Mirror;
 use policy::Policy;
 use serde_json::json;
 use store::Table;
+use tokio::sync::OnceCell;
 
 use super::{FOLLOW, Site, index_of, manifest};
 use crate::{
@@ -162,7 +164,9 @@ async fn a_breakers_reset_does_not_release_what_an_operator_holds() {
     // What the breaker holds can be put on hold, too.
     assert_eq!(site.hold(&images[0].to_string(), None).await.deletions, 2);
     let source = IRELAND.parse().unwrap();
-    deletions::reset(&site.local.table, &source, Some(10), "erin", site.now()).await.unwrap();
+    let version = site.local.table.breaker(&source).await.unwrap().version;
+    let terms = ResetTerms { allow: Some(10), ignore_share: false };
+    breakers::reset(&site.local.table, &source, version, terms, "erin", site.now()).await.unwrap();
     site.pass(60).await;
     site.pass(60).await;
     assert!(site.has(TOKYO, &images[0]) && !site.has(TOKYO, &images[1]));
@@ -363,6 +367,7 @@ async fn intercepted(
         limits: BreakerLimits::default(),
         known: [].into(),
         name: "intercepted".to_owned(),
+        settings_stored: OnceCell::new(),
     };
     (mirror, happened)
 }

@@ -1,3 +1,4 @@
+use answers::breakers::{self, ResetTerms};
 use domain::{
     breaker::BreakerLimit,
     deletion::{CheckName, DeletionStatus, OperatorAction},
@@ -78,7 +79,7 @@ async fn the_status_of_a_breaker_counts_in_the_window_of_mirror() {
     for hours in [30, 24] {
         site.pass(hours * 3600).await;
         let now = site.local.simulator.clock().now();
-        let breakers = answers::deletions::breakers(&site.local.table, None, now).await.unwrap().breakers;
+        let breakers = breakers::breakers(&site.local.table, None, now).await.unwrap().breakers;
         details.push(breakers.values().flat_map(|status| status.details.clone()).collect::<Vec<_>>());
     }
     let counted = |registry: &str| format!("1 image deleted in {registry} in 48 h (principals)");
@@ -102,12 +103,123 @@ async fn the_counts_of_a_breaker_start_at_zero_after_its_reset() {
     assert_eq!(status, DeletionStatus::Held, "{why}");
     // All of it is in one hour, so that what was counted before the reset would still count.
     let (source, now) = (IRELAND.parse().unwrap(), site.local.simulator.clock().now());
-    answers::deletions::reset(&site.local.table, &source, None, "dana", now).await.unwrap();
+    let (version, terms) = (site.local.table.breaker(&source).await.unwrap().version, ResetTerms::default());
+    breakers::reset(&site.local.table, &source, version, terms, "dana", now).await.unwrap();
     site.pass(60).await;
     let (status, why) = site.by_status(TOKYO, &images[2]).await;
     assert_eq!(status, DeletionStatus::Done, "{why}");
     let counts = site.local.table.breaker(&source).await.unwrap().counts;
     assert!(counts.values().all(|count| count.hours.values().sum::<u32>() == 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn an_allowance_is_the_number_of_images_in_all_and_frees_nothing_that_an_operator_holds() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.limits.principals = BreakerLimit { images: 2, percent: 100 };
+    let names: Vec<_> = (0..8).map(|number| number.to_string()).collect();
+    let images: Vec<_> = names.iter().map(|name| site.push(IRELAND, &manifest(name), Some(name))).collect();
+    site.arrive().await;
+    for image in &images {
+        site.delete_image(IRELAND, image);
+    }
+    site.pass(60).await;
+    // One deletion is on hold by an operator, and the breaker puts the others on hold: 7 images in 2 registries.
+    let (table, source) = (site.local.table.clone(), IRELAND.parse().unwrap());
+    site.hold(&images[0].to_string(), None).await;
+    site.a_day().await;
+    let left = |site: &Site| {
+        let has = |registry| images.iter().filter(|image| site.has(registry, image)).count();
+        has(TOKYO) + has(VIRGINIA)
+    };
+    assert_eq!(left(&site), 16);
+    let terms = ResetTerms { allow: Some(5), ignore_share: false };
+    let preview = breakers::preview_reset(&table, &source, terms).await.unwrap();
+    let held = preview.held.unwrap();
+    assert_eq!((held.deletions, held.images, held.registries.len()), (14, 7, 2));
+    assert_eq!(
+        preview.held_by.iter().map(|held| held.deleted_by.as_str()).collect::<Vec<_>>(),
+        ["by arn:aws:sts::111122223333:assumed-role/platform/dana"]
+    );
+    assert!(preview.consequences.contains(&"9 deletions stay on hold.".to_owned()), "{:?}", preview.consequences);
+    // Another version of the breaker than the operator saw is not reset.
+    let now = site.local.simulator.clock().now();
+    let stale = breakers::reset(&table, &source, preview.version - 1, terms, "dana", now).await;
+    assert!(matches!(stale, Err(answers::error::Error::Changed { .. })), "{stale:?}");
+    let reset = breakers::reset(&table, &source, preview.version, terms, "dana", now).await.unwrap();
+    assert_eq!(reset.released, 14);
+    for seconds in [60, 60, 3_600, 22 * 3_600] {
+        site.pass(seconds).await;
+        assert_eq!(left(&site), 11, "5 images of 16, in all");
+    }
+    let breaker = table.breaker(&source).await.unwrap();
+    assert!(breaker.opened.unwrap().why.starts_with("all 5 images that dana allowed"));
+    let (status, why) = site.by_status(TOKYO, &images[0]).await;
+    assert_eq!(status, DeletionStatus::Held);
+    assert!(why.contains("is on hold by dana"), "{why}");
+    // Open it stays, also when the window is over.
+    site.a_day().await;
+    assert_eq!(left(&site), 11);
+}
+
+#[tokio::test]
+async fn an_allowance_is_spent_over_several_runs_and_ends_with_its_window() {
+    let site = Site::new(FOLLOW).await;
+    let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+    let images: Vec<_> = names.iter().map(|name| site.push(IRELAND, &manifest(name), Some(name))).collect();
+    site.arrive().await;
+    let gone = |site: &Site| {
+        let gone = |registry| images.iter().filter(|image| !site.has(registry, image)).count();
+        gone(TOKYO) + gone(VIRGINIA)
+    };
+    let (table, source) = (site.local.table.clone(), IRELAND.parse().unwrap());
+    let reset = async |allow| {
+        let (now, version) = (site.local.simulator.clock().now(), table.breaker(&source).await.unwrap().version);
+        let terms = ResetTerms { allow: Some(allow), ignore_share: true };
+        breakers::reset(&table, &source, version, terms, "dana", now).await.unwrap();
+    };
+    // Two images are due in one hour, and two in the next: 4 deletions each, in two registries.
+    for some in [&images[..2], &images[2..4]] {
+        some.iter().for_each(|image| site.delete_image(IRELAND, image));
+        site.pass(3_600).await;
+    }
+    site.pass(20 * 3_600).await;
+    reset(5).await;
+    let mut after = Vec::new();
+    for _ in 0..6 {
+        site.pass(3_600).await;
+        after.push(gone(&site));
+    }
+    after.dedup();
+    assert_eq!(after, [0, 4, 5]);
+    // What is due after the window is limited again.
+    reset(50).await;
+    images[4..].iter().for_each(|image| site.delete_image(IRELAND, image));
+    site.a_day().await;
+    assert_eq!(gone(&site), 8, "the three that were on hold went in the window");
+    let why = table.breaker(&source).await.unwrap().opened.unwrap().why;
+    assert!(why.contains("% of the repository; limit 10 %") || why.contains("repository size unknown"), "{why}");
+}
+
+#[tokio::test]
+async fn a_reset_keeps_the_limit_of_the_share_unless_the_operator_says_otherwise() {
+    for (ignore_share, done) in [(false, 0), (true, 12)] {
+        let mut site = Site::new(FOLLOW).await;
+        site.local.mirror.limits.principals = BreakerLimit { images: 100, percent: 50 };
+        site.replicate(IRELAND, &[TOKYO], false);
+        let names: Vec<_> = (0..13).map(|number| number.to_string()).collect();
+        let images: Vec<_> = names.iter().map(|name| site.push(IRELAND, &manifest(name), Some(name))).collect();
+        site.arrive().await;
+        images[..12].iter().for_each(|image| site.delete_image(IRELAND, image));
+        site.a_day().await;
+        let (table, source) = (site.local.table.clone(), IRELAND.parse().unwrap());
+        let breaker = table.breaker(&source).await.unwrap();
+        let share = "team/app: 12 images in 24 h, 92 % of the repository; limit 50 % (deletions by principals)";
+        assert_eq!(breaker.opened.unwrap().why, share);
+        let (now, terms) = (site.local.simulator.clock().now(), ResetTerms { allow: Some(50), ignore_share });
+        breakers::reset(&table, &source, breaker.version, terms, "dana", now).await.unwrap();
+        site.pass(60).await;
+        assert_eq!(images.iter().filter(|image| !site.has(TOKYO, image)).count(), done);
+    }
 }
 
 #[tokio::test]

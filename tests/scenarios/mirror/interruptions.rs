@@ -1,6 +1,9 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,22 +15,23 @@ use aws_config::Region;
 use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
 use domain::{
     alert::AlertKind,
-    breaker::BreakerLimits,
+    breaker::{BreakerLimits, Reset},
     deletion::{DeletionStatus, OperatorAction},
     fact::{Cause, What},
     image::Image,
     plan::Mode,
 };
+use futures::FutureExt;
 use mirror::Mirror;
 use policy::Policy;
 use serde_json::{Value, json};
-use store::Table;
+use store::{Stored, Table};
 use tokio::sync::OnceCell;
 
 use super::{FOLLOW, Site, manifest};
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
-    fault_injection::{Fault, Faulty},
+    fault_injection::{Fault, Faulty, Meanwhile},
     test_table::{client, deliver},
 };
 
@@ -189,6 +193,45 @@ async fn of_two_runs_at_once_one_acts() {
     assert_eq!(site.deletion(TOKYO, &image, None).await.status, DeletionStatus::Done);
     // The next run can take the lease.
     assert!(!site.pass(60).await.idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_during_a_run_is_in_force_before_the_run_deletes_anything() {
+    let mut site = Site::new(FOLLOW).await;
+    let images = ["a", "b", "c"].map(|name| site.push(IRELAND, &manifest(name), Some(name)));
+    site.arrive().await;
+    images.iter().for_each(|image| site.delete_image(IRELAND, image));
+    site.pass(60).await;
+    site.local.simulator.step(Duration::from_secs(24 * 3600));
+    // The run has read the breaker, and reads the registries when an operator allows a single image.
+    let (table, now) = (site.local.table.clone(), site.local.simulator.clock().now());
+    let reset = move || {
+        let table = table.clone();
+        let reset = Reset { by: "dana".to_owned(), at: now, allow: Some(1), ignore_share: false };
+        async move {
+            let source = IRELAND.parse().unwrap();
+            let version = table.breaker(&source).await.unwrap().version;
+            assert_eq!(table.reset_breaker(&source, version, reset).await.unwrap(), Stored::New);
+        }
+        .boxed()
+    };
+    let inner = aws_smithy_http_client::Builder::new().build_http();
+    let happened: Arc<AtomicBool> = Arc::default();
+    let first = Arc::new(reset);
+    let meanwhile = Meanwhile { inner, operation: ".DescribeImages", first, happened: happened.clone() };
+    let loader = start::loader().http_client(meanwhile).endpoint_url(&site.local.endpoint);
+    let credentials = Credentials::new("999988887777", "test", None, None, "test");
+    let sdk = loader.region(Region::from_static("eu-west-1")).credentials_provider(credentials).load().await;
+    site.local.mirror.registries = Registries::new(sdk, roles());
+    let left = |site: &Site| {
+        let has = |registry| images.iter().filter(|image| site.has(registry, image)).count();
+        has(TOKYO) + has(VIRGINIA)
+    };
+    site.local.mirror_now().await.unwrap();
+    assert!(happened.load(Ordering::Relaxed));
+    assert_eq!(left(&site), 6, "the plan was made with the breaker as it was before");
+    site.pass(60).await;
+    assert_eq!(left(&site), 5);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(controls::holds, controls::hold))
         .routes(routes!(controls::release))
         .routes(routes!(deletions::breakers))
-        .routes(routes!(operator_actions::reset))
+        .routes(routes!(deletions::preview_reset, operator_actions::reset))
         .routes(routes!(operator_actions::forget))
         .routes(routes!(policy::policy))
         .routes(routes!(policy::policy_preview))

@@ -189,7 +189,11 @@ fn no_repository(digests: &BTreeSet<Digest>) -> ObservedRepository {
     ObservedRepository::all(digests, &Observation::NoRepository)
 }
 
-fn describe_images(client: &Client, registry: &Registry, repository: &RepositoryName) -> DescribeImagesFluentBuilder {
+pub(super) fn describe_images(
+    client: &Client,
+    registry: &Registry,
+    repository: &RepositoryName,
+) -> DescribeImagesFluentBuilder {
     let every_class = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
     client.describe_images().registry_id(registry.account()).repository_name(repository.as_str()).filter(every_class)
 }

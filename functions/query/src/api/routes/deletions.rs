@@ -1,10 +1,11 @@
 //! Lists of deletions and of circuit breakers.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use answers::{
+    breakers::{self, Breakers, ResetPreview, ResetTerms},
     cursor::Cursor,
-    deletions::{self, Breakers, DeletionFilter, Deletions},
+    deletions::{self, DeletionFilter, Deletions},
 };
 use axum::{
     Json,
@@ -80,5 +81,29 @@ pub(super) async fn breakers(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<BreakersParameters>,
 ) -> ApiResult<Breakers> {
-    Ok(Json(deletions::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
+    Ok(Json(breakers::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ResetPreviewParameters {
+    /// The source whose deletions the breaker puts on hold.
+    source: Registry,
+    /// The number of images to allow in the next window, in all registries and classes together.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
+    allow: Option<NonZeroU32>,
+    /// Whether the limit of the share is not to apply in the next window.
+    #[serde(default)]
+    #[param(value_type = Option<bool>)]
+    ignore_share: bool,
+}
+
+/// What a reset of a breaker would do: how much is on hold, who deleted it, and what would be deleted.
+#[utoipa::path(get, path = "/v1/breakers/reset", tag = "deletions", params(ResetPreviewParameters), responses((status = 200, body = ResetPreview), Problem))]
+pub(super) async fn preview_reset(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<ResetPreviewParameters>,
+) -> ApiResult<ResetPreview> {
+    let terms = ResetTerms { allow: asked.allow.map(NonZeroU32::get), ignore_share: asked.ignore_share };
+    Ok(Json(breakers::preview_reset(&query.table, &asked.source, terms).await?))
 }

@@ -1,9 +1,10 @@
 //! Operator actions on deletions, breakers and registries.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use answers::{
-    deletions::{self, Act, Acted, DeletionScope, DeletionSelector, WasReset},
+    breakers::{self, ResetTerms, WasReset},
+    deletions::{self, Act, Acted, DeletionScope, DeletionSelector},
     reference::Reference,
     registries::{self, WasForgotten},
 };
@@ -82,12 +83,18 @@ pub(super) async fn retry(
 pub(super) struct ResetRequest {
     /// The source whose deletions the breaker puts on hold.
     source: Registry,
-    /// The number of images that may be deleted in the next window, regardless of the limits.
-    #[schema(value_type = Option<u64>, maximum = 4294967295u64)]
-    allow: Option<u32>,
+    /// The `version` of the breaker that the caller saw; if the breaker changed since, the request is refused with 409.
+    version: u64,
+    /// The number of images that may be deleted in the next window, in all registries and classes together; an image
+    /// counts once for each registry. When they are used, the breaker opens again. Without it, the limits apply.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
+    allow: Option<NonZeroU32>,
+    /// Whether the limit of the share of a repository does not apply in the next window.
+    #[serde(default)]
+    ignore_share: bool,
 }
 
-/// Close a breaker, and re-evaluate every deletion that it put on hold.
+/// Close a breaker, and re-evaluate every deletion that it put on hold. `GET` of the same path says what that would do.
 #[utoipa::path(post, path = "/v1/breakers/reset", tag = "deletions", request_body = ResetRequest, responses((status = 200, body = WasReset), Problem))]
 pub(super) async fn reset(
     State(query): State<Arc<Query>>,
@@ -95,7 +102,9 @@ pub(super) async fn reset(
     Json(asked): Json<ResetRequest>,
 ) -> ApiResult<WasReset> {
     let by = caller.name.unwrap_or_default();
-    Ok(Json(deletions::reset(&query.table, &asked.source, asked.allow, &by, (query.clock)()).await?))
+    let ResetRequest { source, version, allow, ignore_share } = asked;
+    let terms = ResetTerms { allow: allow.map(NonZeroU32::get), ignore_share };
+    Ok(Json(breakers::reset(&query.table, &source, version, terms, &by, (query.clock)()).await?))
 }
 
 /// The registry to forget.
