@@ -185,12 +185,7 @@ fn count(
     let mut steps = Vec::new();
     for (source, due) in by_source {
         let mut breaker = observations.breakers.get(source).cloned().unwrap_or_default();
-        let planned = due.iter().map(|one| {
-            let Deletion { image, counted, .. } = &one.candidate.deletion;
-            let left = observations.repository(source, &image.repository).and_then(|found| found.listed);
-            Planned { key: one.candidate.count_key(), images: u32::from(!counted), left }
-        });
-        let planned: Vec<_> = planned.collect();
+        let planned: Vec<_> = due.iter().map(|one| one.planned(observations)).collect();
         let may = breaker.count(&planned, limits, now);
         let why = breaker.opened.as_ref().map(|opened| format!("the breaker of {source} opened: {}", opened.why));
         let mut counted = BTreeSet::new();
@@ -210,6 +205,13 @@ fn count(
 }
 
 impl Judged<'_> {
+    /// What the breaker counts, if the deletion is executed.
+    fn planned(&self, observations: &Observations) -> Planned {
+        let Deletion { source, image, counted, .. } = &self.candidate.deletion;
+        let left = observations.repository(source, &image.repository).and_then(|found| found.listed);
+        Planned { key: self.candidate.count_key(), images: u32::from(!counted), left }
+    }
+
     /// What is written about the deletion before any call.
     fn writes(&self, observations: &Observations, now: Timestamp) -> DeletionWrites {
         let (deletion, decision) = (&self.candidate.deletion, &self.decision);
