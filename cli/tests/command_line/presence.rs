@@ -13,7 +13,9 @@ use crate::{
 
 /// The line of a registry.
 fn line<'a>(ran: &'a Ran, registry: &str) -> &'a str {
-    ran.out.lines().find(|line| line.contains(registry)).unwrap_or_else(|| panic!("{ran:?}"))
+    let found = ran.out.lines().find(|line| line.contains(registry));
+    assert!(found.is_some(), "{ran:?}");
+    found.unwrap()
 }
 
 /// Ireland replicates to Tokyo in 47 minutes from now on.
