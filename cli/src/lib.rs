@@ -32,7 +32,7 @@ use answers::{
     paging::PageRequest,
     preview,
     reference::Reference,
-    registries, restore,
+    registries, restore, schedule,
 };
 use aws::registry::Registries;
 use decide::Planner;
@@ -132,7 +132,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Reconcile { registries, calls_per_second } => {
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
-        TableCommand::Deletions(options) => print(format, &deletions::list(table, &options.filter(now), now).await?)?,
+        TableCommand::Deletions(options) => match options.until {
+            Some(until) => print(format, &schedule::schedule(table, options.source.as_ref(), until, now).await?)?,
+            None => print(format, &deletions::list(table, &options.filter(now), now).await?)?,
+        },
         TableCommand::Pause { source, until, reason } => {
             let instruction = Instruction { by: target.who().await?, at: now, until: *until, reason: reason.clone() };
             print(format, &controls::pause(table, source.as_ref(), instruction).await?)?;

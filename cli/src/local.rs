@@ -153,7 +153,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
         "aws ecr describe-image-replication-status --repository-name team/app --image-id imageTag=v1",
         "ecr-lineage --table ecr-lineage show team/app:v1",
         "aws ecr batch-delete-image --repository-name team/app --image-ids imageTag=v1",
-        "ecr-lineage --table ecr-lineage orphans",
+        "ecr-lineage --table ecr-lineage show team/app:v1",
         "ecr-lineage --table ecr-lineage deletions --kept --pending",
     ];
     _ = writeln!(text, "\n{}\n", styled(HEADING, "Try this in another terminal:"));

@@ -399,6 +399,10 @@ pub struct DeletionsOptions {
     /// Only deletions from this source, such as `111122223333/eu-west-1`
     #[arg(long, value_name = "REGISTRY")]
     pub source: Option<Registry>,
+    /// Show instead what will be deleted until this time: `2027-01-31` (that day included), `2027-01-31T06:00:00Z`, or
+    /// `24h` from now on
+    #[arg(long, value_name = "TIME", value_parser = end, conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since"])]
+    pub until: Option<Timestamp>,
 }
 
 impl DeletionsOptions {
@@ -447,7 +451,7 @@ pub struct HoldOptions {
 #[derive(Debug, Clone, Args)]
 pub struct ActOptions {
     /// Image, written as for `show`; without one, all deletions that the other options select, after a question
-    #[arg(required_unless_present_any = ["repository", "source", "policy", "older_than"])]
+    #[arg(required_unless_present_any = ["repository", "source", "registry", "policy", "older_than"])]
     pub image: Option<Reference>,
 
     /// Only in this registry, such as `111122223333/us-east-1`

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 use answers::{
     error::Error,
     presence::{self, Place, Presence},
-    reference::Reference,
+    reference::{Reference, TagReference},
 };
-use domain::image::{Registry, Tag};
+use domain::image::{Digest, Registry, Tag};
 use jiff::{SignedDuration, Timestamp};
 use retry::chain;
 use tokio::time::{Instant, sleep};
@@ -46,7 +46,8 @@ pub(crate) async fn where_is(
 /// over.
 pub(crate) async fn wait(target: &Target, options: &WaitOptions, format: Format) -> Result<ExitCode, CliError> {
     let ends = Instant::now() + unsigned(options.timeout);
-    let mut waiting = Waiting { target, options, arrived: BTreeSet::new(), next_question: Instant::now(), said: None };
+    let mut waiting =
+        Waiting { target, options, arrived: BTreeSet::new(), next_question: Instant::now(), pushed: None, said: None };
     loop {
         let found = waiting.look().await?;
         let now = Instant::now();
@@ -88,6 +89,8 @@ struct Waiting<'a> {
     options: &'a WaitOptions,
     arrived: BTreeSet<Registry>,
     next_question: Instant,
+    /// The image that the tag means in its registry, as ECR said last.
+    pushed: Option<Digest>,
     said: Option<String>,
 }
 
@@ -95,22 +98,42 @@ impl Waiting<'_> {
     /// What the table says, corrected by what ECR says; `None` if the image is not known yet.
     async fn look(&mut self) -> Result<Option<Presence>, CliError> {
         let WaitOptions { image, places, .. } = self.options;
+        let asks = Instant::now() >= self.next_question;
+        if asks {
+            self.next_question = Instant::now() + ASK_EVERY;
+        }
         match presence::presence(&self.target.table, image, places, Timestamp::now()).await {
+            Ok(found) if self.is_outdated(&found, asks).await => Ok(self.by_ecr().await),
             Ok(mut found) => {
-                self.ask_ecr(&mut found).await;
+                if asks && !found.is_everywhere() {
+                    self.ask_ecr(&mut found).await;
+                }
                 Ok(Some(found))
             }
-            Err(Error::UnknownTag { .. } | Error::UnknownImage { .. } | Error::PastTag { .. }) => self.by_ecr().await,
+            Err(Error::UnknownTag { .. } | Error::UnknownImage { .. } | Error::PastTag { .. }) => {
+                Ok(self.by_ecr().await)
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Asks ECR about what the table does not have, at most every [`ASK_EVERY`].
-    async fn ask_ecr(&mut self, found: &mut Presence) {
-        if found.is_everywhere() || Instant::now() < self.next_question {
-            return;
+    /// Whether the tag means another image in its registry than the table knows: its push is not recorded yet. Only a
+    /// reference that names its registry can be compared.
+    async fn is_outdated(&mut self, found: &Presence, asks: bool) -> bool {
+        let Reference::Tagged(TagReference { name, registry: Some(source) }) = &self.options.image else {
+            return false;
+        };
+        if asks {
+            match self.target.registries().digest_of_tag(source, &name.repository, &name.tag).await {
+                Ok(pushed) => self.pushed = pushed,
+                Err(failure) => self.say(&format!("{source} cannot be asked: {}", chain(&failure))),
+            }
         }
-        self.next_question = Instant::now() + ASK_EVERY;
+        self.pushed.as_ref().is_some_and(|pushed| *pushed != found.image.digest)
+    }
+
+    /// Asks ECR about what the table does not have.
+    async fn ask_ecr(&mut self, found: &mut Presence) {
         let registries = self.target.registries();
         for source in found.pushed_to.clone() {
             if let Err(failure) = presence::ask_ecr(&registries, found, &source, self.tag()).await {
@@ -119,15 +142,18 @@ impl Waiting<'_> {
         }
     }
 
-    /// What ECR says about an image of which nothing is recorded, if the reference names its registry.
-    async fn by_ecr(&mut self) -> Result<Option<Presence>, CliError> {
-        let Reference::Tagged(tagged) = &self.options.image else { return Ok(None) };
+    /// What ECR says about an image whose push is not recorded, if the reference names its registry.
+    async fn by_ecr(&mut self) -> Option<Presence> {
+        let Reference::Tagged(tagged) = &self.options.image else { return None };
         let Some(source) = &tagged.registry else {
             self.say(&format!("`{}` is not recorded yet", self.options.image));
-            return Ok(None);
+            return None;
         };
         let found = presence::presence_by_ecr(&self.target.registries(), tagged, source, &self.options.places).await;
-        found.map_err(|error| CliError::Registry { what: "read the image", registry: source.clone(), source: error })
+        found.unwrap_or_else(|failure| {
+            self.say(&format!("{source} cannot be asked: {}", chain(&failure)));
+            None
+        })
     }
 
     fn tag(&self) -> Option<&Tag> {

@@ -7,6 +7,7 @@ use answers::{
     breakers::{Breakers, ResetPreview, WasReset},
     deletions::{Acted, Deletions},
     registries::WasForgotten,
+    schedule::{Schedule, ScheduledDeletion},
 };
 use domain::{
     breaker::Opened,
@@ -67,6 +68,30 @@ impl Print for Deletions {
         }
         let count = self.deletions.len();
         format!("\n{}\n{count} {}\n", rows(&self.deletions, width), plural(count, "deletion"))
+    }
+}
+
+impl Print for Schedule {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut text = format!("\n{}\n", filled(&styled(HEADING, &self.summary), ["", "  "], width));
+        if !self.deletions.is_empty() {
+            let mut list = table(width, &["DUE (UTC)", "REGISTRY", "IMAGE", "TAGS", "REASON"], &[0, 1, 2]);
+            for ScheduledDeletion { deletion, tags } in &self.deletions {
+                let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+                list.add_row([
+                    deletion.due.map(time).unwrap_or_default(),
+                    deletion.registry.to_string(),
+                    image_name(&deletion.image, deletion.tag.as_ref()),
+                    tags.join(", "),
+                    deletion.summary(),
+                ]);
+            }
+            _ = writeln!(text, "\n{list}");
+        }
+        for exception in &self.exceptions {
+            _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, format!("! {exception}")), ["", "  "], width));
+        }
+        text
     }
 }
 

@@ -12,6 +12,10 @@ impl Print for Presence {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = format!("\n{}\n\n", styled(HEADING, format!("{} is {}", self.asked, self.image)));
         self.registries.iter().for_each(|one| text.push_str(&line(one, width)));
+        if self.pushed_to.is_empty() && !self.registries.iter().any(|one| one.wanted) {
+            let what = "? no push is recorded, so where it should be is unknown: name registries with `--in`";
+            _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, what), ["", "  "], width));
+        }
         for registry in &self.rules_unknown {
             let what = format!("? the replication rules of {registry} are not known: there may be more destinations");
             _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, what), ["", "  "], width));

@@ -169,6 +169,7 @@ fn deletions_are_listed_explained_held_approved_and_undone() {
     let policy = scene.user.file("mine.cedar", POLICY);
     let (tokyo, mut report) = (["--registry", TOKYO], String::new());
     report += &scene.shows(&["deletions"]);
+    report += &scene.shows(&["deletions", "--until", "48h"]);
     report += &scene.shows(&["policy", "preview", &policy]);
     let keep = scene.user.file("keep.cedar", policy::KEEP_EVERYTHING);
     let sooner = scene.user.file("sooner.cedar", POLICY.replace("24h", "1h"));

@@ -48,7 +48,8 @@ impl Mirror {
             summary.opened += new.len();
             for planned in new.iter().filter(|opened| self.is_planned(opened)) {
                 let due = planned.due.unwrap_or(now).strftime("%Y-%m-%d %H:%M:%S UTC");
-                let what = format!("will be deleted, as its source deleted it, after {due}");
+                let will = if planned.will_ask() { "asks for approval of its deletion" } else { "will be deleted" };
+                let what = format!("{will}, as its source deleted it, after {due}");
                 summary.occurrences.note(planned.occurrence(AlertKind::DeletionPlanned, &what));
             }
             candidates.append(&mut some);

@@ -27,7 +27,7 @@ pub struct KnownUntil {
     /// When its last event happened, to five minutes; absent if the hub received none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_at: Option<Timestamp>,
-    /// When its last complete listing ended; absent if it was never listed completely: images that no event reported are
+    /// When its last complete listing began; absent if it was never listed completely: images that no event reported are
     /// unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
@@ -47,7 +47,7 @@ impl Basis {
         let (mut runs, heartbeats) = futures::try_join!(table.runs(), table.heartbeats())?;
         let until = |registry: &Registry, run: Option<store::ReconcileRun>| KnownUntil {
             event_at: heartbeats.get(registry).and_then(|heartbeat| heartbeat.event_at),
-            listed_at: run.and_then(|run| run.ended_at.or(run.before)),
+            listed_at: run.and_then(|run| run.listed_at),
         };
         let registries: BTreeMap<_, _> = known
             .into_iter()

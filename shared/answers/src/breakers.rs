@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::{
     READS_AT_A_TIME,
-    deletions::{MOST, sources},
+    deletions::{DeletionTotal, MOST, counted, sources},
     error::Error,
 };
 
@@ -60,62 +60,9 @@ pub struct HeldDeletions {
     pub deleted_by: String,
     /// The numbers.
     #[serde(flatten)]
-    pub total: HeldTotal,
+    pub total: DeletionTotal,
     /// The deletions, in one line.
     pub summary: String,
-}
-
-/// The number and size of some deletions on hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct HeldTotal {
-    /// The number of deletions: one for each replica, or tag of one.
-    pub deletions: usize,
-    /// The number of images.
-    pub images: usize,
-    /// The sum of sizes that ECR reports, in bytes; replicas share layers, so deleting them may free less.
-    pub bytes: u64,
-    /// The registries of the replicas.
-    pub registries: BTreeSet<Registry>,
-    /// When the first of the images was deleted at the source.
-    pub since: Timestamp,
-}
-
-impl HeldTotal {
-    /// The numbers of some deletions; `None` if there are none.
-    fn of(deletions: &[&Deletion]) -> Option<Self> {
-        Some(Self {
-            deletions: deletions.len(),
-            images: deletions.iter().map(|deletion| &deletion.image).collect::<BTreeSet<_>>().len(),
-            bytes: deletions.iter().filter(|one| one.tag.is_none()).filter_map(|one| one.size_bytes).sum(),
-            registries: deletions.iter().map(|deletion| deletion.registry.clone()).collect(),
-            since: deletions.iter().map(|deletion| deletion.since).min()?,
-        })
-    }
-
-    /// The numbers in words, such as `3 deletions of 2 images in 2 registries, 1.20 GB, deleted since <time>`.
-    fn summary(&self) -> String {
-        let Self { deletions, images, bytes, registries, since } = self;
-        let all = (counted(*deletions, "deletion"), counted(*images, "image"), size_text(*bytes));
-        let registries = match registries.first() {
-            Some(only) if registries.len() == 1 => only.to_string(),
-            _ => format!("{} registries", registries.len()),
-        };
-        format!("{} of {} in {registries}, {}, deleted since {}", all.0, all.1, all.2, time_text(*since))
-    }
-}
-
-fn counted(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
-}
-
-/// A size in words, such as `1.20 GB`.
-fn size_text(bytes: u64) -> String {
-    match bytes {
-        0 => "no size known".to_owned(),
-        1..1_000_000 => format!("{}.{:02} kB", bytes / 1_000, bytes % 1_000 / 10),
-        1_000_000..1_000_000_000 => format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000),
-        _ => format!("{}.{:02} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 10_000_000),
-    }
 }
 
 impl BreakerStatus {
@@ -223,7 +170,7 @@ async fn by_actor(table: &Table, held: &[Deletion]) -> Result<Vec<HeldDeletions>
         groups.entry((&deletion.image.repository, cause)).or_default().push(deletion);
     }
     let groups = groups.into_iter().filter_map(|((repository, deleted_by), deletions)| {
-        let total = HeldTotal::of(&deletions)?;
+        let total = DeletionTotal::of(&deletions)?;
         let summary = format!("{repository}: {}, {deleted_by}", total.summary());
         Some(HeldDeletions { repository: repository.clone(), deleted_by, total, summary })
     });
@@ -253,7 +200,7 @@ pub struct ResetPreview {
     pub opened: Option<Opened>,
     /// The deletions that the reset re-evaluates; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<HeldTotal>,
+    pub held: Option<DeletionTotal>,
     /// Whether there are more: at most 1,000 deletions are read.
     pub at_least: bool,
     /// The same deletions by repository and by who deleted the image at the source.
@@ -265,7 +212,7 @@ pub struct ResetPreview {
 }
 
 impl ResetPreview {
-    fn consequences(breaker: &Breaker, held: Option<&HeldTotal>, at_least: bool, terms: ResetTerms) -> Vec<String> {
+    fn consequences(breaker: &Breaker, held: Option<&DeletionTotal>, at_least: bool, terms: ResetTerms) -> Vec<String> {
         let mut lines = vec![match held {
             None => "No deletion is on hold by the breaker.".to_owned(),
             Some(held) => {
@@ -307,7 +254,7 @@ pub async fn preview_reset(table: &Table, source: &Registry, terms: ResetTerms) 
     let breaker = table.breaker(source).await?;
     let (held, more) = held(table, source, None).await?;
     let at_least = more.is_some();
-    let total = HeldTotal::of(&held.iter().collect::<Vec<_>>());
+    let total = DeletionTotal::of(&held.iter().collect::<Vec<_>>());
     let consequences = ResetPreview::consequences(&breaker, total.as_ref(), at_least, terms);
     Ok(ResetPreview {
         source: source.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     controls::HoldPattern,
-    deletion::{Deletion, DeletionStatus, OperatorAction},
+    deletion::{CheckName, Deletion, DeletionStatus, OperatorAction},
     image::{Registry, Tag},
     time::time_text,
 };
@@ -352,6 +352,66 @@ pub async fn act(table: &Table, selector: &DeletionSelector, act: &Act<'_>) -> R
     }
 }
 
+/// The number and size of some deletions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeletionTotal {
+    /// The number of deletions: one for each replica, or tag of one.
+    pub deletions: usize,
+    /// The number of images.
+    pub images: usize,
+    /// The sum of sizes that ECR reports, in bytes; replicas share layers, so deleting them may free less.
+    pub bytes: u64,
+    /// The number of deletions of images whose size is not known: `mirror` reads it when the deletion is due.
+    pub sizes_unknown: usize,
+    /// The registries of the replicas.
+    pub registries: BTreeSet<Registry>,
+    /// When the first of the images was deleted at the source.
+    pub since: Timestamp,
+}
+
+impl DeletionTotal {
+    /// The numbers of some deletions; `None` if there are none.
+    pub(crate) fn of(deletions: &[&Deletion]) -> Option<Self> {
+        Some(Self {
+            deletions: deletions.len(),
+            images: deletions.iter().map(|deletion| &deletion.image).collect::<BTreeSet<_>>().len(),
+            bytes: deletions.iter().filter(|one| one.tag.is_none()).filter_map(|one| one.size_bytes).sum(),
+            sizes_unknown: deletions.iter().filter(|one| one.tag.is_none() && one.size_bytes.is_none()).count(),
+            registries: deletions.iter().map(|deletion| deletion.registry.clone()).collect(),
+            since: deletions.iter().map(|deletion| deletion.since).min()?,
+        })
+    }
+
+    /// The numbers in words, such as `3 deletions of 2 images in 2 registries, 1.20 GB, deleted since <time>`.
+    pub(crate) fn summary(&self) -> String {
+        let Self { deletions, images, bytes, sizes_unknown, registries, since } = self;
+        let size = match (bytes, sizes_unknown) {
+            (_, 0) => size_text(*bytes),
+            (0, _) => "size unknown".to_owned(),
+            (_, unknown) => format!("{}, size of {unknown} unknown", size_text(*bytes)),
+        };
+        let all = (counted(*deletions, "deletion"), counted(*images, "image"), size);
+        let registries = match registries.first() {
+            Some(only) if registries.len() == 1 => only.to_string(),
+            _ => format!("{} registries", registries.len()),
+        };
+        format!("{} of {} in {registries}, {}, deleted since {}", all.0, all.1, all.2, time_text(*since))
+    }
+}
+
+pub(crate) fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+/// A size in words, such as `1.20 GB`.
+fn size_text(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{}.{:02} kB", bytes / 1_000, bytes % 1_000 / 10),
+        1_000_000..1_000_000_000 => format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000),
+        _ => format!("{}.{:02} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 10_000_000),
+    }
+}
+
 /// Selects many deletions for an operator action. What is not given does not limit.
 #[derive(Debug, Clone, Default)]
 pub struct ManyDeletions {
@@ -390,11 +450,12 @@ pub async fn planned(
     let statuses: &[_] = match action {
         OperatorAction::Approve => &[DeletionStatus::AwaitingApproval],
         OperatorAction::Retry => &[DeletionStatus::Kept, DeletionStatus::Failed],
-        OperatorAction::Hold | OperatorAction::Release | OperatorAction::Cancel => {
-            &[DeletionStatus::Pending, DeletionStatus::Held, DeletionStatus::AwaitingApproval]
-        }
+        _ => &[DeletionStatus::Pending, DeletionStatus::Held, DeletionStatus::AwaitingApproval],
     };
+    // What was reported too late is evaluated again only for an operator who names the image.
+    let too_old = |deletion: &Deletion| deletion.checks.last().is_some_and(|check| check.check == CheckName::Age);
     let mut deletions = all(table, statuses, many.source.as_ref()).await?;
+    deletions.retain(|deletion| !too_old(deletion));
     deletions.retain(|deletion| {
         many.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image))
             && many.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
@@ -405,12 +466,8 @@ pub async fn planned(
     let mut repositories: BTreeMap<_, usize> = BTreeMap::new();
     deletions.iter().for_each(|deletion| *repositories.entry(&deletion.image.repository).or_default() += 1);
     let named: Vec<_> = repositories.iter().map(|(repository, count)| format!("{repository} {count}")).collect();
-    let bytes: u64 = deletions.iter().filter_map(|deletion| deletion.size_bytes).sum();
-    let unknown = deletions.iter().filter(|deletion| deletion.size_bytes.is_none()).count();
-    let unknown = if unknown == 0 { String::new() } else { format!(", size of {unknown} unknown") };
-    let count = if deletions.len() == 1 { "1 deletion".to_owned() } else { format!("{} deletions", deletions.len()) };
-    let size = format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10);
-    let summary = format!("{} {count} ({size}{unknown}): {}", action.as_str(), named.join(", "));
+    let total = DeletionTotal::of(&deletions.iter().collect::<Vec<_>>()).map(|total| total.summary());
+    let summary = format!("{} {}: {}", action.as_str(), total.unwrap_or_default(), named.join(", "));
     Ok(PlannedAct { deletions, summary })
 }
 

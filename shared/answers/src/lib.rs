@@ -19,6 +19,7 @@ pub mod preview;
 pub mod reference;
 pub mod registries;
 pub mod restore;
+pub mod schedule;
 pub mod search;
 pub mod time;
 

@@ -133,6 +133,7 @@ pub async fn presence(
     now: Timestamp,
 ) -> Result<Presence, Error> {
     let Meaning { record, tag, tagged } = meaning(table, reference).await?;
+    let named = reference.registry().cloned();
     let known = table.known_registries().await?;
     let settings: BTreeMap<Registry, ReplicationSettings> =
         known.iter().filter_map(|known| Some((known.registry.clone(), known.settings.clone()?))).collect();
@@ -158,7 +159,7 @@ pub async fn presence(
         candidates.into_iter().filter(|one| places.is_empty() || places.iter().any(|place| place.includes(one)));
     let registries = chosen.map(|registry| {
         let one = One { lineage, tag: tag.as_ref(), tagged: tagged.get(registry), expected: expected.get(registry) };
-        one.presence_in(registry, !places.is_empty())
+        one.presence_in(registry, !places.is_empty() || named.as_ref() == Some(registry))
     });
     let pushed = lineage.placements.iter().filter(|(_, here)| here.pushed().is_some() && here.status().may_be_there());
     let pushed_to: Vec<_> = pushed.map(|(registry, _)| registry.clone()).collect();
@@ -195,6 +196,13 @@ async fn meaning(table: &Table, reference: &Reference) -> Result<Meaning, Error>
     let mut open: Vec<_> = intervals.into_iter().filter(|interval| interval.ended.is_none()).collect();
     open.sort_by_key(|interval| std::cmp::Reverse(interval.from));
     let tagged: BTreeMap<_, _> = open.iter().rev().map(|one| (one.registry.clone(), one.digest.clone())).collect();
+    if let Some(registry) = &asked.registry {
+        // The registry's host name comes first: its image is meant.
+        open.retain(|interval| interval.registry == *registry);
+        if open.is_empty() {
+            return Err(Error::PastTag { asked: asked.to_string() });
+        }
+    }
     let mut meant = None;
     let mut seen = BTreeSet::new();
     for interval in &open {
@@ -234,11 +242,10 @@ impl One<'_> {
         let has_tag = self.tag.is_none() || self.tagged == Some(&self.lineage.image.digest);
         let there = here.map(Placement::status) == Some(PlacementStatus::Present) && has_tag;
         let state = self.expected.map(|expected| expected.state);
-        let expects = state.is_some_and(|state| state != ReplicaState::NotExpected);
         PresenceIn {
             registry: registry.clone(),
             there,
-            wanted: asked_for || expects || pushed,
+            wanted: asked_for || state.is_some() || pushed,
             state: state.map(|state| if there { ReplicaState::Arrived } else { state }),
             summary: self.summary(registry, here, there),
         }
@@ -306,6 +313,8 @@ pub async fn ask_ecr(
                 one.state = Some(ReplicaState::Replicating);
                 "replicating, as ECR says".clone_into(&mut one.summary);
             }
+            // ECR copies what is pushed after a rule: here is no copy, and none will come.
+            None if one.state == Some(ReplicaState::NotExpected) => one.wanted = false,
             None => {}
         }
     }
@@ -324,7 +333,7 @@ pub async fn presence_by_ecr(
     places: &[Place],
 ) -> Result<Option<Presence>, CallError> {
     let (repository, tag) = (&reference.name.repository, &reference.name.tag);
-    let Some(digest) = registries.tagged(source, repository, tag).await? else { return Ok(None) };
+    let Some(digest) = registries.digest_of_tag(source, repository, tag).await? else { return Ok(None) };
     let rules = registries.rules(source).await?;
     let covering = rules.rules.iter().filter(|rule| rule.covers(repository));
     let mut wanted: BTreeSet<Registry> = covering.flat_map(|rule| rule.destinations.iter().cloned()).collect();

@@ -33,6 +33,17 @@ pub struct TagReference {
     pub registry: Option<Registry>,
 }
 
+impl Reference {
+    /// The registry whose host name the reference of a tag begins with.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Registry> {
+        match self {
+            Self::Tagged(tag) => tag.registry.as_ref(),
+            Self::Exact(_) | Self::Short { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

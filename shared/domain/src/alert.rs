@@ -247,7 +247,7 @@ impl AlertKind {
             ),
             Self::BreakerReset => "none; the deletions that it put on hold are re-evaluated".to_owned(),
             Self::DeletionPlanned => {
-                "none if intended; `ecr-lineage deletions --pending` lists them, `ecr-lineage hold IMAGE --reason TEXT` puts one on hold".to_owned()
+                "none if intended; `ecr-lineage deletions --until TIME` lists them, `ecr-lineage hold IMAGE --reason TEXT` puts one on hold".to_owned()
             }
             Self::DeletionHeld => {
                 "`ecr-lineage deletions --held` and `holds` list why; `ecr-lineage release ID` or `cancel IMAGE`".to_owned()
@@ -269,10 +269,13 @@ impl AlertKind {
 }
 
 impl Alert {
-    /// An alert about something that happened; one per day, kind and subject.
+    /// An alert about something that happened; one per day, kind and subject. A breaker can open and be reset several times
+    /// a day: each is an alert.
     #[must_use]
     pub fn notice(kind: AlertKind, subject: &str, message: String, now: Timestamp) -> Self {
-        let id = format!("{}/{}/{subject}", day(now), kind.as_str());
+        let each_time = matches!(kind, AlertKind::BreakerOpened | AlertKind::BreakerReset);
+        let when = if each_time { whole_seconds(now).to_string() } else { day(now) };
+        let id = format!("{when}/{}/{subject}", kind.as_str());
         Self {
             incident: id.clone(),
             id,

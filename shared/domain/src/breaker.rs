@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::{Alert, AlertKind},
     fact::Cause,
     image::{Registry, RepositoryName},
     named::named,
@@ -191,6 +192,13 @@ impl Breaker {
         count.map_or(0, |count| count.hours.range(since..).map(|(_, images)| images).sum())
     }
 
+    /// Whether an image that was counted at a time still counts: in the window, and since the last reset.
+    #[must_use]
+    pub fn still_counts(&self, counted_at: Timestamp, limits: &BreakerLimits, now: Timestamp) -> bool {
+        counted_at.as_second().div_euclid(HOUR) >= Self::counts_since(limits, now)
+            && self.reset_at().is_none_or(|reset| counted_at > reset)
+    }
+
     /// The hour in which the window begins.
     fn counts_since(limits: &BreakerLimits, now: Timestamp) -> i64 {
         now.as_second().saturating_sub(limits.window.as_secs()).div_euclid(HOUR)
@@ -292,6 +300,14 @@ impl Breaker {
             (sum > limit)
                 .then(|| format!("{registry}: {sum} images in {hours} h; limit {limit} (deletions by {class})"))
         })
+    }
+
+    /// The alert about the opening, while the breaker is open: one for each opening.
+    #[must_use]
+    pub fn opening(&self, source: &Registry) -> Option<Alert> {
+        let Opened { at, why } = self.opened.as_ref()?;
+        let why = format!("the breaker of {source} opened: {why}");
+        Some(Alert::notice(AlertKind::BreakerOpened, &source.to_string(), why, *at))
     }
 
     /// An operator's reset: the breaker closes. What was counted before does not count.

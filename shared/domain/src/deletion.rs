@@ -69,6 +69,9 @@ pub struct Deletion {
     /// What the policy permits; absent if the policy was not evaluated yet or permits nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+    /// Whether the policy requires an operator's approval, as far as is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
     /// The names of the policies that decided.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
@@ -84,9 +87,10 @@ pub struct Deletion {
     /// The number of consecutive retries.
     #[serde(default)]
     pub attempts: u32,
-    /// Whether the circuit breaker has counted the deletion.
-    #[serde(default)]
-    pub counted: bool,
+    /// When the circuit breaker last counted the deletion. It counts again when that is out of the window, or before a
+    /// reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<Timestamp>,
     /// The number of times the deletion was stored. A writer must have read the newest version (optimistic locking).
     #[serde(default)]
     pub version: u64,
@@ -261,12 +265,13 @@ impl Deletion {
             due: Some(now),
             changed_at: now,
             action: None,
+            needs_approval: false,
             policies: BTreeSet::new(),
             checks: Vec::new(),
             size_bytes: None,
             actions: Vec::new(),
             attempts: 0,
-            counted: false,
+            counted_at: None,
             version,
         };
         let age = now.duration_since(since);
@@ -277,6 +282,12 @@ impl Deletion {
             opened.settle(DeletionStatus::Kept, Check::stopped(CheckName::Age, why), now);
         }
         Some(opened)
+    }
+
+    /// Whether it will ask for an operator's approval when it is due.
+    #[must_use]
+    pub fn will_ask(&self) -> bool {
+        self.needs_approval && self.approved().is_none()
     }
 
     /// Who or what deleted the image, or the tag, at the source.

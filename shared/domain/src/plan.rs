@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    alert::{Alert, AlertKind},
+    alert::Alert,
     breaker::{Breaker, BreakerLimits, CountKey, Planned},
     deletion::{
         Ask, CallOutcome, CheckName, Checked, Decision, Deletion, DeletionContext, DeletionStatus, DeletionWrites,
@@ -121,7 +121,7 @@ struct Judged<'a> {
     candidate: &'a Candidate,
     replica: &'a Observation,
     decision: Decision,
-    counted: bool,
+    counted_at: Option<Timestamp>,
     after: Option<(usize, Digest)>,
 }
 
@@ -162,7 +162,7 @@ fn judge_all<'a>(observations: &'a Observations, ask: Ask<'_>, now: Timestamp) -
         if decision.executes() && deletion.tag.is_none() {
             going.entry(deletion.image.clone()).or_default().insert(deletion.registry.clone(), step);
         }
-        judged.push(Judged { candidate, replica, decision, counted: false, after });
+        judged.push(Judged { candidate, replica, decision, counted_at: deletion.counted_at, after });
     }
     judged
 }
@@ -185,20 +185,19 @@ fn count(
     let mut steps = Vec::new();
     for (source, due) in by_source {
         let mut breaker = observations.breakers.get(source).cloned().unwrap_or_default();
-        let planned: Vec<_> = due.iter().map(|one| one.planned(observations)).collect();
+        let planned: Vec<_> = due.iter().map(|one| one.planned(observations, &breaker, limits, now)).collect();
         let may = breaker.count(&planned, limits, now);
-        let why = breaker.opened.as_ref().map(|opened| format!("the breaker of {source} opened: {}", opened.why));
+        let opened = breaker.opening(source);
         let mut counted = BTreeSet::new();
         for ((one, planned), may) in due.into_iter().zip(planned).zip(may) {
-            one.counted = may;
             if may {
+                one.counted_at = one.counted_at.filter(|_| planned.images == 0).or(Some(now));
                 counted.insert(planned.key);
             } else {
-                let why = why.clone().unwrap_or_default();
+                let why = opened.as_ref().map(|alert| alert.message.clone()).unwrap_or_default();
                 one.decision.note(CheckName::Breaker, Checked::Stopped(Verdict::Hold(None), why));
             }
         }
-        let opened = why.map(|why| Alert::notice(AlertKind::BreakerOpened, &source.to_string(), why, now));
         steps.push(BreakerStep { source: source.clone(), breaker, opened, counted });
     }
     steps
@@ -206,10 +205,17 @@ fn count(
 
 impl Judged<'_> {
     /// What the breaker counts, if the deletion is executed.
-    fn planned(&self, observations: &Observations) -> Planned {
-        let Deletion { source, image, counted, .. } = &self.candidate.deletion;
+    fn planned(
+        &self,
+        observations: &Observations,
+        breaker: &Breaker,
+        limits: &BreakerLimits,
+        now: Timestamp,
+    ) -> Planned {
+        let Deletion { source, image, .. } = &self.candidate.deletion;
         let left = observations.repository(source, &image.repository).and_then(|found| found.listed);
-        Planned { key: self.candidate.count_key(), images: u32::from(!counted), left }
+        let counts = self.counted_at.is_some_and(|counted_at| breaker.still_counts(counted_at, limits, now));
+        Planned { key: self.candidate.count_key(), images: u32::from(!counts), left }
     }
 
     /// What is written about the deletion before any call.
@@ -226,7 +232,7 @@ impl Judged<'_> {
             }
         }
         let mut after = deletion.clone();
-        after.counted |= self.counted;
+        after.counted_at = self.counted_at;
         after.apply(decision, now);
         let mut writes = DeletionWrites::new(deletion.status, after);
         if let Some((registry, what)) = self.correction(observations) {

@@ -250,7 +250,7 @@ pub fn ends(name: &Tag, image: &Evidence, tag: &Evidence, repository_deletions: 
     let observed = image.removed.filter(|at| Some(*at) != image.reported);
     let placement = || Placement { image: image.clone(), tags: [(name.clone(), tag.clone())].into() };
     let overruled = |deletion: &&Fact| match deletion.what {
-        What::RepositoryDeleted { listed_at: Some(listed_at), .. } => placement().was_there(listed_at),
+        What::RepositoryDeleted { listed_at: Some(listed_at), .. } => placement().outlived(listed_at),
         _ => false,
     };
     let repository = repository_deletions.iter().filter(|deletion| !overruled(deletion)).map(|deletion| deletion.time);

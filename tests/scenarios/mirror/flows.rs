@@ -1,4 +1,7 @@
-use answers::breakers::{self, ResetTerms};
+use answers::{
+    breakers::{self, ResetTerms},
+    deletions::{self, Act, ManyDeletions},
+};
 use domain::{
     breaker::BreakerLimit,
     deletion::{CheckName, DeletionStatus, OperatorAction},
@@ -110,6 +113,36 @@ async fn the_counts_of_a_breaker_start_at_zero_after_its_reset() {
     assert_eq!(status, DeletionStatus::Done, "{why}");
     let counts = site.local.table.breaker(&source).await.unwrap().counts;
     assert!(counts.values().all(|count| count.hours.values().sum::<u32>() == 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn what_was_counted_before_the_window_counts_again_when_it_is_retried() {
+    let mut site = Site::new(FOLLOW).await;
+    site.local.mirror.limits.principals = BreakerLimit { images: 2, percent: 100 };
+    site.local.mirror.mode = Mode::Observe;
+    let names: Vec<_> = (0..6).map(|number| number.to_string()).collect();
+    let images: Vec<_> = names.iter().map(|name| site.push(IRELAND, &manifest(name), Some(name))).collect();
+    site.arrive().await;
+    for some in images.chunks(2) {
+        some.iter().for_each(|image| site.delete_image(IRELAND, image));
+        site.a_day().await;
+        site.a_day().await;
+    }
+    // Two a day were within the limit, and were kept, because nothing is deleted in this mode.
+    for image in &images {
+        assert_eq!(site.by_status(TOKYO, image).await.0, DeletionStatus::Kept);
+    }
+    site.a_day().await;
+    site.local.mirror.mode = Mode::Enforce;
+    let (table, now) = (site.local.table.clone(), site.local.simulator.clock().now());
+    let act = Act { action: OperatorAction::Retry, by: "dana", reason: None, now };
+    let planned = deletions::planned(&table, &ManyDeletions::default(), OperatorAction::Retry, now).await.unwrap();
+    let acted = deletions::act_on_many(&table, planned, &act).await.unwrap();
+    assert_eq!(acted.deletions.len(), 12);
+    site.pass(60).await;
+    // All at once are too many.
+    assert!(images.iter().all(|image| site.has(TOKYO, image) && site.has(VIRGINIA, image)));
+    assert!(table.breaker(&IRELAND.parse().unwrap()).await.unwrap().opened.is_some());
 }
 
 #[tokio::test]

@@ -285,6 +285,25 @@ async fn an_old_deletion_does_not_delete_what_a_listing_saw() {
 }
 
 #[tokio::test]
+async fn a_repository_deletion_that_arrives_after_a_listing_explains_what_the_listing_did_not_find() {
+    let site = site(Settings::default()).await;
+    let image = site.push(IRELAND, &manifest("a"), Some("v1"));
+    site.arrive().await;
+    site.call(IRELAND, "DeleteRepository", json!({"force": true}));
+    site.call(IRELAND, "CreateRepository", json!({}));
+    let found = site.list_before_events_arrive().await.found;
+    assert_eq!((found.added, found.removed), (0, 1));
+    site.local.deliver_now().await;
+    let lineage = site.local.table.lineage(&image).await.unwrap();
+    let cause = lineage.cause_of_loss(&IRELAND.parse().unwrap());
+    assert!(matches!(cause, Cause::Repository { .. }), "{cause:?}");
+    // The deletion of a whole repository is never mirrored.
+    site.a_day().await;
+    site.a_day().await;
+    assert!(site.has(TOKYO, &image) && site.has(VIRGINIA, &image));
+}
+
+#[tokio::test]
 async fn a_listing_that_failed_or_began_before_an_event_overrules_nothing() {
     let site = site(Settings::default()).await;
     let image = site.push(IRELAND, &manifest("a"), Some("v1"));

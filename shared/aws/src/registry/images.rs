@@ -13,7 +13,7 @@ use aws_sdk_ecr::{
     types::{DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageStatus, ImageStatusFilter},
 };
 use domain::{
-    image::{Digest, Image, Registry, RepositoryName, Tag},
+    image::{Digest, Image, Registry, RepositoryName},
     observation::{Observation, ObservedImage, ObservedRepository},
     plan::IDS_PER_CALL,
     policy::ManifestKind,
@@ -96,27 +96,6 @@ impl Registries {
         let digests = [image.digest.clone()].into();
         let mut found = self.describe(registry, &image.repository, &digests, ExpectedPresence::Present, None).await?;
         Ok(found.images.remove(&image.digest).unwrap_or_default())
-    }
-
-    /// The image that has a tag; `None` if none has it.
-    ///
-    /// # Errors
-    /// When ECR neither returned the image nor reported it as missing.
-    pub async fn tagged(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        tag: &Tag,
-    ) -> Result<Option<Digest>, CallError> {
-        let id = ImageIdentifier::builder().image_tag(tag.as_str()).build();
-        let call = describe_images(&self.read_client(registry).await, registry, repository);
-        match call.image_ids(id).send().await {
-            Ok(answer) => {
-                let mut found = answer.image_details().iter().map(seen).collect::<Result<BTreeMap<_, _>, _>>()?;
-                Ok(found.pop_first().map(|(digest, _)| digest))
-            }
-            Err(error) => FoundImages::of(error).map(|_| None),
-        }
     }
 
     /// Reads images by digest in one call: all of them, unless any is missing.

@@ -38,6 +38,9 @@ impl Deletion {
         let approved = self.approved().map(ActionRecord::by_and_reason);
         let approved = approved.map(|approved| format!("; approved by {approved}")).unwrap_or_default();
         match (self.status, self.action) {
+            (DeletionStatus::Pending, Some(action)) if last.is_empty() && self.will_ask() => {
+                format!("will ask for approval when due: {action}{by}")
+            }
             (DeletionStatus::Pending, Some(action)) if last.is_empty() => {
                 format!("planned action when due: {action}{by}{approved}")
             }

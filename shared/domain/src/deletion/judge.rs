@@ -530,12 +530,13 @@ pub fn estimate(deletion: &mut Deletion, lineage: &Lineage, ask: Ask<'_>) {
         **registry != deletion.registry && placement.status() < PlacementStatus::ProbablyAbsent
     });
     let question = known.question(deletion, deletion.changed_at, copies.count() as u64);
-    let (action, policies, grace) = match permitted(&question, ask) {
-        Ok((action, answer)) => (Some(action), answer.policies, answer.grace),
-        Err((_, policies)) => (None, policies, ask(Action::Delete, &question).grace),
+    let (action, needs_approval, policies, grace) = match permitted(&question, ask) {
+        Ok((action, answer)) => (Some(action), answer.approval, answer.policies, answer.grace),
+        Err((_, policies)) => (None, false, policies, ask(Action::Delete, &question).grace),
     };
     if deletion.status == DeletionStatus::Pending {
         let due = deletion.since.saturating_add(grace).unwrap_or(Timestamp::MAX);
-        (deletion.action, deletion.policies, deletion.due) = (action, policies, Some(due.max(deletion.changed_at)));
+        (deletion.action, deletion.needs_approval) = (action, needs_approval);
+        (deletion.policies, deletion.due) = (policies, Some(due.max(deletion.changed_at)));
     }
 }

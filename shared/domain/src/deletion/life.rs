@@ -93,10 +93,11 @@ impl Deletion {
         self.actions.last().filter(|act| act.action == OperatorAction::Cancel)
     }
 
-    /// The newest approval by an operator, if there is one.
+    /// The newest approval by an operator, if there is one. An approval ends when the deletion was over and is retried.
     #[must_use]
     pub fn approved(&self) -> Option<&ActionRecord> {
-        self.actions.iter().rev().find(|act| act.action == OperatorAction::Approve)
+        let mut since_retry = self.actions.iter().rev().take_while(|act| act.action != OperatorAction::Retry);
+        since_retry.find(|act| act.action == OperatorAction::Approve)
     }
 
     /// Whether this check put the deletion on hold.

@@ -124,8 +124,12 @@ fn worst_problem<'a>(
 ) -> Option<&'a ReplicationProblem> {
     let of_source =
         expectations.iter().filter(|one| one.source == *source && one.expected_tag(lineage) == one.tag.as_ref());
-    let problems = of_source.filter_map(|one| one.state.problems.get(destination));
-    problems.filter(|problem| problem.over.is_none()).max_by_key(|problem| problem.since)
+    // A problem that is older than the push is one of an earlier push: `watch` has not looked again yet.
+    let problems = of_source.filter_map(|one| {
+        let problem = one.state.problems.get(destination)?;
+        (problem.over.is_none() && problem.since >= one.since).then_some(problem)
+    });
+    problems.max_by_key(|problem| problem.since)
 }
 
 /// Everything that decides about one expected replica.

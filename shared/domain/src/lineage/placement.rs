@@ -103,6 +103,14 @@ impl Placement {
         then.set().is_some() && matches!(then.status(), PlacementStatus::Present | PlacementStatus::Archived)
     }
 
+    /// Whether a listing that began at a time proves that the image outlived what happened before. If a listing found it
+    /// missing, and nothing reported how it went, then what happened before may be the reason.
+    #[must_use]
+    pub fn outlived(&self, listed_at: Timestamp) -> bool {
+        let found_missing = self.status() == PlacementStatus::Absent && self.reported_gone_at().is_none();
+        !found_missing && self.was_there(listed_at)
+    }
+
     /// The newest time that the image was proved to be here, by its digest or by any tag.
     #[must_use]
     pub fn set(&self) -> Option<Timestamp> {
@@ -226,7 +234,7 @@ impl Placement {
     /// Takes into account that the repository was deleted. An image that was gone before stays as it is; of one that was
     /// still recorded as there, an empty repository proves only that it was gone by then. One that was listed since is there.
     pub(super) fn lose_repository(&mut self, at: Timestamp, empty: bool, listed_at: Option<Timestamp>) {
-        if listed_at.is_some_and(|listed_at| self.was_there(listed_at)) {
+        if listed_at.is_some_and(|listed_at| self.outlived(listed_at)) {
             return;
         }
         let status = self.status();
