@@ -406,7 +406,8 @@ pub(crate) fn counted(count: usize, word: &str) -> String {
 /// A size in words, such as `1.20 GB`.
 fn size_text(bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => format!("{}.{:02} kB", bytes / 1_000, bytes % 1_000 / 10),
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{}.{:02} kB", bytes / 1_000, bytes % 1_000 / 10),
         1_000_000..1_000_000_000 => format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000),
         _ => format!("{}.{:02} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 10_000_000),
     }

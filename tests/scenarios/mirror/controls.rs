@@ -229,7 +229,8 @@ async fn many_deletions_are_approved_at_once_and_a_second_approval_says_so() {
         assert_eq!(planned.deletions.len(), found, "{many:?}");
     }
     let planned = deletions::planned(table, &select("*", None, 1), OperatorAction::Approve, now).await.unwrap();
-    assert_eq!(planned.summary, "approve 2 deletions (0.0 GB): team/app 2");
+    let summary = "approve 2 deletions of 1 image in 2 registries, 2 B, deleted since 2026-11-02 09:01:00: team/app 2";
+    assert_eq!(planned.summary, summary);
     let act = Act { action: OperatorAction::Approve, by: "dana", reason: Some("ticket 7"), now };
     let acted = deletions::act_on_many(table, planned, &act).await.unwrap();
     assert_eq!(acted.summary, "2 deletions approved by dana: ticket 7");

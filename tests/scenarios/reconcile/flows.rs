@@ -292,7 +292,10 @@ async fn a_repository_deletion_that_arrives_after_a_listing_explains_what_the_li
     site.call(IRELAND, "DeleteRepository", json!({"force": true}));
     site.call(IRELAND, "CreateRepository", json!({}));
     let found = site.list_before_events_arrive().await.found;
-    assert_eq!((found.added, found.removed), (0, 1));
+    assert_eq!(found.added, 0);
+    assert_eq!(site.status(IRELAND, &image).await, Some(PlacementStatus::Absent));
+    let cause = site.local.table.lineage(&image).await.unwrap().cause_of_loss(&IRELAND.parse().unwrap());
+    assert_eq!(cause, Cause::Unknown, "{found:?}");
     site.local.deliver_now().await;
     let lineage = site.local.table.lineage(&image).await.unwrap();
     let cause = lineage.cause_of_loss(&IRELAND.parse().unwrap());
