@@ -69,6 +69,10 @@ pub(crate) async fn wait(target: &Target, options: &WaitOptions, format: Format)
                 for one in found.registries.iter().filter(|one| one.wanted && !one.there) {
                     crate::write(&line(one, print::width()))?;
                 }
+                for registry in &found.rules_unknown {
+                    waiting
+                        .say(&format!("the replication rules of {registry} are not known: name registries by `--in`"));
+                }
             }
             (None, _) => waiting.say(&format!("`{}` was not pushed, as far as is known", options.image)),
         }

@@ -88,7 +88,7 @@ impl Print for LagReport {
         let mut text = basis(&self.basis, width);
         let within = format!("WITHIN {} MIN", self.threshold_seconds / 60);
         for route in &self.routes {
-            let headings = ["REPOSITORY", "ARRIVED", "OVERDUE", "P50", "P90", "P99", "WORST", &within];
+            let headings = ["REPOSITORY", "ARRIVED", "LATE", "P50", "P90", "P99", "WORST", &within];
             let mut list = table(width, &headings, &[1, 2, 3, 4, 5, 6, 7]);
             list.add_row(lags("all", &route.lags));
             let of_route = |report: &&LaneReport| {

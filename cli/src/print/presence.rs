@@ -6,11 +6,12 @@ use anstyle::AnsiColor;
 use answers::presence::{Presence, PresenceIn};
 use domain::expectation::ReplicaState;
 
-use super::{HEADING, Print, answer::replica_sign, coloured, filled, styled};
+use super::{HEADING, Print, answer::replica_sign, coloured, filled, image_name, styled};
 
 impl Print for Presence {
     fn table(&self, width: Option<u16>) -> String {
-        let mut text = format!("\n{}\n\n", styled(HEADING, format!("{} is {}", self.asked, self.image)));
+        let image = image_name(&self.image, None);
+        let mut text = format!("\n{}\n\n", styled(HEADING, format!("{} is {image}", self.asked)));
         self.registries.iter().for_each(|one| text.push_str(&line(one, width)));
         if self.pushed_to.is_empty() && !self.registries.iter().any(|one| one.wanted) {
             let what = "? no push is recorded, so where it should be is unknown: name registries with `--in`";

@@ -1640,7 +1640,7 @@ function lagSection(lag) {
   const days = list(lag.days);
   const columns = [
     { head: 'Day', row: true },
-    ...['Arrived', 'Overdue', 'p50', 'p90', 'p99', 'Worst', `Within ${lag.threshold_seconds / 60} min`].map((head) => ({
+    ...['Arrived', 'Late', 'p50', 'p90', 'p99', 'Worst', `Within ${lag.threshold_seconds / 60} min`].map((head) => ({
       head,
       class: NUMBER,
     })),
