@@ -269,7 +269,7 @@ def test_without_a_caller_authenticated_by_iam_nothing_is_changed(cloud, hub, pe
     ("reader", "read a partition", True), ("reader", "read an index", True), ("reader", "count dead letters", True),
     ("reader", "look at the stack", True), ("reader", "look at another stack", False), ("reader", "publish to a topic", False),
     ("reader", "write an item", False), ("reader", "delete an item", False), ("reader", "start a function", False),
-    ("operator", "write an item", True), ("operator", "change an item", True), ("operator", "delete an item", False), ("operator", "scan the table", False),
+    ("operator", "write an item", True), ("operator", "change an item", True), ("operator", "delete an item", True), ("operator", "scan the table", False),
     ("operator", "delete the table", False), ("operator", "start a function", False), ("operator", "publish an alert", False),
     ("unprivileged", "read a partition", False), ("unprivileged", "look at the stack", False),
 ])
