@@ -1,27 +1,28 @@
 //! The options and commands of the command line.
 
-use std::{collections::BTreeSet, path::PathBuf};
+mod deletions;
+mod policy;
+
+use std::path::PathBuf;
 
 use answers::{
-    controls::{self, HoldTarget},
-    deletions::{DeletionFilter, ManyDeletions},
     presence::Place,
     reference::{Reference, TagReference, repository},
     time::{self, Moment},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
-use domain::{
-    controls::HoldPattern,
-    deletion::DeletionStatus,
-    image::{Registry, RepositoryName, Tag},
-};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::image::{Registry, RepositoryName};
 use jiff::{SignedDuration, Timestamp};
 use simulator::{
     settings::{Lag, Unconfirmed},
     trouble::Trouble,
 };
 
-use crate::{ingest::Assumed, policies};
+use deletions::end;
+pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
+pub use policy::PolicyCommand;
+
+use crate::ingest::Assumed;
 
 /// Where is this image, where did it come from, since when, and who deleted it?
 #[derive(Debug, Parser)]
@@ -371,164 +372,6 @@ pub enum TableCommand {
     Policy(PolicyCommand),
 }
 
-/// The options of `deletions`.
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub struct DeletionsOptions {
-    /// Deletions that are not due yet, or are executing
-    #[arg(long)]
-    pub pending: bool,
-    /// Deletions that an operator or the breaker put on hold
-    #[arg(long)]
-    pub held: bool,
-    /// Deletions that await approval
-    #[arg(long)]
-    pub waiting: bool,
-    /// Deletions that were executed
-    #[arg(long)]
-    pub done: bool,
-    /// Deletions that were not executed: the replica was kept
-    #[arg(long)]
-    pub kept: bool,
-    /// Deletions that ECR refused
-    #[arg(long)]
-    pub failed: bool,
-    /// Deletions that changed in this period until now, such as `12h` or `30d`
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
-    pub since: SignedDuration,
-    /// Only deletions from this source, such as `111122223333/eu-west-1`
-    #[arg(long, value_name = "REGISTRY")]
-    pub source: Option<Registry>,
-    /// Show instead what will be deleted until this time: `2027-01-31` (that day included), `2027-01-31T06:00:00Z`, or
-    /// `24h` from now on
-    #[arg(long, value_name = "TIME", value_parser = end, conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since"])]
-    pub until: Option<Timestamp>,
-}
-
-impl DeletionsOptions {
-    /// The filter with the chosen statuses; without a chosen status, every status except `done` and `kept`.
-    #[must_use]
-    pub fn filter(&self, now: Timestamp) -> DeletionFilter<'_> {
-        let wanted = [
-            (self.pending, &[DeletionStatus::Pending, DeletionStatus::Executing][..]),
-            (self.held, &[DeletionStatus::Held]),
-            (self.waiting, &[DeletionStatus::AwaitingApproval]),
-            (self.done, &[DeletionStatus::Done]),
-            (self.kept, &[DeletionStatus::Kept]),
-            (self.failed, &[DeletionStatus::Failed]),
-        ];
-        let on = wanted.iter().filter(|(on, _)| *on).flat_map(|(_, statuses)| *statuses).copied();
-        let mut statuses: BTreeSet<_> = on.collect();
-        if statuses.is_empty() {
-            statuses = DeletionFilter::not_over();
-        }
-        let since = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
-        DeletionFilter { statuses, source: self.source.as_ref(), since }
-    }
-}
-
-/// The options of `hold`.
-#[derive(Debug, Clone, Args)]
-pub struct HoldOptions {
-    /// Repositories, such as `prod/*`, or an image, written as for `show`; with `--source` alone, everything of it
-    #[arg(value_name = "PATTERN_OR_IMAGE", required_unless_present = "source")]
-    pub hold: Option<HoldTarget>,
-
-    /// Only deletions of this source, such as `111122223333/eu-west-1`
-    #[arg(long, value_name = "REGISTRY")]
-    pub source: Option<Registry>,
-
-    /// End of the hold: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `30d` from now on
-    #[arg(long, value_name = "TIME", value_parser = end)]
-    pub until: Option<Timestamp>,
-
-    /// Reason, shown to everybody
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-}
-
-/// The options of `approve`, `cancel` and `retry`.
-#[derive(Debug, Clone, Args)]
-pub struct ActOptions {
-    /// Image, written as for `show`; without one, all deletions that the other options select, after a question
-    #[arg(required_unless_present_any = ["repository", "source", "registry", "policy", "older_than"])]
-    pub image: Option<Reference>,
-
-    /// Only in this registry, such as `111122223333/us-east-1`
-    #[arg(long)]
-    pub registry: Option<Registry>,
-
-    /// Only the deletion of this tag
-    #[arg(long, requires = "image")]
-    pub tag: Option<Tag>,
-
-    /// All deletions in these repositories, such as `prod/*`
-    #[arg(long, value_name = "PATTERN", conflicts_with = "image")]
-    pub repository: Option<HoldPattern>,
-
-    /// All deletions of this source, such as `111122223333/eu-west-1`
-    #[arg(long, value_name = "REGISTRY", conflicts_with = "image")]
-    pub source: Option<Registry>,
-
-    /// All deletions that this policy decided
-    #[arg(long, value_name = "NAME", conflicts_with = "image")]
-    pub policy: Option<String>,
-
-    /// All deletions whose source deleted the image at least this long ago, such as `2d`
-    #[arg(long, value_name = "DURATION", value_parser = time::back, conflicts_with = "image")]
-    pub older_than: Option<SignedDuration>,
-
-    /// Reason, recorded with each deletion
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-
-    /// Do not ask before many deletions are changed
-    #[arg(long)]
-    pub yes: bool,
-}
-
-impl ActOptions {
-    /// The selected deletions, if no image is named.
-    #[must_use]
-    pub fn many(&self) -> ManyDeletions {
-        let Self { repository, source, registry, policy, older_than, .. } = self.clone();
-        ManyDeletions { repository, source, registry, policy, older_than }
-    }
-}
-
-/// The end of a pause or of a hold.
-fn end(text: &str) -> Result<Timestamp, String> {
-    controls::end(text, Timestamp::now())
-}
-
-/// The commands below `breaker`.
-#[derive(Debug, Subcommand)]
-pub enum BreakerCommand {
-    /// Show each breaker: its state, its counts, and the deletions that it put on hold, by repository and actor
-    Status {
-        /// Only the breaker of this source, such as `111122223333/eu-west-1`
-        source: Option<Registry>,
-    },
-    /// Close a breaker; the deletions that it put on hold are re-evaluated. Says what that does, and asks
-    Reset {
-        /// Source of the breaker, such as `111122223333/eu-west-1`
-        source: Registry,
-
-        /// Allow this number of images in the next window, in all registries and classes together, instead of the
-        /// limits of images; an image counts once for each registry. Then the breaker opens again
-        #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(1..))]
-        allow: Option<u32>,
-
-        /// Do not limit the share of a repository in the next window
-        #[arg(long)]
-        ignore_share: bool,
-
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 /// The commands below `registry`.
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
@@ -557,112 +400,6 @@ pub enum AuditCommand {
         #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         pulled: SignedDuration,
     },
-}
-
-/// The commands below `policy`.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// List the policies in this program, or print or write one of them, to begin with
-    #[command(after_help = "Examples:
-  ecr-lineage policy new
-  ecr-lineage policy new never-release-tags --output mine.cedar")]
-    New {
-        /// Policy; without one, all are listed
-        #[arg(value_parser = PossibleValuesParser::new(policies::names()))]
-        name: Option<String>,
-
-        /// Write the policy to this file, and its cases beside it, as `policy test` expects
-        #[arg(long, value_name = "FILE", requires = "name")]
-        output: Option<PathBuf>,
-
-        /// Overwrite files that exist
-        #[arg(long, requires = "output")]
-        force: bool,
-    },
-    /// Find errors in policies: syntax, schema, annotations, and what can never match
-    #[command(after_help = "Example:
-  ecr-lineage policy check infra/policies/*.cedar
-
-Each error is one line FILE:LINE:COLUMN, as compilers print it.")]
-    Check {
-        /// Cedar files to check
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-    /// Decide the cases beside policies, and compare with what is expected
-    #[command(after_help = "Example:
-  ecr-lineage policy test mine.cedar
-
-The cases of `mine.cedar` are in `mine.test.json`, a list of cases such as
-  {\"name\": \"releases stay\", \"facts\": {\"tags\": [\"v1.4\"]}, \"action\": \"keep\"}
-The action is `delete`, `archive`, `untag` or `keep`.")]
-    Test {
-        /// Cedar files whose cases to decide
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-    /// Prove that a policy never permits a kind of request, or show a request that it permits
-    #[command(after_help = "Example: no image with a tag that begins with `release-` is ever deleted
-  ecr-lineage policy prove mine.cedar --never \\
-    'action == Action::\"delete\" && resource.tagLine like \"* release-*\"'
-
-Needs the solver cvc5, and a program built with `--features prove`.")]
-    Prove {
-        /// Cedar file
-        file: PathBuf,
-
-        /// Cedar expression that describes requests; none of them may be permitted
-        #[arg(long, value_name = "EXPRESSION")]
-        never: String,
-
-        /// Solver; version 1.3.1 or newer
-        #[arg(long, env = "CVC5", value_name = "PROGRAM", default_value = "cvc5")]
-        solver: PathBuf,
-    },
-    /// Show what changes from one policy to another, for the recorded deletions and orphans, without changing anything
-    #[command(after_help = "Example:
-  ecr-lineage policy diff deployed.cedar mine.cedar --since 90d")]
-    Diff {
-        /// Cedar file
-        old: PathBuf,
-
-        /// Cedar file
-        new: PathBuf,
-
-        /// Deletions of this period until now, such as `12h` or `30d`; orphans of any age are included
-        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
-        since: SignedDuration,
-    },
-    /// Show what a policy would do with the recorded deletions and orphans, without changing anything
-    Preview {
-        /// Cedar file
-        file: PathBuf,
-
-        /// Deletions of this period until now, such as `12h` or `30d`; orphans of any age are included
-        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
-        since: SignedDuration,
-    },
-    /// Show check by check why a replica was or would be kept or deleted, without changing anything
-    Explain {
-        /// Image, written as for `show`
-        image: Reference,
-
-        /// Registry of the replica, such as `111122223333/us-east-1`
-        #[arg(long)]
-        registry: Registry,
-
-        /// Policy to evaluate, in mode enforce; without one, the policy and the mode that `mirror` runs with
-        #[arg(long, value_name = "FILE")]
-        policy: Option<PathBuf>,
-    },
-}
-
-impl PolicyCommand {
-    /// Whether the command reads the table and the registries, and not only files.
-    #[must_use]
-    pub fn needs_table(&self) -> bool {
-        matches!(self, Self::Preview { .. } | Self::Diff { .. } | Self::Explain { .. })
-    }
 }
 
 /// The options of `restore`.
