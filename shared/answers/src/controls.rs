@@ -213,7 +213,9 @@ pub async fn hold(
     let mut held = WasHeld { holds: Vec::new(), repositories: 0, deletions: 0, effect: String::new() };
     for pattern in patterns(table, target).await? {
         let hold = Hold { pattern, source: source.cloned(), instruction: instruction.clone() };
-        table.put_hold(&hold).await?;
+        if table.put_hold(&hold).await? == Stored::Known {
+            return Err(Error::Changed { what: format!("the hold {}", hold.id()) });
+        }
         for mut deletion in covered(table, &hold, target).await? {
             // What another process changes meanwhile is stopped before its call to ECR.
             if deletion.hold(&hold, now).is_ok() && table.put_deletion(&mut deletion).await? == Stored::New {

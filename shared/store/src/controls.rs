@@ -7,7 +7,7 @@ use domain::{
 use serde::Serialize;
 
 use super::{
-    Error, Table,
+    Error, Stored, Table,
     item::{self, Item, ItemError, Key, take},
 };
 
@@ -39,15 +39,15 @@ impl Table {
     /// # Errors
     /// When it cannot be written.
     pub async fn put_pause(&self, pause: &Pause) -> Result<(), Error> {
-        self.put_control(item::key_of_pause(pause.source.as_ref()), pause).await
+        self.put_always(self.encode_control(item::key_of_pause(pause.source.as_ref()), pause)?).await.map(drop)
     }
 
-    /// Stores a hold.
+    /// Stores a hold; `Known` if there is one with its ID: no hold replaces another.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_hold(&self, hold: &Hold) -> Result<(), Error> {
-        self.put_control(item::key_of_hold(&hold.id()), hold).await
+    pub async fn put_hold(&self, hold: &Hold) -> Result<Stored, Error> {
+        self.put_new(self.encode_control(item::key_of_hold(&hold.id()), hold)?).await
     }
 
     /// Deletes the pause of a source, or that of every source.
@@ -66,9 +66,9 @@ impl Table {
         self.delete(item::key_of_hold(&hold.id())).await
     }
 
-    async fn put_control(&self, key: Key, control: &impl Serialize) -> Result<(), Error> {
+    fn encode_control(&self, key: Key, control: &impl Serialize) -> Result<Item, Error> {
         let item = serde_dynamo::to_item(control).map_err(|error| self.decode_error(&key.1, error.into()))?;
-        self.put_always(item::with_key(item, key)).await.map(drop)
+        Ok(item::with_key(item, key))
     }
 }
 

@@ -434,7 +434,7 @@ fn not_archived(review: &Review<'_>) -> Checked {
     }
 }
 
-/// 7a. No operator paused the deletions of the source.
+/// 7. No operator paused the deletions of the source.
 fn paused(Review { context, .. }: &Review<'_>) -> Checked {
     let Some(controls) = &context.observations.controls else {
         return Stopped(Verdict::Retry, "pauses and holds were not read".to_owned());
@@ -445,7 +445,7 @@ fn paused(Review { context, .. }: &Review<'_>) -> Checked {
     }
 }
 
-/// 7b. No hold of an operator covers the image.
+/// 8. No hold of an operator covers the image.
 fn hold(Review { context, .. }: &Review<'_>) -> Checked {
     let Deletion { source, image, .. } = context.deletion;
     let controls = context.observations.controls.as_ref();
@@ -455,7 +455,7 @@ fn hold(Review { context, .. }: &Review<'_>) -> Checked {
     }
 }
 
-/// 8. The grace period is over.
+/// 9. The grace period is over.
 fn grace(review: &Review<'_>) -> Checked {
     let Ok((_, PolicyAnswer { grace, .. })) = review.permission() else { return policy(review) };
     let until = review.context.deletion.since.saturating_add(*grace).unwrap_or(Timestamp::MAX);
@@ -465,7 +465,7 @@ fn grace(review: &Review<'_>) -> Checked {
     Passed(format!("{grace:#} of grace, over since {until}"))
 }
 
-/// 9. The breaker of the source is closed.
+/// 10. The breaker of the source is closed.
 fn breaker(Review { context, .. }: &Review<'_>) -> Checked {
     let source = &context.deletion.source;
     let Some(breaker) = context.observations.breakers.get(source) else {
@@ -477,7 +477,7 @@ fn breaker(Review { context, .. }: &Review<'_>) -> Checked {
     }
 }
 
-/// 10. An operator approved the deletion, if the policy requires it.
+/// 11. An operator approved the deletion, if the policy requires it.
 fn approval(review: &Review<'_>) -> Checked {
     let Ok((_, answer)) = review.permission() else { return policy(review) };
     match review.context.deletion.approved() {
