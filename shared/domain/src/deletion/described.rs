@@ -109,6 +109,16 @@ mod tests {
     }
 
     #[test]
+    fn an_approval_ends_when_the_deletion_is_retried() {
+        let mut pending = deletion(DeletionStatus::Pending);
+        pending.act(OperatorAction::Approve, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
+        pending.status = DeletionStatus::Kept;
+        assert!(pending.approved().is_some());
+        pending.act(OperatorAction::Retry, "another", None, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(pending.approved(), None);
+    }
+
+    #[test]
     fn an_approved_deletion_cannot_be_approved_again() {
         let mut pending = deletion(DeletionStatus::Pending);
         assert_eq!(pending.allowed_actions(), [OperatorAction::Hold, OperatorAction::Approve, OperatorAction::Cancel]);
