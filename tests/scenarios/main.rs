@@ -8,7 +8,6 @@
 //! - `signatures`: whether SNS signed a message.
 //! - `ordering`: any order, repetition and batching of the same events gives the same table.
 //! - `end_to_end`: the table equals the simulated registries, after any history.
-//! - `plans`: the plan that follows from some observations, as files that can be read without Rust.
 //! - `mirror`: replicas that are deleted after their source, and replicas that must be kept.
 //! - `watch`: copies that are late, failed, missing, or arrived without an event, and the alerts about them.
 //! - `reconcile`: changes that no event reported, found by listing registries.
@@ -61,7 +60,6 @@ mod mirror;
 mod monitoring;
 mod ordering;
 mod permissions;
-mod plans;
 mod query;
 mod reconcile;
 mod records;

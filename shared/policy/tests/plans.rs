@@ -1,4 +1,13 @@
-//! The plans in `tests/fixtures/plans` follow from the observations beside them.
+//! The plans in the folder `plans` follow from the observations beside them. All are files that
+//! can be read without Rust.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test reads files, and says what it expects by panicking"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +32,7 @@ use policy::Policy;
 use serde_json::{Map, Value, json};
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plans")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans")
 }
 
 /// A letter stands for the digest that repeats it.
