@@ -73,8 +73,14 @@ impl Scene {
 
     /// Pushes an image of its own for a tag to Ireland.
     pub(crate) fn push(&self, tag: &str) {
+        self.push_image(tag, tag);
+    }
+
+    /// Pushes an image for a tag to Ireland. Another `content` is another image.
+    pub(crate) fn push_image(&self, tag: &str, content: &str) {
         let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1});
-        let manifest = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": tag});
+        let manifest =
+            json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "of": content});
         self.call(IRELAND, "PutImage", json!({"imageManifest": manifest.to_string(), "imageTag": tag}));
     }
 

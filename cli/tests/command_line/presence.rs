@@ -7,7 +7,7 @@ use serde_json::json;
 use simulator::settings::Lag;
 
 use crate::{
-    command::Ran,
+    command::{Ran, User},
     mirror::{IRELAND, Scene, TOKYO},
 };
 
@@ -59,6 +59,49 @@ fn a_tag_that_a_replica_lacks_is_not_there() {
     let asked = scene.run(&["where", "team/app:v3", "--in", TOKYO]);
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(!asked.out.contains("tagged v3"), "{asked:?}");
+}
+
+#[test]
+fn a_tag_that_still_means_the_image_before_is_not_there() {
+    let scene = Scene::new();
+    scene.push("v2");
+    scene.pass(3600);
+    assert_eq!(scene.run(&["where", "team/app:v2"]).code, Some(0));
+    scene.local.simulator.set(|settings| settings.lag = Lag::exactly(SignedDuration::from_mins(47)));
+    scene.push_image("v2", "the second build");
+
+    // Its event is not recorded yet. A reference that names its registry means what ECR says.
+    let host = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:v2";
+    let early = scene.run(&["wait", host, "--timeout", "1s"]);
+    assert_eq!(early.code, Some(3), "{early:?}");
+
+    scene.pass(1);
+    for command in [&["where", "team/app:v2"][..], &["where", "team/app:v2", "--in", TOKYO]] {
+        let asked = scene.run(command);
+        assert_eq!(asked.code, Some(1), "{asked:?}");
+        assert!(line(&asked, TOKYO).contains("v2 is another image there: sha256:"), "{asked:?}");
+    }
+    let waited = scene.run(&["wait", "team/app:v2", "--timeout", "1s"]);
+    assert_eq!(waited.code, Some(3), "{waited:?}");
+    scene.pass(3600);
+    assert_eq!(scene.run(&["where", "team/app:v2"]).code, Some(0));
+}
+
+#[test]
+fn where_fails_as_long_as_the_rules_are_not_known() {
+    let user = User::new();
+    let push = r#"{"version":"0","id":"7c0d1a3e-2f4b-4d5a-9c8e-1b2a3c4d5e6f","detail-type":"ECR Image Action",
+        "source":"aws.ecr","account":"111122223333","time":"2026-11-20T10:00:00Z","region":"eu-west-1","resources":[],
+        "detail":{"result":"SUCCESS","repository-name":"team/app","action-type":"PUSH","image-tag":"v1",
+        "image-digest":"sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234abcd"}}"#;
+    let events = user.file("push.json", &push.replace('\n', ""));
+    let ingested = user.run(&["ingest", &events]);
+    assert_eq!(ingested.code, Some(0), "{ingested:?}");
+    let asked = user.run(&["where", "team/app:v1"]);
+    assert_eq!(asked.code, Some(1), "it may have more destinations: {asked:?}");
+    assert!(asked.out.contains("the replication rules of 111122223333/eu-west-1 are not known"), "{asked:?}");
+    let named = user.run(&["where", "team/app:v1", "--in", IRELAND]);
+    assert_eq!(named.code, Some(0), "{named:?}");
 }
 
 #[test]

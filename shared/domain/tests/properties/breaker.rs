@@ -161,3 +161,71 @@ fn an_allowance_counts_all_registries_and_classes_and_says_when_it_is_used_up() 
     let again = Planned { images: 0, ..planned[0].clone() };
     assert_eq!(breaker.count(&[planned[1].clone(), again], &limits, at + 2.hours()), [false, true]);
 }
+
+/// Deletions of one repository, of which so many images are left.
+fn of_one_repository(images: usize, left: Option<u32>) -> Vec<Planned> {
+    (0..images).map(|_| Planned { key: key(0, 0, 0), images: 1, left }).collect()
+}
+
+#[test]
+fn a_limit_is_the_most_that_may_be_deleted_and_one_more_opens_the_breaker() {
+    let now = Timestamp::UNIX_EPOCH + 30.hours();
+    for (images, share, opens) in [(20, 100, false), (21, 100, true), (20, 10, false), (20, 9, true), (9, 1, false)] {
+        // 180 images are left of 200: 20 are 10 %.
+        let planned = of_one_repository(images, Some(180));
+        let mut breaker = Breaker::default();
+        let may = breaker.count(&planned, &limits(20, share), now);
+        assert_eq!(executed(&planned, &may), if opens { 0 } else { images.try_into().unwrap() }, "{images}, {share} %");
+        assert_eq!(breaker.opened.is_some(), opens, "{images}, {share} %");
+    }
+    // What was counted fills the limit; a deletion that was counted before adds nothing, and may be.
+    let mut breaker = Breaker::default();
+    breaker.count(&of_one_repository(20, Some(1_000)), &limits(20, 100), now);
+    let counted_before = Planned { key: key(0, 0, 0), images: 0, left: None };
+    assert_eq!(breaker.count(&[counted_before], &limits(20, 100), now + 1.hour()), [true]);
+    assert_eq!(breaker.opened, None);
+    // The share of few images is not limited; that of more is, also if the repository was not read.
+    let unread = |images| Breaker::default().count(&of_one_repository(images, None), &limits(20, 10), now);
+    assert!(unread(9).into_iter().all(|may| may) && !unread(10).contains(&true));
+}
+
+#[test]
+fn the_share_adds_what_was_counted_before() {
+    let (now, limits) = (Timestamp::UNIX_EPOCH + 30.hours(), limits(1_000, 50));
+    let mut breaker = Breaker::default();
+    assert!(breaker.count(&of_one_repository(40, Some(60)), &limits, now).into_iter().all(|may| may));
+    // 40 and 25 of 100 images.
+    assert!(!breaker.count(&of_one_repository(25, Some(35)), &limits, now + 1.hour()).contains(&true));
+}
+
+#[test]
+fn needed_left_is_what_the_share_permits() {
+    let now = Timestamp::UNIX_EPOCH + 30.hours();
+    let mut breaker = Breaker::default();
+    let limits = limits(1_000, 10);
+    assert_eq!(breaker.needed_left(&key(0, 0, 0), 9, &limits, now), None);
+    assert_eq!(breaker.needed_left(&key(0, 0, 0), 10, &limits, now), Some(100));
+    breaker.count(&of_one_repository(10, Some(100)), &limits, now);
+    assert_eq!(breaker.needed_left(&key(0, 0, 0), 5, &limits, now), Some(150));
+    let may = breaker.count(&of_one_repository(5, Some(150)), &limits, now);
+    assert_eq!((executed(&of_one_repository(5, None), &may), breaker.opened), (5, None));
+}
+
+#[test]
+fn an_image_that_was_counted_counts_in_the_window_and_after_the_last_reset() {
+    let (now, limits) = (Timestamp::UNIX_EPOCH + 48.hours(), limits(20, 10));
+    let mut breaker = Breaker::default();
+    assert!(breaker.still_counts(now - 24.hours(), &limits, now));
+    assert!(!breaker.still_counts(now - 24.hours() - 1.second(), &limits, now));
+    let at = now - 2.hours();
+    breaker.reset(reset("dana", at, None, false));
+    let still = |counted_at| breaker.still_counts(counted_at, &limits, now);
+    assert_eq!([at - 1.second(), at, at + 1.second()].map(still), [false, false, true]);
+}
+
+#[test]
+fn limits_are_read_as_they_are_written() {
+    let written = serde_json::to_value(limits(20, 10)).unwrap();
+    assert_eq!(written["window_hours"], 24);
+    assert_eq!(serde_json::from_value::<BreakerLimits>(written).unwrap(), limits(20, 10));
+}
