@@ -305,3 +305,130 @@ impl Deletion {
         (&self.registry, self.tag.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::ToSpan;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        evidence::{self, Evidence},
+        fact::{Fact, Subject},
+    };
+
+    const IRELAND: &str = "111122223333/eu-west-1";
+    const TOKYO: &str = "444455556666/ap-northeast-1";
+    const VIRGINIA: &str = "111122223333/us-east-1";
+
+    fn image() -> Image {
+        format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap()
+    }
+
+    /// A time on the first day, by its minute.
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    /// What follows from facts, each as minute, registry and what happened.
+    fn lineage(facts: &[(i64, &str, Value)]) -> Lineage {
+        let fact = |(minute, registry, what): &(i64, &str, Value)| {
+            let mut fact = what.clone();
+            fact["time"] = json!(at(*minute));
+            fact["registry"] = json!(registry);
+            fact["event_id"] = json!(format!("{minute} {registry}"));
+            Fact { subject: Subject::Image(image()), ..serde_json::from_value(fact).unwrap() }
+        };
+        let facts: Vec<_> = facts.iter().map(fact).collect();
+        let mut all = BTreeMap::new();
+        for (key, more) in facts.iter().flat_map(evidence::of) {
+            all.entry(key).or_insert_with(Evidence::default).merge(&more);
+        }
+        Lineage::new(image(), all, facts, Vec::new())
+    }
+
+    fn pushed(tag: &str) -> Value {
+        json!({"what": "pushed", "tag": tag})
+    }
+
+    fn replicated(tag: &str, source: &str) -> Value {
+        json!({"what": "replicated", "tag": tag, "source": source})
+    }
+
+    fn deleted() -> Value {
+        json!({"what": "image_deleted", "cause": "unknown"})
+    }
+
+    fn intents(lineage: &Lineage, source: &str) -> Vec<(String, Option<String>, Timestamp)> {
+        let intents = deletion_intents(lineage, &source.parse().unwrap()).into_iter();
+        intents
+            .map(|intent| (intent.registry.to_string(), intent.tag.map(|tag| tag.to_string()), intent.since))
+            .collect()
+    }
+
+    #[test]
+    fn a_source_that_lost_the_image_means_each_replica_of_its_own() {
+        let facts = [
+            (1, IRELAND, pushed("v1")),
+            (2, TOKYO, replicated("v1", IRELAND)),
+            // This replica has another source; it is not deleted with Ireland's image.
+            (3, VIRGINIA, replicated("v1", TOKYO)),
+        ];
+        assert_eq!(intents(&lineage(&facts), IRELAND), [], "the source has it");
+        let lost = [&facts[..], &[(10, IRELAND, deleted())]].concat();
+        assert_eq!(intents(&lineage(&lost), IRELAND), [(TOKYO.to_owned(), None, at(10))]);
+        assert_eq!(intents(&lineage(&lost), VIRGINIA), [], "nothing came from there");
+        assert_eq!(intents(&lineage(&lost), "999999999999/eu-west-1"), [], "an unknown source");
+        // A replica that is gone needs no deletion; one that arrived late is deleted from then on.
+        let gone = [&lost[..], &[(11, TOKYO, deleted())]].concat();
+        assert_eq!(intents(&lineage(&gone), IRELAND), []);
+        let late = [(1, IRELAND, pushed("v1")), (10, IRELAND, deleted()), (12, TOKYO, replicated("v1", IRELAND))];
+        assert_eq!(intents(&lineage(&late), IRELAND), [(TOKYO.to_owned(), None, at(12))]);
+    }
+
+    #[test]
+    fn a_source_that_lost_a_tag_means_the_replicas_that_still_have_it() {
+        let untagged = (10, IRELAND, json!({"what": "tags_deleted", "tags": ["stable"], "cause": "unknown"}));
+        let facts = [
+            (1, IRELAND, pushed("v1")),
+            (2, IRELAND, pushed("stable")),
+            (3, TOKYO, replicated("v1", IRELAND)),
+            (4, TOKYO, replicated("stable", IRELAND)),
+            (5, VIRGINIA, replicated("v1", IRELAND)),
+            untagged,
+        ];
+        assert_eq!(intents(&lineage(&facts), IRELAND), [(TOKYO.to_owned(), Some("stable".to_owned()), at(10))]);
+    }
+
+    #[test]
+    fn a_deletion_starts_again_only_when_it_was_over_before_the_loss() {
+        let (source, now) = (IRELAND.parse().unwrap(), at(100));
+        let intent = |minute| DeletionIntent { registry: TOKYO.parse().unwrap(), tag: None, since: at(minute) };
+        let open = |known: Option<&Deletion>, minute| Deletion::open(known, &image(), &source, intent(minute), now);
+        let first = open(None, 50).unwrap();
+        assert_eq!((first.status, first.due, first.version), (DeletionStatus::Pending, Some(now), 0));
+        for status in DeletionStatus::ALL {
+            let over = matches!(status, DeletionStatus::Done | DeletionStatus::Kept | DeletionStatus::Failed);
+            let known = Deletion { status, changed_at: at(60) + 900.milliseconds(), version: 7, ..first.clone() };
+            assert_eq!(open(Some(&known), 59), None, "{status:?}: it knows of this loss");
+            // Events have whole seconds: a loss in the second of the change may be a new one.
+            let again = open(Some(&known), 60);
+            assert_eq!(again.map(|again| (again.status, again.version)), over.then_some((DeletionStatus::Pending, 7)));
+        }
+    }
+
+    #[test]
+    fn what_is_reported_after_two_weeks_is_kept() {
+        let (source, lost) = (IRELAND.parse().unwrap(), at(0));
+        let open = |now| {
+            let intent = DeletionIntent { registry: TOKYO.parse().unwrap(), tag: None, since: lost };
+            let opened = Deletion::open(None, &image(), &source, intent, now).unwrap();
+            (opened.status, opened.due)
+        };
+        let last = lost + (14 * 24).hours();
+        assert_eq!(open(last), (DeletionStatus::Pending, Some(last)));
+        assert_eq!(open(last + 1.second()), (DeletionStatus::Kept, None));
+    }
+}
