@@ -110,12 +110,17 @@ mod tests {
 
     #[test]
     fn an_approval_ends_when_the_deletion_is_retried() {
-        let mut pending = deletion(DeletionStatus::Pending);
+        let mut pending = Deletion { needs_approval: true, ..deletion(DeletionStatus::Pending) };
+        assert!(pending.will_ask());
         pending.act(OperatorAction::Approve, "operator", None, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(!pending.will_ask());
         pending.status = DeletionStatus::Kept;
         assert!(pending.approved().is_some());
         pending.act(OperatorAction::Retry, "another", None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(pending.approved(), None);
+        assert!(pending.will_ask());
+        pending.needs_approval = false;
+        assert!(!pending.will_ask());
     }
 
     #[test]
