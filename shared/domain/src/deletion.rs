@@ -317,6 +317,8 @@ mod tests {
     use crate::{
         evidence::{self, Evidence},
         fact::{Fact, Subject},
+        observation::Candidate,
+        replication::ReplicationRules,
     };
 
     const IRELAND: &str = "111122223333/eu-west-1";
@@ -417,6 +419,43 @@ mod tests {
             let again = open(Some(&known), 60);
             assert_eq!(again.map(|again| (again.status, again.version)), over.then_some((DeletionStatus::Pending, 7)));
         }
+    }
+
+    #[test]
+    fn every_registry_that_may_have_or_give_the_image_is_read() {
+        let [ireland, tokyo, virginia] = [IRELAND, TOKYO, VIRGINIA].map(|name| name.parse::<Registry>().unwrap());
+        let [london, frankfurt, paris] =
+            ["eu-west-2", "eu-central-1", "eu-west-3"].map(|region| Registry::new("111122223333", region).unwrap());
+        let lineage = lineage(&[
+            (1, IRELAND, pushed("v1")),
+            (2, TOKYO, replicated("v1", IRELAND)),
+            (3, TOKYO, replicated("v1", london.as_str())),
+            (4, VIRGINIA, pushed("v2")),
+            (5, frankfurt.as_str(), pushed("v1")),
+            (6, frankfurt.as_str(), deleted()),
+            (10, IRELAND, deleted()),
+        ]);
+        let to = |destination: &Registry| {
+            let to = json!({"registryId": destination.account(), "region": destination.region()});
+            let answer = json!({"replicationConfiguration": {"rules": [{"destinations": [to]}]}});
+            Ok(ReplicationRules::read(answer.to_string().as_bytes()).unwrap())
+        };
+        let rules = BTreeMap::from([
+            (ireland.clone(), to(&virginia)),
+            (tokyo.clone(), Err("no access".to_owned())),
+            // It has a copy; it was the replica's source once; it had a copy and copies elsewhere; it copies there.
+            (virginia.clone(), Err("no access".to_owned())),
+            (london.clone(), Err("no access".to_owned())),
+            (frankfurt, to(&virginia)),
+            (paris.clone(), to(&tokyo)),
+        ]);
+        let intent = DeletionIntent { registry: tokyo.clone(), tag: None, since: at(10) };
+        let deletion = Deletion::open(None, &image(), &ireland, intent, at(10)).unwrap();
+        let candidate = Candidate { deletion, lineage };
+        let read = judge::registries_to_observe(&candidate, &rules);
+        assert_eq!(read, BTreeSet::from([&ireland, &tokyo, &virginia, &london, &paris]));
+        // Without rules: the replica and the source.
+        assert_eq!(judge::registries_to_observe(&candidate, &BTreeMap::new()), BTreeSet::from([&ireland, &tokyo]));
     }
 
     #[test]
