@@ -101,9 +101,10 @@ templates:
     for template in infra/*.yaml; do AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template "$template"; done
     checkov --config-file infra/.checkov.yaml --file infra/*.yaml
 
-# The GitHub workflow, by actionlint
+# The GitHub workflow, by actionlint; the action and the job for GitLab, by their schemas
 workflows:
-    tests/workflows/run
+    .ci/tools check-jsonschema
+    CHECK_JSONSCHEMA={{ tools }}/bin/check-jsonschema tests/workflows/run
 
 # Every scenario again, with another implementation of DynamoDB
 second-dynamodb:

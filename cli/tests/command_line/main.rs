@@ -5,6 +5,7 @@
 //! - `local`: simulated registries, killed and restarted; the demo.
 //! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
 //! - `watch`: alerts and replication lag, against registries in the same process.
+//! - `pipelines`: the GitHub Action and the GitLab job.
 //! - `policies`: shipped policies, their checks and cases, proofs.
 //! - `serve`: the page on this machine: who has access, and what they may do.
 //! - `mistakes`: every error is one clear line and a next step, never a panic.
@@ -18,6 +19,7 @@ mod files;
 mod local;
 mod mirror;
 mod mistakes;
+mod pipelines;
 mod policies;
 mod presence;
 mod serve;
