@@ -106,7 +106,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
         TableCommand::Images { repository, only_in, not_in } => {
-            let filter = ImageFilter { only_in: only_in.as_ref(), not_in: not_in.as_ref() };
+            let filter = ImageFilter { only_in: only_in.as_ref(), not_in: not_in.as_ref(), pushed: None };
             print(format, &answer::images(table, repository, filter, None, usize::MAX, now).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use answers::{
     error::Error,
-    presence::{self, Place, Presence},
+    presence::{self, Outcome, Place, Presence},
     reference::{Reference, TagReference},
 };
 use domain::image::{Digest, Registry, Tag};
@@ -54,9 +54,9 @@ pub(crate) async fn wait(target: &Target, options: &WaitOptions, format: Format)
         if let Some(found) = &found {
             waiting.print_new(found, format)?;
         }
-        let code = match &found {
-            Some(found) if found.is_everywhere() => ExitCode::SUCCESS,
-            Some(found) if found.failed().next().is_some() => ExitCode::FAILURE,
+        let code = match found.as_ref().map(Presence::outcome) {
+            Some(Outcome::Arrived) => ExitCode::SUCCESS,
+            Some(Outcome::Failed) => ExitCode::FAILURE,
             _ if now >= ends => ExitCode::from(TIMED_OUT),
             _ => {
                 sleep(PAUSE.min(ends - now)).await;

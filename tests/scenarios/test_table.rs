@@ -112,6 +112,7 @@ fn text(value: &AttributeValue) -> AttributeValueText {
             let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name, text(value))).collect();
             format!("{fields:?}")
         }
+        AttributeValue::L(items) => format!("{:?}", items.iter().map(text).collect::<Vec<_>>()),
         other => format!("{other:?}"),
     }
 }

@@ -184,7 +184,7 @@ pub(super) fn check_last_read(checked: &CheckedRegistry<'_>) -> Finding {
 pub(super) async fn check_refused_deletions(checked: &CheckedRegistry<'_>) -> Option<Finding> {
     let (table, mut refused) = (&checked.hub.table, 0);
     for status in [DeletionStatus::Pending, DeletionStatus::Executing] {
-        match table.deletions(status, &checked.registry, Timestamp::UNIX_EPOCH, None, DELETIONS).await {
+        match table.deletions(status, &checked.registry, Timestamp::UNIX_EPOCH, None, None, DELETIONS).await {
             Ok((deletions, _)) => refused += deletions.iter().filter(|deletion| is_refused(deletion)).count(),
             Err(failure) => {
                 let what = "the deletions from this registry could not be read";

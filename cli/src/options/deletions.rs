@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use answers::{
-    controls::{self, HoldTarget},
+    controls::HoldTarget,
     deletions::{DeletionFilter, ManyDeletions},
     reference::Reference,
-    time,
+    time::{self, Moment, Period},
 };
 use clap::{Args, Subcommand};
 use domain::{
@@ -67,8 +67,7 @@ impl DeletionsOptions {
         if statuses.is_empty() {
             statuses = DeletionFilter::not_over();
         }
-        let since = now.checked_sub(self.since).unwrap_or(Timestamp::UNIX_EPOCH);
-        DeletionFilter { statuses, source: self.source.as_ref(), since }
+        DeletionFilter { statuses, source: self.source.as_ref(), changed: Period::last(self.since, now) }
     }
 }
 
@@ -143,7 +142,7 @@ impl ActOptions {
 
 /// The end of a pause or of a hold.
 pub(super) fn end(text: &str) -> Result<Timestamp, String> {
-    controls::end(text, Timestamp::now())
+    text.parse::<Moment>().map(|moment| moment.end(Timestamp::now()))
 }
 
 /// The commands below `breaker`.

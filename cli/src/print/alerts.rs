@@ -104,7 +104,7 @@ impl Print for LagReport {
             let until = self.until.map_or_else(|| "now".to_owned(), time);
             _ = writeln!(text, "\nNo replica whose push is recorded arrived from {} to {until}.", time(self.since));
         }
-        if self.late.is_empty() {
+        if self.late.is_empty() && self.late_before == 0 {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No replica is late."));
             return text;
         }
@@ -112,6 +112,11 @@ impl Print for LagReport {
         for late in &self.late {
             let line = format!("{}  {}", time(late.pushed_at), coloured(AnsiColor::Red, format!("! {}", late.why)));
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
+        }
+        if self.late_before > 0 {
+            let more = if self.late.is_empty() { "" } else { "more " };
+            let before = format!("! {} {more}of pushes before {}", self.late_before, time(self.since));
+            _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Red, before), ["  ", "    "], width));
         }
         text
     }

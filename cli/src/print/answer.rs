@@ -235,7 +235,9 @@ impl Print for Orphans {
 pub(crate) fn orphan_list(orphans: &[Orphan]) -> String {
     let mut text = String::new();
     let mut image = None;
-    for orphan in orphans {
+    let mut by_image: Vec<_> = orphans.iter().collect();
+    by_image.sort_by_key(|orphan| &orphan.image);
+    for orphan in by_image {
         if image != Some(&orphan.image) {
             _ = writeln!(text, "\n{}", styled(HEADING, image_name(&orphan.image, None)));
             image = Some(&orphan.image);

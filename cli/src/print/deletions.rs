@@ -5,9 +5,9 @@ use std::fmt::Write;
 use anstyle::AnsiColor;
 use answers::{
     breakers::{Breakers, ResetPreview, WasReset},
-    deletions::{Acted, Deletions},
+    deletions::{Acted, Deletions, TaggedDeletion},
     registries::WasForgotten,
-    schedule::{Schedule, ScheduledDeletion},
+    schedule::Schedule,
 };
 use domain::{
     breaker::Opened,
@@ -40,12 +40,12 @@ pub(super) fn below(deletion: &Deletion, width: Option<u16>) -> String {
 }
 
 /// The rows of some deletions: with the time when each is due, or when it last changed.
-fn rows(deletions: &[Deletion], width: Option<u16>) -> String {
+fn rows<'a>(deletions: impl Iterator<Item = &'a Deletion> + Clone, width: Option<u16>) -> String {
     let due = |deletion: &Deletion| deletion.due.filter(|_| deletion.status == DeletionStatus::Pending);
-    let pending = deletions.iter().filter(|deletion| due(deletion).is_some()).count();
+    let pending = deletions.clone().filter(|deletion| due(deletion).is_some()).count();
     let (heading, prefix) = match pending {
         0 => ("CHANGED (UTC)", ""),
-        all if all == deletions.len() => ("DUE (UTC)", ""),
+        all if all == deletions.clone().count() => ("DUE (UTC)", ""),
         _ => ("DUE OR CHANGED (UTC)", "due "),
     };
     let mut list = table(width, &["STATUS", heading, "REGISTRY", "IMAGE", "REASON"], &[0, 1, 2]);
@@ -67,7 +67,8 @@ impl Print for Deletions {
             return "No deletions.\n".to_owned();
         }
         let count = self.deletions.len();
-        format!("\n{}\n{count} {}\n", rows(&self.deletions, width), plural(count, "deletion"))
+        let deletions = self.deletions.iter().map(|tagged| &tagged.deletion);
+        format!("\n{}\n{count} {}\n", rows(deletions, width), plural(count, "deletion"))
     }
 }
 
@@ -76,7 +77,7 @@ impl Print for Schedule {
         let mut text = format!("\n{}\n", filled(&styled(HEADING, &self.summary), ["", "  "], width));
         if !self.deletions.is_empty() {
             let mut list = table(width, &["DUE (UTC)", "REGISTRY", "IMAGE", "TAGS", "REASON"], &[0, 1, 2]);
-            for ScheduledDeletion { deletion, tags } in &self.deletions {
+            for TaggedDeletion { deletion, tags } in &self.deletions {
                 let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
                 list.add_row([
                     deletion.due.map(time).unwrap_or_default(),
@@ -98,7 +99,7 @@ impl Print for Schedule {
 impl Print for Acted {
     fn table(&self, width: Option<u16>) -> String {
         let shown = if self.deletions.is_empty() { &self.approved_before } else { &self.deletions };
-        format!("\n{}\n{}\n", rows(shown, width), filled(&self.summary, ["", "  "], width))
+        format!("\n{}\n{}\n", rows(shown.iter(), width), filled(&self.summary, ["", "  "], width))
     }
 }
 

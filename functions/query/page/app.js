@@ -1516,7 +1516,7 @@ function lateTable(late) {
   return h(
     'div.group',
     { 'data-key': 'late' },
-    table({ text: 'Not replicated, oldest first' }, columns, late.map(row)),
+    table({ text: 'Not replicated, newest push first' }, columns, late.map(row)),
   );
 }
 
@@ -1937,9 +1937,7 @@ const repositoryView = {
 
   render(found, name) {
     if (!found) return [empty('Loading…')];
-    const images = [...found.images].sort(
-      (a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest),
-    );
+    const { images } = found;
     if (images.length === 0) return [empty('This repository has no known image.')];
     const columns = [{ head: 'Image', row: true }, { head: 'Tags' }, { head: 'Pushed (UTC)' }, { head: 'Regions' }];
     const where = ([registry, status]) =>
@@ -2330,7 +2328,7 @@ const deletionsView = {
     const queue = await pages('deletions', {}, here.wanted.deletions ?? 1, signal);
     const over =
       [...here.shown].length > 0 &&
-      (await pages('deletions', { status: [...here.shown].join(','), since: '30d' }, here.wanted.over ?? 1, signal));
+      (await pages('deletions', { status: [...here.shown].join(','), from: '30d' }, here.wanted.over ?? 1, signal));
     return {
       deletions: [...queue.all('deletions'), ...(over ? over.all('deletions') : [])],
       statuses: queue.first.status_texts,

@@ -1,6 +1,7 @@
 //! The API over HTTP, as JSON, for programs and for the page. Every operation that changes anything is a POST.
 
 pub mod caller;
+mod document;
 mod etag;
 mod problem;
 mod routes;
@@ -26,7 +27,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::page;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemCode};
 
 /// The state that handlers need.
 pub struct Query {
@@ -56,8 +57,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
         title = "ecr-lineage",
         description = "Where is this image, where did it come from, since when, who deleted it, and may its replicas go? \
                        Reading answers come in parts: `next_cursor` of one is `cursor` of the request for the following. \
-                       A GET changes nothing; each POST under `deletions` and `breakers` does, records its caller, and is \
-                       refused unless the caller may change anything.",
+                       Lists are newest first or by name; what happened to one thing is oldest first. \
+                       An unknown parameter is refused. A GET changes nothing; each POST except `policy/preview` does, \
+                       records its caller, and is refused unless the caller may change anything.",
     ),
     servers((url = "/")),
     // Every operation may return a `Problem`; the other schemas are collected from the operations.
@@ -66,6 +68,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
         (name = "images", description = "Where images are, and were"),
         (name = "replication", description = "What is late, missing, left over"),
         (name = "deletions", description = "Deletions that follow, or do not"),
+        (name = "problems", description = "What can be wrong with a request"),
     ),
 )]
 struct Api;
@@ -74,17 +77,19 @@ struct Api;
 /// is refused.
 pub fn router(query: Query) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi()).merge(routes::all()).split_for_parts();
+    let known = document::KnownParameters::of(&document);
     let document = Arc::new(document);
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
     router
-        .route("/v1/openapi.json", axum::routing::get(async move || axum::Json(document.as_ref().clone())))
+        .route("/v1/openapi.json", axum::routing::get(async move || axum::Json(document::with_examples(&document))))
         .merge(page::routes())
         .fallback(async || StatusCode::NOT_FOUND)
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(LARGEST_REQUEST))
+        .layer(middleware::from_fn_with_state(known, document::refuse_unknown))
         .layer(middleware::from_fn(caller::guard))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONGEST_ANSWER))
         .layer(CatchPanicLayer::custom(panicked))

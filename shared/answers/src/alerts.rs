@@ -1,11 +1,11 @@
 //! Alerts, open incidents, and replication lag.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use domain::{
     alert::{Alert, AlertKind, Incident, Severity},
     expectation::EXPECTED_REPLICATION_TIME,
-    image::{Image, Registry, Tag},
+    image::{Image, Registry, RepositoryName, Tag},
     lag::{Distribution, Lane},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -19,6 +19,7 @@ use crate::{
     described::{DescribedAlert, described},
     error::Error,
     paging::{PageRequest, PageToken},
+    time::Period,
 };
 
 /// Open incidents, and the alerts of a period.
@@ -41,6 +42,8 @@ pub struct Alerts {
 /// An open incident.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OpenIncident {
+    /// The ID of the incident: `incident` of each of its alerts.
+    pub id: String,
     /// The incident: its kind, registries, counts and times.
     #[serde(flatten)]
     pub incident: Incident,
@@ -64,7 +67,8 @@ pub struct AlertCursor {
 /// # Errors
 /// When the table cannot be read.
 pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Timestamp) -> Result<Alerts, Error> {
-    let (alerts, _) = if open { (Vec::new(), None) } else { list(table, since, now, None, usize::MAX).await? };
+    let period = Period::last(since, now);
+    let (alerts, _) = if open { (Vec::new(), None) } else { list(table, period, now, None, usize::MAX).await? };
     let basis = Basis::read(table, None, None).await?;
     Ok(Alerts { basis, open: incidents(table).await?, alerts, next_cursor: None })
 }
@@ -76,35 +80,35 @@ pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Times
 pub async fn incidents(table: &Table) -> Result<Vec<OpenIncident>, store::Error> {
     let mut incidents = table.incidents().await?;
     incidents.retain(|incident| incident.open > 0);
-    incidents.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
+    incidents.sort_by_key(|incident| (Reverse(incident.opened_at), incident.id()));
     let open = |incident: Incident| {
         let (kind_text, severity) = (incident.kind.words(), incident.kind.severity());
-        OpenIncident { kind_text, severity, remediation: incident.remediation(), incident }
+        OpenIncident { id: incident.id(), kind_text, severity, remediation: incident.remediation(), incident }
     };
     Ok(incidents.into_iter().map(open).collect())
 }
 
-/// Alerts of a period until now, newest first: at most `most`, after the alert of the cursor. Also returns the cursor
-/// for the next page, if there is one.
+/// Alerts of a period, newest first: at most `most`, after the alert of the cursor. Also returns the cursor for the next
+/// page, if there is one.
 ///
 /// # Errors
 /// When the table cannot be read.
 pub async fn list(
     table: &Table,
-    since: SignedDuration,
+    period: Period,
     now: Timestamp,
     after: Option<AlertCursor>,
     most: usize,
 ) -> Result<(Vec<Alert>, Option<AlertCursor>), store::Error> {
-    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
     let one_day = SignedDuration::from_hours(24);
     // An alert may have tomorrow's date if the clock that set it is ahead of this one.
     let tomorrow = now.checked_add(one_day).unwrap_or(now);
-    let mut day = Some(after.as_ref().map_or(tomorrow, |after| after.time.min(tomorrow)));
+    let ends = after.as_ref().map(|after| after.time).into_iter().chain(period.to);
+    let mut day = Some(ends.chain([tomorrow]).min().unwrap_or(tomorrow));
     let mut all = Vec::new();
     while let Some(at) = day {
         let mut alerts = table.alerts(at).await?;
-        alerts.retain(|alert| alert.time >= since);
+        alerts.retain(|alert| period.contains(alert.time));
         alerts.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
         let comes_after = |alert: &Alert| {
             after
@@ -118,7 +122,7 @@ pub async fn list(
             }
             all.push(alert);
         }
-        day = at.checked_sub(one_day).ok().filter(|_| domain::alert::day(at) > domain::alert::day(since));
+        day = at.checked_sub(one_day).ok().filter(|_| domain::alert::day(at) > domain::alert::day(period.from));
     }
     Ok((all, None))
 }
@@ -135,14 +139,17 @@ pub struct LagReport {
     /// The end of the period; absent if it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Lag by source and destination.
+    /// Lag by the names of source and destination.
     pub routes: Vec<RouteReport>,
-    /// Lag by source, destination and repository.
+    /// Lag by the names of source, destination and repository.
     pub lanes: Vec<LaneReport>,
-    /// Lag of all lanes together by the UTC day of arrival.
+    /// Lag of all lanes together by the UTC day of arrival, oldest first.
     pub days: Vec<DayReport>,
-    /// Copies that are late, failed, missing or untagged now, oldest first.
+    /// Copies of pushes in the period that are late, failed, missing or untagged now, newest push first.
     pub late: Vec<LateCopy>,
+    /// The number of such copies of earlier pushes.
+    #[serde(skip_serializing_if = "crate::deletions::is_zero")]
+    pub late_before: usize,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -226,11 +233,12 @@ pub async fn lag(
 ) -> Result<LagReport, Error> {
     let threshold_seconds = u32::try_from(EXPECTED_REPLICATION_TIME.as_secs()).unwrap_or(u32::MAX);
     let basis = Basis::read(table, request.registry, request.repository).await?;
+    let period = Period { from: since, to: until };
     let (mut lanes, mut days): (BTreeMap<Lane, Copies>, BTreeMap<Date, Copies>) = Default::default();
     let mut pager = request.through(table.registries().await?);
     while let Some(page) = pager.next_page() {
         let each = |arrival: store::Arrival| {
-            if until.is_none_or(|until| arrival.at <= until) {
+            if period.contains(arrival.at) {
                 let day = arrival.at.to_zoned(TimeZone::UTC).date();
                 days.entry(day).or_default().lags.push(arrival.lag_seconds);
                 lanes.entry(arrival.lane).or_default().lags.push(arrival.lag_seconds);
@@ -240,17 +248,15 @@ pub async fn lag(
         pager.end_page(page, page_end);
     }
     let next_cursor = pager.token().map(Cursor);
-    let mut late = late(table, request.most).await?;
-    late.retain(|copy| {
-        request.registry.is_none_or(|only| copy.destination == *only)
-            && request.repository.is_none_or(|only| copy.image.repository == *only)
-    });
-    // Those that did not arrive are counted once: on the first page.
-    let of_period = |copy: &&LateCopy| {
-        let in_period = since <= copy.pushed_at && until.is_none_or(|until| copy.pushed_at <= until);
-        request.from.is_none() && in_period
+    // Those that did not arrive are listed and counted once: on the first page.
+    let mut late = match request.from {
+        None => late(table, request.repository, usize::MAX).await?,
+        Some(_) => Vec::new(),
     };
-    for LateCopy { source, destination, image, .. } in late.iter().filter(of_period) {
+    late.retain(|copy| request.registry.is_none_or(|only| copy.destination == *only));
+    let late_before = late.iter().filter(|copy| copy.pushed_at < since).count();
+    late.retain(|copy| period.contains(copy.pushed_at));
+    for LateCopy { source, destination, image, .. } in &late {
         let (source, destination, repository) = (source.clone(), destination.clone(), image.repository.clone());
         lanes.entry(Lane { source, destination, repository }).or_default().not_arrived += 1;
     }
@@ -275,17 +281,22 @@ pub async fn lag(
         lanes: lanes.collect(),
         days: days.collect(),
         late,
+        late_before,
         next_cursor,
     })
 }
 
-/// The unhealthy copies, oldest first, of at most `most` images.
+/// The unhealthy copies of one repository or of all, newest push first, of at most `most` images.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn late(table: &Table, most: usize) -> Result<Vec<LateCopy>, store::Error> {
+pub async fn late(
+    table: &Table,
+    repository: Option<&RepositoryName>,
+    most: usize,
+) -> Result<Vec<LateCopy>, store::Error> {
     let mut late = Vec::new();
-    for expectation in table.expectations_with_problems(most).await? {
+    for expectation in table.expectations_with_problems(repository, most).await? {
         for (destination, problem) in expectation.state.problems {
             if problem.over.is_none() {
                 late.push(LateCopy {
@@ -302,6 +313,6 @@ pub async fn late(table: &Table, most: usize) -> Result<Vec<LateCopy>, store::Er
             }
         }
     }
-    late.sort_by(|a, b| (a.pushed_at, &a.image, &a.destination).cmp(&(b.pushed_at, &b.image, &b.destination)));
+    late.sort_by(|a, b| (b.pushed_at, &a.image, &a.destination).cmp(&(a.pushed_at, &b.image, &b.destination)));
     Ok(late)
 }

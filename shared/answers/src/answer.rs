@@ -1,6 +1,9 @@
 //! Images, tags and orphans, read from the table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use domain::{
     deletion::Deletion,
@@ -11,12 +14,14 @@ use domain::{
     replication::ReplicationSettings,
     tag::TagInterval,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{ImageRecord, PageBounds, Table};
 use utoipa::ToSchema;
 
 use crate::{
+    READS_AT_A_TIME,
     basis::Basis,
     controls,
     cursor::Cursor,
@@ -24,6 +29,7 @@ use crate::{
     error::Error,
     paging::{PageRequest, PageToken},
     reference::{Reference, TagReference},
+    time::Period,
 };
 
 /// The lineage of an image. More than one image, if the tag points to different images in different registries.
@@ -32,7 +38,7 @@ pub struct Shown {
     /// That the tag means no image now, and that the last one is shown; absent if it means one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub past: Option<String>,
-    /// The images, in the order of their digests.
+    /// The images, by digest.
     pub images: Vec<ShownImage>,
 }
 
@@ -42,12 +48,12 @@ pub struct ShownImage {
     /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
-    /// Every registry that has or had the image.
+    /// Every registry that has or had the image, by name: those where it was pushed, and then its replicas.
     pub registries: Vec<Whereabouts>,
-    /// Every destination that a replication rule names for the image, and the state of its copy.
+    /// Every destination that a replication rule names for the image, by name, and the state of its copy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<ExpectedReplica>,
-    /// The deletions of its replicas, with status and reasons.
+    /// The deletions of its replicas, by registry and tag, with status and reasons.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
@@ -57,13 +63,8 @@ pub struct ShownImage {
     #[schema(value_type = Vec<DescribedFact>)]
     pub timeline: Vec<Fact>,
     /// The number of older facts that are not in `timeline`.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::deletions::is_zero")]
     pub timeline_omitted: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 /// Answers `show`, with at most `max_facts` facts: the newest.
@@ -71,6 +72,20 @@ fn is_zero(number: &usize) -> bool {
 /// # Errors
 /// When the image is unknown, the reference is ambiguous, or the table cannot be read.
 pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: Timestamp) -> Result<Shown, Error> {
+    show_period(table, reference, Period::ALL, max_facts, now).await
+}
+
+/// Answers `show`, with at most `max_facts` facts of a period: the newest.
+///
+/// # Errors
+/// When the image is unknown, the reference is ambiguous, or the table cannot be read.
+pub async fn show_period(
+    table: &Table,
+    reference: &Reference,
+    period: Period,
+    max_facts: usize,
+    now: Timestamp,
+) -> Result<Shown, Error> {
     let mut images = Vec::new();
     let controls = table.controls().await?;
     let known = table.known_registries().await?;
@@ -91,6 +106,7 @@ pub async fn show(table: &Table, reference: &Reference, max_facts: usize, now: T
         let registries = lineage.whereabouts();
         let expected = expected_replicas(&lineage, &settings, &expectations, now);
         let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);
+        timeline.retain(|fact| period.contains(fact.time));
         let timeline_omitted = timeline.len().saturating_sub(max_facts);
         timeline.drain(..timeline_omitted);
         images.push(ShownImage { image: lineage.image, registries, expected, deletions, timeline, timeline_omitted });
@@ -191,7 +207,7 @@ pub struct History {
     pub repository: RepositoryName,
     /// The tag.
     pub tag: Tag,
-    /// The intervals in which the tag pointed to an image, by registry, oldest first.
+    /// The intervals in which the tag pointed to an image, by the name of the registry, oldest first.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedInterval>)]
     pub history: Vec<TagInterval>,
@@ -202,7 +218,24 @@ pub struct History {
 /// # Errors
 /// When the tag was never seen, or the table cannot be read.
 pub async fn history(table: &Table, tag: &TagReference, registry: Option<&Registry>) -> Result<History, Error> {
-    let history = intervals(table, tag, registry.or(tag.registry.as_ref())).await?;
+    history_period(table, tag, registry, Period::ALL).await
+}
+
+/// Answers `history`, with the intervals that have a part in a period.
+///
+/// # Errors
+/// When the tag was never seen, or the table cannot be read.
+pub async fn history_period(
+    table: &Table,
+    tag: &TagReference,
+    registry: Option<&Registry>,
+    period: Period,
+) -> Result<History, Error> {
+    let mut history = intervals(table, tag, registry.or(tag.registry.as_ref())).await?;
+    history.retain(|interval| {
+        let ended_before = interval.ended.as_ref().is_some_and(|ended| ended.at < period.from);
+        !ended_before && period.to.is_none_or(|to| interval.from < to)
+    });
     Ok(History { repository: tag.name.repository.clone(), tag: tag.name.tag.clone(), history })
 }
 
@@ -221,7 +254,7 @@ async fn intervals(table: &Table, tag: &TagReference, registry: Option<&Registry
 pub struct Images {
     /// The repository.
     pub repository: RepositoryName,
-    /// The images. Each page covers a range of digests; on the page the newest push is first.
+    /// The images, newest push first; those whose push is not recorded come last, by digest.
     pub images: Vec<ListedImage>,
     /// Every status of an image in a registry, in words.
     #[schema(value_type = BTreeMap<String, String>)]
@@ -232,7 +265,14 @@ pub struct Images {
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next_cursor: Option<Cursor<Digest>>,
+    pub next_cursor: Option<Cursor<NewestFirst>>,
+}
+
+/// The position of an image in a list, the newest push first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NewestFirst {
+    pushed_at: Reverse<Option<Timestamp>>,
+    digest: Digest,
 }
 
 /// One image of a repository.
@@ -243,7 +283,7 @@ pub struct ListedImage {
     /// The newest push to any registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
-    /// The tags that the image has in any registry.
+    /// The tags that the image has in any registry, by name.
     pub tags: BTreeSet<Tag>,
     /// The registries that have or had the image, with its status there.
     pub registries: BTreeMap<Registry, PlacementStatus>,
@@ -260,6 +300,8 @@ pub struct ImageFilter<'a> {
     pub only_in: Option<&'a Registry>,
     /// Only images that some registry has, and this one does not.
     pub not_in: Option<&'a Registry>,
+    /// Only images whose newest push is in this time.
+    pub pushed: Option<Period>,
 }
 
 impl ImageFilter<'_> {
@@ -274,7 +316,7 @@ impl ImageFilter<'_> {
     }
 }
 
-/// Answers `images`: at most `most` images, after a digest, of which those that the filter chooses are listed.
+/// Answers `images`: at most `most` images, after one of them, of which those that the filter chooses are listed.
 ///
 /// # Errors
 /// When no image of the repository or no event of a registry is known, or the table cannot be read.
@@ -282,7 +324,7 @@ pub async fn images(
     table: &Table,
     repository: &RepositoryName,
     filter: ImageFilter<'_>,
-    after: Option<Digest>,
+    after: Option<NewestFirst>,
     most: usize,
     now: Timestamp,
 ) -> Result<Images, Error> {
@@ -296,19 +338,29 @@ pub async fn images(
         return Err(Error::UnknownRegistry { registry: registry.clone() });
     }
     let settings = known.into_iter().filter_map(|known| Some((known.registry, known.settings?))).collect();
-    let first = after.is_none();
-    let after = after.map(|digest| Image { repository: repository.clone(), digest });
-    let bounds = PageBounds { repository: Some(repository), after: after.as_ref(), most };
-    let (images, page_end) = table.images(repository, bounds).await?;
-    let mut images: Vec<_> = images.into_iter().map(|lineage| ListedImage::of(lineage, &settings, now)).collect();
-    if images.is_empty() && first {
+    // The index is complete in names and pushes: a page reads only its own images.
+    let pushes = table.pushes(repository).await?.into_iter();
+    let mut images: Vec<_> =
+        pushes.map(|(digest, pushed_at)| NewestFirst { pushed_at: Reverse(pushed_at), digest }).collect();
+    if images.is_empty() {
         return Err(Error::UnknownRepository { repository: repository.clone() });
     }
+    let wanted = |image: &NewestFirst| {
+        filter.pushed.is_none_or(|period| image.pushed_at.0.is_some_and(|at| period.contains(at)))
+    };
+    images.retain(|image| after.as_ref().is_none_or(|after| image > after) && wanted(image));
+    images.sort();
+    let more = images.len() > most;
+    images.truncate(most);
+    let next_cursor = images.last().filter(|_| more).cloned().map(Cursor);
+    let read = stream::iter(images).map(|NewestFirst { digest, .. }| async move {
+        table.placements(&Image { repository: repository.clone(), digest }).await
+    });
+    let lineages: Vec<_> = read.buffered(READS_AT_A_TIME).try_collect().await?;
+    let mut images: Vec<_> = lineages.into_iter().map(|lineage| ListedImage::of(lineage, &settings, now)).collect();
     images.retain(|image| filter.chooses(image));
-    images.sort_by_key(|image| std::cmp::Reverse(image.pushed_at));
     let status_texts = PlacementStatus::ALL.map(|status| (status, status.words())).into();
     let replica_texts = ReplicaState::ALL.map(|state| (state, state.words())).into();
-    let next_cursor = page_end.next.map(|image| Cursor(image.digest));
     Ok(Images { repository: repository.clone(), images, status_texts, replica_texts, next_cursor })
 }
 
@@ -335,7 +387,7 @@ impl ListedImage {
 pub struct Orphans {
     /// What the answer rests on.
     pub basis: Basis,
-    /// The orphans, by image, then by registry. Each page covers a range of registries.
+    /// The orphans, by the name of the registry, then by that of the image.
     pub orphans: Vec<Orphan>,
     /// The cursor for the next page; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,7 +405,7 @@ pub struct Orphan {
     pub registry: Registry,
     /// The replica's status in that registry.
     pub status: PlacementStatus,
-    /// The replica's tags in that registry.
+    /// The replica's tags in that registry, by name.
     pub tags: BTreeSet<Tag>,
     /// The status and the tags in words, such as `has it, tagged v1`.
     pub summary: String,
@@ -366,6 +418,23 @@ pub struct Orphan {
 /// # Errors
 /// When the registry or the repository is not known, or the table cannot be read.
 pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans, Error> {
+    orphans_since(table, None, request).await
+}
+
+/// Answers `orphans`, with those whose last source deleted the image in a period. If the time is not known, the orphan is
+/// listed, too.
+///
+/// # Errors
+/// When the registry or the repository is not known, or the table cannot be read.
+pub async fn orphans_since(
+    table: &Table,
+    deleted: Option<Period>,
+    request: &PageRequest<'_>,
+) -> Result<Orphans, Error> {
+    let is_wanted = |orphan: &Orphan| {
+        let last = orphan.sources.values().try_fold(Timestamp::MIN, |last, at| Some(last.max((*at)?)));
+        deleted.zip(last).is_none_or(|(period, last)| period.contains(last))
+    };
     let basis = Basis::read(table, request.registry, request.repository).await?;
     let mut pager = request.through(table.registries().await?);
     let mut orphans = Vec::new();
@@ -374,7 +443,9 @@ pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans
         orphans.extend(lineages.iter().filter_map(|lineage| Orphan::of(lineage, &page.registry)));
         pager.end_page(page, page_end);
     }
-    orphans.sort_by(|a, b| (&a.image, &a.registry).cmp(&(&b.image, &b.registry)));
+    orphans.retain(is_wanted);
+    // The order of the index, in which images are texts.
+    orphans.sort_by_key(|orphan| (orphan.registry.clone(), orphan.image.to_string()));
     Ok(Orphans { basis, orphans, next_cursor: pager.token().map(Cursor) })
 }
 

@@ -39,12 +39,12 @@ pub struct BreakerStatus {
     /// The number of deletions that the breaker put on hold.
     pub held: usize,
     /// The deletions that the breaker put on hold, by repository and by who deleted the image at the source; only in
-    /// the answer about breakers.
+    /// the answer about breakers. The largest number is first, the rest in the order of names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<HeldDeletions>,
     /// Whether the breaker is open, in words: `open` or `closed`.
     pub status_text: &'static str,
-    /// What the breaker counted, and who closed it last: one line each.
+    /// What the breaker counted, by class and registry, and who closed it last: one line each.
     pub details: Vec<String>,
     /// The recommended next step; absent if the breaker is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,8 +97,8 @@ impl BreakerStatus {
 /// put on hold.
 ///
 /// # Errors
-/// When the table cannot be read.
-pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, store::Error> {
+/// When the registry is unknown, or the table cannot be read.
+pub async fn breakers(table: &Table, source: Option<&Registry>, now: Timestamp) -> Result<Breakers, Error> {
     let mut breakers = summaries(table, source, now).await?;
     for (source, status) in breakers.iter_mut().filter(|(_, status)| status.held > 0) {
         status.held_by = by_actor(table, &held(table, source, None).await?.0).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn summaries(
     table: &Table,
     source: Option<&Registry>,
     now: Timestamp,
-) -> Result<BTreeMap<Registry, BreakerStatus>, store::Error> {
+) -> Result<BTreeMap<Registry, BreakerStatus>, Error> {
     let mut breakers = BTreeMap::new();
     for source in sources(table, source).await? {
         let status = status(table, &source, now).await?;
@@ -151,7 +151,7 @@ async fn held(
     after: Option<&Listed>,
 ) -> Result<(Vec<Deletion>, Option<Listed>), store::Error> {
     let of_any_age = Timestamp::UNIX_EPOCH;
-    let (mut held, next) = table.deletions(DeletionStatus::Held, source, of_any_age, after, MOST).await?;
+    let (mut held, next) = table.deletions(DeletionStatus::Held, source, of_any_age, None, after, MOST).await?;
     held.retain(Deletion::held_by_breaker);
     Ok((held, next))
 }
@@ -203,9 +203,9 @@ pub struct ResetPreview {
     pub held: Option<DeletionTotal>,
     /// Whether there are more: at most 1,000 deletions are read.
     pub at_least: bool,
-    /// The same deletions by repository and by who deleted the image at the source.
+    /// The same deletions by repository and by who deleted the image at the source, the largest number first.
     pub held_by: Vec<HeldDeletions>,
-    /// What the reset would do, one line each.
+    /// What the reset would do, one line each, in the order in which to read them.
     pub consequences: Vec<String>,
     /// The question to the operator.
     pub question: String,
@@ -250,7 +250,7 @@ impl ResetPreview {
 /// # Errors
 /// When the registry is unknown, or the table cannot be read.
 pub async fn preview_reset(table: &Table, source: &Registry, terms: ResetTerms) -> Result<ResetPreview, Error> {
-    known(table, source).await?;
+    sources(table, Some(source)).await?;
     let breaker = table.breaker(source).await?;
     let (held, more) = held(table, source, None).await?;
     let at_least = more.is_some();
@@ -266,13 +266,6 @@ pub async fn preview_reset(table: &Table, source: &Registry, terms: ResetTerms) 
         question: format!("Reset the breaker of {source}?"),
         opened: breaker.opened,
     })
-}
-
-async fn known(table: &Table, source: &Registry) -> Result<(), Error> {
-    match table.registries().await?.contains(source) {
-        true => Ok(()),
-        false => Err(Error::UnknownRegistry { registry: source.clone() }),
-    }
 }
 
 /// The result of closing a breaker.
@@ -321,7 +314,7 @@ pub async fn reset(
     by: &str,
     now: Timestamp,
 ) -> Result<WasReset, Error> {
-    known(table, source).await?;
+    sources(table, Some(source)).await?;
     let ResetTerms { allow, ignore_share } = terms;
     let reset = Reset { by: by.to_owned(), at: now, allow, ignore_share };
     if table.reset_breaker(source, version, reset).await? == Stored::Known {

@@ -8,7 +8,7 @@ use domain::{
     image::{Image, Registry},
     time::time_text,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use store::{Stored, Table};
 use utoipa::ToSchema;
@@ -88,9 +88,9 @@ impl From<Hold> for DescribedHold {
 /// The pauses and holds that last now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Holds {
-    /// The pauses.
+    /// The pauses, by source, that of every source first.
     pub pauses: Vec<DescribedPause>,
-    /// The holds, in the order of their patterns.
+    /// The holds, by the names of their patterns.
     pub holds: Vec<DescribedHold>,
 }
 
@@ -99,8 +99,9 @@ pub struct Holds {
 /// # Errors
 /// When the table cannot be read.
 pub async fn holds(table: &Table, now: Timestamp) -> Result<Holds, store::Error> {
-    let Controls { pauses, mut holds } = table.controls().await?.at(now);
-    holds.sort_by(|a, b| a.pattern.cmp(&b.pattern));
+    let Controls { mut pauses, mut holds } = table.controls().await?.at(now);
+    pauses.sort_by(|a, b| a.source.cmp(&b.source));
+    holds.sort_by(|a, b| (&a.pattern, a.id()).cmp(&(&b.pattern, b.id())));
     let pauses = pauses.into_iter().map(Into::into).collect();
     Ok(Holds { pauses, holds: holds.into_iter().map(Into::into).collect() })
 }
@@ -157,7 +158,7 @@ pub struct WasResumed {
     pub ended: DescribedPause,
     /// Who ended it.
     pub by: String,
-    /// The pauses that last.
+    /// The pauses that last, by source.
     pub pauses: Vec<DescribedPause>,
     /// What was done, in one line.
     pub summary: String,
@@ -184,7 +185,7 @@ pub async fn resume(table: &Table, source: Option<&Registry>, by: &str, now: Tim
 /// Something is on hold.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WasHeld {
-    /// The holds: one, or one of each image that the tag means.
+    /// The holds: one, or one of each image that the tag means, by the names of their patterns.
     pub holds: Vec<DescribedHold>,
     /// The number of repositories that are known now and that the holds cover.
     pub repositories: usize,
@@ -248,11 +249,11 @@ impl WasHeld {
 /// Holds ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WasReleased {
-    /// The holds that ended.
+    /// The holds that ended, by the names of their patterns.
     pub holds: Vec<DescribedHold>,
     /// Who ended them.
     pub by: String,
-    /// The holds of others that were named, too, and last.
+    /// The holds of others, by the names of their patterns, that were named, too, and last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<DescribedHold>,
     /// The number of deletions that are re-evaluated.
@@ -281,6 +282,7 @@ pub struct Release<'a> {
 /// written.
 pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timestamp) -> Result<WasReleased, Error> {
     let mut found = table.controls().await?.at(now).holds;
+    found.sort_by(|a, b| (&a.pattern, a.id()).cmp(&(&b.pattern, b.id())));
     let meant = match release.hold.parse::<HoldTarget>() {
         Ok(target) => patterns(table, &target).await.unwrap_or_default(),
         Err(_) => BTreeSet::new(),
@@ -371,7 +373,7 @@ async fn patterns(table: &Table, target: &HoldTarget) -> Result<BTreeSet<HoldPat
 }
 
 /// The deletions that a hold covers and that are not over.
-async fn covered(table: &Table, hold: &Hold, target: &HoldTarget) -> Result<Vec<Deletion>, store::Error> {
+async fn covered(table: &Table, hold: &Hold, target: &HoldTarget) -> Result<Vec<Deletion>, Error> {
     let mut all = match (target, hold.pattern.to_string().parse::<Image>()) {
         (HoldTarget::Image(_), Ok(image)) => table.image_record(&image).await?.deletions,
         _ => {
@@ -390,22 +392,4 @@ async fn repositories(table: &Table, target: &HoldTarget) -> Result<usize, store
     let prefix = pattern.split('*').next().unwrap_or_default();
     let (known, _) = search::repositories(table, prefix, None, usize::MAX).await?;
     Ok(known.iter().filter(|known| wildcard(&pattern, known.repository.as_str())).count())
-}
-
-/// The end of a pause or hold as people write it: a time, a day, which is included, or a duration such as `2d`.
-///
-/// # Errors
-/// When the text is none of these.
-pub fn end(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
-        let next = day.tomorrow().and_then(|next| next.to_zoned(jiff::tz::TimeZone::UTC));
-        return next.map(|next| next.timestamp()).map_err(|error| error.to_string());
-    }
-    let after: Option<SignedDuration> = crate::time::back(text).ok();
-    after.and_then(|after| now.checked_add(after).ok()).ok_or_else(|| {
-        format!("`{text}` is not a time: write `2027-01-31`, `2027-01-31T18:00:00Z` or `12h`, from now on")
-    })
 }

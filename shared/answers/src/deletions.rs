@@ -1,60 +1,93 @@
 //! Deletions of replicas: lists and operator actions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use domain::{
     controls::HoldPattern,
     deletion::{CheckName, Deletion, DeletionStatus, OperatorAction},
-    image::{Registry, Tag},
+    image::{Image, Registry, Tag},
     time::time_text,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use store::{Listed, Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{
-    answer, controls,
+    READS_AT_A_TIME, answer, controls,
     cursor::Cursor,
-    described::{DescribedDeletion, described},
+    described::{Describe, DescribedDeletion, described},
     error::Error,
     reference::Reference,
     registries::short_reason,
+    time::Period,
 };
 
-/// Deletions of one status and source that are read at most for one list or in one step.
+/// Deletions of one status and source that are read at most in one step.
 pub(crate) const MOST: usize = 1_000;
 
 /// Deletions of replicas.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deletions {
-    /// The deletions. On a page: by status, then by source, then the newest first.
-    #[serde(serialize_with = "described")]
-    #[schema(value_type = Vec<DescribedDeletion>)]
-    pub deletions: Vec<Deletion>,
+    /// The deletions, by their last change, newest first.
+    pub deletions: Vec<TaggedDeletion>,
     /// Every status in words.
     #[schema(value_type = BTreeMap<String, String>)]
     pub status_texts: BTreeMap<DeletionStatus, &'static str>,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub next_cursor: Option<Cursor<DeletionsPageToken>>,
+    pub next_cursor: Option<Cursor<Listed>>,
 }
 
-impl Deletions {
-    fn new(deletions: Vec<Deletion>, next_cursor: Option<Cursor<DeletionsPageToken>>) -> Self {
-        let status_texts = DeletionStatus::ALL.map(|status| (status, status.words())).into();
-        Self { deletions, status_texts, next_cursor }
+/// A deletion, and the tags of its replica.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TaggedDeletion {
+    /// The deletion.
+    #[serde(flatten, serialize_with = "described_one")]
+    #[schema(value_type = DescribedDeletion)]
+    pub deletion: Deletion,
+    /// The tags that the replica has, or had when it was deleted, as far as is recorded, by name.
+    pub tags: BTreeSet<Tag>,
+}
+
+impl TaggedDeletion {
+    /// Adds the tags to deletions, in their order.
+    pub(crate) async fn all(table: &Table, deletions: Vec<Deletion>) -> Result<Vec<Self>, store::Error> {
+        let images: BTreeSet<Image> = deletions.iter().map(|deletion| deletion.image.clone()).collect();
+        let read = stream::iter(images)
+            .map(|image| async move { table.placements(&image).await.map(|lineage| (image, lineage)) })
+            .buffer_unordered(READS_AT_A_TIME);
+        let lineages: BTreeMap<_, _> = read.try_collect().await?;
+        let tagged = deletions.into_iter().map(|deletion| {
+            let replica = lineages.get(&deletion.image).and_then(|lineage| lineage.placements.get(&deletion.registry));
+            let tags = replica.map(|replica| replica.last_tags().into_iter().cloned().collect());
+            Self { tags: tags.unwrap_or_default(), deletion }
+        });
+        Ok(tagged.collect())
     }
 }
 
-/// The position at which the next page of deletions starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeletionsPageToken {
-    status: DeletionStatus,
-    source: Registry,
-    /// The last deletion of the previous page; without one, start from the first.
-    after: Option<Listed>,
+fn described_one<S: Serializer>(deletion: &Deletion, serializer: S) -> Result<S::Ok, S::Error> {
+    deletion.describe().serialize(serializer)
+}
+
+impl Deletions {
+    async fn new(
+        table: &Table,
+        mut deletions: Vec<Deletion>,
+        next_cursor: Option<Listed>,
+        now: Timestamp,
+    ) -> Result<Self, store::Error> {
+        controls::add_stops(&mut deletions, &table.controls().await?, now);
+        let deletions = TaggedDeletion::all(table, deletions).await?;
+        let status_texts = DeletionStatus::ALL.map(|status| (status, status.words())).into();
+        Ok(Self { deletions, status_texts, next_cursor: next_cursor.map(Cursor) })
+    }
 }
 
 /// Selects deletions for a list.
@@ -64,8 +97,8 @@ pub struct DeletionFilter<'a> {
     pub statuses: BTreeSet<DeletionStatus>,
     /// Deletions from this source; without one, from every source.
     pub source: Option<&'a Registry>,
-    /// Deletions that changed since this time.
-    pub since: Timestamp,
+    /// Deletions that changed last in this time.
+    pub changed: Period,
 }
 
 impl DeletionFilter<'_> {
@@ -77,22 +110,118 @@ impl DeletionFilter<'_> {
             .filter(|status| !matches!(status, DeletionStatus::Done | DeletionStatus::Kept))
             .collect()
     }
+
+    /// The lists that together have what the filter selects.
+    async fn groups(&self, table: &Table) -> Result<Vec<(DeletionStatus, Registry)>, Error> {
+        let sources = sources(table, self.source).await?;
+        let of_status = |status| sources.iter().map(move |source| (status, source.clone()));
+        Ok(self.statuses.iter().copied().flat_map(of_status).collect())
+    }
 }
 
-/// Answers `deletions`, with at most 1,000 of each status and source.
+/// Answers `deletions`.
 ///
 /// # Errors
-/// When the table cannot be read.
-pub async fn list(table: &Table, filter: &DeletionFilter<'_>, now: Timestamp) -> Result<Deletions, store::Error> {
-    let mut deletions = Vec::new();
-    for source in sources(table, filter.source).await? {
-        for status in &filter.statuses {
-            deletions.extend(table.deletions(*status, &source, filter.since, None, MOST).await?.0);
-        }
+/// When the source is unknown, or the table cannot be read.
+pub async fn list(table: &Table, filter: &DeletionFilter<'_>, now: Timestamp) -> Result<Deletions, Error> {
+    Ok(Deletions::new(table, stored(table, filter).await?, None, now).await?)
+}
+
+/// Every deletion that a filter selects, as it is stored, newest first.
+///
+/// # Errors
+/// When the source is unknown, or the table cannot be read.
+pub(crate) async fn stored(table: &Table, filter: &DeletionFilter<'_>) -> Result<Vec<Deletion>, Error> {
+    Ok(newest(table, filter, None, usize::MAX).await?.0)
+}
+
+/// One page of `deletions`, after a deletion.
+///
+/// # Errors
+/// When the source is unknown, or the table cannot be read.
+pub async fn page(
+    table: &Table,
+    filter: &DeletionFilter<'_>,
+    after: Option<&Listed>,
+    most: usize,
+    now: Timestamp,
+) -> Result<Deletions, Error> {
+    let (deletions, next) = newest(table, filter, after, most).await?;
+    Ok(Deletions::new(table, deletions, next, now).await?)
+}
+
+/// The position of a deletion in a list, the newest first: by its last change as the index orders it, then by name.
+fn position(at: &Listed) -> (Reverse<String>, String, &Registry, Option<&Tag>) {
+    (Reverse(at.changed_at.to_string()), at.image.to_string(), &at.registry, at.tag.as_ref())
+}
+
+fn listed(deletion: &Deletion) -> Listed {
+    let Deletion { image, registry, tag, changed_at, .. } = deletion.clone();
+    Listed { image, registry, tag, changed_at }
+}
+
+/// The newest deletions that a filter selects, after one of them, at most `most`; and the last of them if there are more.
+async fn newest(
+    table: &Table,
+    filter: &DeletionFilter<'_>,
+    after: Option<&Listed>,
+    most: usize,
+) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
+    let groups = filter.groups(table).await?;
+    let read = stream::iter(groups).map(|(status, source)| async move {
+        newest_of_group(table, status, &source, filter.changed, after, most).await
+    });
+    let mut read = read.buffered(READS_AT_A_TIME);
+    let (mut found, mut more) = (Vec::new(), false);
+    while let Some((deletions, continues)) = read.try_next().await? {
+        found.extend(deletions.into_iter().map(|deletion| (listed(&deletion), deletion)));
+        more |= continues;
     }
-    deletions.sort_by(|a, b| b.changed_at.cmp(&a.changed_at).then_with(|| a.replica_key().cmp(&b.replica_key())));
-    controls::add_stops(&mut deletions, &table.controls().await?, now);
-    Ok(Deletions::new(deletions, None))
+    found.sort_by(|(a, _), (b, _)| position(a).cmp(&position(b)));
+    more |= found.len() > most;
+    found.truncate(most);
+    let next = found.last().map(|(at, _)| at.clone()).filter(|_| more);
+    Ok((found.into_iter().map(|(_, deletion)| deletion).collect(), next))
+}
+
+/// The newest deletions of one status and source, after a deletion of any: at least `most`, if there are as many. Also
+/// returns whether there are more; those are older than each that is returned.
+async fn newest_of_group(
+    table: &Table,
+    status: DeletionStatus,
+    source: &Registry,
+    changed: Period,
+    after: Option<&Listed>,
+    most: usize,
+) -> Result<(Vec<Deletion>, bool), store::Error> {
+    let until = after.map(|after| after.changed_at).into_iter().chain(changed.to).min();
+    let is_wanted = |deletion: &Deletion| {
+        changed.contains(deletion.changed_at) && after.is_none_or(|after| position(&listed(deletion)) > position(after))
+    };
+    let (mut found, mut continued): (Vec<Deletion>, _) = (Vec::new(), None);
+    loop {
+        let chunk = most.saturating_add(1).min(MOST);
+        let (read, next) = table.deletions(status, source, changed.from, until, continued.as_ref(), chunk).await?;
+        found.extend(read.into_iter().filter(is_wanted));
+        let Some(next) = next else { return Ok((found, false)) };
+        // Those that changed at the same time are in no order: all of them are read, or none is returned.
+        let oldest = next.changed_at.to_string();
+        let newer = || found.iter().filter(|deletion| deletion.changed_at.to_string() > oldest).count();
+        if found.len() >= most && newer() >= most {
+            found.retain(|deletion| deletion.changed_at.to_string() > oldest);
+            return Ok((found, true));
+        }
+        continued = Some(next);
+    }
+}
+
+/// The position at which the next page of recorded deletions starts, by status and source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionsPageToken {
+    status: DeletionStatus,
+    source: Registry,
+    /// The last deletion of the previous page; without one, start from the first.
+    after: Option<Listed>,
 }
 
 /// Every deletion with one of these statuses, of a source or of every source.
@@ -103,14 +232,14 @@ pub(crate) async fn all(
     table: &Table,
     statuses: &[DeletionStatus],
     source: Option<&Registry>,
-) -> Result<Vec<Deletion>, store::Error> {
+) -> Result<Vec<Deletion>, Error> {
     let mut found = Vec::new();
     for source in sources(table, source).await? {
         for status in statuses {
             let mut after = None;
             loop {
                 let since = Timestamp::UNIX_EPOCH;
-                let (more, next) = table.deletions(*status, &source, since, after.as_ref(), MOST).await?;
+                let (more, next) = table.deletions(*status, &source, since, None, after.as_ref(), MOST).await?;
                 found.extend(more);
                 after = next;
                 if after.is_none() {
@@ -122,59 +251,46 @@ pub(crate) async fn all(
     Ok(found)
 }
 
-/// One page of deletions, by status and by source.
+/// One page of the deletions of every status that changed since a time, as they are stored: by status, then by source.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn page(
+pub(crate) async fn recorded_page(
     table: &Table,
-    filter: &DeletionFilter<'_>,
+    since: Timestamp,
     from: Option<DeletionsPageToken>,
     most: usize,
-    now: Timestamp,
-) -> Result<Deletions, store::Error> {
-    let mut page = read_page(table, filter, from, most).await?;
-    controls::add_stops(&mut page.deletions, &table.controls().await?, now);
-    Ok(page)
-}
-
-/// One page of deletions, as they are stored.
-///
-/// # Errors
-/// When the table cannot be read.
-pub(crate) async fn read_page(
-    table: &Table,
-    filter: &DeletionFilter<'_>,
-    from: Option<DeletionsPageToken>,
-    most: usize,
-) -> Result<Deletions, store::Error> {
-    let sources = sources(table, filter.source).await?;
+) -> Result<(Vec<Deletion>, Option<DeletionsPageToken>), store::Error> {
+    let sources = table.registries().await?;
     let mut deletions = Vec::new();
-    for status in &filter.statuses {
+    for status in DeletionStatus::ALL {
         for source in &sources {
             let after = match &from {
-                Some(place) if (place.status, &place.source) > (*status, source) => continue,
-                Some(place) if (place.status, &place.source) == (*status, source) => place.after.as_ref(),
+                Some(place) if (place.status, &place.source) > (status, source) => continue,
+                Some(place) if (place.status, &place.source) == (status, source) => place.after.as_ref(),
                 _ => None,
             };
-            let place = |after| Some(Cursor(DeletionsPageToken { status: *status, source: source.clone(), after }));
+            let place = |after| Some(DeletionsPageToken { status, source: source.clone(), after });
             if deletions.len() >= most {
-                return Ok(Deletions::new(deletions, place(None)));
+                return Ok((deletions, place(None)));
             }
-            let (more, next) = table.deletions(*status, source, filter.since, after, most - deletions.len()).await?;
+            let (more, next) = table.deletions(status, source, since, None, after, most - deletions.len()).await?;
             deletions.extend(more);
             if next.is_some() {
-                return Ok(Deletions::new(deletions, place(next)));
+                return Ok((deletions, place(next)));
             }
         }
     }
-    Ok(Deletions::new(deletions, None))
+    Ok((deletions, None))
 }
 
-pub(crate) async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, store::Error> {
+/// The sources of a question: one, or every known registry.
+pub(crate) async fn sources(table: &Table, only: Option<&Registry>) -> Result<BTreeSet<Registry>, Error> {
+    let known = table.registries().await?;
     match only {
-        Some(source) => Ok([source.clone()].into()),
-        None => table.registries().await,
+        Some(source) if known.contains(source) => Ok([source.clone()].into()),
+        Some(source) => Err(Error::UnknownRegistry { registry: source.clone() }),
+        None => Ok(known),
     }
 }
 
@@ -190,11 +306,12 @@ pub struct Acted {
     /// Why, in the caller's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The deletions that the action changed, in their new state.
+    /// The deletions that the action changed, in their new state, by registry and tag.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub deletions: Vec<Deletion>,
-    /// The deletions that were approved before, if the action is an approval. It changed nothing about them.
+    /// The deletions that were approved before, if the action is an approval, by registry and tag. It changed nothing
+    /// about them.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDeletion>)]
     pub approved_before: Vec<Deletion>,
@@ -206,7 +323,7 @@ pub struct Acted {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
-fn is_zero(number: &usize) -> bool {
+pub(crate) fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
@@ -363,7 +480,7 @@ pub struct DeletionTotal {
     pub bytes: u64,
     /// The number of deletions of images whose size is not known: `mirror` reads it when the deletion is due.
     pub sizes_unknown: usize,
-    /// The registries of the replicas.
+    /// The registries of the replicas, by name.
     pub registries: BTreeSet<Registry>,
     /// When the first of the images was deleted at the source.
     pub since: Timestamp,
@@ -447,7 +564,7 @@ pub async fn planned(
     many: &ManyDeletions,
     action: OperatorAction,
     now: Timestamp,
-) -> Result<PlannedAct, store::Error> {
+) -> Result<PlannedAct, Error> {
     let statuses: &[_] = match action {
         OperatorAction::Approve => &[DeletionStatus::AwaitingApproval],
         OperatorAction::Retry => &[DeletionStatus::Kept, DeletionStatus::Failed],

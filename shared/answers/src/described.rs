@@ -40,7 +40,8 @@ pub struct DescribedDeletion {
     status_text: &'static str,
     /// Why the deletion has this status, or what is planned: one line.
     summary: String,
-    /// The actions that the status allows an operator to take now. The caller's permissions are not considered.
+    /// The actions that the status allows an operator to take now, in the order of `OperatorAction`. The caller's
+    /// permissions are not considered.
     allowed_actions: Vec<OperatorAction>,
 }
 

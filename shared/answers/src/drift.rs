@@ -24,9 +24,9 @@ use crate::{
 pub struct DriftReport {
     /// What the answer rests on: the differences are as of the last listing of a registry, or newer.
     pub basis: Basis,
-    /// Registries whose replication settings were never read, so that their expected replicas are unknown.
+    /// Registries whose replication settings were never read, by name: their expected replicas are unknown.
     pub unread: BTreeSet<Registry>,
-    /// Missing replicas and replicas with different tags. Each page covers a range of source registries.
+    /// Missing replicas and replicas with different tags, by the names of the source, the image and the destination.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedDifference>)]
     pub differences: Vec<Difference>,
@@ -69,7 +69,9 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
         pager.end_page(page, page_end);
     }
     let next_cursor = pager.token().map(Cursor);
-    differences.sort_by(|a, b| (&a.image, &a.destination, &a.source).cmp(&(&b.image, &b.destination, &b.source)));
+    // The order of the index, in which images are texts.
+    let position = |of: &Difference| (of.source.clone(), of.image.to_string(), of.destination.clone());
+    differences.sort_by_key(position);
     let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
     let remediation = differences.iter().any(is_missing).then_some(BACKFILL);
     Ok(DriftReport { basis, unread, differences, remediation, next_cursor })

@@ -17,9 +17,9 @@ use crate::answer::{Shown, ShownImage};
 /// A lineage as nodes and edges.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Graph {
-    /// Images, and their placements in registries.
+    /// Images by digest, each with its placements: those where it was pushed, then its replicas.
     pub nodes: Vec<Node>,
-    /// Pushes, replications and deletions between nodes.
+    /// Pushes, replications and deletions, in the order of their nodes.
     pub edges: Vec<Edge>,
 }
 
@@ -50,7 +50,7 @@ pub enum NodeKind {
         /// The status of the placement; absent if no event reported the image there.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<PlacementStatus>,
-        /// The image's tags in the registry.
+        /// The image's tags in the registry, by name.
         tags: Vec<Tag>,
         /// Whether the replica's source no longer has the image.
         orphan: bool,

@@ -21,6 +21,7 @@ use crate::{
     breakers::{self, BreakerStatus},
     controls::{self, DescribedHold, DescribedPause},
     deletions,
+    error::Error,
 };
 
 /// The current state of registries, replication, deletions and breakers.
@@ -33,11 +34,11 @@ pub struct Overview {
     pub caller: Option<String>,
     /// Whether the caller may pause, resume, hold, release, retry, approve, cancel and reset.
     pub may_change: bool,
-    /// Every registry of which an event or a heartbeat was recorded, or is expected.
+    /// Every registry of which an event or a heartbeat was recorded, or is expected, by name.
     pub registries: Vec<RegistryOverview>,
     /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
-    /// Copies that are late, failed, missing or untagged now, oldest first. The number of images in this list is
+    /// Copies that are late, failed, missing or untagged now, newest push first. The number of images in this list is
     /// limited.
     pub late: Vec<LateCopy>,
     /// The number of deletions of every status except `done` and `kept`.
@@ -51,9 +52,9 @@ pub struct Overview {
     /// The breakers that are open, were reset, or counted an image in the window, by source.
     #[schema(value_type = BTreeMap<String, BreakerStatus>)]
     pub breakers: BTreeMap<Registry, BreakerStatus>,
-    /// The pauses that last now: what they stop is not deleted.
+    /// The pauses that last now, by source, that of every source first: what they stop is not deleted.
     pub pauses: Vec<DescribedPause>,
-    /// The holds that last now.
+    /// The holds that last now, by the names of their patterns.
     pub holds: Vec<DescribedHold>,
     /// The last restore drill; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +120,7 @@ const MOST_LATE: usize = 100;
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::Error> {
+pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, Error> {
     let (registries, mut runs, mut heartbeats) =
         futures::try_join!(table.registries(), table.runs(), table.heartbeats())?;
     let statuses = deletions::DeletionFilter::not_over();
@@ -136,12 +137,9 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, store::
         at_least |= count >= MOST_COUNTED;
         *counts.entry(status).or_default() += count;
     }
-    let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, MOST_LATE))?;
-    let (next_due, breakers, drill) = futures::try_join!(
-        table.next_due(Queue::Mirror),
-        breakers::summaries(table, None, now),
-        table.restore_drill()
-    )?;
+    let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, None, MOST_LATE))?;
+    let (next_due, drill) = futures::try_join!(table.next_due(Queue::Mirror), table.restore_drill())?;
+    let breakers = breakers::summaries(table, None, now).await?;
     let controls = controls::holds(table, now).await?;
     let all: BTreeSet<_> = registries.into_iter().chain(heartbeats.keys().cloned()).collect();
     let registries = all.into_iter().map(|registry| {

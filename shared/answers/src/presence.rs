@@ -74,11 +74,11 @@ pub struct Presence {
     /// The image that it means where it was pushed.
     #[serde(flatten)]
     pub image: Image,
-    /// The registries to which it was pushed, and that have it.
+    /// The registries to which it was pushed, and that have it, by name.
     pub pushed_to: Vec<Registry>,
     /// The registries, by name.
     pub registries: Vec<PresenceIn>,
-    /// Registries to which the image was pushed and whose replication rules are not known: there may be more destinations.
+    /// Registries, by name, to which the image was pushed and whose replication rules are not known: there may be more destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules_unknown: Vec<Registry>,
 }
@@ -107,11 +107,33 @@ impl Presence {
         self.rules_unknown.is_empty() && wanted.peek().is_some() && wanted.all(|one| one.there)
     }
 
+    /// Whether to wait for it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.is_everywhere() {
+            true => Outcome::Arrived,
+            false if self.failed().next().is_some() => Outcome::Failed,
+            false => Outcome::Waiting,
+        }
+    }
+
     /// The registries where it should be and that will not arrive without a new push or a backfill.
-    pub fn failed(&self) -> impl Iterator<Item = &PresenceIn> {
+    fn failed(&self) -> impl Iterator<Item = &PresenceIn> {
         let is_final = |state| matches!(state, ReplicaState::Failed | ReplicaState::Deleted | ReplicaState::Untagged);
         self.registries.iter().filter(move |one| one.wanted && !one.there && one.state.is_some_and(is_final))
     }
+}
+
+/// What a pipeline that waits for an image does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is in every registry where it should be.
+    Arrived,
+    /// A copy failed or was deleted: it will not arrive without a new push or a backfill.
+    Failed,
+    /// It may still arrive.
+    Waiting,
 }
 
 /// The image that a reference means where it was pushed, with what is recorded about it.

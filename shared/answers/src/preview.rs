@@ -101,7 +101,7 @@ pub struct PreviewEntry {
     /// The size that ECR reports, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// The ids of the policies that decided.
+    /// The policies that decided, by name.
     pub policies: BTreeSet<String>,
     /// The reason: the text of the deciding check.
     pub why: String,
@@ -253,15 +253,12 @@ async fn recorded(
     most: usize,
     candidates: &mut Vec<Candidate>,
 ) -> Result<Option<PreviewPageToken>, Error> {
-    let filter = deletions::DeletionFilter { statuses: DeletionStatus::ALL.into(), source: None, since };
-    let page = deletions::read_page(table, &filter, from, most).await?;
-    for deletion in page.deletions {
+    let (deletions, next) = deletions::recorded_page(table, since, from, most).await?;
+    for deletion in deletions {
         let lineage = table.image_record(&deletion.image).await?.lineage;
         candidates.push(Candidate { deletion, lineage });
     }
-    Ok(Some(
-        page.next_cursor.map_or(PreviewPageToken::Orphans(None), |Cursor(place)| PreviewPageToken::Recorded(place)),
-    ))
+    Ok(Some(next.map_or(PreviewPageToken::Orphans(None), PreviewPageToken::Recorded)))
 }
 
 /// Adds the orphans without a recorded deletion to the candidates.

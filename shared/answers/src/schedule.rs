@@ -1,31 +1,30 @@
 //! What will be deleted until a time, and what asks for approval or is stopped instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domain::{
     deletion::{Deletion, DeletionStatus},
-    image::{Image, Registry, Tag},
+    image::Registry,
     plan::Mode,
     time::time_text,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::Table;
+use utoipa::ToSchema;
 
 use crate::{
-    READS_AT_A_TIME,
-    deletions::{self, DeletionTotal},
-    described::Describe,
+    deletions::{self, DeletionTotal, TaggedDeletion},
+    error::Error,
 };
 
 /// What will be deleted until a time, as far as is recorded now: `mirror` reads everything afresh before it deletes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Schedule {
     /// The time.
     pub until: Timestamp,
-    /// The deletions that are due until then and that nothing stops, in the order in which they are due.
-    pub deletions: Vec<ScheduledDeletion>,
+    /// The deletions that are due until then and that nothing stops, in the order of their times: the next one first.
+    pub deletions: Vec<TaggedDeletion>,
     /// The number of deletions that await an operator's approval, or will when they are due.
     pub awaiting_approval: usize,
     /// The number of deletions that a breaker or a hold has put on hold.
@@ -34,34 +33,20 @@ pub struct Schedule {
     pub stopped: usize,
     /// The deletions in one line: how many, where and how much.
     pub summary: String,
-    /// What is not deleted, and why: one line each.
+    /// What is not deleted, and why: one line each, in the order in which to read them.
     pub exceptions: Vec<String>,
-}
-
-/// A deletion that is due.
-#[derive(Debug, Serialize)]
-pub struct ScheduledDeletion {
-    /// The deletion.
-    #[serde(flatten, serialize_with = "described_one")]
-    pub deletion: Deletion,
-    /// The tags that the replica has, as far as is recorded.
-    pub tags: BTreeSet<Tag>,
-}
-
-fn described_one<S: serde::Serializer>(deletion: &Deletion, serializer: S) -> Result<S::Ok, S::Error> {
-    deletion.describe().serialize(serializer)
 }
 
 /// Answers `deletions --until`.
 ///
 /// # Errors
-/// When the table cannot be read.
+/// When the source is unknown, or the table cannot be read.
 pub async fn schedule(
     table: &Table,
     source: Option<&Registry>,
     until: Timestamp,
     now: Timestamp,
-) -> Result<Schedule, store::Error> {
+) -> Result<Schedule, Error> {
     let statuses =
         [DeletionStatus::Pending, DeletionStatus::Executing, DeletionStatus::AwaitingApproval, DeletionStatus::Held];
     let all = deletions::all(table, &statuses, source).await?;
@@ -96,23 +81,8 @@ pub async fn schedule(
         None => format!("nothing is due until {} that will be deleted", time_text(until)),
     };
     let exceptions = exceptions(mode, awaiting_approval, on_hold, stopped);
-    let deletions = with_tags(table, due).await?;
+    let deletions = TaggedDeletion::all(table, due).await?;
     Ok(Schedule { until, deletions, awaiting_approval, on_hold, stopped, summary, exceptions })
-}
-
-/// Adds the tags that each replica has.
-async fn with_tags(table: &Table, due: Vec<Deletion>) -> Result<Vec<ScheduledDeletion>, store::Error> {
-    let images: BTreeSet<Image> = due.iter().map(|deletion| deletion.image.clone()).collect();
-    let read = stream::iter(images)
-        .map(|image| async move { table.placements(&image).await.map(|lineage| (image, lineage)) })
-        .buffer_unordered(READS_AT_A_TIME);
-    let lineages: BTreeMap<_, _> = read.try_collect().await?;
-    let scheduled = due.into_iter().map(|deletion| {
-        let replica = lineages.get(&deletion.image).and_then(|lineage| lineage.placements.get(&deletion.registry));
-        let tags = replica.map(|replica| replica.current_tags().into_iter().cloned().collect());
-        ScheduledDeletion { tags: tags.unwrap_or_default(), deletion }
-    });
-    Ok(scheduled.collect())
 }
 
 fn exceptions(mode: Option<Mode>, awaiting_approval: usize, on_hold: usize, stopped: usize) -> Vec<String> {

@@ -13,11 +13,11 @@ use crate::{READS_AT_A_TIME, cursor::Cursor, reference::Reference};
 /// The matches of a search text.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct SearchResult {
-    /// Repositories whose names begin with the text.
+    /// Repositories whose names begin with the text, by name.
     pub repositories: Vec<RepositoryName>,
-    /// The tag, as `REPO:TAG`, if it was ever seen.
+    /// The tag, as `REPO:TAG`, if it was ever seen: none or one.
     pub tags: Vec<String>,
-    /// Images whose digests begin with the text.
+    /// Images whose digests begin with the text, by name.
     pub images: BTreeSet<Image>,
     /// The cursor for the next page of images; absent on the last page. A page may be empty and have a next page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub async fn search(table: &Table, text: &str, from: Option<Image>) -> Result<Se
 /// Repositories in the order of their names.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Repositories {
-    /// The repositories on this page.
+    /// The repositories, by name.
     pub repositories: Vec<KnownRepository>,
     /// The cursor for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct Repositories {
 pub struct KnownRepository {
     /// The name of the repository.
     pub repository: RepositoryName,
-    /// The registries that have or had images of the repository.
+    /// The registries that have or had images of the repository, by name.
     pub registries: BTreeSet<Registry>,
 }
 

@@ -3,37 +3,92 @@
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Deserializer};
 
-/// A time, or a duration back from now.
+/// A time as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// As in `12h` or `30d`.
-    Ago(SignedDuration),
-    /// As in `2026-11-01` (midnight in UTC) or `2026-11-01T06:00:00Z`.
+    /// A duration from now, as in `12h` or `30d`: back in a question, and ahead in an order.
+    Away(SignedDuration),
+    /// A day in UTC, as in `2026-11-01`.
+    Day(Date),
+    /// A time, as in `2026-11-01T06:00:00Z`.
     At(Timestamp),
 }
 
 impl Moment {
-    /// The time, if it is `now`.
+    /// The time in a question: a duration goes back from now, and a day is its midnight.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(Timestamp::UNIX_EPOCH),
+            Self::Away(duration) => now.checked_sub(duration).unwrap_or(Timestamp::UNIX_EPOCH),
+            Self::Day(day) => midnight(day),
             Self::At(at) => at,
         }
     }
+
+    /// The end of what lasts from now on: a duration goes ahead, and a day is included.
+    #[must_use]
+    pub fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Away(duration) => now.checked_add(duration).unwrap_or(Timestamp::MAX),
+            Self::Day(day) => day.tomorrow().map_or(Timestamp::MAX, midnight),
+            Self::At(at) => at,
+        }
+    }
+}
+
+fn midnight(day: Date) -> Timestamp {
+    day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |day| day.timestamp())
 }
 
 impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp());
         // A text with a time of day and an offset is also a date.
-        let at = text.parse::<Timestamp>().ok().or_else(|| midnight().filter(|_| !text.contains(['T', ' '])));
-        at.map(Self::At)
-            .or_else(|| back(text).ok().map(Self::Ago))
+        let day = || text.parse::<Date>().ok().filter(|_| !text.contains(['T', ' ']));
+        let at = text.parse::<Timestamp>().ok().map(Self::At).or_else(|| day().map(Self::Day));
+        at.or_else(|| back(text).ok().map(Self::Away))
             .ok_or_else(|| format!("`{text}` is not a time: write `30d`, `2026-11-01` (UTC) or `2026-11-01T06:00:00Z`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A time range: from a time on, until another one, which is not included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The beginning.
+    pub from: Timestamp,
+    /// The end; without one, the range is open.
+    pub to: Option<Timestamp>,
+}
+
+impl Period {
+    /// All time.
+    pub const ALL: Self = Self { from: Timestamp::MIN, to: None };
+
+    /// From a time on.
+    #[must_use]
+    pub fn since(from: Timestamp) -> Self {
+        Self { from, to: None }
+    }
+
+    /// The last `duration` before now.
+    #[must_use]
+    pub fn last(duration: SignedDuration, now: Timestamp) -> Self {
+        Self::since(Moment::Away(duration).at(now))
+    }
+
+    /// Whether a time is in the range.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.from <= at && self.to.is_none_or(|to| at < to)
     }
 }
 
@@ -65,5 +120,26 @@ mod tests {
         for text in ["", "yesterday", "2026-11", "2026-13-01", "-3h", "2026-11-01T06:00:00"] {
             assert!(text.parse::<Moment>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_end_is_ahead_and_includes_its_day() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        for (text, at) in [
+            ("2027-01-31", "2027-02-01T00:00:00Z"),
+            ("2027-01-31T18:00:00Z", "2027-01-31T18:00:00Z"),
+            ("12h", "2026-12-01T00:00:00Z"),
+        ] {
+            assert_eq!(text.parse::<Moment>().unwrap().end(now), at.parse().unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_period_is_not_in_it() {
+        let at = |text: &str| text.parse::<Moment>().unwrap().at(Timestamp::MAX);
+        let october = Period { from: at("2026-10-01"), to: Some(at("2026-11-01")) };
+        assert!(october.contains(at("2026-10-01")) && october.contains(at("2026-10-31T23:59:59Z")));
+        assert!(!october.contains(at("2026-09-30T23:59:59Z")) && !october.contains(at("2026-11-01")));
+        assert!(Period::ALL.contains(Timestamp::MIN) && Period::ALL.contains(Timestamp::MAX));
     }
 }

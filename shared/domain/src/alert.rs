@@ -60,7 +60,7 @@ pub struct Alert {
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::image::PossibleImage))]
     pub image: Option<Image>,
-    /// The repositories of affected images, if images are counted: at most 50.
+    /// The repositories of affected images, if images are counted: at most 50, by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<RepositoryName>))]
     pub repositories: BTreeSet<RepositoryName>,
@@ -412,7 +412,7 @@ pub struct Incident {
     pub arrived: u64,
     /// The first affected image.
     pub image: Image,
-    /// The repositories of affected images, at most 50.
+    /// The repositories of affected images, at most 50, by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<RepositoryName>))]
     pub repositories: BTreeSet<RepositoryName>,
@@ -454,6 +454,14 @@ impl Incident {
         format!("{} to {}", self.source, self.destination)
     }
 
+    /// The ID of the incident, which each of its alerts names.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let Self { kind, source, destination, .. } = self;
+        let opened = self.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        format!("{opened}/{}/{source}/{destination}", kind.as_str())
+    }
+
     /// What to do next.
     #[must_use]
     pub fn remediation(&self) -> String {
@@ -469,8 +477,7 @@ impl Incident {
     fn alert(&self, state: AlertState, now: Timestamp) -> Alert {
         let Self { kind, source, destination, .. } = self;
         let subject = self.subject();
-        let opened = self.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ");
-        let incident = format!("{opened}/{}/{source}/{destination}", kind.as_str());
+        let incident = self.id();
         let (message, remediation) = match state {
             AlertState::Resolved => (self.summary(), "nothing".to_owned()),
             AlertState::Notice | AlertState::Opened | AlertState::Open => (self.message(), self.remediation()),

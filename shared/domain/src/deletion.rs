@@ -72,7 +72,7 @@ pub struct Deletion {
     /// Whether the policy requires an operator's approval, as far as is recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
-    /// The names of the policies that decided.
+    /// The policies that decided, by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
     /// The checks of the last evaluation, in order. The last one decided.

@@ -255,10 +255,10 @@ pub enum Drift {
     },
     /// The replica has other tags than the source.
     Tags {
-        /// Tags that only the source has.
+        /// Tags that only the source has, by name.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         only_at_source: BTreeSet<Tag>,
-        /// Tags that only the replica has: removed at the source, which ECR does not replicate, or added at the
+        /// Tags, by name, that only the replica has: removed at the source, which ECR does not replicate, or added at the
         /// replica.
         #[serde(skip_serializing_if = "BTreeSet::is_empty")]
         only_at_replica: BTreeSet<Tag>,

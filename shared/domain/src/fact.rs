@@ -103,7 +103,7 @@ pub enum What {
     /// Tags were removed from the image here. ECR deletes an image together with its last tag and sends no event for
     /// that.
     TagsDeleted {
-        /// The removed tags.
+        /// The removed tags, by name.
         tags: BTreeSet<Tag>,
         /// Who or what removed them, if the event says so.
         #[serde(flatten)]
@@ -148,10 +148,10 @@ pub enum What {
     Observed {
         /// The storage class of the image; `null` if the image was not there.
         storage: Option<StorageClass>,
-        /// Tags that the image had: all of them if `complete`.
+        /// Tags, by name, that the image had: all of them if `complete`.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         tags: BTreeSet<Tag>,
-        /// Tags that were recorded and that the image did not have.
+        /// Tags, by name, that were recorded and that the image did not have.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         without: BTreeSet<Tag>,
         /// Whether the image had no other tags than these.
@@ -354,7 +354,7 @@ pub enum Cause {
     Mirror {
         /// The source registry.
         source: Registry,
-        /// The names of the policies that permitted it.
+        /// The policies that permitted it, by name.
         policies: BTreeSet<String>,
         /// Who approved it, and why; absent without an approval.
         #[serde(default, skip_serializing_if = "Option::is_none")]

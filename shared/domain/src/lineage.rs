@@ -67,11 +67,15 @@ pub struct Whereabouts {
     /// The upstream registry from which the pull through cache brought the image then; absent if it was pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_from: Option<String>,
-    /// The newest replication into this registry, one entry per source.
+    /// The newest replication into this registry, one entry per source, by name.
     pub replicated_from: Vec<ReplicatedFrom>,
-    /// The tags that the image has there now.
+    /// The tags that the image has there now, by name.
     pub tags: BTreeSet<Tag>,
-    /// Tags that moved from this image to another one in this registry, with the newest move of each.
+    /// The tags that the image had when it was deleted there, by name; absent if it is there.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Tag>))]
+    pub deleted_tags: BTreeSet<Tag>,
+    /// Tags that moved from this image to another one in this registry, by name, with the newest move of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved_tags: Vec<MovedTag>,
     /// The start of the present stay, or of the last one if the image is not there now.
@@ -201,6 +205,10 @@ impl Lineage {
             }),
             replicated_from: replicated_from.collect(),
             tags: placement.current_tags().into_iter().cloned().collect(),
+            deleted_tags: placement
+                .gone_at()
+                .map(|_| placement.last_tags().into_iter().cloned().collect())
+                .unwrap_or_default(),
             moved_tags: placement.moved_tags(),
             since: self.since(registry),
             deleted: self.loss(registry),

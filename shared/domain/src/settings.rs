@@ -21,7 +21,7 @@ pub struct MirrorSettings {
     pub policy: PolicyInUse,
     /// The limits of the circuit breakers.
     pub limits: BreakerLimits,
-    /// Configured registries, which may replicate even if no event ever came from them.
+    /// Configured registries, by name, which may replicate even if no event ever came from them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Registry>))]
     pub known: BTreeSet<Registry>,

@@ -11,6 +11,7 @@ use answers::{
     deletions::{self, DeletionFilter, Deletions},
     paging::PageRequest,
     reference::Reference,
+    time::Period,
 };
 use aws_sdk_ecr::types::ImageIdentifier;
 use domain::{alert::AlertState, controls::Instruction, deletion::DeletionStatus, image::Registry};
@@ -234,7 +235,7 @@ impl Stage {
         // The deletions list already shows the alerts about deletions, and repeated alerts are left out.
         alerts.alerts.retain(|alert| matches!(alert.state, AlertState::Opened | AlertState::Resolved));
         let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
-        let filter = DeletionFilter { statuses: over, source: None, since: Timestamp::UNIX_EPOCH };
+        let filter = DeletionFilter { statuses: over, source: None, changed: Period::ALL };
         let deletions = deletions::list(table, &filter, now).await?;
         let breakers = breakers::breakers(table, None, now).await?;
         let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;

@@ -6,11 +6,11 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{StatusCode, header},
+    http::header,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use query::api::{self, Problem, Query, caller::Caller};
+use query::api::{self, Problem, ProblemCode, Query, caller::Caller};
 
 /// The page and the API for one caller on this machine, protected by a key if one is given.
 ///
@@ -39,14 +39,14 @@ fn refused(request: &Request, key: Option<&String>) -> Option<Response> {
     let host = text(header::HOST).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost") {
-        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, format!("`{host}` is not the name of this server"));
+        let problem = Problem::new(ProblemCode::WrongHost, format!("`{host}` is not the name of this server"));
         return Some(problem.remediation("open the address that was printed").into_response());
     }
     let path = request.uri().path();
     let guarded = path.starts_with("/v1/") && path != "/v1/openapi.json";
     let known = |key: &String| text(header::AUTHORIZATION).and_then(|text| text.strip_prefix("Bearer ")) == Some(key);
     if guarded && !key.is_none_or(known) {
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "the key is missing, or another");
+        let problem = Problem::new(ProblemCode::KeyMissing, "the key is missing, or another");
         let problem = problem.remediation("open the link that was printed");
         return Some(([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response());
     }

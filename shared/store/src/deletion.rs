@@ -46,8 +46,9 @@ impl Table {
         stored
     }
 
-    /// The deletions of a source with a status that changed since a time, newest first, at most `most`; and the
-    /// position after which the list continues, if it does.
+    /// The deletions of a source with a status that changed since a time, and not after `until`, newest first, at most
+    /// `most`; and the position after which the list continues, if it does. Those that changed at the same time are in
+    /// no order.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -56,6 +57,7 @@ impl Table {
         status: DeletionStatus,
         source: &Registry,
         since: Timestamp,
+        until: Option<Timestamp>,
         after: Option<&Listed>,
         most: usize,
     ) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
@@ -64,11 +66,15 @@ impl Table {
             return Ok((Vec::new(), None));
         }
         let status_key = item::status_key(status, source);
+        let (first, last_time) = (since.to_string(), until.map_or_else(|| "~".to_owned(), |until| until.to_string()));
+        if first > last_time {
+            return Ok((Vec::new(), None));
+        }
         let mut keys = Vec::new();
         let mut start = after.map(|listed| encode_start(listed, &status_key));
         let mut last = None;
         while keys.len() < most {
-            let query = self.index(&DELETION_INDEX, &status_key, &since.to_string(), "~").scan_index_forward(false);
+            let query = self.index(&DELETION_INDEX, &status_key, &first, &last_time).scan_index_forward(false);
             let left = i32::try_from(most - keys.len()).ok();
             let output = query.set_limit(left).set_exclusive_start_key(start).send().await;
             let output = output.map_err(|error| self.read_error(DELETION_INDEX.name, error))?;

@@ -6,15 +6,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     alert::Incident,
     expectation::{self, ReplicationExpectation},
-    image::Image,
+    image::{Image, RepositoryName},
 };
-use futures::{StreamExt, join, stream};
+use futures::{StreamExt, TryStreamExt, join, stream};
 use jiff::Timestamp;
 
 use super::{
     Error, Queue, Stored, Table,
     batch::{CALLS_AT_A_TIME, Shared},
     item::{self, Item, ItemError, Key, take, take_time},
+    list::READS_AT_A_TIME,
     queue::queued_until,
 };
 
@@ -31,21 +32,28 @@ pub(super) struct Expected {
 }
 
 impl Table {
-    /// The expectations with a problem, of at most `most` images.
+    /// The expectations with a problem of one repository or of all, of at most `most` images.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn expectations_with_problems(&self, most: usize) -> Result<Vec<ReplicationExpectation>, Error> {
+    pub async fn expectations_with_problems(
+        &self,
+        repository: Option<&RepositoryName>,
+        most: usize,
+    ) -> Result<Vec<ReplicationExpectation>, Error> {
         let lasting = |incident: &Incident| incident.open > 0;
         if !self.incidents().await?.iter().any(lasting) {
             return Ok(Vec::new());
         }
         // Every expectation with a problem is in the queue, because it is evaluated again within hours.
-        let due = self.to_watch(Timestamp::MAX, most).await?;
+        let queued = if repository.is_some() { usize::MAX } else { most };
+        let due = self.to_watch(Timestamp::MAX, queued).await?;
+        let images = due.images.into_keys().filter(|image| repository.is_none_or(|only| image.repository == *only));
+        let read = stream::iter(images.take(most)).map(|image| async move { self.expectations(&image).await });
+        let mut read = read.buffered(READS_AT_A_TIME);
         let mut with_problems = Vec::new();
-        for image in due.images.into_keys() {
-            let expectations = self.expectations(&image).await?.expectations;
-            with_problems.extend(expectations.into_iter().filter(ReplicationExpectation::has_problem));
+        while let Some(record) = read.try_next().await? {
+            with_problems.extend(record.expectations.into_iter().filter(ReplicationExpectation::has_problem));
         }
         Ok(with_problems)
     }

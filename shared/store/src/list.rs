@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     expectation::GIVE_UP,
-    image::{Image, Registry, RepositoryName},
+    image::{Digest, Image, Registry, RepositoryName},
     lag::Lane,
     lineage::{Lineage, is_orphan},
 };
@@ -135,6 +135,25 @@ impl Table {
             self.everywhere(PageBounds { repository: Some(repository), ..bounds }, |image| images.push(image)).await?;
         let read = stream::iter(images).map(|image| async move { self.placements(&image).await });
         Ok((read.buffered(READS_AT_A_TIME).try_collect().await?, page_end))
+    }
+
+    /// The images of a repository in all registries, past ones included, according to the index; and the newest push of
+    /// each to any registry.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn pushes(&self, repository: &RepositoryName) -> Result<BTreeMap<Digest, Option<Timestamp>>, Error> {
+        let registries = self.registries().await?;
+        let mut pushes: BTreeMap<Digest, Option<Timestamp>> = BTreeMap::new();
+        for registry in &registries {
+            let mut contents = self.contents(registry, repository);
+            while let Some((image, entries)) = contents.next().await? {
+                let pushed = entries.iter().filter_map(|(_, evidence)| evidence.pushed).max();
+                let newest = pushes.entry(image.digest).or_default();
+                *newest = pushed.max(*newest);
+            }
+        }
+        Ok(pushes)
     }
 
     /// The images whose digest starts with some text, with or without its algorithm; and how far the list was read.

@@ -11,6 +11,7 @@ use answers::{
     deletions::{self, Act, DeletionScope, DeletionSelector, ManyDeletions},
     error::Error,
     reference::Reference,
+    time::Period,
 };
 use aws::{registry::Registries, start};
 use aws_config::Region;
@@ -95,13 +96,10 @@ async fn a_pause_of_one_source_ends_by_itself() {
     let paused = answers::overview::overview(&site.local.table, site.now()).await.unwrap().pauses;
     assert_eq!(paused.len(), 1);
     // It is shown on each deletion at once.
-    let all = deletions::DeletionFilter {
-        statuses: [DeletionStatus::Pending].into(),
-        source: None,
-        since: Timestamp::UNIX_EPOCH,
-    };
+    let statuses = [DeletionStatus::Pending].into();
+    let all = deletions::DeletionFilter { statuses, source: None, changed: Period::ALL };
     let listed = deletions::list(&site.local.table, &all, site.now()).await.unwrap().deletions;
-    assert!(listed.len() == 2 && listed.iter().all(|one| one.summary() == paused[0].summary), "{listed:?}");
+    assert!(listed.len() == 2 && listed.iter().all(|one| one.deletion.summary() == paused[0].summary), "{listed:?}");
     site.pass(25 * 3600).await;
     assert!(site.has(TOKYO, &image));
     site.pass(6 * 3600).await;

@@ -2,13 +2,13 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use lambda_http::request::RequestContext;
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 
 /// The caller. Without a layer that sets it, the caller is unknown and may change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,12 +44,16 @@ pub(super) async fn guard(mut request: Request, next: Next) -> Response {
     if changes(&request) {
         if from_elsewhere(request.headers()) {
             let detail = "pages of other origins may not change anything";
-            return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+            return Problem::new(ProblemCode::OtherOrigin, detail).into_response();
         }
         if !caller.may_change || caller.name.is_none() {
-            let detail = if caller.may_change { "caller is not authenticated" } else { "this endpoint is read-only" };
+            let (code, detail) = if caller.may_change {
+                (ProblemCode::NotAuthenticated, "caller is not authenticated")
+            } else {
+                (ProblemCode::ReadOnly, "this endpoint is read-only")
+            };
             let remediation = "ask an operator, or use the command line with your own credentials";
-            return Problem::new(StatusCode::FORBIDDEN, detail).remediation(remediation).into_response();
+            return Problem::new(code, detail).remediation(remediation).into_response();
         }
     }
     request.extensions_mut().insert(caller);

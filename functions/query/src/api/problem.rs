@@ -1,5 +1,7 @@
 //! Errors as problem documents. <https://www.rfc-editor.org/rfc/rfc9457>
 
+mod code;
+
 use answers::error::Error;
 use axum::{
     Json,
@@ -9,6 +11,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+pub use code::ProblemCode;
 use retry::{Disposition, chain};
 use serde::Serialize;
 use tracing::warn;
@@ -20,12 +23,15 @@ use utoipa::{
 /// An error as a problem document of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// Always `about:blank`: the kind of problem is the HTTP status.
-    #[schema(example = "about:blank")]
-    r#type: &'static str,
-    /// The reason phrase of the HTTP status.
-    #[schema(example = "Not Found")]
-    title: String,
+    /// The kind of the problem as a URI. `GET /v1/problems` lists all kinds.
+    #[schema(example = "/v1/problems#unknown_image")]
+    r#type: String,
+    /// The kind of the problem, for programs.
+    #[schema(example = "unknown_image")]
+    code: ProblemCode,
+    /// The kind of the problem in words.
+    #[schema(example = "The image is not known")]
+    title: &'static str,
     /// The HTTP status code.
     #[schema(example = 404)]
     status: u16,
@@ -34,6 +40,7 @@ pub struct Problem {
     detail: String,
     /// The recommended next step.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "`ecr-lineage images team/app` lists what is known")]
     remediation: Option<String>,
     /// The errors in a policy, in the order of its text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -48,12 +55,13 @@ const IN_BODY: &str = "Failed to deserialize the JSON body into the target type:
 const LONGEST_DETAIL: usize = 2_000;
 
 impl Problem {
-    /// A problem with a status and one line of detail.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A problem of a kind, with one line of detail.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Problem").to_owned(),
-            status: status.as_u16(),
+            r#type: code.uri(),
+            code,
+            title: code.title(),
+            status: code.status().as_u16(),
             detail: detail.into(),
             remediation: None,
             problems: Vec::new(),
@@ -69,27 +77,28 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let status = match &error {
+        let code = match &error {
             Error::Table(table) => return table.into(),
-            Error::UnknownImage { .. }
-            | Error::UnknownRepository { .. }
-            | Error::UnknownTag { .. }
-            | Error::PastTag { .. }
-            | Error::NoDeletion { .. }
-            | Error::UnknownRegistry { .. }
-            | Error::NoMirror
-            | Error::UnknownRegion { .. }
-            | Error::NoHold { .. }
-            | Error::NoReplica { .. } => StatusCode::NOT_FOUND,
-            Error::Ambiguous { .. }
-            | Error::InvalidTransition(_)
-            | Error::HoldOfOther { .. }
-            | Error::NotPaused { .. }
-            | Error::Changed { .. }
-            | Error::MirrorsPolicyInvalid { .. } => StatusCode::CONFLICT,
-            Error::NoReason | Error::EndIsOver { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::UnknownImage { .. } => ProblemCode::UnknownImage,
+            Error::UnknownRepository { .. } => ProblemCode::UnknownRepository,
+            Error::UnknownTag { .. } => ProblemCode::UnknownTag,
+            Error::PastTag { .. } => ProblemCode::PastTag,
+            Error::NoDeletion { .. } => ProblemCode::UnknownDeletion,
+            Error::UnknownRegistry { .. } => ProblemCode::UnknownRegistry,
+            Error::NoMirror => ProblemCode::NoMirror,
+            Error::UnknownRegion { .. } => ProblemCode::UnknownRegion,
+            Error::NoHold { .. } => ProblemCode::UnknownHold,
+            Error::NoReplica { .. } => ProblemCode::UnknownReplica,
+            Error::Ambiguous { .. } => ProblemCode::AmbiguousDigest,
+            Error::InvalidTransition(_) => ProblemCode::InvalidTransition,
+            Error::HoldOfOther { .. } => ProblemCode::HoldOfOther,
+            Error::NotPaused { .. } => ProblemCode::NotPaused,
+            Error::Changed { .. } => ProblemCode::Changed,
+            Error::MirrorsPolicyInvalid { .. } => ProblemCode::MirrorPolicyInvalid,
+            Error::NoReason => ProblemCode::NoReason,
+            Error::EndIsOver { .. } => ProblemCode::EndIsOver,
         };
-        Self { remediation: error.remediation(), ..Self::new(status, chain(&error)) }
+        Self { remediation: error.remediation(), ..Self::new(code, chain(&error)) }
     }
 }
 
@@ -104,8 +113,8 @@ impl From<&store::Error> for Problem {
     fn from(error: &store::Error) -> Self {
         warn!(error = chain(error), "the table cannot be used");
         let problem = match error.disposition() {
-            Disposition::Retry => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the table does not answer"),
-            Disposition::Reject => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the table cannot be used"),
+            Disposition::Retry => Self::new(ProblemCode::TableUnavailable, "the table does not answer"),
+            Disposition::Reject => Self::new(ProblemCode::TableUnusable, "the table cannot be used"),
         };
         problem.remediation("ask again in a minute; the log of `query` says more")
     }
@@ -113,7 +122,7 @@ impl From<&store::Error> for Problem {
 
 impl From<policy::InvalidPolicyError> for Problem {
     fn from(invalid: policy::InvalidPolicyError) -> Self {
-        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the policy cannot be used");
+        let problem = Self::new(ProblemCode::InvalidPolicy, "the policy cannot be used");
         let remediation = "`infra/policies/README.md` lists what a policy can say";
         Self { problems: invalid.problems, ..problem.remediation(remediation) }
     }
@@ -121,7 +130,7 @@ impl From<policy::InvalidPolicyError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.code.status();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -151,24 +160,33 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
     }
     let (head, body) = response.into_parts();
     let text = to_bytes(body, LONGEST_DETAIL).await.unwrap_or_default();
-    let detail = match (status, std::str::from_utf8(&text)) {
-        (StatusCode::NOT_FOUND, _) => format!("nothing at `{asked}`"),
-        (StatusCode::METHOD_NOT_ALLOWED, _) => format!("`{asked}` is not possible"),
-        (StatusCode::GATEWAY_TIMEOUT, _) => "it took too long".to_owned(),
-        (StatusCode::PAYLOAD_TOO_LARGE, _) => "the request is too large".to_owned(),
-        (StatusCode::INTERNAL_SERVER_ERROR, _) | (_, Err(_) | Ok("")) => "it did not work".to_owned(),
-        (_, Ok(text)) => text.strip_prefix(IN_QUERY).or_else(|| text.strip_prefix(IN_BODY)).unwrap_or(text).to_owned(),
-    };
-    let problem = match status {
-        StatusCode::NOT_FOUND => Problem::new(status, detail).remediation("`GET /v1/openapi.json` says what there is"),
-        StatusCode::GATEWAY_TIMEOUT => Problem::new(status, detail).remediation("ask for less at a time, with `limit`"),
-        _ => Problem::new(status, detail),
-    };
-    let mut explained = problem.into_response();
+    let mut explained = explanation(&asked, status, std::str::from_utf8(&text).unwrap_or_default()).into_response();
     for (name, value) in head.headers.iter().filter(|(name, _)| *name == header::ALLOW) {
         explained.headers_mut().insert(name, value.clone());
     }
     explained
+}
+
+/// The problem that a status and a text of axum mean.
+fn explanation(asked: &str, status: StatusCode, text: &str) -> Problem {
+    let detail = text.strip_prefix(IN_QUERY).or_else(|| text.strip_prefix(IN_BODY)).unwrap_or(text);
+    let detail = if detail.is_empty() { "the request cannot be read" } else { detail };
+    match status {
+        StatusCode::BAD_REQUEST if text.starts_with(IN_QUERY) => Problem::new(ProblemCode::InvalidParameter, detail),
+        StatusCode::BAD_REQUEST => Problem::new(ProblemCode::MalformedBody, detail),
+        StatusCode::NOT_FOUND => Problem::new(ProblemCode::NoSuchPath, format!("nothing at `{asked}`"))
+            .remediation("`GET /v1/openapi.json` says what there is"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(ProblemCode::MethodNotAllowed, format!("`{asked}` is not possible"))
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemCode::BodyTooLarge, "the request is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(ProblemCode::UnsupportedBody, detail),
+        StatusCode::UNPROCESSABLE_ENTITY => Problem::new(ProblemCode::InvalidBody, detail),
+        StatusCode::GATEWAY_TIMEOUT => {
+            Problem::new(ProblemCode::TimedOut, "it took too long").remediation("ask for less at a time, with `limit`")
+        }
+        _ => Problem::new(ProblemCode::Internal, "it did not work"),
+    }
 }
 
 /// A response with a text body and its content type.

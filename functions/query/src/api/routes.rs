@@ -7,6 +7,8 @@ mod lineage;
 mod operator_actions;
 mod parameters;
 mod policy;
+mod presence;
+mod problems;
 mod replication;
 
 use std::sync::Arc;
@@ -28,11 +30,13 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(lineage::lineage))
         .routes(routes!(lineage::graph))
         .routes(routes!(lineage::history))
+        .routes(routes!(presence::presence))
         .routes(routes!(replication::alerts))
         .routes(routes!(replication::lag))
         .routes(routes!(replication::drift))
         .routes(routes!(replication::orphans))
         .routes(routes!(deletions::deletions))
+        .routes(routes!(deletions::schedule))
         .routes(routes!(operator_actions::approve))
         .routes(routes!(operator_actions::cancel))
         .routes(routes!(operator_actions::retry))
@@ -45,4 +49,5 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(operator_actions::forget))
         .routes(routes!(policy::policy))
         .routes(routes!(policy::policy_preview))
+        .routes(routes!(problems::problems))
 }

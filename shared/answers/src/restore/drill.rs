@@ -15,7 +15,11 @@ use retry::chain;
 use serde::Serialize;
 use store::Table;
 
-use crate::deletions::{self, DeletionFilter};
+use crate::{
+    deletions::{self, DeletionFilter},
+    error::Error,
+    time::Period,
+};
 
 /// The manifests of one image that are read at most: an index may have one for each platform.
 const MANIFESTS_PER_IMAGE: usize = 200;
@@ -55,10 +59,10 @@ pub async fn drill(
     mut pick: impl FnMut(usize) -> usize,
     by: &str,
     now: Timestamp,
-) -> Result<Drilled, store::Error> {
-    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
-    let filter = DeletionFilter { statuses: [DeletionStatus::Done].into(), source: None, since };
-    let mut done = deletions::list(table, &filter, now).await?.deletions;
+) -> Result<Drilled, Error> {
+    let changed = Period::last(since, now);
+    let filter = DeletionFilter { statuses: [DeletionStatus::Done].into(), source: None, changed };
+    let mut done = deletions::stored(table, &filter).await?;
     done.retain(|deletion| deletion.tag.is_none());
     let mut deletions = Vec::new();
     while !done.is_empty() && deletions.len() < count {

@@ -79,7 +79,7 @@ pub struct ExpectedReplica {
     pub state_text: &'static str,
     /// The push to the source that the copy follows.
     pub pushed_at: Timestamp,
-    /// The tags that the source's image has and the replica lacks.
+    /// The tags that the source's image has and the replica lacks, by name.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Tag>))]
     pub missing_tags: BTreeSet<Tag>,

@@ -187,6 +187,17 @@ impl Placement {
         }
     }
 
+    /// The tags that the image has here now, or had when it was deleted here.
+    #[must_use]
+    pub fn last_tags(&self) -> BTreeSet<&Tag> {
+        let Some(gone) = self.gone_at() else { return self.current_tags() };
+        let had = self.tags.iter().filter(|(_, tag)| {
+            let moved = tag.moved.as_ref().is_some_and(|moved| moved.at < gone);
+            tag.set().is_some() && !moved && self.tag_removed_at(tag).is_none_or(|removed| removed >= gone)
+        });
+        had.map(|(tag, _)| tag).collect()
+    }
+
     /// The tags that were removed from the image rather than moved to another one, and when.
     pub fn removed_tags(&self) -> impl Iterator<Item = (&Tag, Timestamp)> {
         self.tags.iter().filter_map(|(tag, evidence)| {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use answers::controls::{self, HoldTarget, Holds, Release, WasHeld, WasPaused, WasReleased, WasResumed};
+use answers::{
+    controls::{self, HoldTarget, Holds, Release, WasHeld, WasPaused, WasReleased, WasResumed},
+    time::Moment,
+};
 use axum::{Extension, Json, extract::State};
 use domain::{controls::Instruction, image::Registry};
-use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -21,8 +23,10 @@ use crate::api::{Query, caller::Caller, problem::Problem};
 pub(super) struct PauseRequest {
     /// The only source whose deletions are paused; without one, those of every source.
     source: Option<Registry>,
-    /// When the pause expires; without a time, only an operator ends it.
-    until: Option<Timestamp>,
+    /// When the pause expires: a duration from now on (`12h`), a day in UTC, which is included (`2027-01-31`), or a time
+    /// (`2027-01-31T18:00:00Z`). Without a time, only an operator ends it.
+    #[schema(value_type = Option<String>)]
+    until: Option<Moment>,
     /// Why; shown to every reader.
     #[schema(max_length = 1000)]
     reason: Option<String>,
@@ -35,8 +39,9 @@ pub(super) async fn pause(
     Extension(caller): Extension<Caller>,
     Json(asked): Json<PauseRequest>,
 ) -> ApiResult<WasPaused> {
-    let PauseRequest { source, until, reason } = asked;
-    let instruction = Instruction { by: caller.name.unwrap_or_default(), at: (query.clock)(), until, reason };
+    let (PauseRequest { source, until, reason }, at) = (asked, (query.clock)());
+    let until = until.map(|until| until.end(at));
+    let instruction = Instruction { by: caller.name.unwrap_or_default(), at, until, reason };
     Ok(Json(controls::pause(&query.table, source.as_ref(), instruction).await?))
 }
 
@@ -75,8 +80,10 @@ pub(super) struct HoldRequest {
     hold: HoldTarget,
     /// Only deletions of this source.
     source: Option<Registry>,
-    /// When the hold expires; without a time, only an operator ends it.
-    until: Option<Timestamp>,
+    /// When the hold expires: a duration from now on (`30d`), a day in UTC, which is included (`2027-01-31`), or a time
+    /// (`2027-01-31T18:00:00Z`). Without a time, only an operator ends it.
+    #[schema(value_type = Option<String>)]
+    until: Option<Moment>,
     /// Why; shown to every reader.
     #[schema(max_length = 1000)]
     reason: String,
@@ -91,6 +98,7 @@ pub(super) async fn hold(
 ) -> ApiResult<WasHeld> {
     let HoldRequest { hold, source, until, reason } = asked;
     let (by, at) = (caller.name.unwrap_or_default(), (query.clock)());
+    let until = until.map(|until| until.end(at));
     let instruction = Instruction { by, at, until, reason: Some(reason) };
     Ok(Json(controls::hold(&query.table, &hold, source.as_ref(), instruction).await?))
 }

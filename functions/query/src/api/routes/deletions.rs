@@ -1,24 +1,26 @@
 //! Lists of deletions and of circuit breakers.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
 use answers::{
     breakers::{self, Breakers, ResetPreview, ResetTerms},
     cursor::Cursor,
     deletions::{self, DeletionFilter, Deletions},
+    schedule::{self, Schedule},
+    time::Moment,
 };
 use axum::{
     Json,
     extract::{Query as Parameters, State},
 };
 use domain::{deletion::DeletionStatus, image::Registry};
-use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use store::Listed;
 use utoipa::IntoParams;
 
 use super::{
     ApiResult,
-    parameters::{PageSize, Since, days},
+    parameters::{PageSize, TimeRange},
 };
 use crate::api::{Query, problem::Problem};
 
@@ -26,56 +28,81 @@ use crate::api::{Query, problem::Problem};
 #[into_params(parameter_in = Query)]
 pub(super) struct DeletionsParameters {
     /// Only these statuses, separated by commas. Default: every status except `done` and `kept`.
+    #[serde(default, deserialize_with = "statuses")]
     #[param(value_type = Option<String>, example = "pending,held")]
-    status: Option<String>,
+    status: Option<BTreeSet<DeletionStatus>>,
     /// Only this source, as in `111122223333/eu-west-1`.
+    #[param(example = "111122223333/eu-west-1")]
     source: Option<Registry>,
-    /// Only deletions that changed in this period until now, as in `12h` or `30d`.
-    #[param(value_type = Option<String>, default = "30d")]
-    since: Option<Since>,
     /// The number of entries on a page.
     #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: PageSize,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<deletions::DeletionsPageToken>>,
+    cursor: Option<Cursor<Listed>>,
 }
 
-/// Deletions of replicas after their source's deletion, with status and reasons.
-#[utoipa::path(get, path = "/v1/deletions", tag = "deletions", params(DeletionsParameters), responses((status = 200, body = Deletions), Problem))]
+/// Deletions of replicas after their source's deletion, with status and reasons
+///
+/// By their last change, newest first. `from` and `to` choose by the same time; without `from` the last 30 days.
+#[utoipa::path(get, path = "/v1/deletions", tag = "deletions", params(DeletionsParameters, TimeRange), responses((status = 200, body = Deletions), Problem))]
 pub(super) async fn deletions(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<DeletionsParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Deletions> {
-    let statuses = match &asked.status {
-        None => DeletionFilter::not_over(),
-        Some(words) => words.split(',').map(|word| status(word.trim())).collect::<Result<_, _>>()?,
-    };
-    let Since(since) = asked.since.unwrap_or(days(30));
     let now = (query.clock)();
-    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
-    let filter = DeletionFilter { statuses, source: asked.source.as_ref(), since };
-    let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(deletions::page(&query.table, &filter, from, asked.limit.0, now).await?))
+    let statuses = asked.status.unwrap_or_else(DeletionFilter::not_over);
+    let filter = DeletionFilter { statuses, source: asked.source.as_ref(), changed: range.of_days(30, now)? };
+    let after = asked.cursor.map(|Cursor(listed)| listed);
+    Ok(Json(deletions::page(&query.table, &filter, after.as_ref(), asked.limit.0, now).await?))
 }
 
-fn status(word: &str) -> Result<DeletionStatus, Problem> {
-    let words: Vec<_> = DeletionStatus::ALL.into_iter().map(DeletionStatus::as_str).collect();
-    DeletionStatus::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
-        let detail = format!("status: `{word}` is none: expected some of {}", words.join(", "));
-        Problem::new(axum::http::StatusCode::BAD_REQUEST, detail)
-    })
+/// Parses statuses that are separated by commas.
+fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<DeletionStatus>>, D::Error> {
+    let status = |word: &str| {
+        let words = DeletionStatus::ALL.map(DeletionStatus::as_str).join(", ");
+        let found = DeletionStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
+        found.ok_or_else(|| D::Error::custom(format!("`{word}` is no status: expected some of {words}")))
+    };
+    String::deserialize(deserializer)?.split(',').map(status).collect::<Result<_, _>>().map(Some)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ScheduleParameters {
+    /// The end: a duration from now on (`24h`), a day in UTC, which is included (`2027-01-31`), or a time
+    /// (`2027-01-31T06:00:00Z`).
+    #[param(value_type = String, example = "48h")]
+    until: Moment,
+    /// Only this source, as in `111122223333/eu-west-1`.
+    #[param(example = "111122223333/eu-west-1")]
+    source: Option<Registry>,
+}
+
+/// What will be deleted until a time, as far as is recorded now
+///
+/// And what asks for approval then, or is on hold or stopped instead.
+#[utoipa::path(get, path = "/v1/deletions/schedule", tag = "deletions", params(ScheduleParameters), responses((status = 200, body = Schedule), Problem))]
+pub(super) async fn schedule(
+    State(query): State<Arc<Query>>,
+    Parameters(asked): Parameters<ScheduleParameters>,
+) -> ApiResult<Schedule> {
+    let now = (query.clock)();
+    let (source, until) = (asked.source.as_ref(), asked.until.end(now));
+    Ok(Json(schedule::schedule(&query.table, source, until, now).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct BreakersParameters {
     /// Only this source, as in `111122223333/eu-west-1`.
+    #[param(example = "111122223333/eu-west-1")]
     source: Option<Registry>,
 }
 
-/// The breakers that are open, were reset, or counted deletions in the last window.
+/// The breakers that are open, were reset, or counted deletions in the last window, by source.
 #[utoipa::path(get, path = "/v1/breakers", tag = "deletions", params(BreakersParameters), responses((status = 200, body = Breakers), Problem))]
 pub(super) async fn breakers(
     State(query): State<Arc<Query>>,
@@ -88,13 +115,14 @@ pub(super) async fn breakers(
 #[into_params(parameter_in = Query)]
 pub(super) struct ResetPreviewParameters {
     /// The source whose deletions the breaker puts on hold.
+    #[param(example = "111122223333/eu-west-1")]
     source: Registry,
     /// The number of images to allow in the next window, in all registries and classes together.
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 4294967295u64, example = 10)]
     allow: Option<NonZeroU32>,
     /// Whether the limit of the share is not to apply in the next window.
     #[serde(default)]
-    #[param(value_type = Option<bool>)]
+    #[param(value_type = Option<bool>, example = false)]
     ignore_share: bool,
 }
 

@@ -11,13 +11,13 @@ use axum::{
     Json,
     extract::{Query as Parameters, State},
 };
-use domain::image::{Digest, Image, Registry, RepositoryName};
+use domain::image::{Image, Registry, RepositoryName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     ApiResult,
-    parameters::{PageSize, short},
+    parameters::{PageSize, TimeRange, short},
 };
 use crate::api::{Query, problem::Problem};
 
@@ -27,7 +27,7 @@ pub(super) struct SearchParameters {
     /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; with or without
     /// a host name.
     #[serde(deserialize_with = "short")]
-    #[param(max_length = 512)]
+    #[param(max_length = 512, example = "team/app:v1")]
     q: String,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
@@ -48,18 +48,18 @@ pub(super) async fn search(
 pub(super) struct RepositoriesParameters {
     /// The beginning of the repositories' names.
     #[serde(default, deserialize_with = "short")]
-    #[param(max_length = 512)]
+    #[param(max_length = 512, example = "team/")]
     prefix: String,
     /// The number of entries on a page.
     #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: PageSize,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<RepositoryName>>,
 }
 
-/// Repositories in the order of their names.
+/// Repositories by name.
 #[utoipa::path(get, path = "/v1/repositories", tag = "images", params(RepositoriesParameters), responses((status = 200, body = Repositories), Problem))]
 pub(super) async fn repositories(
     State(query): State<Arc<Query>>,
@@ -78,26 +78,32 @@ pub(super) struct ImagesParameters {
     #[param(example = "team/app")]
     repository: RepositoryName,
     /// Only images that this registry has, and no other.
+    #[param(example = "111122223333/eu-west-1")]
     only_in: Option<Registry>,
     /// Only images that some registry has, and this one does not.
+    #[param(example = "444455556666/ap-northeast-1")]
     not_in: Option<Registry>,
     /// The number of images that a page is about.
     #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: PageSize,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<Digest>>,
+    cursor: Option<Cursor<answer::NewestFirst>>,
 }
 
-/// The images of a repository, and the registries that have or had them.
-#[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters), responses((status = 200, body = Images), Problem))]
+/// The images of a repository, newest push first
+///
+/// And the registries that have or had them. `from` and `to` choose by the time of the newest push to any registry.
+#[utoipa::path(get, path = "/v1/images", tag = "images", params(ImagesParameters, TimeRange), responses((status = 200, body = Images), Problem))]
 pub(super) async fn images(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<ImagesParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Images> {
-    let after = asked.cursor.map(|Cursor(digest)| digest);
-    let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref() };
+    let after = asked.cursor.map(|Cursor(image)| image);
     let (table, now) = (&query.table, (query.clock)());
+    let pushed = range.asked(now)?;
+    let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed };
     Ok(Json(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use answers::{
     answer::{self, History, Shown},
     graph::Graph,
-    reference::{Reference, TagReference},
+    reference::TagReference,
 };
 use axum::{
     Json,
@@ -16,7 +16,10 @@ use domain::image::Registry;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiResult, parameters::parsed};
+use super::{
+    ApiResult,
+    parameters::{ImageReference, TimeRange, parsed},
+};
 use crate::api::{
     Query,
     problem::{self, Problem},
@@ -29,35 +32,23 @@ const MAX_TIMELINE_FACTS: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub(super) struct ImageParameters {
     /// `REPO@sha256:…` (the digest may be shortened), `REPO:TAG`, or either with the registry's host name.
-    #[serde(deserialize_with = "parsed")]
     #[param(value_type = String, example = "team/app:v1")]
-    image: Reference,
-}
-
-impl ImageParameters {
-    /// The reference, if it can be resolved without reading a whole index; otherwise a 400.
-    fn bounded(self) -> Result<Reference, Problem> {
-        match self.image {
-            Reference::Short { repository: None, digest } => {
-                let detail = format!("`{digest}` names no repository");
-                let remediation = "write `REPO@sha256:…`; `GET /v1/search` finds the repository";
-                Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, detail).remediation(remediation))
-            }
-            image => Ok(image),
-        }
-    }
+    image: ImageReference,
 }
 
 /// The lineage of an image
 ///
 /// Every registry that has or had the image, since when, from where, and the cause of its deletion; the image's
-/// deletions and its timeline.
-#[utoipa::path(get, path = "/v1/lineage", tag = "images", params(ImageParameters), responses((status = 200, body = Shown), Problem))]
+/// deletions and its timeline. `from` and `to` choose from the timeline.
+#[utoipa::path(get, path = "/v1/lineage", tag = "images", params(ImageParameters, TimeRange), responses((status = 200, body = Shown), Problem))]
 pub(super) async fn lineage(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<ImageParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Shown> {
-    Ok(Json(answer::show(&query.table, &asked.bounded()?, MAX_TIMELINE_FACTS, (query.clock)()).await?))
+    let now = (query.clock)();
+    let (ImageReference(image), period) = (asked.image, range.period(now)?);
+    Ok(Json(answer::show_period(&query.table, &image, period, MAX_TIMELINE_FACTS, now).await?))
 }
 
 /// The format of a graph.
@@ -74,12 +65,11 @@ pub(super) enum GraphFormat {
 #[into_params(parameter_in = Query)]
 pub(super) struct GraphParameters {
     /// `REPO@sha256:…` (the digest may be shortened), `REPO:TAG`, or either with the registry's host name.
-    #[serde(deserialize_with = "parsed")]
     #[param(value_type = String, example = "team/app:v1")]
-    image: Reference,
+    image: ImageReference,
     /// The format: JSON, Graphviz DOT or Mermaid.
     #[serde(default)]
-    #[param(inline, value_type = Option<GraphFormat>)]
+    #[param(inline, value_type = Option<GraphFormat>, example = "json")]
     format: GraphFormat,
 }
 
@@ -96,7 +86,7 @@ pub(super) async fn graph(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<GraphParameters>,
 ) -> Result<Response, Problem> {
-    let image = ImageParameters { image: asked.image }.bounded()?;
+    let ImageReference(image) = asked.image;
     let graph = Graph::of(&answer::show(&query.table, &image, MAX_TIMELINE_FACTS, (query.clock)()).await?);
     Ok(match asked.format {
         GraphFormat::Json => Json(graph).into_response(),
@@ -113,14 +103,19 @@ pub(super) struct HistoryParameters {
     #[param(value_type = String, example = "team/app:v1")]
     tag: TagReference,
     /// Only this registry, as in `111122223333/eu-west-1`.
+    #[param(example = "111122223333/eu-west-1")]
     registry: Option<Registry>,
 }
 
-/// The images that a tag pointed to in each registry, with the start and end of each interval.
-#[utoipa::path(get, path = "/v1/history", tag = "images", params(HistoryParameters), responses((status = 200, body = History), Problem))]
+/// The images that a tag pointed to
+///
+/// In each registry, with the start and end of each interval. `from` and `to` choose those that have a part in the time.
+#[utoipa::path(get, path = "/v1/history", tag = "images", params(HistoryParameters, TimeRange), responses((status = 200, body = History), Problem))]
 pub(super) async fn history(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<HistoryParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<History> {
-    Ok(Json(answer::history(&query.table, &asked.tag, asked.registry.as_ref()).await?))
+    let period = range.period((query.clock)())?;
+    Ok(Json(answer::history_period(&query.table, &asked.tag, asked.registry.as_ref(), period).await?))
 }

@@ -5,28 +5,26 @@ use std::{num::NonZeroU32, sync::Arc};
 use answers::{
     breakers::{self, ResetTerms, WasReset},
     deletions::{self, Act, Acted, DeletionScope, DeletionSelector},
-    reference::Reference,
     registries::{self, WasForgotten},
 };
 use axum::{Extension, Json, extract::State};
 use domain::{
     deletion::OperatorAction,
-    image::{Image, Registry, Tag},
+    image::{Registry, Tag},
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{ApiResult, parameters::parsed};
+use super::{ApiResult, parameters::ImageReference};
 use crate::api::{Query, caller::Caller, problem::Problem};
 
 /// The deletion to act on, in the version that the caller saw.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActRequest {
-    /// The image, as `REPO@sha256:…`.
-    #[serde(deserialize_with = "parsed")]
+    /// `REPO@sha256:…` (the digest may be shortened), `REPO:TAG`, or either with the registry's host name.
     #[schema(value_type = String)]
-    image: Image,
+    image: ImageReference,
     /// The registry of the replica.
     registry: Registry,
     /// The tag, if the deletion is of a tag and not of the image.
@@ -41,7 +39,8 @@ pub(super) struct ActRequest {
 
 async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorAction) -> ApiResult<Acted> {
     let scope = DeletionScope::Seen { tag: asked.tag, version: asked.version };
-    let selector = DeletionSelector { image: Reference::Exact(asked.image), registry: Some(asked.registry), scope };
+    let ImageReference(image) = asked.image;
+    let selector = DeletionSelector { image, registry: Some(asked.registry), scope };
     let by = caller.name.unwrap_or_default();
     let act = Act { action, by: &by, reason: asked.reason.as_deref(), now: (query.clock)() };
     Ok(Json(deletions::act(&query.table, &selector, &act).await?))

@@ -6,6 +6,7 @@ use answers::{
     cursor::Cursor,
     error::Error,
     preview::{self, Preview},
+    time::Moment,
 };
 use axum::{Json, extract::State};
 use decide::Planner;
@@ -14,10 +15,7 @@ use policy::Policy;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    ApiResult,
-    parameters::{Since, days},
-};
+use super::{ApiResult, parameters::TimeRange};
 use crate::api::{Query, problem::Problem};
 
 /// Replicas on one page of a preview, each with fresh reads of ECR.
@@ -36,10 +34,10 @@ pub(super) struct PreviewRequest {
     /// The text of the policy, in Cedar.
     #[schema(example = "@id(\"all\") permit (principal, action, resource);")]
     policy: String,
-    /// Deletions recorded in this period until now, as in `12h` or `30d` (the default); orphans of any age are
-    /// included.
+    /// Deletions recorded at this time or later: a duration back from now (`30d`, the default), a day in UTC or a time, at
+    /// most 366 days ago; orphans of any age are included.
     #[schema(value_type = Option<String>)]
-    since: Option<Since>,
+    from: Option<Moment>,
     /// `next_cursor` of the previous response.
     #[schema(value_type = Option<String>)]
     cursor: Option<Cursor<preview::PreviewPageToken>>,
@@ -58,7 +56,8 @@ pub(super) async fn policy_preview(
     let mirror = query.table.mirror_settings().await?;
     let planner = Planner::new(&query.table, &query.registries, &policy);
     let planner = mirror.iter().fold(planner, Planner::limited_as);
-    let Since(since) = asked.since.unwrap_or(days(30));
+    let now = (query.clock)();
+    let since = now.duration_since(TimeRange::since(asked.from).of_days(30, now)?.from);
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(preview::preview(&planner, since, (query.clock)(), from, PREVIEWED).await?))
+    Ok(Json(preview::preview(&planner, since, now, from, PREVIEWED).await?))
 }

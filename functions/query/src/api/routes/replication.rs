@@ -10,19 +10,19 @@ use answers::{
     drift::{self, DriftReport},
     overview::{self, Overview},
     paging::{self, PageRequest},
+    time::Period,
 };
 use axum::{
     Extension, Json,
     extract::{Query as Parameters, State},
 };
 use domain::image::{Registry, RepositoryName};
-use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     ApiResult,
-    parameters::{PageSize, Since, days},
+    parameters::{PageSize, TimeRange},
 };
 use crate::api::{Query, caller::Caller, problem::Problem};
 
@@ -46,27 +46,28 @@ pub(super) async fn overview(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AlertsParameters {
-    /// Alerts of this period until now, as in `12h` or `30d`.
-    #[param(value_type = Option<String>, default = "7d")]
-    since: Option<Since>,
     /// The number of entries on a page.
     #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: PageSize,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<AlertCursor>>,
 }
 
-/// Open incidents, and the alerts of a period.
-#[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters), responses((status = 200, body = Alerts), Problem))]
+/// Open incidents, and the alerts of a time
+///
+/// Both newest first. `from` and `to` choose alerts; without `from` the last 7 days. Every incident that is open now is in
+/// the answer.
+#[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters, TimeRange), responses((status = 200, body = Alerts), Problem))]
 pub(super) async fn alerts(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<AlertsParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Alerts> {
-    let (table, Since(since)) = (&query.table, asked.since.unwrap_or(days(7)));
-    let after = asked.cursor.map(|Cursor(alert)| alert);
-    let (alerts, next) = alerts::list(table, since, (query.clock)(), after, asked.limit.0).await?;
+    let (table, now) = (&query.table, (query.clock)());
+    let (period, after) = (range.of_days(7, now)?, asked.cursor.map(|Cursor(alert)| alert));
+    let (alerts, next) = alerts::list(table, period, now, after, asked.limit.0).await?;
     let basis = Basis::read(table, None, None).await?;
     Ok(Json(Alerts { basis, open: alerts::incidents(table).await?, alerts, next_cursor: next.map(Cursor) }))
 }
@@ -74,12 +75,11 @@ pub(super) async fn alerts(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LagParameters {
-    /// Copies that arrived in this period until now, as in `12h` or `30d`.
-    #[param(value_type = Option<String>, default = "30d")]
-    since: Option<Since>,
     /// Only this destination, as in `111122223333/us-east-1`.
+    #[param(example = "444455556666/ap-northeast-1")]
     destination: Option<Registry>,
     /// Only this repository.
+    #[param(example = "team/app")]
     repository: Option<RepositoryName>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
@@ -89,10 +89,13 @@ pub(super) struct LagParameters {
 /// Replication lag, of 10,000 images on a page
 ///
 /// By source, destination and repository, and by day; and the copies that are late, failed, missing or untagged now.
-#[utoipa::path(get, path = "/v1/lag", tag = "replication", params(LagParameters), responses((status = 200, body = LagReport), Problem))]
+/// `from` and `to` choose by the time of the arrival, or of the push if a copy did not arrive; without `from` the last 30
+/// days.
+#[utoipa::path(get, path = "/v1/lag", tag = "replication", params(LagParameters, TimeRange), responses((status = 200, body = LagReport), Problem))]
 pub(super) async fn lag(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<LagParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<LagReport> {
     let request = PageRequest {
         registry: asked.destination.as_ref(),
@@ -100,15 +103,15 @@ pub(super) async fn lag(
         from: asked.cursor.map(|Cursor(place)| place),
         most: LAG_OF,
     };
-    let (now, Since(since)) = ((query.clock)(), asked.since.unwrap_or(days(30)));
-    let since = now.checked_sub(since).unwrap_or(Timestamp::UNIX_EPOCH);
-    Ok(Json(alerts::lag(&query.table, since, None, &request).await?))
+    let Period { from, to } = range.of_days(30, (query.clock)())?;
+    Ok(Json(alerts::lag(&query.table, from, to, &request).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DriftParameters {
     /// Only this repository.
+    #[param(example = "team/app")]
     repository: Option<RepositoryName>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
@@ -130,22 +133,29 @@ pub(super) async fn drift(
 #[into_params(parameter_in = Query)]
 pub(super) struct OrphansParameters {
     /// Only this registry, as in `111122223333/us-east-1`.
+    #[param(example = "444455556666/ap-northeast-1")]
     registry: Option<Registry>,
     /// Only this repository.
+    #[param(example = "team/app")]
     repository: Option<RepositoryName>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
 }
 
-/// Orphans (replicas whose source no longer has the image) among 1,000 images on a page.
-#[utoipa::path(get, path = "/v1/orphans", tag = "replication", params(OrphansParameters), responses((status = 200, body = Orphans), Problem))]
+/// Orphans among 1,000 images on a page
+///
+/// Replicas whose source no longer has the image. `from` and `to` choose by the time at which the last source deleted it;
+/// if that is not known, the orphan is in the answer.
+#[utoipa::path(get, path = "/v1/orphans", tag = "replication", params(OrphansParameters, TimeRange), responses((status = 200, body = Orphans), Problem))]
 pub(super) async fn orphans(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<OrphansParameters>,
+    Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Orphans> {
+    let deleted = range.asked((query.clock)())?;
     let (registry, repository) = (asked.registry.as_ref(), asked.repository.as_ref());
     let from = asked.cursor.map(|Cursor(place)| place);
     let request = PageRequest { registry, repository, from, most: LOOKED_AT };
-    Ok(Json(answer::orphans(&query.table, &request).await?))
+    Ok(Json(answer::orphans_since(&query.table, deleted, &request).await?))
 }
