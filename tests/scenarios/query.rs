@@ -267,6 +267,8 @@ async fn an_invalid_request_is_a_problem_document_and_changes_nothing() {
         ("/v1/deletions/approve", json!({"image": exact, "registry": TOKYO}), 422),
         ("/v1/deletions/approve", json!({"image": exact, "registry": TOKYO, "version": 1, "everything": true}), 422),
         ("/v1/deletions/approve", seen('a', VIRGINIA, 1), 404),
+        ("/v1/pauses", json!({"reason": "x".repeat(1_001)}), 422),
+        ("/v1/holds", json!({"hold": "team/*", "reason": "x".repeat(1_001)}), 422),
         ("/v1/deletions/retry", seen('a', TOKYO, 1), 409),
         ("/v1/breakers/reset", json!({"source": "somewhere", "version": 0}), 422),
         ("/v1/breakers/reset", json!({"source": IRELAND, "version": 0, "allow": -1}), 422),

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     ApiResult,
-    parameters::{parsed, short},
+    parameters::{Reason, parsed, short},
 };
 use crate::api::{Query, caller::Caller, problem::Problem};
 
@@ -28,8 +28,8 @@ pub(super) struct PauseRequest {
     #[schema(value_type = Option<String>)]
     until: Option<Moment>,
     /// Why; shown to every reader.
-    #[schema(max_length = 1000)]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    reason: Option<Reason>,
 }
 
 /// Pause the deletions of a source, or of every source: none begins from now on.
@@ -40,7 +40,7 @@ pub(super) async fn pause(
     Json(asked): Json<PauseRequest>,
 ) -> ApiResult<WasPaused> {
     let (PauseRequest { source, until, reason }, at) = (asked, (query.clock)());
-    let until = until.map(|until| until.end(at));
+    let (until, reason) = (until.map(|until| until.end(at)), reason.map(|Reason(reason)| reason));
     let instruction = Instruction { by: caller.name.unwrap_or_default(), at, until, reason };
     Ok(Json(controls::pause(&query.table, source.as_ref(), instruction).await?))
 }
@@ -85,8 +85,8 @@ pub(super) struct HoldRequest {
     #[schema(value_type = Option<String>)]
     until: Option<Moment>,
     /// Why; shown to every reader.
-    #[schema(max_length = 1000)]
-    reason: String,
+    #[schema(value_type = String, max_length = 1000)]
+    reason: Reason,
 }
 
 /// Put images or repositories on hold, whether or not a deletion exists. A breaker's reset does not end a hold.
@@ -96,7 +96,7 @@ pub(super) async fn hold(
     Extension(caller): Extension<Caller>,
     Json(asked): Json<HoldRequest>,
 ) -> ApiResult<WasHeld> {
-    let HoldRequest { hold, source, until, reason } = asked;
+    let HoldRequest { hold, source, until, reason: Reason(reason) } = asked;
     let (by, at) = (caller.name.unwrap_or_default(), (query.clock)());
     let until = until.map(|until| until.end(at));
     let instruction = Instruction { by, at, until, reason: Some(reason) };
@@ -117,8 +117,8 @@ pub(super) struct ReleaseRequest {
     #[serde(default)]
     force: bool,
     /// Why; recorded with each deletion that is re-evaluated.
-    #[schema(max_length = 1000)]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    reason: Option<Reason>,
 }
 
 /// End holds. The deletions that they stopped are re-evaluated.
@@ -129,7 +129,8 @@ pub(super) async fn release(
     Json(asked): Json<ReleaseRequest>,
 ) -> ApiResult<WasReleased> {
     let ReleaseRequest { hold, source, force, reason } = &asked;
-    let release = Release { hold, source: source.as_ref(), force: *force, reason: reason.as_deref() };
+    let reason = reason.as_ref().map(|Reason(reason)| reason.as_str());
+    let release = Release { hold, source: source.as_ref(), force: *force, reason };
     let by = caller.name.unwrap_or_default();
     Ok(Json(controls::release(&query.table, &release, &by, (query.clock)()).await?))
 }

@@ -15,7 +15,10 @@ use domain::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{ApiResult, parameters::ImageReference};
+use super::{
+    ApiResult,
+    parameters::{ImageReference, Reason},
+};
 use crate::api::{Query, caller::Caller, problem::Problem};
 
 /// The deletion to act on, in the version that the caller saw.
@@ -33,8 +36,8 @@ pub(super) struct ActRequest {
     /// 409.
     version: u64,
     /// Why; recorded with the deletion.
-    #[schema(max_length = 1000)]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    reason: Option<Reason>,
 }
 
 async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorAction) -> ApiResult<Acted> {
@@ -42,7 +45,8 @@ async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorA
     let ImageReference(image) = asked.image;
     let selector = DeletionSelector { image, registry: Some(asked.registry), scope };
     let by = caller.name.unwrap_or_default();
-    let act = Act { action, by: &by, reason: asked.reason.as_deref(), now: (query.clock)() };
+    let reason = asked.reason.as_ref().map(|Reason(reason)| reason.as_str());
+    let act = Act { action, by: &by, reason, now: (query.clock)() };
     Ok(Json(deletions::act(&query.table, &selector, &act).await?))
 }
 
@@ -113,8 +117,8 @@ pub(super) struct ForgetRequest {
     /// The registry that has no stack, or has none any more.
     registry: Registry,
     /// Why; shown to every reader.
-    #[schema(max_length = 1000)]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    reason: Option<Reason>,
 }
 
 /// Expect no heartbeat of a registry, until the next heartbeat or event of it arrives.
@@ -124,6 +128,7 @@ pub(super) async fn forget(
     Extension(caller): Extension<Caller>,
     Json(asked): Json<ForgetRequest>,
 ) -> ApiResult<WasForgotten> {
-    let (by, reason) = (caller.name.unwrap_or_default(), asked.reason.as_deref());
+    let reason = asked.reason.as_ref().map(|Reason(reason)| reason.as_str());
+    let by = caller.name.unwrap_or_default();
     Ok(Json(registries::forget(&query.table, &asked.registry, reason, &by, (query.clock)()).await?))
 }

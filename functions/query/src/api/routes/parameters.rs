@@ -2,6 +2,7 @@
 
 use answers::{
     reference::Reference,
+    registries::LONGEST_REASON,
     time::{Moment, Period},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -97,6 +98,20 @@ impl<'de> Deserialize<'de> for ImageReference {
             ))),
             image => Ok(Self(image)),
         }
+    }
+}
+
+/// Why an operator does something, in at most 1,000 characters.
+#[derive(Debug, Clone)]
+pub(super) struct Reason(pub(super) String);
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.chars().count() > LONGEST_REASON {
+            return Err(D::Error::custom(format!("expected {LONGEST_REASON} characters at most")));
+        }
+        Ok(Self(text))
     }
 }
 
