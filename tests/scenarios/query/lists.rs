@@ -7,7 +7,7 @@ use domain::alert::{Alert, AlertKind};
 use serde_json::{Value, json};
 
 use super::{
-    ANONYMOUS, Answered, Asking, LETTERS, operator,
+    ANONYMOUS, Answered, Asking, LETTERS,
     site::{Operation, site},
 };
 use crate::events::{IRELAND, TOKYO, VIRGINIA, at, delete, digest, image, push, replicate};
@@ -123,8 +123,8 @@ async fn acts_and_questions_take_what_answers_print() {
     let digest = digest('b');
     for image in [
         format!("team/app@{digest}"),
-        format!("team/app@{}", &digest[7..19]),
-        format!("team/app@{}", &digest[..19]),
+        format!("team/app@{}", digest.get(7..19).unwrap()),
+        format!("team/app@{}", digest.get(..19).unwrap()),
         format!("444455556666.dkr.ecr.ap-northeast-1.amazonaws.com/team/app@{digest}"),
         "444455556666.dkr.ecr.ap-northeast-1.amazonaws.com/team/app:v2".to_owned(),
     ] {
@@ -166,5 +166,4 @@ async fn acts_and_questions_take_what_answers_print() {
     let incident = asking.store.table.incidents().await.unwrap().pop().unwrap();
     let alert = incident.due(at(3_000).parse().unwrap()).unwrap();
     assert_eq!(id, alert.incident);
-    assert!(operator().may_change);
 }
