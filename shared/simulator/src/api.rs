@@ -2,8 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 
+pub(crate) mod authorization;
 mod backfills;
 mod images;
+pub(crate) mod layers;
 mod registries;
 mod repositories;
 mod storage_classes;
@@ -45,7 +47,7 @@ impl ApiError {
     }
 }
 
-type ApiResult = Result<Value, ApiError>;
+pub(crate) type ApiResult = Result<Value, ApiError>;
 
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", message)
@@ -55,8 +57,8 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 28] = [
-    ("BatchCheckLayerAvailability", false, images::batch_check_layer_availability),
+const OPERATIONS: [Operation; 30] = [
+    ("BatchCheckLayerAvailability", false, layers::batch_check_layer_availability),
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
     ("CreateRepository", true, repositories::create_repository),
@@ -67,6 +69,8 @@ const OPERATIONS: [Operation; 28] = [
     ("DescribeReplicationBackfillResults", false, backfills::describe_replication_backfill_results),
     ("DescribeRepositories", false, repositories::describe_repositories),
     ("DescribeRepositoryCreationTemplates", false, registries::describe_repository_creation_templates),
+    ("GetAuthorizationToken", false, authorization::get_authorization_token),
+    ("GetDownloadUrlForLayer", false, layers::get_download_url_for_layer),
     ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
     ("GetRegistryPolicy", false, registries::get_registry_policy),
     ("GetRepositoryPolicy", false, repositories::get_repository_policy),
@@ -117,9 +121,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 /// The members that most requests have.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Where {
-    registry_id: Option<String>,
-    repository_name: String,
+pub(crate) struct Where {
+    pub(crate) registry_id: Option<String>,
+    pub(crate) repository_name: String,
 }
 
 impl World {
@@ -150,7 +154,13 @@ impl World {
 
     /// Authorizes a caller: everything in a registry of its own account, and what the registry policy allows in another
     /// account's (R5).
-    fn authorize(&self, caller: &ApiCaller, registry: &Registry, arn: &str, action: &str) -> Result<(), ApiError> {
+    pub(crate) fn authorize(
+        &self,
+        caller: &ApiCaller,
+        registry: &Registry,
+        arn: &str,
+        action: &str,
+    ) -> Result<(), ApiError> {
         let allowed = || self.policy_allows(registry, &caller.arn, &caller.account, &format!("ecr:{action}"), arn);
         if registry.account() == caller.account || allowed() {
             return Ok(());
@@ -159,7 +169,7 @@ impl World {
     }
 
     /// The repository, or the error that it does not exist.
-    fn existing(&self, place: &RepositoryId) -> Result<&Repository, ApiError> {
+    pub(crate) fn existing(&self, place: &RepositoryId) -> Result<&Repository, ApiError> {
         let (name, registry) = (&place.repository, place.registry.account());
         self.repository(place).ok_or_else(|| {
             let message =
@@ -169,7 +179,7 @@ impl World {
     }
 
     /// The repository id of a request, after authorization, if the repository exists.
-    fn found(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
+    pub(crate) fn found(&self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
         let place = self.place(caller, at, action)?;
         self.existing(&place)?;
         Ok(place)

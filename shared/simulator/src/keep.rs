@@ -87,6 +87,8 @@ impl Keep {
             world.restore(key, &value).map_err(|source| Error::Entry { path: path.clone(), key: text, source })?;
         }
         world.forget_manifests();
+        // Their files are removed when the folder of the layers is opened.
+        world.forget_contents();
         let mut keep = Self { connection, path };
         keep.save(world)?;
         Ok(keep)

@@ -2,9 +2,12 @@
 
 mod api;
 mod backfill;
+mod body;
 pub mod clock;
+mod distribution;
 mod event;
 pub mod keep;
+mod layers;
 mod lifecycle;
 mod manifest;
 mod policy;
@@ -35,6 +38,7 @@ pub use world::Emitted;
 
 use clock::Clock;
 use keep::Keep;
+use layers::LayerStore;
 use queue::Message;
 use settings::Settings;
 use trouble::CallFate;
@@ -44,6 +48,7 @@ use world::World;
 #[derive(Clone)]
 pub struct Simulator {
     inside: Arc<Mutex<Inside>>,
+    layers: Arc<LayerStore>,
     clock: Clock,
     changed: watch::Sender<()>,
 }
@@ -63,6 +68,19 @@ pub struct Held {
     pub tags: BTreeSet<Tag>,
 }
 
+/// The answer to a call, if no simulated fault loses it.
+fn answered(fate: CallFate, perform: impl FnOnce() -> api::ApiResult) -> Option<api::ApiResult> {
+    match fate {
+        CallFate::Answered => Some(perform()),
+        CallFate::Throttled => Some(Err(ApiError::new("ThrottlingException", "Rate exceeded"))),
+        CallFate::RequestLost => None,
+        CallFate::ResponseLost => {
+            _ = perform();
+            None
+        }
+    }
+}
+
 impl Simulator {
     /// Opens registries in memory, or in a folder across restarts. With a folder, the clock continues from the saved
     /// time if that is ahead of `now`.
@@ -72,9 +90,12 @@ impl Simulator {
     pub fn open(settings: Settings, now: Timestamp, speed: f64, folder: Option<&Path>) -> Result<Self, keep::Error> {
         let mut world = World::new(settings, Timestamp::UNIX_EPOCH);
         let keep = folder.map(|folder| Keep::open(folder, &mut world)).transpose()?;
+        let layers = LayerStore::open(folder, |layer| world.content_size(layer).is_some());
+        let layers = layers
+            .map_err(|source| keep::Error::Folder { path: folder.unwrap_or(Path::new("")).to_owned(), source })?;
         let clock = Clock::new(now.max(world.now()), speed);
         let inside = Arc::new(Mutex::new(Inside { world, keep, failure: None }));
-        Ok(Self { inside, clock, changed: watch::Sender::new(()) })
+        Ok(Self { inside, layers: Arc::new(layers), clock, changed: watch::Sender::new(()) })
     }
 
     /// The clock that the whole process shares.
@@ -83,12 +104,17 @@ impl Simulator {
         &self.clock
     }
 
+    fn locked(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Processes tasks that are due, performs `act`, and saves all changes before it returns.
     fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        let mut inside: MutexGuard<'_, Inside> = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.locked();
         let Inside { world, keep, failure } = &mut *inside;
         world.advance(self.clock.now());
         let done = act(world);
+        let unneeded = world.forget_contents();
         let changed = world.has_changed();
         match keep {
             None => world.forget_changes(),
@@ -102,30 +128,30 @@ impl Simulator {
         if changed {
             self.changed.send_replace(());
         }
+        if !unneeded.is_empty() {
+            let known = |layer: &_| self.locked().world.content_size(layer).is_some();
+            self.layers.remove(unneeded, known);
+        }
         done
     }
 
     /// Whether a change could not be saved: from then on nothing is acknowledged.
     fn has_failed(&self) -> bool {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner).failure.is_some()
+        self.locked().failure.is_some()
     }
 
     /// Performs one operation as a call over HTTP would, with the JSON body of a request. Returns nothing if a
     /// simulated fault loses the request or the response.
     #[must_use]
     pub fn call(&self, caller: &ApiCaller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
-        let answer = self.with(|world| {
-            let mut chance = world.chance_of_call();
-            match world.settings.trouble.of_call(&mut chance) {
-                CallFate::Answered => Some(api::call(world, caller, operation, body)),
-                CallFate::Throttled => Some(Err(ApiError::new("ThrottlingException", "Rate exceeded"))),
-                CallFate::RequestLost => None,
-                CallFate::ResponseLost => {
-                    _ = api::call(world, caller, operation, body);
-                    None
-                }
-            }
-        });
+        let answer = match api::layers::operation(operation) {
+            None => self.with(|world| {
+                let fate = world.fate_of_call();
+                answered(fate, || api::call(world, caller, operation, body))
+            }),
+            // Content is moved outside of the world's lock.
+            Some(perform) => answered(self.with(World::fate_of_call), || perform(self, caller, body)),
+        };
         if self.has_failed() {
             return Some(Err(ApiError::new("ServerException", "the registries cannot be saved")));
         }
@@ -153,7 +179,7 @@ impl Simulator {
         loop {
             changed.mark_unchanged();
             let next = {
-                let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut inside = self.locked();
                 if let Some(failure) = inside.failure.take() {
                     return failure;
                 }
@@ -177,7 +203,7 @@ impl Simulator {
             if !received.is_empty() {
                 return received;
             }
-            let next = self.inside.lock().unwrap_or_else(PoisonError::into_inner).world.queue().next();
+            let next = self.locked().world.queue().next();
             tokio::select! {
                 () = self.clock.wait_until(next.unwrap_or(Timestamp::MAX)) => {}
                 _ = changed.changed() => {}

@@ -17,7 +17,7 @@ pub(crate) struct Manifest {
     /// The artifact type, as in the subject's list of referrers.
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: serde_json::Map<String, serde_json::Value>,
-    /// The configuration and the layers.
+    /// The configuration and the layers, except for those that are downloaded from elsewhere.
     pub(crate) layers: Vec<Digest>,
     /// The manifests that an index refers to.
     pub(crate) children: Vec<Digest>,
@@ -48,12 +48,22 @@ struct Descriptor {
     digest: Option<Digest>,
     #[serde(default)]
     size: u64,
+    /// Where a layer that no registry distributes is downloaded from.
+    #[serde(default)]
+    urls: Vec<String>,
 }
+
+/// The most bytes of a manifest.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>
+pub(crate) const MAX_BYTES: usize = 4_194_304;
 
 impl Manifest {
     /// Parses a manifest; the error is a message for the caller. A manifest without a media type needs one in the
     /// request.
     pub(crate) fn read(text: String, media_type: Option<String>) -> Result<Self, &'static str> {
+        if text.len() > MAX_BYTES {
+            return Err("Member must have length less than or equal to 4194304");
+        }
         let document: Document = serde_json::from_str(&text).map_err(|_| "Invalid JSON syntax")?;
         let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let digest = format!("sha256:{hash}").parse().map_err(|_| "Invalid digest")?;
@@ -63,8 +73,11 @@ impl Manifest {
         let children = document.manifests.unwrap_or_default();
         let parts = document.config.iter().chain(&document.layers);
         Ok(Self {
-            size_bytes: parts.clone().map(|part| part.size).sum(),
-            layers: parts.filter_map(|part| part.digest.clone()).collect(),
+            size_bytes: parts
+                .clone()
+                .try_fold(0_u64, |sum, part| sum.checked_add(part.size))
+                .ok_or("the sizes of the layers are too large")?,
+            layers: parts.filter(|part| part.urls.is_empty()).filter_map(|part| part.digest.clone()).collect(),
             children: children.into_iter().filter_map(|child| child.digest).collect(),
             subject: document.subject.and_then(|subject| subject.digest),
             artifact_type: document.artifact_type.or_else(|| artifact_media_type.clone()),
@@ -87,9 +100,13 @@ mod tests {
         let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(manifest.digest.as_str(), digest);
         assert_eq!(manifest.media_type, "some/type");
-        for (text, why) in
-            [("not json", "Invalid JSON syntax"), ("{}", "mediaType and imageManifestMediaType are missing")]
-        {
+        let too_large =
+            r#"{"mediaType": "a/b", "layers": [{"size": 9223372036854775808}, {"size": 9223372036854775808}]}"#;
+        for (text, why) in [
+            ("not json", "Invalid JSON syntax"),
+            ("{}", "mediaType and imageManifestMediaType are missing"),
+            (too_large, "the sizes of the layers are too large"),
+        ] {
             assert_eq!(Manifest::read(text.to_owned(), None).unwrap_err(), why);
         }
     }

@@ -267,6 +267,7 @@ impl World {
             }
             Some(_) => {}
         }
+        self.copy_layers(place, manifest);
     }
 
     /// Starts the native replication of a deletion (R8): of a tag, or of an image that was deleted here.

@@ -37,6 +37,12 @@ pub(crate) struct Repository {
     /// The artifacts of a subject, which may not be in this repository.
     #[serde(skip)]
     referrers: BTreeMap<Digest, BTreeSet<Digest>>,
+    /// The layers that were uploaded, mounted or replicated.
+    #[serde(skip)]
+    layers: BTreeSet<Digest>,
+    /// How many images name a layer, uploaded or not.
+    #[serde(skip)]
+    named_layers: BTreeMap<Digest, usize>,
 }
 
 /// A lifecycle policy with the time of its last evaluation.
@@ -176,6 +182,8 @@ impl Repository {
             tags: BTreeMap::new(),
             indexes: BTreeMap::new(),
             referrers: BTreeMap::new(),
+            layers: BTreeSet::new(),
+            named_layers: BTreeMap::new(),
         }
     }
 
@@ -193,6 +201,35 @@ impl Repository {
 
     pub(crate) fn tagged(&self, tag: &Tag) -> Option<&Digest> {
         self.tags.get(tag)
+    }
+
+    pub(crate) fn tags(&self) -> &BTreeMap<Tag, Digest> {
+        &self.tags
+    }
+
+    pub(crate) fn layers(&self) -> &BTreeSet<Digest> {
+        &self.layers
+    }
+
+    /// Adds a layer; false if it is there already.
+    pub(crate) fn add_layer(&mut self, layer: &Digest) -> bool {
+        self.layers.insert(layer.clone())
+    }
+
+    /// Whether an image names a layer.
+    pub(crate) fn names_layer(&self, layer: &Digest) -> bool {
+        self.named_layers.contains_key(layer)
+    }
+
+    /// Removes the layers of an image that was removed, unless another image names them (B3). Returns them.
+    pub(crate) fn remove_unnamed_layers(&mut self, image: &Manifest) -> Vec<Digest> {
+        let unnamed = image.layers.iter().filter(|layer| !self.named_layers.contains_key(*layer));
+        unnamed.filter(|layer| self.layers.remove(*layer)).cloned().collect()
+    }
+
+    /// The layers of a manifest that are not here.
+    pub(crate) fn missing_layers(&self, manifest: &Manifest) -> Vec<Digest> {
+        manifest.layers.iter().filter(|layer| !self.layers.contains(*layer)).cloned().collect()
     }
 
     /// The size of an image in bytes; an index has the size of its largest image (I5).
@@ -279,7 +316,12 @@ impl Repository {
         for tag in &image.state.tags {
             self.tags.insert(tag.clone(), digest.clone());
         }
-        self.images.insert(digest, image);
+        let manifest = image.manifest.clone();
+        if self.images.insert(digest, image).is_none() {
+            for layer in &manifest.layers {
+                *self.named_layers.entry(layer.clone()).or_default() += 1;
+            }
+        }
     }
 
     /// Sets a tag on an image of this repository. Returns the image that had the tag before, if it was another one.
@@ -312,6 +354,14 @@ impl Repository {
         }
         if let Some(subject) = &image.manifest.subject {
             forget(&mut self.referrers, subject, digest);
+        }
+        for layer in &image.manifest.layers {
+            if let Some(count) = self.named_layers.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    self.named_layers.remove(layer);
+                }
+            }
         }
         Some(image)
     }

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_TYPE, HOST, HeaderMap},
     service::service_fn,
 };
 use hyper_util::{
@@ -19,8 +19,9 @@ use tokio::net::TcpListener;
 
 use crate::{
     Simulator,
-    api::{ApiCaller, ApiError},
-    sts,
+    api::{ApiCaller, ApiError, layers::DOWNLOADS},
+    body::ResponseBody,
+    distribution, sts,
 };
 
 /// The prefix of ECR's target header. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
@@ -37,7 +38,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 #[error("no answer")]
 struct NoAnswerError;
 
-type HttpResponse = Response<Full<Bytes>>;
+pub(crate) type HttpResponse = Response<ResponseBody>;
 
 /// Handles requests that are for neither ECR, STS nor DynamoDB.
 pub type FallbackHandler =
@@ -96,6 +97,9 @@ struct RequestHandler {
 
 impl RequestHandler {
     async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, NoAnswerError> {
+        if distribution::is_for(request.uri().path()) {
+            return distribution::answer(&self.simulator, request).await.ok_or(NoAnswerError);
+        }
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswerError)?.to_bytes();
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -114,11 +118,12 @@ impl RequestHandler {
             }
             let (head, body) = self.passing.request(passed).await.map_err(|_| NoAnswerError)?.into_parts();
             let body = body.collect().await.map_err(|_| NoAnswerError)?.to_bytes();
-            return Ok(Response::from_parts(head, Full::new(body)));
+            return Ok(Response::from_parts(head, ResponseBody::of(body)));
         }
         // The controls come first: `curl -d` sends its body with the content type of a form.
         match (&head.method, path) {
             (&Method::POST, "/_simulator/step") => return Ok(step(&self.simulator, &body)),
+            (&Method::GET, _) if path.starts_with(DOWNLOADS) => return Ok(download(&self.simulator, path)),
             (&Method::GET, "/_simulator/events") => return Ok(events(&self.simulator, head.uri.query())),
             _ => {}
         }
@@ -127,7 +132,7 @@ impl RequestHandler {
             return Ok(assume(&self.simulator, &head.headers, &body));
         }
         if let Some(others) = &self.others {
-            return Ok(others(Request::from_parts(head, body)).await.map(Full::new));
+            return Ok(others(Request::from_parts(head, body)).await.map(ResponseBody::of));
         }
         let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
         Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message})))
@@ -147,7 +152,14 @@ fn call(
     };
     match simulator.call(&caller, operation, body) {
         None => Err(NoAnswerError),
-        Some(Ok(answer)) => Ok(json_answer(StatusCode::OK, &answer)),
+        Some(Ok(mut answer)) => {
+            // The world does not know at which address it is served.
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            if let Some(url) = answer.get_mut("downloadUrl") {
+                *url = format!("http://{host}{}", url.as_str().unwrap_or_default()).into();
+            }
+            Ok(json_answer(StatusCode::OK, &answer))
+        }
         Some(Err(error)) => Ok(refused(&error)),
     }
 }
@@ -158,8 +170,22 @@ fn refused(error: &ApiError) -> HttpResponse {
     json_answer(status, &json!({"__type": error.code, "message": error.message}))
 }
 
+/// The content of a layer, for those who got the URL.
+fn download(simulator: &Simulator, path: &str) -> HttpResponse {
+    let layer = path.strip_prefix(DOWNLOADS).and_then(|digest| digest.parse().ok());
+    let file = layer.and_then(|layer| {
+        let left = simulator.with(|world| world.content_size(&layer))?;
+        Some(ResponseBody::File { file: simulator.layers.read(&layer).ok()?, left })
+    });
+    let Some(file) = file else {
+        let message = format!("no layer is at {path}");
+        return json_answer(StatusCode::NOT_FOUND, &json!({"__type": "NoSuchKey", "message": message}));
+    };
+    Response::new(file)
+}
+
 fn json_answer(status: StatusCode, body: &Value) -> HttpResponse {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut answer = Response::new(ResponseBody::of(body.to_string()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"));
     answer
@@ -181,7 +207,7 @@ fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpRespon
             )
         }
     };
-    let mut answer = Response::new(Full::new(Bytes::from(xml)));
+    let mut answer = Response::new(ResponseBody::of(xml));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/xml"));
     answer

@@ -19,6 +19,9 @@ pub struct Settings {
     pub unconfirmed: Unconfirmed,
     /// The simulated faults.
     pub trouble: Trouble,
+    /// Whether `PutImage` requires that the layers were uploaded, as ECR does. Without it, a manifest alone makes an
+    /// image, which is enough for events and replication. A push through `/v2/` always requires them.
+    pub put_image_requires_layers: bool,
     /// The random seed: the same seed and the same calls give the same faults, lags and ids.
     pub seed: u64,
     /// Gives every change a whole second of its own, ahead of the clock if necessary. ECR's events have times in whole

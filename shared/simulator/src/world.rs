@@ -2,6 +2,8 @@
 //!
 //! All state that is saved across restarts is changed in this module, so that no change is left unsaved.
 
+mod layers;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -21,7 +23,7 @@ use crate::{
     replication::{CopyTask, DeletionTask, ReplicationConfiguration},
     repository::{ImageState, Repository, StoredImage},
     settings::Settings,
-    trouble::Chance,
+    trouble::{CallFate, Chance},
 };
 
 /// A repository in a registry.
@@ -47,9 +49,11 @@ impl RepositoryId {
 pub(crate) enum Key {
     Counters,
     Manifest(Digest),
+    Content(Digest),
     Registry(Registry),
     Repository(RepositoryId),
     Image(RepositoryId, Digest),
+    Layer(RepositoryId, Digest),
     Task(u64),
     Message(u64),
 }
@@ -134,6 +138,10 @@ pub(crate) struct World {
     registries: BTreeMap<Registry, RegistryState>,
     repositories: BTreeMap<RepositoryId, Repository>,
     manifests: BTreeMap<Digest, Arc<Manifest>>,
+    /// The layers whose content is stored.
+    contents: BTreeMap<Digest, layers::Content>,
+    /// Those of them that no repository has any more.
+    unneeded_contents: BTreeSet<Digest>,
     tasks: BTreeMap<u64, (Timestamp, PendingTask)>,
     due: BTreeSet<(Timestamp, u64)>,
     queue: Queue,
@@ -150,6 +158,8 @@ impl World {
             registries: BTreeMap::new(),
             repositories: BTreeMap::new(),
             manifests: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            unneeded_contents: BTreeSet::new(),
             tasks: BTreeMap::new(),
             due: BTreeSet::new(),
             queue: Queue::default(),
@@ -231,10 +241,11 @@ impl World {
 
     // Randomness
 
-    pub(crate) fn chance_of_call(&mut self) -> Chance {
+    /// What the simulated faults do to the next call.
+    pub(crate) fn fate_of_call(&mut self) -> CallFate {
         self.counters.calls += 1;
         self.changed.insert(Key::Counters);
-        Chance::of(self.settings.seed, "call", self.counters.calls)
+        self.settings.trouble.of_call(&mut Chance::of(self.settings.seed, "call", self.counters.calls))
     }
 
     pub(crate) fn chance_of_copy(&mut self) -> Chance {
@@ -283,6 +294,9 @@ impl World {
         let repository = self.repositories.remove(place)?;
         self.changed.insert(Key::Repository(place.clone()));
         self.changed.extend(repository.images().keys().map(|digest| Key::Image(place.clone(), digest.clone())));
+        for layer in repository.layers() {
+            self.count_removed_layer(place, layer);
+        }
         Some(repository)
     }
 
@@ -325,7 +339,12 @@ impl World {
 
     pub(crate) fn remove_image(&mut self, place: &RepositoryId, digest: &Digest) -> Option<StoredImage> {
         self.changed.insert(Key::Image(place.clone(), digest.clone()));
-        self.repositories.get_mut(place)?.remove(digest)
+        let repository = self.repositories.get_mut(place)?;
+        let image = repository.remove(digest)?;
+        for layer in repository.remove_unnamed_layers(&image.manifest) {
+            self.count_removed_layer(place, &layer);
+        }
+        Some(image)
     }
 
     // Events
@@ -428,11 +447,13 @@ impl World {
             Key::Manifest(digest) => {
                 self.manifests.get(digest).and_then(|manifest| json(&(&manifest.text, &manifest.media_type)))
             }
+            Key::Content(layer) => self.content_size(layer).and_then(|size| json(&size)),
             Key::Registry(registry) => self.registries.get(registry).and_then(json),
             Key::Repository(place) => self.repositories.get(place).and_then(json),
             Key::Image(place, digest) => {
                 self.repositories.get(place)?.image(digest).and_then(|image| json(&image.state))
             }
+            Key::Layer(place, layer) => self.layer_size(place, layer).and_then(|_| json(&())),
             Key::Task(id) => self.tasks.get(id).and_then(json),
             Key::Message(id) => self.queue.get(*id).and_then(json),
         }
@@ -454,6 +475,7 @@ impl World {
                     self.manifests.insert(digest, Arc::new(manifest));
                 }
             }
+            Key::Content(layer) => self.restore_content(layer, of(value)?),
             Key::Registry(registry) => _ = self.registries.insert(registry, of(value)?),
             Key::Repository(place) => _ = self.repositories.insert(place, of(value)?),
             Key::Image(place, digest) => {
@@ -464,6 +486,7 @@ impl World {
                     repository.put(StoredImage { manifest: manifest.clone(), state });
                 }
             }
+            Key::Layer(place, layer) => self.restore_layer(&place, &layer),
             Key::Task(id) => {
                 let (at, task) = of(value)?;
                 self.put_task(id, at, task);

@@ -2,7 +2,7 @@
 
 mod push;
 
-use domain::image::{Digest, Tag};
+use domain::image::Tag;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,30 +73,6 @@ pub(super) fn batch_get_image(world: &mut World, caller: &ApiCaller, body: &[u8]
         }
     }
     Ok(json!({"images": images, "failures": failures}))
-}
-
-/// A request about several layers.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Layers {
-    layer_digests: Vec<Digest>,
-    #[serde(flatten)]
-    at: Where,
-}
-
-/// The simulator stores no layers: those that an image of the repository names are available.
-/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchCheckLayerAvailability.html>
-pub(super) fn batch_check_layer_availability(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
-    let Layers { layer_digests, at } = read(body)?;
-    between("layerDigests", &layer_digests, MAX_IDS)?;
-    let place = world.found(caller, &at, "BatchCheckLayerAvailability")?;
-    let repository = world.existing(&place)?;
-    let layers = layer_digests.into_iter().map(|digest| {
-        let has = repository.images().values().any(|image| image.manifest.layers.contains(&digest));
-        let availability = if has { "AVAILABLE" } else { "UNAVAILABLE" };
-        json!({"layerDigest": digest, "layerAvailability": availability})
-    });
-    Ok(json!({"layers": layers.collect::<Vec<_>>(), "failures": []}))
 }
 
 pub(super) fn batch_delete_image(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {

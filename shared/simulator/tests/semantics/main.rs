@@ -3,6 +3,8 @@
 //! - `images`: put, get, describe, list; mutable and immutable tags.
 //! - `deletions`: what deletions delete, what is refused, and what remains.
 //! - `replication`: what is replicated, where and when, and the status of each copy.
+//! - `layers`: uploads in parts, downloads, and which repository has which layer.
+//! - `distribution`: the OCI distribution API, as registry clients use it.
 //! - `storage_classes`: archiving and restoring.
 //! - `lifecycle`: the images that policies select, and the records of their runs.
 //! - `events`: every field of ECR's events.
@@ -23,10 +25,12 @@
 mod accounts;
 mod backfills;
 mod deletions;
+mod distribution;
 mod events;
 mod facts;
 mod images;
 mod keeping;
+mod layers;
 mod lifecycle;
 mod replication;
 mod sites;

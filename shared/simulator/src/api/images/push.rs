@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::image;
 use crate::{
-    api::{ApiCaller, ApiError, ApiResult, Where, invalid, read},
+    api::{ApiCaller, ApiError, ApiResult, Where, invalid, layers::layers_not_found, read},
     event::Action,
     manifest::Manifest,
     repository::{ImageId, ImageState, ImageStatus, Repository, StoredImage},
@@ -37,6 +37,11 @@ pub(in crate::api) fn put_image(world: &mut World, caller: &ApiCaller, body: &[u
         invalid(format!("Invalid parameter at 'ImageManifest' failed to satisfy constraint: '{wrong}'"))
     })?;
     check_manifest(&place, repository, &manifest, request.image_digest.as_deref())?;
+    // B1: whether images can be pushed without layers.
+    let missing = repository.missing_layers(&manifest);
+    if world.settings.put_image_requires_layers && !missing.is_empty() {
+        return Err(layers_not_found(&place, &missing));
+    }
     let tag: Option<Tag> = request.image_tag.as_deref().map(parsed_tag).transpose()?;
     check_tag(&place, repository, &manifest, tag.as_ref())?;
     let manifest = Arc::new(manifest);
