@@ -94,6 +94,9 @@ pub enum CliError {
         #[source]
         source: retry::CallError,
     },
+    /// An image could not be copied back.
+    #[error(transparent)]
+    Copy(#[from] answers::restore::CopyError),
     /// The stack does not exist.
     #[error("stack `{stack}` does not exist in this account and region")]
     NoStack {
@@ -265,6 +268,10 @@ impl CliError {
             Self::Policy(_) => "`infra/policies/README.md` describes what a policy can contain".into(),
             Self::Registry { .. } => {
                 "pass a role of the registry's account with `--role`, or its credentials with `--profile`".into()
+            }
+            Self::Copy(_) => {
+                "repeat the command: it goes on with what is missing; docs/cli.md lists the permissions that it needs"
+                    .into()
             }
             Self::Listing(_) => {
                 "run the command again: it records nothing twice; `--role` gives access to the registry, a lower \

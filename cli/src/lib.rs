@@ -10,6 +10,7 @@ pub mod local;
 pub mod options;
 pub mod policies;
 pub mod print;
+mod restore;
 pub mod serve;
 pub mod target;
 mod wait;
@@ -32,7 +33,7 @@ use answers::{
     paging::PageRequest,
     preview,
     reference::Reference,
-    registries, restore, schedule,
+    registries, schedule,
 };
 use aws::registry::Registries;
 use decide::Planner;
@@ -292,12 +293,15 @@ async fn restore(
 ) -> Result<ExitCode, CliError> {
     let (table, registries) = (&target.table, target.registries());
     if let (Some(image), Some(registry)) = (&options.image, &options.registry) {
-        print(format, &restore::restore(table, &registries, image, registry, options.move_tag).await?)?;
+        if options.copy {
+            return restore::copy(options, target, (image, registry), format).await;
+        }
+        print(format, &answers::restore::restore(table, &registries, image, registry, options.move_tag).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let by = target.who().await?;
     let scope = (usize::from(options.count), options.since);
-    let drilled = restore::drill(table, &registries, scope, random_below, &by, now).await?;
+    let drilled = answers::restore::drill(table, &registries, scope, random_below, &by, now).await?;
     print(format, &drilled)?;
     table.put_restore_drill(&drilled.drill).await?;
     let restorable = drilled.drill.restorable == drilled.drill.tried;

@@ -61,7 +61,12 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
 }
 
 fn settings(options: &LocalOptions) -> LocalSettings {
-    let mut registries = Settings { trouble: options.trouble.clone(), seed: options.seed, ..Settings::default() };
+    let mut registries = Settings {
+        trouble: options.trouble.clone(),
+        seed: options.seed,
+        put_image_requires_layers: options.require_layers,
+        ..Settings::default()
+    };
     for (registry, lag) in &options.lag {
         match registry {
             Some(registry) => _ = registries.lags.insert(registry.clone(), *lag),

@@ -359,8 +359,8 @@ pub enum TableCommand {
     /// Change what the hub expects of a registry
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Restore an archived replica, or print the commands that bring a deleted one back; `--drill` only tries whether
-    /// deleted ones could be brought back
+    /// Restore an archived replica, or print the commands that bring a deleted one back; `--copy` copies it back,
+    /// `--drill` only tries whether deleted ones could be brought back
     Restore(RestoreOptions),
     /// Serve the page and the API on this machine, with your own credentials
     Serve(ServeOptions),
@@ -416,6 +416,15 @@ pub struct RestoreOptions {
     /// Also move tags back that another image has now
     #[arg(long, conflicts_with = "drill")]
     pub move_tag: bool,
+
+    /// Copy a deleted image back through ECR's API, from a registry that has it. Says how much that is, and asks.
+    /// Repeated, it goes on with what is missing
+    #[arg(long, conflicts_with = "drill", requires = "image")]
+    pub copy: bool,
+
+    /// Do not ask before an image is copied
+    #[arg(long, requires = "copy")]
+    pub yes: bool,
 
     /// Pick deletions at random, and show by reads whether each image could be brought back now, and from where; the
     /// overview shows the result. ECR counts a read of a manifest as a pull
@@ -484,6 +493,10 @@ pub struct LocalOptions {
     /// repeated
     #[arg(long, value_name = "[REGISTRY=]DURATION", value_parser = lag)]
     pub lag: Vec<(Option<Registry>, Lag)>,
+
+    /// Require that `PutImage`'s layers were uploaded, as ECR does; a push by a registry client always needs them
+    #[arg(long)]
+    pub require_layers: bool,
 
     /// Another choice where AWS documents no behaviour, such as `delete-per-tag=false`; can be repeated
     #[arg(long, value_name = "NAME=BOOLEAN", value_parser = unconfirmed)]

@@ -12,7 +12,7 @@ mod deletions;
 mod demo;
 pub(crate) mod presence;
 mod preview;
-mod restore;
+pub(crate) mod restore;
 
 use std::io::IsTerminal;
 

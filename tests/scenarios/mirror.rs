@@ -14,7 +14,7 @@ mod safety;
 
 pub(crate) use interruptions::impatient;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use domain::{
     deletion::{Deletion, DeletionStatus},
@@ -25,7 +25,7 @@ use mirror::MirrorSummary;
 use policy::Policy;
 use sandbox::local::{Local, LocalSettings};
 use serde_json::{Value, json};
-use simulator::{ApiCaller, settings::Settings};
+use simulator::{ApiCaller, ApiError, settings::Settings};
 
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
@@ -50,9 +50,13 @@ impl Site {
     }
 
     pub(crate) async fn with(policy: &str, registries: Settings) -> Self {
+        Self::open(policy, registries, None).await
+    }
+
+    pub(crate) async fn open(policy: &str, registries: Settings, data: Option<PathBuf>) -> Self {
         logs::check();
         let now = "2026-11-02T09:00:00Z".parse().unwrap();
-        let settings = LocalSettings { registries, now, mode: Mode::Enforce, ..LocalSettings::default() };
+        let settings = LocalSettings { registries, now, data, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = Local::start(settings).await.unwrap();
         local.mirror.policy = Policy::load("test.cedar", policy);
         assert!(local.mirror.policy.is_ok(), "{:?}", local.mirror.policy);
@@ -82,13 +86,28 @@ impl Site {
     }
 
     /// A call to ECR about a repository; it must succeed.
-    pub(crate) fn call_for(&self, repository: &str, registry: &str, operation: &str, mut body: Value) -> Value {
+    pub(crate) fn call_for(&self, repository: &str, registry: &str, operation: &str, body: Value) -> Value {
+        let answer = self.answer_for(repository, registry, operation, body);
+        answer.unwrap_or_else(|error| panic!("{operation}: {error:?}"))
+    }
+
+    /// The answer to a call to ECR about the repository.
+    pub(crate) fn try_call(&self, registry: &str, operation: &str, body: Value) -> Result<Value, ApiError> {
+        self.answer_for(APP, registry, operation, body)
+    }
+
+    fn answer_for(
+        &self,
+        repository: &str,
+        registry: &str,
+        operation: &str,
+        mut body: Value,
+    ) -> Result<Value, ApiError> {
         body["repositoryName"] = json!(repository);
         let (account, region) = registry.split_once('/').unwrap();
         let arn = format!("arn:aws:sts::{account}:assumed-role/platform/dana");
         let caller = ApiCaller { account: account.to_owned(), region: region.to_owned(), arn };
-        let answer = self.local.simulator.call(&caller, operation, body.to_string().as_bytes());
-        answer.unwrap().unwrap_or_else(|error| panic!("{operation}: {error:?}"))
+        self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap()
     }
 
     pub(crate) fn replicate(&self, from: &str, to: &[&str], native: bool) {

@@ -1,5 +1,9 @@
 //! `restore` names the tags that an image had when it was deleted, and moves none back unasked; the drill shows what
 //! could be brought back.
+//!
+//! - `copy`: all of an image comes back through ECR's API.
+
+mod copy;
 
 use answers::{
     reference::Reference,

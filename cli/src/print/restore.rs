@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::restore::{Drilled, RestoreOutcome, Restored, Return};
+use answers::restore::{Copied, CopyPlan, Drilled, RestoreOutcome, Restored, Return};
+use indicatif::DecimalBytes;
 
 use super::{Print, coloured, filled, image_name};
 
@@ -36,13 +37,7 @@ fn missing(found: &Return, width: Option<u16>) -> String {
         let line = format!("{} {registry} cannot be read: {why}", coloured(AnsiColor::Yellow, "?"));
         _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
     }
-    for note in &found.notes {
-        _ = writeln!(
-            text,
-            "{}",
-            filled(&format!("{} {note}", coloured(AnsiColor::Yellow, "!")), ["  ", "    "], width)
-        );
-    }
+    text += &notes(&found.notes, width);
     text.push_str(if found.commands.is_empty() {
         "No known registry has a copy that can be pulled.\n"
     } else {
@@ -53,6 +48,51 @@ fn missing(found: &Return, width: Option<u16>) -> String {
         _ = writeln!(text, "  {command}");
     }
     text
+}
+
+fn notes(notes: &[String], width: Option<u16>) -> String {
+    let lines = notes
+        .iter()
+        .map(|note| filled(&format!("{} {note}", coloured(AnsiColor::Yellow, "!")), ["  ", "    "], width) + "\n");
+    lines.collect()
+}
+
+/// What a copy will do, before the question.
+pub(crate) fn plan(plan: &CopyPlan, width: Option<u16>) -> String {
+    let (layers, manifests) = (plan.layers.len(), plan.manifests());
+    let size = DecimalBytes(plan.bytes());
+    let tags: Vec<_> = plan.tags.iter().map(ToString::to_string).collect();
+    let tags = if tags.is_empty() { "no tag".to_owned() } else { format!("tags {}", tags.join(", ")) };
+    let what = format!(
+        "This will copy {} from {} to {}: {manifests} manifests, {layers} layers ({size}), {tags}.",
+        plan.image, plan.from, plan.to
+    );
+    filled(&what, ["", ""], width) + "\n" + &notes(&plan.notes, width)
+}
+
+impl Print for Copied {
+    fn table(&self, width: Option<u16>) -> String {
+        let (progress, size) = (&self.progress, DecimalBytes(self.progress.bytes));
+        let sign = coloured(AnsiColor::Green, "● copied back");
+        let mut text = format!("{sign}: {} in {}\n", self.image, self.to);
+        _ = writeln!(
+            text,
+            "  {} manifests and {} layers ({size}) from {}",
+            progress.manifests, progress.layers, self.from
+        );
+        for tag in &self.tags {
+            _ = writeln!(text, "  tag {tag}");
+        }
+        for (tag, now) in &self.left_out {
+            _ = writeln!(
+                text,
+                "  {} tag {tag} means {} now: it was not moved",
+                coloured(AnsiColor::Yellow, "!"),
+                now.short()
+            );
+        }
+        text + &notes(&self.notes, width)
+    }
 }
 
 impl Print for Drilled {

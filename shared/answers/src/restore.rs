@@ -1,5 +1,6 @@
-//! `restore`: restores an archived replica with a call to ECR, and prints commands that copy a deleted one back.
+//! `restore`: restores an archived replica with a call to ECR, and copies a deleted one back, or prints the commands.
 
+mod copy;
 mod drill;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use retry::{CallError, chain};
 use serde::Serialize;
 use store::Table;
 
+pub use copy::{Copied, CopyAnswer, CopyError, CopyPlan, copy, plan_copy};
 pub use drill::{Drilled, DrilledDeletion, drill};
 
 use crate::{answer, error, reference::Reference};
@@ -58,6 +60,12 @@ pub struct Return {
     pub tags: BTreeSet<Tag>,
     /// Those of them that another image has there now, and which.
     pub taken: BTreeMap<Tag, Digest>,
+    /// Those of them that a copy sets.
+    pub tags_to_set: BTreeSet<Tag>,
+    /// The artifacts that refer to the image, and are copied with it.
+    pub referrers: BTreeSet<Digest>,
+    /// Whether the registry has the repository, which a copy needs.
+    pub has_repository: bool,
     /// The commands that copy the image back, with its referrers, and with its tags as far as they may be set.
     pub commands: Vec<String>,
     /// What to know before they are run, one line each.
@@ -100,6 +108,29 @@ pub async fn restore(
     registry: &Registry,
     move_tags: bool,
 ) -> Result<Restored, Error> {
+    let image = resolve(table, reference, registry).await?;
+    let lineage = table.placements(&image).await?;
+    let unreadable = |source| Error::Registry { what: "look", registry: registry.clone(), source };
+    let outcome = match registries.observe(registry, &image).await.map_err(unreadable)? {
+        Observation::Present(seen) if seen.archived => activate(registries, registry, &image).await?,
+        Observation::Present(_) => RestoreOutcome::There,
+        _ => {
+            let tags = tags_when_deleted(table, &lineage, registry).await?;
+            RestoreOutcome::Gone(Return::of(registries, &lineage, registry, tags, move_tags).await.map_err(unreadable)?)
+        }
+    };
+    Ok(Restored { image, registry: registry.clone(), outcome })
+}
+
+/// Asks ECR to restore an archived image.
+async fn activate(registries: &Registries, registry: &Registry, image: &Image) -> Result<RestoreOutcome, Error> {
+    let refused = |source| Error::Registry { what: "restore it", registry: registry.clone(), source };
+    registries.restore(registry, image).await.map_err(refused)?;
+    Ok(RestoreOutcome::UnderWay)
+}
+
+/// The one image that a reference means in a registry.
+async fn resolve(table: &Table, reference: &Reference, registry: &Registry) -> Result<Image, Error> {
     let mut images = answer::resolve_ever(table, reference).await?;
     // A tag may point to different images: use the one that has a placement in this registry.
     if images.len() > 1 {
@@ -115,21 +146,7 @@ pub async fn restore(
     let (Some(image), None) = (images.next(), images.next()) else {
         return Err(error::Error::Ambiguous { asked: reference.to_string(), found: images.collect() }.into());
     };
-    let lineage = table.placements(&image).await?;
-    let unreadable = |source| Error::Registry { what: "look", registry: registry.clone(), source };
-    let outcome = match registries.observe(registry, &image).await.map_err(unreadable)? {
-        Observation::Present(seen) if seen.archived => {
-            let refused = |source| Error::Registry { what: "restore it", registry: registry.clone(), source };
-            registries.restore(registry, &image).await.map_err(refused)?;
-            RestoreOutcome::UnderWay
-        }
-        Observation::Present(_) => RestoreOutcome::There,
-        _ => {
-            let tags = tags_when_deleted(table, &lineage, registry).await?;
-            RestoreOutcome::Gone(Return::of(registries, &lineage, registry, tags, move_tags).await.map_err(unreadable)?)
-        }
-    };
-    Ok(Restored { image, registry: registry.clone(), outcome })
+    Ok(image)
 }
 
 /// The tags that an image had in a registry when it was deleted there: those that ended with it. A tag that moved to
@@ -181,6 +198,7 @@ impl Return {
         found.note_tags(registry, immutable == Some(true), move_tags);
         let moves = |tag: &&Tag| !found.taken.contains_key(*tag) || (move_tags && immutable == Some(false));
         let tags: Vec<_> = found.tags.iter().filter(moves).cloned().collect();
+        (found.tags_to_set, found.has_repository) = (tags.iter().cloned().collect(), immutable.is_some());
         let Some(from) = found.held_by.first().cloned() else {
             found.note_archives(image);
             return Ok(found);
@@ -197,9 +215,9 @@ impl Return {
         found.commands = copies(image, &from, registry, &tags);
         match registries.referrers(&from, image).await {
             Ok(referrers) => {
-                let of = |digest| Image { repository: image.repository.clone(), digest };
-                let referrers = referrers.into_iter().flat_map(|digest| copies(&of(digest), &from, registry, &[]));
-                found.commands.extend(referrers);
+                let of = |digest: &Digest| Image { repository: image.repository.clone(), digest: digest.clone() };
+                found.commands.extend(referrers.iter().flat_map(|one| copies(&of(one), &from, registry, &[])));
+                found.referrers = referrers;
             }
             Err(error) => {
                 let why = chain(&error);

@@ -6,6 +6,8 @@
 
 mod backfill;
 mod changes;
+#[cfg(feature = "copy")]
+mod copies;
 mod images;
 mod manifests;
 mod replication;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The manifests of one image that are read at most: an index may have one for each platform.
-const MANIFESTS_PER_IMAGE: usize = 200;
+pub(super) const MANIFESTS_PER_IMAGE: usize = 200;
 
 /// The result of a restore drill.
 #[derive(Debug, Serialize)]

@@ -1,6 +1,6 @@
 //! Reads of manifests, of what they refer to, and of what tags mean: whether an image could be copied now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecr::{
     operation::{batch_get_image::BatchGetImageError, describe_repositories::DescribeRepositoriesError},
@@ -34,6 +34,8 @@ pub struct Manifest {
     pub media_type: String,
     /// The configuration and the layers; empty for an index.
     pub layers: BTreeSet<Digest>,
+    /// The size in bytes of each of them that a registry stores: not those that are downloaded from elsewhere.
+    pub stored: BTreeMap<Digest, u64>,
     /// The manifests of an index.
     pub children: BTreeSet<Digest>,
 }
@@ -52,6 +54,10 @@ struct Document {
 #[derive(Deserialize)]
 struct Descriptor {
     digest: Option<Digest>,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    urls: Vec<String>,
 }
 
 impl Registries {
@@ -88,11 +94,14 @@ impl Registries {
             return Err(CallError::unclear(format!("ECR's answer does not mention {}", image.digest)));
         };
         let document: Document = serde_json::from_str(text).map_err(|error| CallError::unclear(error.to_string()))?;
+        let parts: Vec<_> = document.config.into_iter().chain(document.layers).collect();
+        let stored = parts.iter().filter(|part| part.urls.is_empty());
         let digests = |list: Vec<Descriptor>| list.into_iter().filter_map(|part| part.digest).collect();
         Ok(Some(Manifest {
             text: text.to_owned(),
             media_type: found.image_manifest_media_type().unwrap_or_default().to_owned(),
-            layers: digests(document.config.into_iter().chain(document.layers).collect()),
+            stored: stored.filter_map(|part| Some((part.digest.clone()?, part.size))).collect(),
+            layers: digests(parts),
             children: digests(document.manifests),
         }))
     }
