@@ -62,9 +62,9 @@ pub(crate) fn plan(plan: &CopyPlan, width: Option<u16>) -> String {
     let (layers, manifests) = (plan.layers.len(), plan.manifests());
     let size = DecimalBytes(plan.bytes());
     let tags: Vec<_> = plan.tags.iter().map(ToString::to_string).collect();
-    let tags = if tags.is_empty() { "no tag".to_owned() } else { format!("tags {}", tags.join(", ")) };
+    let tags = if tags.is_empty() { "no tag".to_owned() } else { format!("tags: {}", tags.join(", ")) };
     let what = format!(
-        "This will copy {} from {} to {}: {manifests} manifests, {layers} layers ({size}), {tags}.",
+        "This will copy {} from {} to {}; manifests: {manifests}, layers: {layers} ({size}), {tags}.",
         plan.image, plan.from, plan.to
     );
     filled(&what, ["", ""], width) + "\n" + &notes(&plan.notes, width)
@@ -77,7 +77,7 @@ impl Print for Copied {
         let mut text = format!("{sign}: {} in {}\n", self.image, self.to);
         _ = writeln!(
             text,
-            "  {} manifests and {} layers ({size}) from {}",
+            "  manifests: {}, layers: {} ({size}), from {}",
             progress.manifests, progress.layers, self.from
         );
         for tag in &self.tags {

@@ -193,7 +193,7 @@ async fn a_tag_that_another_image_got_meanwhile_is_left_out() {
 }
 
 #[tokio::test]
-async fn an_image_whose_layers_nobody_has_is_not_copied() {
+async fn an_image_without_layers_is_not_copied() {
     let site = Site::new(FOLLOW).await;
     let image = site.push(IRELAND, &with_layer(b"never uploaded", None), Some("v1"));
     site.arrive().await;
@@ -208,6 +208,6 @@ async fn an_image_whose_layers_nobody_has_is_not_copied() {
     for registry in [IRELAND, crate::events::VIRGINIA] {
         site.call(registry, "DeleteRepository", other.clone());
     }
-    let CopyAnswer::Nothing(restored) = answer(&site, &image, false).await else { panic!("nobody has it") };
+    let CopyAnswer::Nothing(restored) = answer(&site, &image, false).await else { panic!("no registry has it") };
     assert!(matches!(restored.outcome, RestoreOutcome::Gone(_)));
 }

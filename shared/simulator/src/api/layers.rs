@@ -1,6 +1,6 @@
 //! Operations on layers. Those that move content do so outside of the world's lock.
 //!
-//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html> and its neighbours
+//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html> and the operations around it
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use domain::image::Digest;
