@@ -124,7 +124,7 @@ async fn an_index_comes_back_with_children_layers_tags_and_signature() {
     // The table learns of it from events alone.
     assert_eq!(site.local.table.placements(&image).await.unwrap(), before);
     site.pass(1).await;
-    let tokyo = TOKYO.parse().unwrap();
+    let tokyo: Registry = TOKYO.parse().unwrap();
     assert!(site.local.table.placements(&image).await.unwrap().placements[&tokyo].pushed().is_some());
     let CopyAnswer::Nothing(restored) = answer(&site, &image, false).await else { panic!("it is there") };
     assert!(matches!(restored.outcome, RestoreOutcome::There));
