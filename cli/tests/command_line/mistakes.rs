@@ -112,7 +112,11 @@ fn a_dynamodb_table_that_cannot_be_used_says_why() {
     let keys = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
     let ran = user.run_with(&table, &keys, "");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("cannot read `registries") && ran.err.contains("onnection refused"), "{}", ran.err);
+    assert!(
+        ran.err.contains("cannot read the known registries") && ran.err.contains("onnection refused"),
+        "{}",
+        ran.err
+    );
     assert_eq!(ran.err.lines().filter(|line| line.starts_with("error:")).count(), 1);
     // The profile does not exist.
     let ran = user.run_with(&[&table[..], &["--profile", "unknown"]].concat(), &[("AWS_REGION", "eu-west-1")], "");
@@ -135,4 +139,38 @@ async fn a_dynamodb_table_that_is_missing_says_so() {
     let ran = ran.await.unwrap();
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("ResourceNotFoundException") && ran.err.contains("next:  check `--table`"), "{}", ran.err);
+}
+
+#[test]
+fn an_error_names_what_was_read_and_no_key_of_the_table() {
+    let user = User::new();
+    let keys = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "111122223333"), ("AWS_SECRET_ACCESS_KEY", "x")];
+    let questions = [
+        &["show", "shop/api:v1"][..],
+        &["show", "shop/api@4d6a"],
+        &["history", "shop/api:v1"],
+        &["images", "shop/api"],
+        &["orphans"],
+        &["lag"],
+        &["alerts"],
+        &["drift"],
+        &["deletions"],
+        &["holds"],
+        &["breaker", "status", "111122223333/eu-west-1"],
+    ];
+    std::thread::scope(|threads| {
+        for arguments in questions {
+            let user = &user;
+            threads.spawn(move || {
+                let far = ["--table", "lineage", "--endpoint-url", "http://127.0.0.1:9"];
+                let ran = user.run_with(&[arguments, &far].concat(), &keys, "");
+                assert_eq!(ran.code, Some(1), "{ran:?}");
+                let clear = ran.err.starts_with("error: cannot read ") && !ran.err.contains('#');
+                assert!(clear, "{arguments:?}: {}", ran.err);
+                // Without a region no call is made.
+                let ran = user.run_with(&[arguments, &far].concat(), &keys[1..], "");
+                assert!(!ran.err.contains('#') && !ran.err.to_lowercase().contains("interceptor"), "{}", ran.err);
+            });
+        }
+    });
 }

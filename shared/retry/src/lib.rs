@@ -120,8 +120,8 @@ pub fn chain(error: &dyn StdError) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let text = error.to_string();
-        // Some libraries repeat their source in their own text.
-        if !line.ends_with(&text) {
+        // Some libraries repeat their source in their own text, and the SDK names its own parts.
+        if !line.ends_with(&text) && !text.contains("interceptor encountered an error") {
             line.push_str(": ");
             line.push_str(&text);
         }

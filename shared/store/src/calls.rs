@@ -23,6 +23,7 @@ use super::{
     Error, Stored, Table,
     definition::Index,
     item::{self, EVERYTHING, Item, ItemError, Key},
+    words::words,
 };
 
 /// The pause after a call that was throttled as a whole or lost a conflict; each further pause is twice as long, 6.3 s
@@ -308,16 +309,16 @@ impl Table {
     }
 
     pub(super) fn read_error(&self, key: &str, error: impl Into<CallError>) -> Error {
-        Error::Read { table: self.name.clone(), key: key.to_owned(), source: error.into() }
+        Error::Read { table: self.name.clone(), what: words(key), source: error.into() }
     }
 
     pub(super) fn write_error(&self, key: &str, error: impl Into<CallError>) -> Error {
-        Error::Write { table: self.name.clone(), key: key.to_owned(), source: error.into() }
+        Error::Write { table: self.name.clone(), what: words(key), source: error.into() }
     }
 
     /// The error of an item that cannot be encoded or decoded.
     pub(super) fn decode_error(&self, key: &str, source: ItemError) -> Error {
-        Error::Item { table: self.name.clone(), key: key.to_owned(), source }
+        Error::Item { table: self.name.clone(), what: words(key), source }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     Error, Stored, Table,
     calls::Condition,
     item::{self, Item, ItemError, take},
+    words::words,
 };
 
 /// The maximum number of attempts to read, merge and write evidence while other writers change it. Each lost attempt is
@@ -55,7 +56,7 @@ impl Table {
                 return Ok(merged);
             }
         }
-        Err(Error::Contended { table: self.name.clone(), key: item::sort_key_of_placement(name) })
+        Err(Error::Contended { table: self.name.clone(), what: words(&item::sort_key_of_placement(name)) })
     }
 
     /// Replaces evidence if it has not changed since it was read; `Known` if it has.

@@ -23,6 +23,7 @@ mod registry;
 mod registry_index;
 mod settings;
 mod tag;
+mod words;
 
 pub use alert::alert_of;
 pub use deletion::Listed;
@@ -75,45 +76,45 @@ pub enum Error {
         source: CallError,
     },
     /// Items could not be read.
-    #[error("cannot read `{key}` from table `{table}`")]
+    #[error("cannot read {what} from table `{table}`")]
     Read {
         /// The name of the table.
         table: String,
-        /// The partition key.
-        key: String,
+        /// What was read.
+        what: String,
         /// The failed call.
         #[source]
         source: CallError,
     },
     /// An item could not be written.
-    #[error("cannot write `{key}` to table `{table}`")]
+    #[error("cannot write {what} to table `{table}`")]
     Write {
         /// The name of the table.
         table: String,
-        /// The partition key, or another name of the item.
-        key: String,
+        /// What was to be written.
+        what: String,
         /// The failed call.
         #[source]
         source: CallError,
     },
     /// An item could not be encoded or decoded.
-    #[error("item `{key}` of table `{table}` does not hold what its key says")]
+    #[error("an item of table `{table}` is damaged: {what}")]
     Item {
         /// The name of the table.
         table: String,
-        /// The key of the item.
-        key: String,
+        /// What the item is about.
+        what: String,
         /// Why the item could not be encoded or decoded.
         #[source]
         source: ItemError,
     },
     /// Other writers kept changing the same item.
-    #[error("item `{key}` of table `{table}` was changed by others {ROUNDS} times in a row")]
+    #[error("others changed {what} in table `{table}` {ROUNDS} times in a row")]
     Contended {
         /// The name of the table.
         table: String,
-        /// The key of the item.
-        key: String,
+        /// What the item is about.
+        what: String,
     },
     /// An error that several items share.
     #[error(transparent)]

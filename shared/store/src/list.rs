@@ -106,7 +106,8 @@ impl Table {
         let (mut from, to) = (after.map(behind).unwrap_or_default().max(format!("{prefix} ")), format!("{prefix}~"));
         while repositories.len() < most && from <= to {
             let query = self.index(&REGISTRY_INDEX, &registry.to_string(), &from, &to).limit(1);
-            let output = query.send().await.map_err(|error| self.read_error(&registry.to_string(), error))?;
+            let output =
+                query.send().await.map_err(|error| self.read_error(&format!("the images of {registry}"), error))?;
             self.read(output.consumed_capacity());
             let Some(item) = output.items.unwrap_or_default().into_iter().next() else { break };
             let repository = self.decode(item, decode_evidence)?.0.image.repository;

@@ -143,7 +143,7 @@ impl Contents<'_> {
             }
             let query = self.table.index(&REGISTRY_INDEX, &self.registry.to_string(), &self.from, &self.to);
             let query = query.set_limit(self.at_a_time).set_exclusive_start_key(start);
-            let key = format!("{} of {}", self.from, self.registry);
+            let key = format!("the images of {}", self.registry);
             let output = query.send().await.map_err(|error| self.table.read_error(&key, error))?;
             self.table.read(output.consumed_capacity());
             if let Some(key) = output.last_evaluated_key {
