@@ -25,10 +25,11 @@ use answers::{
 
 use crate::{
     failure::CliError,
+    options::RepositoryPattern,
     print::{
         HEADING, Print,
         answer::{basis, nothing_found, orphan_list},
-        coloured, filled, image_name, progress, styled, time,
+        coloured, filled, image_name, plural, progress, styled, time,
     },
     target::Target,
 };
@@ -43,14 +44,73 @@ pub struct Drifted {
     pub orphans: Vec<Orphan>,
 }
 
-/// Answers `drift`, for one repository or for all.
+/// Answers `drift`, for some repositories or for all.
 ///
 /// # Errors
 /// When the repository is not known, or the table cannot be read.
-pub async fn drift(table: &Table, repository: Option<&RepositoryName>, now: Timestamp) -> Result<Drifted, CliError> {
-    let all = PageRequest::all_of(None, repository);
-    let report = report::drift(table, &all, now).await?;
-    Ok(Drifted { report, orphans: answer::orphans(table, &all).await?.orphans })
+pub async fn drift(
+    table: &Table,
+    repositories: Option<&RepositoryPattern>,
+    now: Timestamp,
+) -> Result<Drifted, CliError> {
+    let all = PageRequest::all_of(None, repositories.and_then(RepositoryPattern::one));
+    let mut found = Drifted {
+        report: report::drift(table, &all, now).await?,
+        orphans: answer::orphans(table, &all).await?.orphans,
+    };
+    if let Some(repositories) = repositories {
+        found.report.differences.retain(|one| repositories.covers(&one.image.repository));
+        found.orphans.retain(|one| repositories.covers(&one.image.repository));
+        found.report.remediation = report::remediation(&found.report.differences);
+    }
+    Ok(found)
+}
+
+/// What `reconcile` is about to read, as far as the last listing says it.
+pub(crate) async fn what_is_listed(table: &Table, all: &[Registry], per_second: u32) -> Result<String, CliError> {
+    let runs = table.runs().await?;
+    let mut text = String::new();
+    for registry in all {
+        let before = match runs.get(registry) {
+            Some(run) if run.listed_at.is_some() => format!("the last listing found {} images", run.found.images),
+            _ => "it was never listed".to_owned(),
+        };
+        _ = writeln!(text, "{registry}: {before}");
+    }
+    let what = format!(
+        "This lists all repositories and images, with at most {per_second} calls per second to each registry. It changes \
+         no registry.\n"
+    );
+    Ok(text + &what)
+}
+
+/// What `backfill` is about to copy, as far as it is recorded.
+pub(crate) async fn what_is_copied(
+    table: &Table,
+    source: &Registry,
+    destination: &Registry,
+    now: Timestamp,
+) -> Result<String, CliError> {
+    let known = table.known_registries().await?;
+    let missing = match known.iter().any(|known| known.registry == *source && known.settings.is_some()) {
+        false => format!("what {source} replicates is not recorded, so the number of images is unknown"),
+        true => {
+            let all = PageRequest::all_of(Some(source), None);
+            let report = report::drift(table, &all, now).await?;
+            let lacks =
+                report.differences.iter().filter(|one| one.destination == *destination && one.source == *source);
+            let images: BTreeSet<_> =
+                lacks.filter(|one| matches!(one.drift, Drift::Missing { .. })).map(|one| &one.image).collect();
+            let repositories: BTreeSet<_> = images.iter().map(|image| &image.repository).collect();
+            let (images, repositories) = (images.len(), repositories.len());
+            let images = format!("{images} {}", plural(images, "image"));
+            format!("as far as is recorded, {images} of {repositories} {}", plural(repositories, "repository"))
+        }
+    };
+    Ok(format!(
+        "ECR will copy the images of {source} that its replication rules cover and that {destination} lacks: {missing}. \
+         AWS charges for storage and, between regions, for transfer.\n"
+    ))
 }
 
 /// The result of `reconcile`.

@@ -180,6 +180,21 @@ pub enum CliError {
     /// Another process lists registries.
     #[error("another process is listing registries")]
     Busy,
+    /// The file of aliases is wrong.
+    #[error(transparent)]
+    Aliases(#[from] crate::aliases::AliasError),
+    /// There is no manual page of the command.
+    #[error("there is no command `{command}`")]
+    NoCommand {
+        /// The command, as it was named.
+        command: String,
+    },
+    /// The JSON of a command has no schema.
+    #[error("the JSON of `{command}` has no schema")]
+    NoSchema {
+        /// The command, as it was named.
+        command: String,
+    },
     /// The answer cannot be printed as a graph.
     #[error("only `show` supports the format `{}`", format!("{format:?}").to_lowercase())]
     Graph {
@@ -249,6 +264,9 @@ impl CliError {
             Self::NoTable { .. } => {
                 "name another with `--table`; `ecr-lineage ingest FILE` and `ecr-lineage reconcile REGISTRY` create it".into()
             }
+            Self::Aliases(_) => "correct the line; a line is an account and its name, as in `111122223333 = \"prod\"`".into(),
+            Self::NoSchema { .. } => "`ecr-lineage schema` lists the commands that have one".into(),
+            Self::NoCommand { .. } => "`ecr-lineage help` lists the commands".into(),
             Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),

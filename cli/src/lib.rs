@@ -1,25 +1,28 @@
 #![doc = include_str!("../README.md")]
 
+pub mod aliases;
+mod confirm;
 pub mod deploy;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 pub mod drift;
 pub mod failure;
+pub mod help;
 pub mod ingest;
 pub mod local;
 pub mod options;
+mod output;
 pub mod policies;
 pub mod print;
 mod restore;
+pub mod schema;
 pub mod serve;
 pub mod target;
+mod verbose;
 mod wait;
 pub mod webhook;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use answers::{
     alerts,
@@ -36,6 +39,7 @@ use answers::{
     registries, schedule,
 };
 use aws::registry::Registries;
+use confirm::{confirm, confirm_read};
 use decide::Planner;
 use domain::{
     controls::{HoldPattern, Instruction},
@@ -46,8 +50,9 @@ use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, HoldOptions, IngestOptions, Options,
-    PolicyCommand, RegistryCommand, RestoreOptions, TableCommand,
+    PolicyCommand, RegistryCommand, RepositoryPattern, RestoreOptions, TableCommand,
 };
+pub(crate) use output::write;
 use print::Print;
 use sandbox::demo;
 use store::Table;
@@ -58,7 +63,37 @@ use target::Target;
 /// # Errors
 /// When the command failed; the message contains the next step.
 pub async fn run(options: Options) -> Result<ExitCode, CliError> {
+    output::check()?;
+    let code = match options.output.watch {
+        Some(every) => watch(&options, every).await?,
+        None => run_once(&options).await?,
+    };
+    output::finish()?;
+    Ok(code)
+}
+
+/// Answers a question again and again, until Ctrl-C: on a terminal in place, else below the answer before.
+async fn watch(options: &Options, every: Duration) -> Result<ExitCode, CliError> {
+    let mut interrupted = std::pin::pin!(local::interrupted()?);
+    loop {
+        output::clear_before_next();
+        let next = async {
+            run_once(options).await?;
+            tokio::time::sleep(every).await;
+            Ok::<_, CliError>(())
+        };
+        tokio::select! {
+            answered = next => answered?,
+            () = &mut interrupted => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+async fn run_once(options: &Options) -> Result<ExitCode, CliError> {
     match &options.command {
+        Command::Completions { shell } => help::completions(*shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { path, all } => help::man(path, all.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Schema { path } => schema(&path.join(" "), options.format).map(|()| ExitCode::SUCCESS),
         Command::Demo => {
             print(options.format, &demo::play().await?)?;
             Ok(ExitCode::SUCCESS)
@@ -83,7 +118,7 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
             Ok(if plan.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Table(TableCommand::Policy(command)) if !command.needs_table() => {
-            policy_text(command, options.format).await
+            policy_text(command, options.format, options.output.output.as_deref()).await
         }
         Command::Table(command) => {
             let target = Target::open(&options.target, command.records()).await?;
@@ -94,11 +129,19 @@ pub async fn run(options: Options) -> Result<ExitCode, CliError> {
     }
 }
 
+/// Prints the schema of a command's JSON; without a command, the commands that have one.
+fn schema(command: &str, format: Format) -> Result<(), CliError> {
+    if command.is_empty() { print(format, &schema::schemas()) } else { write(&json(&schema::schema(command)?)?) }
+}
+
 async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, CliError> {
     let (table, now) = (&target.table, Timestamp::now());
     match command {
         TableCommand::Ingest(options) => return ingest(table, options, format).await,
-        TableCommand::Backfill { source, destination } => return backfill(target, source, destination, format).await,
+        TableCommand::Backfill { source, destination, yes } => {
+            confirm(&drift::what_is_copied(table, source, destination, now).await?, "Go on?", *yes)?;
+            return backfill(target, source, destination, format).await;
+        }
         TableCommand::Policy(command) => return policy(command, target, format, now).await,
         TableCommand::Where { image, places } => return wait::where_is(target, image, places, format).await,
         TableCommand::Wait(options) => return wait::wait(target, options, format).await,
@@ -111,31 +154,42 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::images(table, repository, filter, None, usize::MAX, now).await?)?;
         }
         TableCommand::Orphans { registry, repository } => {
-            let all = PageRequest::all_of(registry.as_ref(), repository.as_ref());
-            let found = answer::orphans(table, &all).await?;
-            return found_all(target, &found.basis, format, &found, found.orphans.is_empty());
+            let one = repository.as_ref().and_then(RepositoryPattern::one);
+            let mut found = answer::orphans(table, &PageRequest::all_of(registry.as_ref(), one)).await?;
+            found.orphans.retain(|orphan| repository.as_ref().is_none_or(|all| all.covers(&orphan.image.repository)));
+            let nothing = found.orphans.is_empty();
+            return found_all(target, &found.basis, format, &found, [nothing, !nothing]);
         }
-        TableCommand::Alerts { open, since } => {
-            let found = alerts::alerts(table, *open, *since, now).await?;
-            return found_all(target, &found.basis, format, &found, false);
+        TableCommand::Alerts { open, since, until } => {
+            let mut found = alerts::alerts(table, *open, since.before(now), now).await?;
+            found.alerts.retain(|alert| until.is_none_or(|until| alert.time < until.at(now)));
+            let wrong = !found.open.is_empty();
+            return found_all(target, &found.basis, format, &found, [false, wrong]);
         }
         TableCommand::Lag { since, until, destination, repository } => {
             let all = PageRequest::all_of(destination.as_ref(), repository.as_ref());
             let until = until.map(|until| until.at(now));
             let found = alerts::lag(table, since.at(now), until, &all).await?;
-            return found_all(target, &found.basis, format, &found, false);
+            let wrong = !found.late.is_empty();
+            return found_all(target, &found.basis, format, &found, [false, wrong]);
         }
         TableCommand::Drift { repository } => {
             let found = drift::drift(table, repository.as_ref(), now).await?;
             let nothing = found.report.differences.is_empty() && found.orphans.is_empty();
-            return found_all(target, &found.report.basis, format, &found, nothing);
+            return found_all(target, &found.report.basis, format, &found, [nothing, !nothing]);
         }
-        TableCommand::Reconcile { registries, calls_per_second } => {
+        TableCommand::Reconcile { registries, calls_per_second, yes } => {
+            let what = drift::what_is_listed(table, registries, *calls_per_second).await?;
+            confirm_read(&what, "Go on?", *yes)?;
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
         TableCommand::Deletions(options) => match options.until {
             Some(until) => print(format, &schedule::schedule(table, options.source.as_ref(), until, now).await?)?,
-            None => print(format, &deletions::list(table, &options.filter(now), now).await?)?,
+            None => {
+                let mut found = deletions::list(table, &options.filter(now), now).await?;
+                found.deletions.retain(|deletion| options.covers(deletion));
+                print(format, &found)?;
+            }
         },
         TableCommand::Pause { source, until, reason } => {
             let instruction = Instruction { by: target.who().await?, at: now, until: *until, reason: reason.clone() };
@@ -169,20 +223,22 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints an answer about all registries: fails without data, or if nothing was found and a registry was never listed.
+/// Prints an answer about all registries: fails without data, if nothing was found and a registry was never listed, or
+/// with `--quiet` if something is wrong.
 fn found_all(
     target: &Target,
     basis: &Basis,
     format: Format,
     answer: &(impl Print + serde::Serialize),
-    nothing: bool,
+    [nothing, wrong]: [bool; 2],
 ) -> Result<ExitCode, CliError> {
     if basis.registries.is_empty() {
         return Err(CliError::NothingRecorded { table: target.place().to_owned() });
     }
     print(format, answer)?;
     let is_known = !nothing || basis.never_listed().next().is_none();
-    Ok(if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_well = !wrong || !output::is_quiet();
+    Ok(if is_known && is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Records events from files, and shows an image afterwards: fails if any event was rejected.
@@ -268,22 +324,6 @@ async fn breaker(command: &BreakerCommand, target: &Target, format: Format, now:
     }
 }
 
-/// Says on standard error what a command is about to do, and asks whether it should.
-fn confirm(what: &str, question: &str, yes: bool) -> Result<(), CliError> {
-    let mut terminal = anstream::stderr().lock();
-    write!(terminal, "{what}")?;
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::CannotAsk);
-    }
-    write!(terminal, "{question} [y/N] ")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
-}
-
 /// Restores an image, or makes a drill: fails if an image could not be brought back.
 async fn restore(
     options: &RestoreOptions,
@@ -300,7 +340,7 @@ async fn restore(
         return Ok(ExitCode::SUCCESS);
     }
     let by = target.who().await?;
-    let scope = (usize::from(options.count), options.since);
+    let scope = (usize::from(options.count), options.since.before(now));
     let drilled = answers::restore::drill(table, &registries, scope, random_below, &by, now).await?;
     print(format, &drilled)?;
     table.put_restore_drill(&drilled.drill).await?;
@@ -327,12 +367,12 @@ async fn policy(
             let policy = decide::load_policy(Some(file))?;
             let (planner, mirror) = (Planner::new(table, &registries, &policy), table.mirror_settings().await?);
             let planner = mirror.iter().fold(planner, Planner::limited_as);
-            print(format, &preview::preview(&planner, *since, now, None, usize::MAX).await?)?;
+            print(format, &preview::preview(&planner, since.before(now), now, None, usize::MAX).await?)?;
         }
         PolicyCommand::Diff { old, new, since } => {
             let (old, new) = (decide::load_policy(Some(old))?, decide::load_policy(Some(new))?);
             let planner = |policy| Planner::new(table, &registries, policy);
-            print(format, &preview::diff(&planner(&old), &planner(&new), *since, now).await?)?;
+            print(format, &preview::diff(&planner(&old), &planner(&new), since.before(now), now).await?)?;
         }
         PolicyCommand::Explain { image, registry, policy } => {
             if let Some(file) = policy {
@@ -346,28 +386,28 @@ async fn policy(
                 print(format, &preview::explain(&planner, image, registry, Some(mirror.since), now).await?)?;
             }
         }
-        text => return policy_text(text, format).await,
+        text => return policy_text(text, format, None).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes, checks, tests or proves the text of policies: fails if one is not as it should be.
-async fn policy_text(command: &PolicyCommand, format: Format) -> Result<ExitCode, CliError> {
+async fn policy_text(command: &PolicyCommand, format: Format, output: Option<&Path>) -> Result<ExitCode, CliError> {
     let good = match command {
         PolicyCommand::New { name: None, .. } => {
             print(format, &policies::shipped())?;
             true
         }
-        PolicyCommand::New { name: Some(name), output: None, .. } => {
+        PolicyCommand::New { name: Some(name), force } => {
+            if let Some(file) = output {
+                print(format, &policies::write(name, file, *force)?)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let shipped = policies::shipped().policies.into_iter().find(|shipped| shipped.name == name);
             match format {
                 Format::Table => write(shipped.map(|shipped| shipped.text).unwrap_or_default())?,
                 _ => print(format, &policies::ShippedPolicies { policies: shipped.into_iter().collect() })?,
             }
-            true
-        }
-        PolicyCommand::New { name: Some(name), output: Some(file), force } => {
-            print(format, &policies::write(name, file, *force)?)?;
             true
         }
         PolicyCommand::Check { files } => {
@@ -396,21 +436,33 @@ async fn policy_text(command: &PolicyCommand, format: Format) -> Result<ExitCode
 /// Prints an answer. Colour and width are those of the terminal, if it is one.
 fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(), CliError> {
     match format {
-        // Columns are padded; the padding of the last one is removed.
         Format::Table => {
-            let table = answer.table(print::width());
-            write(&table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>())
+            let width = print::width();
+            write(&print::fitted(&answer.table(width), width))
         }
-        Format::Json => write(&(serde_json::to_string_pretty(answer).map_err(std::io::Error::from)? + "\n")),
+        Format::Json => write(&json(answer)?),
         Format::Dot | Format::Mermaid => Err(CliError::Graph { format }),
     }
 }
 
-fn write(text: &str) -> Result<(), CliError> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // `ecr-lineage … | head` has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+/// An answer as JSON, with every time in one form: RFC 3339 in UTC and whole seconds.
+fn json(answer: &impl serde::Serialize) -> Result<String, CliError> {
+    let mut value = serde_json::to_value(answer).map_err(std::io::Error::from)?;
+    in_whole_seconds(&mut value);
+    Ok(serde_json::to_string_pretty(&value).map_err(std::io::Error::from)? + "\n")
+}
+
+fn in_whole_seconds(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => {
+            let is_time =
+                text.ends_with('Z') && text.contains('.') && text.starts_with(|first: char| first.is_ascii_digit());
+            if let Some(time) = text.parse::<Timestamp>().ok().filter(|_| is_time) {
+                *text = domain::time::whole_seconds(time).to_string();
+            }
+        }
+        serde_json::Value::Array(entries) => entries.iter_mut().for_each(in_whole_seconds),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(in_whole_seconds),
+        _ => {}
     }
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::options::Options;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::run(Options::parse()).await {
+    let ran = match cli::help::parse() {
+        Ok(options) => cli::run(options).await,
+        Err(failure) => Err(failure),
+    };
+    match ran {
         Ok(code) => code,
         Err(failure) => {
             anstream::eprint!("{}", failure.report());

@@ -20,7 +20,7 @@ use sandbox::{
 };
 use store::Table;
 
-use crate::{failure::CliError, options::TargetOptions};
+use crate::{failure::CliError, options::TargetOptions, output, verbose};
 
 /// A table, the server behind it if it is embedded, and access to the registries.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl Target {
             let table = Table::new(embedded.client().await, EMBEDDED_NAME);
             table.create().await?;
             let place = options.table.clone();
+            output::note(&format!("table: {place}, embedded"));
             return Ok(Self {
                 table,
                 name: EMBEDDED_NAME.to_owned(),
@@ -67,6 +68,8 @@ impl Target {
         }
         let table = Table::new(Client::new(&sdk), &options.table);
         let name = options.table.clone();
+        let region = sdk.region().map_or_else(|| "without a region".to_owned(), |region| format!("in {region}"));
+        output::note(&format!("table: {name}, in DynamoDB {region}"));
         Ok(Self { table, place: name.clone(), name, sdk, registries, embedded: None })
     }
 
@@ -138,6 +141,9 @@ fn is_url(table: &str) -> bool {
 /// The SDK configuration from the profile, region and endpoint, and the roles for registries.
 pub(crate) async fn configuration(options: &TargetOptions) -> (SdkConfig, Roles) {
     let mut loader = start::loader();
+    if output::is_verbose() {
+        loader = loader.http_client(verbose::http_client(start::http_client()));
+    }
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }

@@ -67,7 +67,7 @@ pub(crate) async fn wait(target: &Target, options: &WaitOptions, format: Format)
             (Some(found), Format::Json) => crate::print(format, &found)?,
             (Some(found), _) => {
                 for one in found.registries.iter().filter(|one| one.wanted && !one.there) {
-                    crate::write(&line(one, print::width()))?;
+                    crate::write(&print::fitted(&line(one, print::width()), print::width()))?;
                 }
                 for registry in &found.rules_unknown {
                     waiting
@@ -171,7 +171,7 @@ impl Waiting<'_> {
     fn print_new(&mut self, found: &Presence, format: Format) -> Result<(), CliError> {
         for one in found.registries.iter().filter(|one| one.there) {
             if self.arrived.insert(one.registry.clone()) && format == Format::Table {
-                crate::write(&line(one, print::width()))?;
+                crate::write(&print::fitted(&line(one, print::width()), print::width()))?;
             }
         }
         Ok(())
@@ -179,7 +179,7 @@ impl Waiting<'_> {
 
     /// Says something once, on standard error.
     fn say(&mut self, text: &str) {
-        if self.said.as_deref() != Some(text) {
+        if self.said.as_deref() != Some(text) && !crate::output::is_quiet() {
             anstream::eprintln!("{text}");
             self.said = Some(text.to_owned());
         }

@@ -11,10 +11,12 @@ use answers::{
 use clap::{Args, Subcommand};
 use domain::{
     controls::HoldPattern,
-    deletion::DeletionStatus,
+    deletion::{Deletion, DeletionStatus},
     image::{Registry, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
+
+use super::RepositoryPattern;
 
 /// The options of `deletions`.
 #[derive(Debug, Args)]
@@ -38,19 +40,32 @@ pub struct DeletionsOptions {
     /// Deletions that ECR refused
     #[arg(long)]
     pub failed: bool,
-    /// Deletions that changed in this period until now, such as `12h` or `30d`
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
-    pub since: SignedDuration,
+    /// Deletions that changed since this time, such as `12h`, `2026-11-01` (UTC) or `2026-11-01T06:00:00Z`
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    pub since: Moment,
     /// Only deletions from this source, such as `111122223333/eu-west-1`
     #[arg(long, value_name = "REGISTRY")]
     pub source: Option<Registry>,
+    /// Only deletions in this registry, such as `111122223333/us-east-1`
+    #[arg(long, value_name = "REGISTRY")]
+    pub registry: Option<Registry>,
+    /// Only deletions in these repositories, such as `prod/api` or `prod/*`
+    #[arg(long, value_name = "PATTERN")]
+    pub repository: Option<RepositoryPattern>,
     /// Show instead what will be deleted until this time: `2027-01-31` (that day included), `2027-01-31T06:00:00Z`, or
     /// `24h` from now on
-    #[arg(long, value_name = "TIME", value_parser = end, conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since"])]
+    #[arg(long, value_name = "TIME", value_parser = end, conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since", "registry", "repository"])]
     pub until: Option<Timestamp>,
 }
 
 impl DeletionsOptions {
+    /// Whether a deletion is one of those that are listed.
+    #[must_use]
+    pub fn covers(&self, deletion: &Deletion) -> bool {
+        self.registry.as_ref().is_none_or(|registry| *registry == deletion.registry)
+            && self.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image.repository))
+    }
+
     /// The filter with the chosen statuses; without a chosen status, every status except `done` and `kept`.
     #[must_use]
     pub fn filter(&self, now: Timestamp) -> DeletionFilter<'_> {
@@ -67,7 +82,7 @@ impl DeletionsOptions {
         if statuses.is_empty() {
             statuses = DeletionFilter::not_over();
         }
-        DeletionFilter { statuses, source: self.source.as_ref(), changed: Period::last(self.since, now) }
+        DeletionFilter { statuses, source: self.source.as_ref(), changed: Period::since(self.since.at(now)) }
     }
 }
 
@@ -148,12 +163,16 @@ pub(super) fn end(text: &str) -> Result<Timestamp, String> {
 /// The commands below `breaker`.
 #[derive(Debug, Subcommand)]
 pub enum BreakerCommand {
-    /// Show each breaker: its state, its counts, and the deletions that it put on hold, by repository and actor
+    /// Show each breaker: its state, counts and holds
+    ///
+    /// Lists the deletions that it put on hold, by repository and actor.
     Status {
         /// Only the breaker of this source, such as `111122223333/eu-west-1`
         source: Option<Registry>,
     },
-    /// Close a breaker; the deletions that it put on hold are re-evaluated. Says what that does, and asks
+    /// Close a breaker
+    ///
+    /// The deletions that it put on hold are re-evaluated. Says what that does, and asks.
     Reset {
         /// Source of the breaker, such as `111122223333/eu-west-1`
         source: Registry,

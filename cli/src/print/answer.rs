@@ -15,7 +15,10 @@ use domain::{
 };
 use jiff::Timestamp;
 
-use super::{HEADING, Print, QUIET, coloured, deletions, duration, filled, image_name, styled, table, time};
+use super::{
+    HEADING, Print, QUIET, coloured, deletions, duration, filled, image_name, registry_name, styled, table, time,
+};
+use crate::output;
 
 impl Print for Shown {
     fn table(&self, width: Option<u16>) -> String {
@@ -37,11 +40,12 @@ impl Print for ShownImage {
         if !self.registries.is_empty() {
             let expected = self.expected.iter().map(|expected| &expected.registry);
             let registries = self.registries.iter().map(|place| &place.registry).chain(expected);
-            let longest = registries.map(|registry| registry.to_string().len()).max().unwrap_or_default();
+            let longest = registries.map(|registry| registry_name(registry).len()).max().unwrap_or_default();
             // The longest registry names fit in 80 columns only with narrow gaps.
             let gap = if width.is_some_and(|width| longest + 54 > width.into()) { " " } else { "  " };
-            let first = format!("{:<longest$}{gap}{:<10}{gap}{:<19}", "REGISTRY", "STATUS", "FIRST SEEN (UTC)");
-            let heading = format!("{first}{gap}DELETED AT (UTC)");
+            let [first_seen, deleted_at] = ["FIRST SEEN (UTC)", "DELETED AT (UTC)"].map(output::shown);
+            let heading =
+                format!("{:<longest$}{gap}{:<10}{gap}{first_seen:<19}{gap}{deleted_at}", "REGISTRY", "STATUS");
             _ = writeln!(text, "\n{}", styled(HEADING, heading));
             for place in &self.registries {
                 text.push_str(&whereabouts(place, longest, gap, width));
@@ -54,7 +58,7 @@ impl Print for ShownImage {
             let known =
                 |expected: &&ExpectedReplica| self.registries.iter().any(|place| place.registry == expected.registry);
             for expected in self.expected.iter().filter(|expected| !known(expected)) {
-                let (registry, state) = (&expected.registry, replica_state(expected.state));
+                let (registry, state) = (registry_name(&expected.registry), replica_state(expected.state));
                 _ = writeln!(text, "{registry:<longest$}{gap}{state}");
                 text.push_str(&lacks(expected, width));
             }
@@ -73,7 +77,7 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
     let (sign, word) = (sign(place.status), place.status.word());
     let times = [place.since, place.deleted.as_ref().map(|deleted| deleted.at)];
     let [first_seen, deleted_at] = times.map(|at| at.map(time).unwrap_or_default());
-    let registry = &place.registry;
+    let registry = registry_name(&place.registry);
     let mut text = format!("{registry:<longest$}{gap}{sign} {word:<8}{gap}{first_seen:<19}{gap}{deleted_at}\n");
     let mut detail = |line: &str| _ = writeln!(text, "{}", filled(line, ["    ", "      "], width));
     if place.status == PlacementStatus::ProbablyAbsent {

@@ -31,7 +31,7 @@ fn drift_is_listed_and_backfill_copies_missing_images() {
     report += &scene.shows(&["drift"]);
     // The events of the backfill are lost as well: the command finds its copies by reading the registry.
     scene.local.simulator.set(|settings| settings.trouble.lost = 1.0);
-    report += &scene.shows_while_time_passes(&["backfill", IRELAND, TOKYO]);
+    report += &scene.shows_while_time_passes(&["backfill", IRELAND, TOKYO, "--yes"]);
     scene.local.simulator.set(|settings| settings.trouble.lost = 0.0);
     report += &scene.shows(&["drift", "--repository", "team/app"]);
     insta::assert_snapshot!(report);
@@ -43,6 +43,7 @@ fn a_failed_reconcile_or_backfill_prints_one_clear_line() {
     let mut report = scene.shows(&["reconcile", "ireland"]);
     report += &scene.shows(&["reconcile", IRELAND, "--calls-per-second", "0"]);
     report += &scene.shows(&["backfill", TOKYO, IRELAND]);
+    report += &scene.shows(&["backfill", TOKYO, IRELAND, "--yes"]);
     scene.local.simulator.set(|settings| settings.trouble.throttled = 1.0);
     report += &scene.shows(&["reconcile", IRELAND]);
     insta::assert_snapshot!(report);

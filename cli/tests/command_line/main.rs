@@ -8,6 +8,9 @@
 //! - `pipelines`: the GitHub Action and the GitLab job.
 //! - `policies`: shipped policies, their checks and cases, proofs.
 //! - `serve`: the page on this machine: who has access, and what they may do.
+//! - `output`: files, quiet and repeated answers, names of accounts, forms of times.
+//! - `schemas`: JSON is as its schema says.
+//! - `widths`: every table fits into 80 columns.
 //! - `mistakes`: every error is one clear line and a next step, never a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
@@ -19,8 +22,11 @@ mod files;
 mod local;
 mod mirror;
 mod mistakes;
+mod output;
 mod pipelines;
 mod policies;
 mod presence;
+mod schemas;
 mod serve;
 mod watch;
+mod widths;

@@ -34,6 +34,8 @@ when { resource.tagLine like "* stable *" };
 pub(crate) struct Scene {
     pub(crate) local: Local,
     pub(crate) user: User,
+    repository: &'static str,
+    person: &'static str,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -45,13 +47,18 @@ impl Scene {
     }
 
     pub(crate) fn some_time_ago(ago: SignedDuration) -> Self {
+        Self::of("team/app", "platform/dana", ago)
+    }
+
+    /// The same in another repository, by the session of another role.
+    pub(crate) fn of(repository: &'static str, person: &'static str, ago: SignedDuration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         // Events have whole seconds, so durations between them must not depend on a fraction in the start time.
         let now = Timestamp::from_second(Timestamp::now().as_second() - ago.as_secs()).unwrap();
         let settings = LocalSettings { now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = runtime.block_on(Local::start(settings)).unwrap();
         local.mirror.policy = Policy::load("test.cedar", POLICY);
-        let scene = Self { local, user: User::new(), runtime };
+        let scene = Self { local, user: User::new(), repository, person, runtime };
         let allow = json!({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}]});
         scene.call(TOKYO, "PutRegistryPolicy", json!({"policyText": allow.to_string()}));
         scene.call(IRELAND, "CreateRepository", json!({}));
@@ -85,9 +92,9 @@ impl Scene {
     }
 
     pub(crate) fn call(&self, registry: &str, operation: &str, mut body: Value) -> Value {
-        body["repositoryName"] = json!("team/app");
+        body["repositoryName"] = json!(self.repository);
         let registry: Registry = registry.parse().unwrap();
-        let arn = format!("arn:aws:sts::{}:assumed-role/platform/dana", registry.account());
+        let arn = format!("arn:aws:sts::{}:assumed-role/{}", registry.account(), self.person);
         let caller = ApiCaller { account: registry.account().into(), region: registry.region().into(), arn };
         self.local.simulator.call(&caller, operation, body.to_string().as_bytes()).unwrap().unwrap()
     }
@@ -104,8 +111,13 @@ impl Scene {
 
     /// The output of a command that waits for something in a registry, while simulated time advances.
     pub(crate) fn shows_while_time_passes(&self, arguments: &[&str]) -> String {
+        self.while_time_passes(|| self.shows(arguments))
+    }
+
+    /// What a command that waits for something in a registry returns, while simulated time advances.
+    pub(crate) fn while_time_passes<T: Send>(&self, command: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|threads| {
-            let command = threads.spawn(|| self.shows(arguments));
+            let command = threads.spawn(command);
             while !command.is_finished() {
                 std::thread::sleep(Duration::from_millis(50));
                 self.local.simulator.step(Duration::from_secs(60));
@@ -116,10 +128,15 @@ impl Scene {
 
     /// Runs the command with credentials of the hub's account; it assumes a role in each registry.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[])
+    }
+
+    /// The same, with more environment variables.
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         let endpoint = self.local.endpoint.as_str();
         let more = ["--table", "ecr-lineage", "--endpoint-url", endpoint, "--region", "eu-west-1", "--role", "reader"];
         let credentials = [("AWS_ACCESS_KEY_ID", "999988887777"), ("AWS_SECRET_ACCESS_KEY", "local")];
-        self.user.run_with(&[arguments, &more].concat(), &credentials, "")
+        self.user.run_with(&[arguments, &more].concat(), &[&credentials, environment].concat(), "")
     }
 
     /// A command line and its output; times depend on the day, so they are replaced.

@@ -73,6 +73,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 )]
 struct Api;
 
+/// The OpenAPI document, as `GET /v1/openapi.json` answers it.
+#[must_use]
+pub fn document() -> impl serde::Serialize {
+    OpenApiRouter::<Arc<Query>>::with_openapi(Api::openapi()).merge(routes::all()).split_for_parts().1
+}
+
 /// The API and the page. A layer around the router must set the caller as a [`caller::Caller`]; without it every change
 /// is refused.
 pub fn router(query: Query) -> Router {

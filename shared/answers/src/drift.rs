@@ -72,7 +72,13 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
     // The order of the index, in which images are texts.
     let position = |of: &Difference| (of.source.clone(), of.image.to_string(), of.destination.clone());
     differences.sort_by_key(position);
-    let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
-    let remediation = differences.iter().any(is_missing).then_some(BACKFILL);
+    let remediation = remediation(&differences);
     Ok(DriftReport { basis, unread, differences, remediation, next_cursor })
+}
+
+/// The recommended next step for some differences; nothing if no replica is missing.
+#[must_use]
+pub fn remediation(differences: &[Difference]) -> Option<&'static str> {
+    let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
+    differences.iter().any(is_missing).then_some(BACKFILL)
 }

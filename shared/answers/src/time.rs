@@ -36,6 +36,12 @@ impl Moment {
             Self::At(at) => at,
         }
     }
+
+    /// How long before `now` the time is; nothing if it is not before.
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.at(now)).max(SignedDuration::ZERO)
+    }
 }
 
 fn midnight(day: Date) -> Timestamp {

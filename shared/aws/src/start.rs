@@ -10,11 +10,18 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use jiff::Timestamp;
 
 /// The time before the end of an invocation in which no new work begins, if more than twice as much is left: it is
 /// needed for running calls to ECR and for storing their outcomes.
 const RESERVE: Duration = Duration::from_secs(60);
+
+/// The HTTP client of every process.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
 
 /// The SDK's default sources of credentials, region and endpoint, to which a caller may add.
 ///
@@ -22,14 +29,13 @@ const RESERVE: Duration = Duration::from_secs(60);
 /// timeout time for a second attempt.
 #[must_use]
 pub fn loader() -> ConfigLoader {
-    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
         .operation_attempt_timeout(Duration::from_secs(5))
         .operation_timeout(Duration::from_secs(12))
         .build();
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(http_client())
         .retry_config(RetryConfig::standard().with_max_attempts(4))
         .timeout_config(timeouts)
         // It monitors long downloads; our responses are small, and the timeouts above cover them.
