@@ -187,7 +187,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             Some(until) => print(format, &schedule::schedule(table, options.source.as_ref(), until, now).await?)?,
             None => {
                 let mut found = deletions::list(table, &options.filter(now), now).await?;
-                found.deletions.retain(|deletion| options.covers(deletion));
+                found.deletions.retain(|tagged| options.covers(&tagged.deletion));
                 print(format, &found)?;
             }
         },
