@@ -1,6 +1,6 @@
-use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType};
+use aws_sdk_dynamodb::types::{BillingMode, KeySchemaElement, KeyType, ProjectionType};
 use serde_json::json;
-use store::definition::{INDEXES, KEY};
+use store::definition::{ALL, INDEXES, KEY};
 
 use crate::{templates::template, test_table::Store};
 
@@ -16,7 +16,12 @@ async fn the_created_table_matches_the_definition() {
         let index = index.unwrap_or_else(|| panic!("no index {}", defined.name));
         let (hash, range) = defined.key;
         assert_eq!(keys(index.key_schema()), [(hash.into(), KeyType::Hash), (range.into(), KeyType::Range)]);
-        assert_eq!(index.projection().unwrap().non_key_attributes(), defined.projected);
+        let projection = index.projection().unwrap();
+        if defined.projected == ALL {
+            assert_eq!(projection.projection_type(), Some(&ProjectionType::All));
+        } else {
+            assert_eq!(projection.non_key_attributes(), defined.projected);
+        }
     }
 }
 
@@ -29,6 +34,7 @@ fn the_table_in_the_template_matches_the_definition() {
     let indexes = INDEXES.map(|index| {
         let projection = match index.projected {
             [] => json!({"ProjectionType": "KEYS_ONLY"}),
+            ALL => json!({"ProjectionType": "ALL"}),
             some => json!({"ProjectionType": "INCLUDE", "NonKeyAttributes": some}),
         };
         json!({"IndexName": index.name, "KeySchema": keys(index.key), "Projection": projection})

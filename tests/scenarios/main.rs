@@ -22,6 +22,7 @@
 //! - `faults`: every call to the table fails once, in every way, and the messages are delivered again.
 //! - `restore`: how a deleted image comes back, and the drill that shows whether it could.
 //! - `deletions`: who deleted what, according to CloudTrail.
+//! - `activity`: what was done, across images.
 //! - `logs`: what the functions log in all other scenarios.
 //! - `lists`: images, orphans, short digests, tag histories.
 //! - `capacity_units`: the request units of each kind of event, which do not depend on the history before it.
@@ -39,6 +40,7 @@
     reason = "a test says what it expects by panicking"
 )]
 
+mod activity;
 mod alerts;
 mod batches;
 mod calls;

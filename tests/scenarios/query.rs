@@ -31,31 +31,31 @@ use crate::{
 };
 
 /// A table, and an API with a fixed caller.
-struct Asking {
-    store: Store,
+pub(crate) struct Asking {
+    pub(crate) store: Store,
     router: Router,
 }
 
-struct Answered {
-    status: StatusCode,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Answered {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 }
 
-const ANONYMOUS: Caller = Caller { name: None, may_change: false };
+pub(crate) const ANONYMOUS: Caller = Caller { name: None, may_change: false };
 
-fn operator() -> Caller {
+pub(crate) fn operator() -> Caller {
     Caller { name: Some("arn:aws:sts::111122223333:assumed-role/platform/dana".to_owned()), may_change: true }
 }
 
 impl Asking {
-    async fn new(caller: Caller) -> Self {
+    pub(crate) async fn new(caller: Caller) -> Self {
         let store = Store::new().await;
         let table = store.through(store.client.config().to_builder());
         let sdk = aws_config::SdkConfig::builder().build();
@@ -74,17 +74,17 @@ impl Asking {
         Answered { status: head.status, headers: head.headers, text }
     }
 
-    async fn get(&self, path: &str) -> Answered {
+    pub(crate) async fn get(&self, path: &str) -> Answered {
         self.ask(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Answered {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answered {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.ask(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     /// All entries of a list, from all its pages.
-    async fn all(&self, path: &str, list: &str) -> Vec<Value> {
+    pub(crate) async fn all(&self, path: &str, list: &str) -> Vec<Value> {
         let (mut entries, mut cursor) = (Vec::new(), String::new());
         loop {
             let answer = self.get(&format!("{path}{cursor}")).await;
@@ -99,7 +99,7 @@ impl Asking {
     }
 
     /// A deletion that is pending.
-    async fn deletion(&self, letter: char, registry: &str, since: u32) -> Deletion {
+    pub(crate) async fn deletion(&self, letter: char, registry: &str, since: u32) -> Deletion {
         self.deletion_of(letter, None, registry, since).await
     }
 
@@ -331,7 +331,7 @@ async fn a_cursor_of_another_list_returns_only_what_was_requested() {
     }
 }
 
-fn problem(answer: &Answered, status: u16, asked: &str) {
+pub(crate) fn problem(answer: &Answered, status: u16, asked: &str) {
     let asked = asked.chars().take(200).collect::<String>();
     assert_eq!(answer.status, status, "{asked}: {}", answer.text);
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json", "{asked}");

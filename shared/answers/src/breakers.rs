@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
+    activity::ActName,
     alert::{Alert, AlertKind},
     breaker::{Breaker, BreakerClass, BreakerLimits, Opened, Reset},
     deletion::{Deletion, DeletionStatus, OperatorAction},
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::{
     READS_AT_A_TIME,
+    activity::record_act,
     deletions::{DeletionTotal, MOST, counted, sources},
     error::Error,
 };
@@ -321,6 +323,7 @@ pub async fn reset(
         return Err(Error::Changed { what: format!("the breaker of {source}") });
     }
     let message = format!("the breaker of {source} was closed by {by}");
+    record_act(table, ActName::ResetBreaker, Some(source), (by, None), now).await?;
     table.put_alert(&Alert::notice(AlertKind::BreakerReset, &source.to_string(), message, now)).await?;
     let (mut released, mut after) = (0, None);
     loop {

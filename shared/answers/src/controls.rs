@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use domain::{
+    activity::{ActName, OperatorAct},
     controls::{Controls, Hold, HoldPattern, Instruction, Pause, wildcard},
     deletion::{Check, CheckName, Deletion, DeletionStatus, OperatorAction},
     image::{Image, Registry},
@@ -14,6 +15,7 @@ use store::{Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{
+    activity::record_act,
     answer, deletions,
     error::Error,
     reference::{Reference, ReferenceError, without_registry},
@@ -147,6 +149,8 @@ pub async fn pause(table: &Table, source: Option<&Registry>, instruction: Instru
     let pause = Pause { source: source.cloned(), instruction: checked(instruction)? };
     let before = table.controls().await?.at(now).pauses;
     table.put_pause(&pause).await?;
+    let Instruction { by, reason, .. } = &pause.instruction;
+    record_act(table, ActName::Pause, source, (by, reason.as_deref()), now).await?;
     let replaced = before.into_iter().find(|before| before.source == pause.source).map(Into::into);
     Ok(WasPaused { pause: pause.into(), replaced })
 }
@@ -175,6 +179,7 @@ pub async fn resume(table: &Table, source: Option<&Registry>, by: &str, now: Tim
         return Err(Error::NotPaused { only: source.cloned(), others: others.iter().map(Pause::summary).collect() });
     };
     table.delete_pause(source).await?;
+    record_act(table, ActName::Resume, source, (by, None), now).await?;
     let of = source.map_or_else(|| "every source".to_owned(), ToString::to_string);
     let still = if others.is_empty() { String::new() } else { format!("; {} other pauses last", others.len()) };
     let summary = format!("deletions of {of} resumed by {by}: what is due runs within 5 minutes{still}");
@@ -217,6 +222,8 @@ pub async fn hold(
         if table.put_hold(&hold).await? == Stored::Known {
             return Err(Error::Changed { what: format!("the hold {}", hold.id()) });
         }
+        record_hold(table, ActName::Hold, &hold, (&hold.instruction.by, hold.instruction.reason.as_deref()), now)
+            .await?;
         for mut deletion in covered(table, &hold, target).await? {
             // What another process changes meanwhile is stopped before its call to ECR.
             if deletion.hold(&hold, now).is_ok() && table.put_deletion(&mut deletion).await? == Stored::New {
@@ -228,6 +235,18 @@ pub async fn hold(
     held.repositories = repositories(table, target).await?;
     held.effect = held.effect(matches!(target, HoldTarget::Image(_)));
     Ok(held)
+}
+
+/// Records that an operator began or ended a hold.
+async fn record_hold(
+    table: &Table,
+    action: ActName,
+    hold: &Hold,
+    (by, reason): (&str, Option<&str>),
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    let (pattern, reason) = (Some(hold.pattern.clone()), short_reason(reason));
+    table.put_act(&OperatorAct { pattern, reason, ..OperatorAct::new(action, hold.source.as_ref(), by, now) }).await
 }
 
 impl WasHeld {
@@ -301,6 +320,7 @@ pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timest
     let mut deletions = 0;
     for hold in &ended {
         table.delete_hold(hold).await?;
+        record_hold(table, ActName::Release, hold, (by, release.reason), now).await?;
         let why = released(hold, release.reason);
         let target = target_of(hold);
         for mut deletion in covered(table, hold, &target).await?.into_iter().filter(Deletion::held_by_operator) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{
+    activity::OperatorAct,
     controls::HoldPattern,
     deletion::{CheckName, Deletion, DeletionStatus, OperatorAction},
     image::{Image, Registry, Tag},
@@ -353,6 +354,9 @@ impl Acted {
             self.changed += 1;
             return Ok(());
         }
+        let act = OperatorAct::new(self.action.into(), Some(&deletion.registry), &self.by, now);
+        let pattern = Some(HoldPattern::image(&deletion.image));
+        table.put_act(&OperatorAct { reason: self.reason.clone(), pattern, tag: deletion.tag.clone(), ..act }).await?;
         self.deletions.push(deletion);
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! What an operator does with a registry.
 
-use domain::{heartbeat::Forgotten, image::Registry, replication::ReplicationSettings};
+use domain::{activity::ActName, heartbeat::Forgotten, image::Registry, replication::ReplicationSettings};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::Table;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::{activity::record_act, error::Error};
 
 /// A registry was forgotten.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,6 +53,8 @@ pub async fn forget(
     let reason = short_reason(reason);
     let forgotten = Forgotten { at: now, by: by.to_owned(), reason };
     table.forget_registry(registry, &forgotten).await?;
+    let who = (by, forgotten.reason.as_deref());
+    record_act(table, ActName::ForgetRegistry, Some(registry), who, now).await?;
     let summary = format!("{registry} forgotten by {by}: no heartbeat is expected until one, or an event, arrives");
     Ok(WasForgotten { registry: registry.clone(), forgotten, summary })
 }

@@ -316,6 +316,20 @@ impl Lineage {
     }
 }
 
+/// The facts about any subjects with each thing that happened to a subject only once, even if several events reported it.
+#[must_use]
+pub fn without_repeats(facts: Vec<Fact>) -> Vec<Fact> {
+    let mut by_subject: BTreeMap<Subject, Vec<Fact>> = BTreeMap::new();
+    for fact in facts {
+        by_subject.entry(fact.subject.clone()).or_default().push(fact);
+    }
+    let merged = by_subject.into_values().flat_map(|mut facts| {
+        facts.sort_by(|a, b| order(a).cmp(&order(b)));
+        timeline::merged(&facts)
+    });
+    merged.collect()
+}
+
 fn distance(fact: &Fact, at: Timestamp) -> i64 {
     (fact.time.as_second() - at.as_second()).abs()
 }

@@ -33,6 +33,7 @@ mod tests {
     use serde::Serialize;
 
     use crate::{
+        activity::{ActName, ActivityKind},
         alert::{AlertKind, AlertState, Severity},
         breaker::BreakerClass,
         deletion::{CheckName, DeletionStatus, OperatorAction},
@@ -49,6 +50,8 @@ mod tests {
 
     #[test]
     fn the_names_in_the_code_are_those_in_json() {
+        same(&ActivityKind::ALL, ActivityKind::as_str);
+        same(&ActName::ALL, ActName::as_str);
         same(&AlertKind::ALL, AlertKind::as_str);
         same(&AlertState::ALL, AlertState::as_str);
         same(&Severity::ALL, Severity::as_str);
@@ -69,6 +72,8 @@ mod tests {
             let names: Vec<_> = all.iter().map(|one| as_str(*one)).collect();
             assert_eq!(serde_json::to_value(T::schema()).unwrap()["enum"], serde_json::json!(names));
         }
+        same(&ActivityKind::ALL, ActivityKind::as_str);
+        same(&ActName::ALL, ActName::as_str);
         same(&AlertKind::ALL, AlertKind::as_str);
         same(&AlertState::ALL, AlertState::as_str);
         same(&Severity::ALL, Severity::as_str);

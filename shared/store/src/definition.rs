@@ -26,8 +26,15 @@ pub const DUE_INDEX: Index = Index { name: "due-index", key: ("queue", "due"), p
 /// The index of deletions by status and source, newest last.
 pub const DELETION_INDEX: Index = Index { name: "deletion-index", key: ("status_key", "changed_at"), projected: &[] };
 
+/// The index of what callers, lifecycle policies, ecr-lineage and operators did, by kind and shard, newest last. It has all
+/// attributes, because most of what a question examines does not belong to its answer.
+pub const ACTIVITY_INDEX: Index = Index { name: "activity-index", key: ("activity", "happened"), projected: ALL };
+
 /// Every index.
-pub const INDEXES: [&Index; 3] = [&REGISTRY_INDEX, &DUE_INDEX, &DELETION_INDEX];
+pub const INDEXES: [&Index; 4] = [&REGISTRY_INDEX, &DUE_INDEX, &DELETION_INDEX, &ACTIVITY_INDEX];
+
+/// Every attribute is projected.
+pub const ALL: &[&str] = &["*"];
 
 /// A sparse global secondary index with two string keys.
 #[derive(Debug)]
@@ -52,12 +59,11 @@ pub(super) fn create(client: &Client, name: &str) -> CreateTableFluentBuilder {
         attribute.build().expect("complete")
     };
     let indexes = INDEXES.iter().map(|index| {
-        let projected = index.projected.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let projection = match projected.is_empty() {
-            true => Projection::builder().projection_type(ProjectionType::KeysOnly),
-            false => {
-                Projection::builder().projection_type(ProjectionType::Include).set_non_key_attributes(Some(projected))
-            }
+        let projected = index.projected.iter().map(|&name| name.to_owned()).collect();
+        let projection = match index.projected {
+            [] => Projection::builder().projection_type(ProjectionType::KeysOnly),
+            ALL => Projection::builder().projection_type(ProjectionType::All),
+            _ => Projection::builder().projection_type(ProjectionType::Include).set_non_key_attributes(Some(projected)),
         };
         GlobalSecondaryIndex::builder()
             .index_name(index.name)

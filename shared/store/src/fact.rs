@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
+    activity,
     fact::{Fact, Subject},
     image::{Registry, RepositoryName},
 };
@@ -48,7 +49,11 @@ impl Table {
 }
 
 pub(super) fn encode_fact(fact: &Fact) -> Result<Item, ItemError> {
-    Ok(item::with_key(serde_dynamo::to_item(fact)?, item::key_of_fact(fact)))
+    let item = item::with_key(serde_dynamo::to_item(fact)?, item::key_of_fact(fact));
+    Ok(match activity::kind_of(fact) {
+        Some(kind) => item::in_activity_index(item, kind, fact.time),
+        None => item,
+    })
 }
 
 pub(super) fn decode_fact(mut item: Item) -> Result<Fact, ItemError> {

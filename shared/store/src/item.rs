@@ -17,6 +17,7 @@
 //! | count of a breaker | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
 //! | pause of a source, or of all | `controls` | `pause#<source, or nothing>` |
 //! | hold | `controls` | `hold#<id>` |
+//! | act of an operator | `act#<day>` | `<time>#<action>#<hash>` |
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
 //! | heartbeat: when the last heartbeat and event of a registry arrived | `heartbeats` | `<registry>` |
@@ -32,6 +33,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
+    activity::{ActivityKind, OperatorAct},
     alert::{self, AlertKind},
     breaker::{BreakerClass, CountKey},
     deletion::DeletionStatus,
@@ -39,8 +41,10 @@ use domain::{
     fact::{Fact, Subject, What, WorkItem},
     image::{Image, MalformedError, Registry, RepositoryName, Tag},
     tag::{TagAssignment, TagName},
+    time::whole_seconds,
 };
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::Queue;
 
@@ -354,6 +358,68 @@ pub(super) fn is_pause(sk: &str) -> bool {
 
 pub(super) fn key_of_hold(id: &str) -> Key {
     (pk_of_controls(), format!("hold#{id}"))
+}
+
+// Activity
+
+/// The number of shards of a kind in the activity index: 5,000 pushes a second are 313 writes to each of theirs, and 4,000
+/// deletions 500; a partition takes 1,000.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>
+pub(super) fn activity_shards(kind: ActivityKind) -> u8 {
+    match kind {
+        ActivityKind::Pushed => 16,
+        ActivityKind::ImageDeleted | ActivityKind::TagsDeleted | ActivityKind::Archived => 8,
+        ActivityKind::RepositoryDeleted
+        | ActivityKind::Attempted
+        | ActivityKind::Restored
+        | ActivityKind::Changed
+        | ActivityKind::Observed
+        | ActivityKind::Operator => 4,
+    }
+}
+
+/// The number of bytes of the hash in a sort key: it keeps apart what happened in the same second.
+const HASH_BYTES: usize = 8;
+
+/// The partition key in the activity index.
+pub(super) fn activity_key(kind: ActivityKind, shard: u8) -> String {
+    format!("{}#{shard}", kind.as_str())
+}
+
+/// An item with the keys of the activity index: its shard and its place among what happened in the same second follow
+/// from its own key.
+pub(super) fn in_activity_index(mut item: Item, kind: ActivityKind, time: Timestamp) -> Item {
+    let hash = Sha256::digest(display_key(&item));
+    let shard = hash.first().copied().unwrap_or_default() % activity_shards(kind);
+    let hash: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    item.insert("activity".into(), AttributeValue::S(activity_key(kind, shard)));
+    item.insert("happened".into(), AttributeValue::S(format!("{}#{hash}", whole_seconds(time))));
+    item
+}
+
+/// The bounds of a period in the activity index: what happened at `since` is in it, what happened at `until` is not.
+pub(super) fn period(since: Timestamp, until: Option<Timestamp>) -> (String, String) {
+    (whole_seconds(since).to_string(), until.map_or_else(|| "~".to_owned(), sort_key_of_time))
+}
+
+/// The beginning of the partition keys of acts. No other partition key has it.
+const ACTS: &str = "act#";
+
+pub(super) fn key_of_act(act: &OperatorAct) -> Key {
+    let OperatorAct { time, action, by, registry, pattern, tag, .. } = act;
+    let about = [
+        registry.as_ref().map(ToString::to_string),
+        pattern.as_ref().map(ToString::to_string),
+        tag.as_ref().map(ToString::to_string),
+    ];
+    let hash = Sha256::digest(format!("{by}\n{about:?}"));
+    let hash: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    (format!("{ACTS}{}", alert::day(*time)), format!("{time}#{}#{hash}", action.as_str()))
+}
+
+/// Whether an item is an act of an operator.
+pub(super) fn is_act(item: &Item) -> bool {
+    item.get("pk").and_then(|pk| pk.as_s().ok()).is_some_and(|pk| pk.starts_with(ACTS))
 }
 
 // Alerts and incidents

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activity;
 mod alert;
 mod batch;
 mod breaker;
@@ -25,6 +26,7 @@ mod settings;
 mod tag;
 mod words;
 
+pub use activity::{ActivityBounds, ActivityPosition};
 pub use alert::alert_of;
 pub use deletion::Listed;
 pub use image::ImageRecord;

@@ -1,5 +1,6 @@
 //! All operations. The file of a subject has a function for each operation, and the parameters of each.
 
+mod activity;
 mod controls;
 mod deletions;
 mod images;
@@ -30,6 +31,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(lineage::lineage))
         .routes(routes!(lineage::graph))
         .routes(routes!(lineage::history))
+        .routes(routes!(activity::activity))
         .routes(routes!(presence::presence))
         .routes(routes!(replication::alerts))
         .routes(routes!(replication::lag))

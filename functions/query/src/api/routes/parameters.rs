@@ -135,3 +135,10 @@ pub(super) fn several<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::
     let texts = String::deserialize(deserializer)?;
     texts.split(',').map(|text| text.trim().parse().map_err(D::Error::custom)).collect()
 }
+
+/// Parses a text into its type, if there is one.
+pub(super) fn maybe_parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    parsed(deserializer).map(Some)
+}
