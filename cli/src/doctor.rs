@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::{
     failure::CliError,
     options::{DoctorOptions, TargetOptions},
-    print::{HEADING, Print, coloured, filled, styled},
+    print::{HEADING, Print, coloured, csv, filled, styled},
     target::configuration,
 };
 pub use finding::{Finding, Level};
@@ -215,6 +215,10 @@ impl Print for Diagnosis {
         let (wrong, unknown) = (count(Level::Wrong), count(Level::Unknown));
         _ = writeln!(text, "\n{wrong} to fix, {unknown} not checked, {} to note", count(Level::Notice));
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::FINDINGS)
     }
 }
 

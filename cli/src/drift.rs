@@ -29,7 +29,7 @@ use crate::{
     print::{
         HEADING, Print,
         answer::{basis, nothing_found, orphan_list},
-        coloured, filled, image_name, plural, progress, styled, time,
+        coloured, csv, filled, image_name, plural, progress, styled, time,
     },
     target::Target,
 };
@@ -295,6 +295,10 @@ impl Print for Drifted {
             _ = writeln!(text, "  {}", coloured(AnsiColor::Yellow, line));
         }
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::DRIFT)
     }
 }
 

@@ -195,9 +195,9 @@ pub enum CliError {
         /// The command, as it was named.
         command: String,
     },
-    /// The answer cannot be printed as a graph.
-    #[error("only `show` supports the format `{}`", format!("{format:?}").to_lowercase())]
-    Graph {
+    /// The answer does not have the format.
+    #[error("{} the format `{}`", who(*format), format!("{format:?}").to_lowercase())]
+    Unsupported {
         /// The requested format.
         format: Format,
     },
@@ -267,7 +267,7 @@ impl CliError {
             Self::Aliases(_) => "correct the line; a line is an account and its name, as in `111122223333 = \"prod\"`".into(),
             Self::NoSchema { .. } => "`ecr-lineage schema` lists the commands that have one".into(),
             Self::NoCommand { .. } => "`ecr-lineage help` lists the commands".into(),
-            Self::Graph { .. } => "choose `--format table` or `--format json`".into(),
+            Self::Unsupported { .. } => "choose `--format table` or `--format json`".into(),
             Self::Unreadable { source, .. } => match source.kind() {
                 ErrorKind::NotFound => "check the path; `-` reads standard input".into(),
                 ErrorKind::PermissionDenied => "check the permissions of the file".into(),
@@ -315,6 +315,15 @@ impl CliError {
             Self::Busy => "wait until it ends, at most an hour".into(),
             Self::Role(_) | Self::Demo(_) | Self::Declined | Self::Output(_) | Self::NotProven(_) => return None,
         })
+    }
+}
+
+/// Which commands support a format.
+fn who(format: Format) -> &'static str {
+    match format {
+        Format::Ocsf => "only `activity` supports",
+        Format::Csv => "this command has no list: it does not support",
+        Format::Table | Format::Json | Format::Dot | Format::Mermaid => "only `show` supports",
     }
 }
 

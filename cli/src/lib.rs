@@ -10,6 +10,7 @@ pub mod failure;
 pub mod help;
 pub mod ingest;
 pub mod local;
+mod ocsf;
 pub mod options;
 mod output;
 pub mod policies;
@@ -25,7 +26,7 @@ pub mod webhook;
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use answers::{
-    alerts,
+    activity, alerts,
     answer::{self, ImageFilter},
     audit,
     basis::Basis,
@@ -90,6 +91,10 @@ async fn watch(options: &Options, every: Duration) -> Result<ExitCode, CliError>
 }
 
 async fn run_once(options: &Options) -> Result<ExitCode, CliError> {
+    // Before anything is read or changed.
+    if !options.command.supports(options.format) {
+        return Err(CliError::Unsupported { format: options.format });
+    }
     match &options.command {
         Command::Completions { shell } => help::completions(*shell).map(|()| ExitCode::SUCCESS),
         Command::Man { path, all } => help::man(path, all.as_deref()).map(|()| ExitCode::SUCCESS),
@@ -165,6 +170,14 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             found.alerts.retain(|alert| until.is_none_or(|until| alert.time < until.at(now)));
             let wrong = !found.open.is_empty();
             return found_all(target, &found.basis, format, &found, [false, wrong]);
+        }
+        TableCommand::Activity(options) => {
+            let found = activity::activity(table, &options.request(now)).await?;
+            if format == Format::Ocsf && !found.basis.registries.is_empty() {
+                write(&ocsf::events(&found))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            return found_all(target, &found.basis, format, &found, [false, false]);
         }
         TableCommand::Lag { since, until, destination, repository } => {
             let all = PageRequest::all_of(destination.as_ref(), repository.as_ref());
@@ -257,7 +270,7 @@ async fn show(table: &Table, image: &Reference, format: Format, now: Timestamp) 
     match format {
         Format::Dot => write(&Graph::of(&shown).dot()),
         Format::Mermaid => write(&Graph::of(&shown).mermaid()),
-        Format::Table | Format::Json => print(format, &shown),
+        Format::Table | Format::Json | Format::Csv | Format::Ocsf => print(format, &shown),
     }
 }
 
@@ -441,7 +454,11 @@ fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(),
             write(&print::fitted(&answer.table(width), width))
         }
         Format::Json => write(&json(answer)?),
-        Format::Dot | Format::Mermaid => Err(CliError::Graph { format }),
+        Format::Csv => {
+            let sheet = answer.sheet().ok_or(CliError::Unsupported { format })?;
+            write(&sheet.csv(answer).map_err(std::io::Error::from)?)
+        }
+        Format::Ocsf | Format::Dot | Format::Mermaid => Err(CliError::Unsupported { format }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The options and commands of the command line.
 
+mod activity;
 mod deletions;
 mod local;
 mod output;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::image::{Registry, RepositoryName};
 use jiff::{SignedDuration, Timestamp};
 
+pub use activity::ActivityOptions;
 use deletions::end;
 pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
 pub use local::LocalOptions;
@@ -34,7 +36,7 @@ use crate::ingest::Assumed;
 #[derive(Debug, Parser)]
 #[command(name = "ecr-lineage", version)]
 pub struct Options {
-    /// Output format: a table for people, or JSON with snake_case keys and RFC 3339 times in UTC
+    /// Output format: a table for people, JSON with snake_case keys and RFC 3339 times in UTC, or CSV for lists
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 
@@ -58,6 +60,10 @@ pub enum Format {
     Table,
     /// JSON for programs
     Json,
+    /// A list for spreadsheets, with the names of JSON (commands that have a list)
+    Csv,
+    /// Events of the Open Cybersecurity Schema Framework, one a line (`activity` only)
+    Ocsf,
     /// A graph for Graphviz (`show` only)
     Dot,
     /// A graph for Mermaid (`show` only)
@@ -179,6 +185,41 @@ impl TableCommand {
     pub fn records(&self) -> bool {
         matches!(self, Self::Ingest(_) | Self::Reconcile { .. } | Self::Backfill { .. })
     }
+
+    /// Whether the answer is a list, which can be CSV.
+    fn has_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Activity(_)
+                | Self::Alerts { .. }
+                | Self::Deletions(_)
+                | Self::Drift { .. }
+                | Self::History { .. }
+                | Self::Holds
+                | Self::Images { .. }
+                | Self::Lag { .. }
+                | Self::Orphans { .. }
+                | Self::Policy(PolicyCommand::Preview { .. })
+                | Self::Where { .. }
+        )
+    }
+}
+
+impl Command {
+    /// Whether the command's answer has a format.
+    #[must_use]
+    pub fn supports(&self, format: Format) -> bool {
+        match format {
+            Format::Table | Format::Json => true,
+            Format::Dot | Format::Mermaid => matches!(self, Self::Table(TableCommand::Show { .. })),
+            Format::Ocsf => matches!(self, Self::Table(TableCommand::Activity(_))),
+            Format::Csv => match self {
+                Self::Doctor(_) => true,
+                Self::Table(command) => command.has_list(),
+                Self::Demo | Self::Local(_) | Self::Deploy(_) => false,
+            },
+        }
+    }
 }
 
 /// The options of `wait`.
@@ -278,6 +319,8 @@ pub enum TableCommand {
         #[arg(long, value_name = "TIME")]
         until: Option<Moment>,
     },
+    /// List what callers, lifecycle policies, ecr-lineage and operators did, across images, newest first
+    Activity(ActivityOptions),
     /// Show how long replication takes, and what is late
     ///
     /// Shows the replication lag by source, destination and repository, and the replicas that are late.

@@ -4,10 +4,12 @@
 //! Every colour has a sign or a word beside it, so that no information is lost without colour. Colour is removed at the
 //! output stream unless that is a terminal, and always under `NO_COLOR`.
 
+mod activity;
 pub(crate) mod alerts;
 pub(crate) mod answer;
 mod audit;
 mod controls;
+pub(crate) mod csv;
 mod deletions;
 mod demo;
 pub(crate) mod presence;
@@ -37,6 +39,11 @@ use crate::output;
 pub trait Print {
     /// The table as text. If there is a width, in columns, no line is longer.
     fn table(&self, width: Option<u16>) -> String;
+
+    /// The list of the answer, as CSV; nothing if it has none.
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        None
+    }
 }
 
 /// The width of the answer in columns: that of the terminal, else `COLUMNS`. Nothing if neither is known, because

@@ -9,7 +9,7 @@ use domain::{
     lag::Distribution,
 };
 
-use super::{HEADING, Print, answer::basis, coloured, duration, filled, styled, table, time};
+use super::{HEADING, Print, answer::basis, coloured, csv, duration, filled, styled, table, time};
 
 /// The severity with its sign, or that the incident is resolved.
 fn severity(severity: Severity, state: AlertState) -> String {
@@ -65,6 +65,10 @@ impl Print for Alerts {
         }
         text
     }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::ALERTS)
+    }
 }
 
 /// The cells of a distribution of lags.
@@ -119,5 +123,9 @@ impl Print for LagReport {
             _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Red, before), ["  ", "    "], width));
         }
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::LAG)
     }
 }

@@ -16,7 +16,7 @@ use domain::{
 use jiff::Timestamp;
 
 use super::{
-    HEADING, Print, QUIET, coloured, deletions, duration, filled, image_name, registry_name, styled, table, time,
+    HEADING, Print, QUIET, coloured, csv, deletions, duration, filled, image_name, registry_name, styled, table, time,
 };
 use crate::output;
 
@@ -195,6 +195,10 @@ impl Print for History {
         }
         text
     }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::HISTORY)
+    }
 }
 
 impl Print for Images {
@@ -220,6 +224,10 @@ impl Print for Images {
         let key: Vec<_> = self.status_texts.iter().map(|(status, text)| format!("{} {text}", sign(*status))).collect();
         format!("\n{}\n\n{images}\n\n{}\n", styled(HEADING, &self.repository), key.join("   "))
     }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::IMAGES)
+    }
 }
 
 impl Print for Orphans {
@@ -232,6 +240,10 @@ impl Print for Orphans {
             text.push_str(&orphan_list(&self.orphans));
         }
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::ORPHANS)
     }
 }
 

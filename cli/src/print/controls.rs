@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::AnsiColor;
 use answers::controls::{Holds, WasHeld, WasPaused, WasReleased, WasResumed};
 
-use super::{Print, coloured, filled, table};
+use super::{Print, coloured, csv, filled, table};
 
 /// A line with the sign of what is stopped.
 fn stopped(line: &str, width: Option<u16>) -> String {
@@ -27,6 +27,10 @@ impl Print for Holds {
         }
         _ = write!(text, "\n{list}\n");
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::HOLDS)
     }
 }
 

@@ -15,7 +15,7 @@ use domain::{
     image::Registry,
 };
 
-use super::{HEADING, Print, coloured, filled, image_name, plural, styled, table, time};
+use super::{HEADING, Print, coloured, csv, filled, image_name, plural, styled, table, time};
 
 /// A deletion's status with its sign.
 pub(super) fn styled_status(status: DeletionStatus) -> String {
@@ -70,6 +70,10 @@ impl Print for Deletions {
         let deletions = self.deletions.iter().map(|tagged| &tagged.deletion);
         format!("\n{}\n{count} {}\n", rows(deletions, width), plural(count, "deletion"))
     }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::DELETIONS)
+    }
 }
 
 impl Print for Schedule {
@@ -93,6 +97,10 @@ impl Print for Schedule {
             _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, format!("! {exception}")), ["", "  "], width));
         }
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::DELETIONS)
     }
 }
 

@@ -6,7 +6,7 @@ use anstyle::AnsiColor;
 use answers::presence::{Presence, PresenceIn};
 use domain::expectation::ReplicaState;
 
-use super::{HEADING, Print, answer::replica_sign, coloured, filled, image_name, styled};
+use super::{HEADING, Print, answer::replica_sign, coloured, csv, filled, image_name, styled};
 
 impl Print for Presence {
     fn table(&self, width: Option<u16>) -> String {
@@ -22,6 +22,10 @@ impl Print for Presence {
             _ = writeln!(text, "{}", filled(&coloured(AnsiColor::Yellow, what), ["", "  "], width));
         }
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::PRESENCE)
     }
 }
 

@@ -9,7 +9,7 @@ use answers::preview::{
 use domain::deletion::Check;
 use indicatif::DecimalBytes;
 
-use super::{HEADING, Print, coloured, deletions::styled_status, filled, image_name, plural, styled, table, time};
+use super::{HEADING, Print, coloured, csv, deletions::styled_status, filled, image_name, plural, styled, table, time};
 
 fn planned_action(planned_action: PreviewAction) -> String {
     let (colour, sign) = match planned_action {
@@ -47,6 +47,10 @@ impl Print for Preview {
         }
         text.push_str("This is a preview: nothing was changed.\n");
         text
+    }
+
+    fn sheet(&self) -> Option<&'static csv::Sheet> {
+        Some(&csv::PREVIEW)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command as users run it: arguments in, text and exit code out.
 //!
+//! - `activity`: what was done, across images; lists as CSV.
 //! - `answers`: the output of each query, as text and as JSON.
 //! - `files`: every input format, and errors in input files.
 //! - `local`: simulated registries, killed and restarted; the demo.
@@ -15,6 +16,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
+mod activity;
 mod answers;
 mod command;
 mod drift;
