@@ -11,15 +11,19 @@ use aws_sdk_dynamodb::{
     error::BoxError,
     operation::query::QueryInput,
 };
-use domain::event;
+use domain::{
+    activity::{ActivityFilter, ActivityKind},
+    event,
+};
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use sandbox::embedded::Embedded;
 use serde_json::Value;
-use store::Table;
+use store::{ActivityBounds, Table};
 
 use crate::{
     Error,
-    events::{REPLICAS, SOURCE, archive, delete, digest, push, replicate, scan},
+    events::{REPLICAS, SOURCE, archive, delete, delete_by, digest, push, replicate, scan},
     report::Report,
 };
 
@@ -55,6 +59,37 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     let read = table.units().0 - before;
     report.alone("show: Query calls per image", "calls", queries.0.load(Ordering::Relaxed).into(), Some(1.0));
     report.alone("show: read units per image", "units", read, None);
+    activity(&table, &queries, images, report).await
+}
+
+/// Deletions of one role, among those of others.
+const DELETED: u32 = 50;
+
+/// What it takes to list the newest activity, and what one role deleted.
+async fn activity(table: &Table, queries: &Queries, images: u32, report: &mut Report) -> Result<(), Error> {
+    let deleted = |role, n| delete_by(role, n, 200_000 + n);
+    fill(table, (0..DELETED).flat_map(|n| [deleted("ci", 2 * n), deleted("platform", 2 * n + 1)]).collect()).await?;
+    let anything = ActivityFilter::default();
+    let role = ActivityFilter { actor: Some("role/ci".parse()?), ..ActivityFilter::default() };
+    let deletions = ActivityFilter { kinds: [ActivityKind::ImageDeleted].into(), ..role.clone() };
+    for (what, filter, most, found) in [
+        ("the newest 100", &anything, 100, 100),
+        ("all deletions of one role", &deletions, usize::MAX, DELETED as usize),
+        ("everything that one role did", &role, usize::MAX, DELETED as usize),
+    ] {
+        queries.0.store(0, Ordering::Relaxed);
+        let (before, _) = table.units();
+        let kinds = if filter.kinds.is_empty() { ActivityKind::ALL.into() } else { filter.kinds.clone() };
+        let (since, examined) = (Timestamp::UNIX_EPOCH, usize::MAX);
+        let bounds = ActivityBounds { kinds: &kinds, since, until: None, after: None, most, examined };
+        let (listed, _) = table.activity(bounds, |one| filter.selects(one)).await?;
+        if listed.len() != found {
+            return Err(format!("activity, {what}: {} entries instead of {found}", listed.len()).into());
+        }
+        let what = format!("activity: {what}, with {images} images");
+        report.alone(&what, "calls", queries.0.load(Ordering::Relaxed).into(), None);
+        report.alone(&what, "read units", table.units().0 - before, None);
+    }
     Ok(())
 }
 
@@ -66,8 +101,8 @@ async fn kinds(table: &Table, round: u32, state: &str, report: &mut Report) -> R
     // Each round loses another image, because the table keeps a lost image's work item.
     let lost = IMAGE + 1 + round;
     let kinds = [
-        ("push", Some(6.0), push(image, &tag, second)),
-        ("push that moves a tag", Some(6.0), push(image + 1, &tag, second + 1)),
+        ("push", Some(7.0), push(image, &tag, second)),
+        ("push that moves a tag", Some(8.0), push(image + 1, &tag, second + 1)),
         ("replicate", Some(4.0), replicate(replica, image, &tag, second + 2)),
         ("replicate that moves a tag", Some(4.0), replicate(replica, image + 1, &tag, second + 3)),
         ("delete of a tag", None, delete(replica, image + 1, &tag, second + 4)),

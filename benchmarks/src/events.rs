@@ -44,6 +44,24 @@ pub(crate) fn delete(registry: &str, number: u32, tag: &str, second: u32) -> Val
     event("ECR Image Action", registry, number, second, json!({"action-type": "DELETE", "image-tag": tag}))
 }
 
+/// CloudTrail's record of a deletion of an image at its source by a session of a role.
+pub(crate) fn delete_by(role: &str, number: u32, second: u32) -> Value {
+    let (account, region) = SOURCE.split_once('/').unwrap_or_default();
+    let ids = json!([{"imageDigest": digest(number)}]);
+    let record = json!({
+        "eventVersion": "1.11", "eventTime": time(second), "eventSource": "ecr.amazonaws.com",
+        "eventName": "BatchDeleteImage", "awsRegion": region, "eventID": format!("delete-{number}-{second}"),
+        "recipientAccountId": account,
+        "userIdentity": {"type": "AssumedRole", "arn": format!("arn:aws:sts::{account}:assumed-role/{role}/session")},
+        "requestParameters": {"repositoryName": "team/app", "imageIds": ids},
+        "responseElements": {"imageIds": ids, "failures": []},
+    });
+    json!({
+        "version": "0", "id": format!("call-{number}-{second}"), "detail-type": "AWS API Call via CloudTrail",
+        "source": "aws.ecr", "account": account, "time": time(second), "region": region, "resources": [], "detail": record,
+    })
+}
+
 pub(crate) fn archive(number: u32, second: u32) -> Value {
     let more = json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"});
     event("ECR Image Action", SOURCE, number, second, more)

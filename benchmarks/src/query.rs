@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use crate::{
     Error,
     cost::fill,
-    events::{REPLICAS, SOURCE, delete, digest, push, replicate},
+    events::{REPLICAS, SOURCE, delete, delete_by, digest, push, replicate},
     report::Report,
 };
 
@@ -30,6 +30,13 @@ const FACTS: u32 = 50;
 
 /// Requests per table; the tables take turns, so that other load on the machine affects both.
 const ASKED: usize = 4_000;
+
+/// Requests for activity, and deletions of one role in the table.
+const ACTIVITY_ASKED: usize = 200;
+const DELETED: u32 = 50;
+
+/// Limit of an answer about activity, in ms.
+const LONGEST_ACTIVITY: f64 = 1_000.0;
 
 /// Lower limit of the small table's latency divided by the large table's: the large one may be 1.2 times as slow.
 const SLOWER: f64 = 1.0 / 1.2;
@@ -59,6 +66,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
         let (few, many) = (percentile(&mut small, percent), percentile(&mut large, percent));
         report.beside(&what, "ms", many, few, SLOWER);
     }
+    measure_activity(&many, images, report).await?;
     let mut bytes = 0;
     for path in ["/", "/style.css", "/app.js", "/v1/overview", "/v1/lag"] {
         bytes += many.ask(path, true).await?.1.len();
@@ -66,6 +74,28 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
     let kilobytes = bytes as f64 / 1_000.0;
     report.alone("the page's first load, compressed", "kB", kilobytes, Some(FIRST_LOAD));
+    Ok(())
+}
+
+/// The newest activity, and what one role deleted, among the pushes of all images.
+async fn measure_activity(served: &Served, images: u32, report: &mut Report) -> Result<(), Error> {
+    for (what, parameters, entries) in [
+        ("the newest 100", "", 100),
+        ("the deletions of one role", "&actor=role/ci&kind=image_deleted,tags_deleted,repository_deleted", DELETED),
+    ] {
+        let path = format!("/v1/activity?since=2026-09-01&limit=100{parameters}");
+        let mut times = Vec::new();
+        for _ in 0..ACTIVITY_ASKED {
+            let (took, body) = served.ask(&path, false).await?;
+            let listed = serde_json::from_slice::<Value>(&body)?["activity"].as_array().map(Vec::len);
+            if listed != Some(entries as usize) {
+                return Err(format!("{path}: {listed:?} entries instead of {entries}").into());
+            }
+            times.push(took);
+        }
+        let what = format!("activity: {what}, median, with {images} images");
+        report.alone(what, "ms", percentile(&mut times, 50), Some(LONGEST_ACTIVITY));
+    }
     Ok(())
 }
 
@@ -102,6 +132,7 @@ impl Served {
             second += 2;
         }
         fill(&table, history).await?;
+        fill(&table, (0..DELETED).map(|n| delete_by("ci", 10 + n, 1_000 + n)).collect()).await?;
         let sdk = aws_config::SdkConfig::builder().build();
         let query =
             Query { table, registries: Registries::new(sdk, Roles::default()), clock: Box::new(Timestamp::now) };
