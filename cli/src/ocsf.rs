@@ -115,7 +115,7 @@ fn metadata(entry: &ActivityEntry) -> Value {
     metadata
 }
 
-/// The caller; the service, if ECR or ecr-lineage acted by itself.
+/// The caller; the service, if ECR or ecr-lineage acted.
 fn actor(entry: &ActivityEntry) -> Value {
     match entry.actor.as_deref() {
         Some("lifecycle") => json!({"invoked_by": "ecr.amazonaws.com"}),

@@ -27,7 +27,7 @@ fn activity_is_printed_as_text_as_csv_and_as_ocsf() {
         &["activity", "--since", "2015-01-01", "--actor", "role/", "--repository", "shop/*"],
         &["activity", "--since", "2015-01-01", "--kind", "archived", "--format", "json"],
         &["activity", "--since", "2015-01-01", "--kind", "archived", "--format", "ocsf"],
-        &["activity", "--since", "2015-01-01", "--actor", "nobody"],
+        &["activity", "--since", "2015-01-01", "--actor", "role/other"],
     ] {
         let ran = user.run(arguments);
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");

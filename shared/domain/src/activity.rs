@@ -137,7 +137,7 @@ pub enum Activity {
     Act(OperatorAct),
 }
 
-/// What a fact is as activity; `None` for what nobody did. Replication is ECR's own work, a scan changes nothing, and an
+/// What a fact is as activity; `None` if no actor did it. Replication is ECR's own work, a scan changes nothing, and an
 /// observation is activity only if it is the only trace of a deletion.
 #[must_use]
 pub fn kind_of(fact: &Fact) -> Option<ActivityKind> {
