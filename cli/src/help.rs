@@ -24,7 +24,20 @@ use examples::{EXAMPLES, exit_codes};
 const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Questions",
-        &["show", "where", "wait", "history", "images", "orphans", "lag", "alerts", "drift", "deletions", "audit"],
+        &[
+            "show",
+            "where",
+            "wait",
+            "history",
+            "images",
+            "orphans",
+            "lag",
+            "alerts",
+            "drift",
+            "deletions",
+            "activity",
+            "audit",
+        ],
     ),
     ("Records", &["ingest", "reconcile", "backfill", "registry"]),
     ("Changes", &["pause", "resume", "hold", "holds", "release", "approve", "cancel", "retry", "breaker", "restore"]),

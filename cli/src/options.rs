@@ -127,6 +127,7 @@ impl Command {
                     | TableCommand::Where { .. }
                     | TableCommand::History { .. }
                     | TableCommand::Images { .. }
+                    | TableCommand::Activity(_)
                     | TableCommand::Orphans { .. }
                     | TableCommand::Alerts { .. }
                     | TableCommand::Lag { .. }
@@ -216,7 +217,7 @@ impl Command {
             Format::Csv => match self {
                 Self::Doctor(_) => true,
                 Self::Table(command) => command.has_list(),
-                Self::Demo | Self::Local(_) | Self::Deploy(_) => false,
+                _ => false,
             },
         }
     }

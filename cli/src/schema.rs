@@ -9,11 +9,12 @@ use crate::{
 };
 
 /// The commands whose JSON is also an answer of the API, and the schema of it in the OpenAPI document.
-pub const SCHEMAS: [(&str, &str); 19] = [
+pub const SCHEMAS: [(&str, &str); 20] = [
     ("show", "Shown"),
     ("history", "History"),
     ("images", "Images"),
     ("orphans", "Orphans"),
+    ("activity", "ActivityReport"),
     ("lag", "LagReport"),
     ("alerts", "Alerts"),
     ("drift", "DriftReport"),

@@ -17,6 +17,13 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ("lag", &["ecr-lineage lag --since 2026-10-01 --until 2026-11-01", "ecr-lineage lag --repository prod/api"]),
     ("alerts", &["ecr-lineage alerts --since 2026-11-01", "ecr-lineage alerts --open --watch"]),
     ("drift", &["ecr-lineage drift --repository prod/api", "ecr-lineage drift --quiet"]),
+    (
+        "activity",
+        &[
+            "ecr-lineage activity --actor arn:aws:iam::111122223333:role/ci --kind image_deleted,tags_deleted --since 90d",
+            "ecr-lineage activity --repository 'prod/*' --format csv --output activity.csv",
+        ],
+    ),
     ("deletions", &["ecr-lineage deletions --kept --since 7d", "ecr-lineage deletions --until 24h"]),
     (
         "audit native-deletes",

@@ -6,11 +6,12 @@ use serde_json::Value;
 use crate::mirror::{IRELAND, Scene, TOKYO};
 
 /// Arguments with which each command that has a schema prints something.
-const CALLS: [(&str, &[&str]); 19] = [
+const CALLS: [(&str, &[&str]); 20] = [
     ("show", &["team/app:archived"]),
     ("history", &["team/app:build-7"]),
     ("images", &["team/app"]),
     ("orphans", &[]),
+    ("activity", &["--since", "90d"]),
     ("lag", &[]),
     ("alerts", &["--since", "90d"]),
     ("drift", &[]),

@@ -69,6 +69,7 @@ fn calls(policy: &str, keep: &str) -> Vec<(&'static str, Vec<String>)> {
         ("history", vec![image("build-7")]),
         ("images", vec![REPOSITORY.into()]),
         ("orphans", vec![]),
+        ("activity", vec!["--since".into(), "90d".into()]),
         ("lag", vec![]),
         ("alerts", vec!["--since".into(), "90d".into()]),
         ("reconcile", vec![IRELAND.into(), TOKYO.into()]),
