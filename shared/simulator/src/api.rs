@@ -6,6 +6,7 @@ pub(crate) mod authorization;
 mod backfills;
 mod images;
 pub(crate) mod layers;
+mod lifecycle_previews;
 mod registries;
 mod repositories;
 mod storage_classes;
@@ -57,7 +58,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 30] = [
+const OPERATIONS: [Operation; 32] = [
     ("BatchCheckLayerAvailability", false, layers::batch_check_layer_availability),
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
@@ -72,6 +73,7 @@ const OPERATIONS: [Operation; 30] = [
     ("GetAuthorizationToken", false, authorization::get_authorization_token),
     ("GetDownloadUrlForLayer", false, layers::get_download_url_for_layer),
     ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
+    ("GetLifecyclePolicyPreview", false, lifecycle_previews::get_lifecycle_policy_preview),
     ("GetRegistryPolicy", false, registries::get_registry_policy),
     ("GetRepositoryPolicy", false, repositories::get_repository_policy),
     ("ListImageReferrers", false, images::list_image_referrers),
@@ -84,6 +86,7 @@ const OPERATIONS: [Operation; 30] = [
     ("PutRegistryPolicy", true, registries::put_registry_policy),
     ("PutReplicationConfiguration", true, registries::put_replication_configuration),
     ("SetRepositoryPolicy", true, repositories::set_repository_policy),
+    ("StartLifecyclePolicyPreview", true, lifecycle_previews::start_lifecycle_policy_preview),
     ("StartReplicationBackfill", true, backfills::start_replication_backfill),
     ("StopReplicationBackfill", true, backfills::stop_replication_backfill),
     ("UpdateImageStorageClass", true, storage_classes::update_image_storage_class),

@@ -3,9 +3,15 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html>,
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
-use domain::{controls::wildcard, image::Digest};
+use domain::{
+    controls::wildcard,
+    image::{Digest, Tag},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,8 +25,13 @@ use crate::{
 /// The interval between two evaluations: images expire "within 24 hours" (L1).
 const PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
-/// The time that an archived image is kept before a policy may delete it (L4).
-const ARCHIVED_AT_LEAST: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// The days that an archived image is kept before a policy may delete it (L4).
+const ARCHIVED_DAYS: u32 = 90;
+
+/// The limits of a policy (L6): characters, rules, and wildcards in a pattern.
+const LENGTH: RangeInclusive<usize> = 100..=30_720;
+const MOST_RULES: usize = 50;
+const MOST_WILDCARDS: usize = 4;
 
 /// CloudTrail records of a run have at most this many images, and this many tags for each image (E5).
 const IMAGES_PER_RECORD: usize = 10;
@@ -105,54 +116,164 @@ enum ActionKind {
 }
 
 impl Policy {
-    /// Parses a policy; the error is a message for the caller.
+    /// Parses a policy; the error is a message for the caller (L6). AWS's own words, where they are known, are from
+    /// reports of users.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
+        if !LENGTH.contains(&text.chars().count()) {
+            return Err(format!("the text must have {} to {} characters", LENGTH.start(), LENGTH.end()));
+        }
         let policy: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if policy.rules.is_empty() || policy.rules.len() > MOST_RULES {
+            return Err(format!("expected 1 to {MOST_RULES} rules"));
+        }
         let mut priorities = BTreeSet::new();
         for rule in &policy.rules {
-            let (selection, action) = (&rule.selection, &rule.action);
-            let lists = !selection.tag_prefix_list.is_empty() || !selection.tag_pattern_list.is_empty();
-            let by_count = selection.count_type == CountType::ImageCountMoreThan;
-            let wrong = if !priorities.insert(rule.rule_priority) {
-                "its priority is not the only one of its value"
-            } else if (selection.tag_status == TagStatus::Tagged) != lists {
-                "tagged, and only tagged, needs tagPrefixList or tagPatternList"
-            } else if selection.count_number == 0 {
-                "countNumber must be positive"
-            } else if by_count == selection.count_unit.is_some() {
-                "countUnit is needed with times, and only with times"
-            } else if (action.kind == ActionKind::Transition)
-                != (action.target_storage_class == Some(SelectedClass::Archive))
-            {
-                "transition, and only transition, needs targetStorageClass archive"
-            } else if selection.count_type == CountType::SinceImagePulled && action.kind == ActionKind::Expire {
-                "sinceImagePulled goes only with transition"
-            } else if (selection.count_type == CountType::SinceImageTransitioned)
-                && selection.storage_class == SelectedClass::Standard
-            {
-                "sinceImageTransitioned goes only with storageClass archive"
-            } else if selection.storage_class == SelectedClass::Archive && action.kind == ActionKind::Transition {
-                "what is archived cannot be archived"
+            let wrong = if rule.rule_priority < 1 {
+                Some("rulePriority must be positive")
+            } else if !priorities.insert(rule.rule_priority) {
+                Some("its priority is not the only one of its value")
             } else {
-                continue;
+                rule.selection.wrong().or_else(|| rule.wrong())
             };
-            return Err(format!("rule {}: {wrong}", rule.rule_priority));
+            if let Some(wrong) = wrong {
+                return Err(format!("rule {}: {wrong}", rule.rule_priority));
+            }
+        }
+        for class in [SelectedClass::Standard, SelectedClass::Archive] {
+            let of_class = policy.rules.iter().filter(|rule| rule.selection.storage_class == class);
+            contradiction(&of_class.collect::<Vec<_>>()).map_or(Ok(()), |wrong| Err(wrong.to_owned()))?;
         }
         Ok(policy)
     }
 
-    /// The images that the policy selects, each with the rule of the lowest priority number that selects it (L2).
+    /// The images that the policy selects, each with its rule (L2).
+    ///
+    /// "All rules are evaluated at the same time"; then they are applied by priority. A rule counts every image that
+    /// matches it, and takes none that matches the tags of a rule with a higher priority, whether or not that rule takes
+    /// it.
     fn choose(&self, repository: &Repository, now: Timestamp) -> BTreeMap<Digest, &Rule> {
         let mut rules: Vec<_> = self.rules.iter().collect();
         rules.sort_by_key(|rule| rule.rule_priority);
-        let mut chosen = BTreeMap::new();
+        let (mut chosen, mut matched) = (BTreeMap::new(), BTreeSet::new());
         for rule in rules {
-            // "A rule can never mark images that are marked by higher priority rules, but can still identify them".
-            for digest in rule.selection.images(repository, now) {
-                chosen.entry(digest.clone()).or_insert(rule);
-            }
+            let taken = rule.selection.images(repository, now).into_iter();
+            chosen.extend(taken.filter(|digest| !matched.contains(digest)).map(|digest| (digest.clone(), rule)));
+            let covered = repository.images().iter().filter(|(_, image)| rule.selection.covers(image));
+            matched.extend(covered.map(|(digest, _)| digest));
         }
         chosen
+    }
+}
+
+/// A preview: what a policy would take if it were evaluated now (L7).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LifecyclePreview {
+    pub(crate) text: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) results: BTreeMap<Digest, PreviewResult>,
+}
+
+/// An image that the policy would take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PreviewResult {
+    pub(crate) rule_priority: i64,
+    /// Whether the image would be deleted, and not archived.
+    pub(crate) expires: bool,
+    pub(crate) tags: BTreeSet<Tag>,
+    pub(crate) pushed_at: Timestamp,
+    pub(crate) archived: bool,
+}
+
+impl Policy {
+    /// What the policy would take now. A manifest that an index refers to is taken only together with the index (L3).
+    pub(crate) fn preview(&self, repository: &Repository, now: Timestamp) -> BTreeMap<Digest, PreviewResult> {
+        let chosen = self.choose(repository, now);
+        let results = chosen.iter().filter_map(|(digest, rule)| {
+            let StoredImage { state, .. } = repository.image(digest)?;
+            let result = PreviewResult {
+                rule_priority: rule.rule_priority,
+                expires: rule.action.kind == ActionKind::Expire,
+                tags: state.tags.clone(),
+                pushed_at: state.pushed_at,
+                archived: state.status == ImageStatus::Archived,
+            };
+            let free = repository.index_of(digest).is_none_or(|index| chosen.contains_key(index));
+            free.then(|| (digest.clone(), result))
+        });
+        results.collect()
+    }
+}
+
+/// What is wrong with the rules for one storage class together (L6).
+fn contradiction(rules: &[&Rule]) -> Option<&'static str> {
+    let last = rules.iter().map(|rule| rule.rule_priority).max();
+    let status = |rule: &Rule| rule.selection.tag_status;
+    let any_before_last = rules.iter().any(|rule| status(rule) == TagStatus::Any && Some(rule.rule_priority) != last);
+    let untagged = rules.iter().filter(|rule| status(rule) == TagStatus::Untagged).count();
+    let mut lists = BTreeSet::new();
+    let tagged = rules.iter().map(|rule| &rule.selection).filter(|selection| selection.tag_status == TagStatus::Tagged);
+    let twice = tagged.map(Selection::tags).any(|tags| !lists.insert(tags));
+    if any_before_last {
+        Some("Rule for tagStatus=ANY must have the lowest priority per storage class")
+    } else if untagged > 1 {
+        Some("Only one rule can select Untagged images per storage class")
+    } else if twice {
+        Some("several rules have the same tagPrefixList or tagPatternList")
+    } else {
+        None
+    }
+}
+
+impl Rule {
+    /// What is wrong with the action (L6).
+    fn wrong(&self) -> Option<&'static str> {
+        let (selection, action) = (&self.selection, &self.action);
+        let expires = action.kind == ActionKind::Expire;
+        if expires == (action.target_storage_class == Some(SelectedClass::Archive)) {
+            Some("transition, and only transition, needs targetStorageClass archive")
+        } else if selection.count_type == CountType::SinceImagePulled && expires {
+            Some("sinceImagePulled goes only with transition")
+        } else if selection.storage_class == SelectedClass::Archive && !expires {
+            Some("what is archived cannot be archived")
+        } else {
+            None
+        }
+    }
+}
+
+impl Selection {
+    /// The prefixes and patterns in an order of their own.
+    fn tags(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
+        (
+            self.tag_prefix_list.iter().map(String::as_str).collect(),
+            self.tag_pattern_list.iter().map(String::as_str).collect(),
+        )
+    }
+
+    /// What is wrong with the selection (L6).
+    fn wrong(&self) -> Option<&'static str> {
+        let (prefixes, patterns) = (!self.tag_prefix_list.is_empty(), !self.tag_pattern_list.is_empty());
+        let by_count = self.count_type == CountType::ImageCountMoreThan;
+        let of_archive = self.count_type == CountType::SinceImageTransitioned;
+        if self.tag_status == TagStatus::Tagged && !prefixes && !patterns {
+            Some("Must specify tagPrefixList or tagPatternList when tagStatus=TAGGED.")
+        } else if self.tag_status != TagStatus::Tagged && (prefixes || patterns) {
+            Some("tagPrefixList and tagPatternList go only with tagged")
+        } else if prefixes && patterns {
+            Some("tagPrefixList and tagPatternList do not go together")
+        } else if self.tag_pattern_list.iter().any(|pattern| pattern.matches('*').count() > MOST_WILDCARDS) {
+            Some("a pattern has more than four wildcards")
+        } else if self.count_number == 0 {
+            Some("countNumber must be positive")
+        } else if by_count == self.count_unit.is_some() {
+            Some("countUnit is needed with times, and only with times")
+        } else if of_archive != (self.storage_class == SelectedClass::Archive) {
+            Some("sinceImageTransitioned, and nothing else, goes with storageClass archive")
+        } else if of_archive && self.count_number < ARCHIVED_DAYS {
+            Some("sinceImageTransitioned needs at least 90 days")
+        } else {
+            None
+        }
     }
 }
 
@@ -230,10 +351,6 @@ impl World {
         for (digest, rule) in chosen {
             let Some(repository) = self.repository(place) else { return };
             let Some(image) = repository.image(&digest).cloned() else { continue };
-            let kept_90_days = image.state.archived_at.is_none_or(|at| later(at, ARCHIVED_AT_LEAST) <= moment);
-            if image.state.status == ImageStatus::Archived && !kept_90_days {
-                continue;
-            }
             let entry = json!({"lifecycleEventImage": described(&image), "rulePriority": rule.rule_priority});
             if let Some(index) = repository.index_of(&digest) {
                 let reason = format!("Requested image referenced by manifest list: [{index}]");
@@ -339,36 +456,92 @@ fn with(mut entry: Value, more: &Value) -> Value {
 mod tests {
     use super::*;
 
-    fn policy(selection: &str, action: &str) -> Result<Policy, String> {
-        Policy::read(&format!(r#"{{"rules": [{{"rulePriority": 1, "selection": {selection}, "action": {action}}}]}}"#))
+    const EXPIRE: &str = r#"{"type": "expire"}"#;
+    const TRANSITION: &str = r#"{"type": "transition", "targetStorageClass": "archive"}"#;
+    const ANY: &str = r#"{"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}"#;
+    const UNTAGGED: &str = r#"{"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1}"#;
+    const PULLED: &str =
+        r#"{"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 9}"#;
+    const ARCHIVED: &str = r#"{"tagStatus": "any", "storageClass": "archive",
+        "countType": "sinceImageTransitioned", "countUnit": "days", "countNumber": 90}"#;
+
+    fn tagged(lists: &str) -> String {
+        format!(r#"{{"tagStatus": "tagged", {lists}, "countType": "imageCountMoreThan", "countNumber": 1}}"#)
+    }
+
+    fn rule(priority: i64, selection: &str, action: &str) -> String {
+        format!(
+            r#"{{"rulePriority": {priority}, "description": "a rule", "selection": {selection}, "action": {action}}}"#
+        )
+    }
+
+    fn policy(rules: &[String]) -> Result<Policy, String> {
+        Policy::read(&format!(r#"{{"rules": [{}]}}"#, rules.join(", ")))
+    }
+
+    fn one(selection: &str, action: &str) -> Result<Policy, String> {
+        policy(&[rule(1, selection, action)])
     }
 
     #[test]
-    fn a_contradictory_policy_is_rejected() {
-        let expire = r#"{"type": "expire"}"#;
-        let transition = r#"{"type": "transition", "targetStorageClass": "archive"}"#;
-        let any = r#"{"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}"#;
-        let pulled = r#"{"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 9}"#;
-        policy(any, expire).unwrap();
-        policy(pulled, transition).unwrap();
+    fn a_rule_that_contradicts_itself_is_rejected() {
+        one(ANY, EXPIRE).unwrap();
+        one(PULLED, TRANSITION).unwrap();
+        one(ARCHIVED, EXPIRE).unwrap();
+        one(&tagged(r#""tagPatternList": ["*a*b*c*"]"#), EXPIRE).unwrap();
         for (selection, action, why) in [
-            (pulled, expire, "sinceImagePulled"),
-            (any, r#"{"type": "transition"}"#, "targetStorageClass"),
-            (
-                r#"{"tagStatus": "tagged", "countType": "imageCountMoreThan", "countNumber": 1}"#,
-                expire,
-                "tagPrefixList",
-            ),
-            (r#"{"tagStatus": "any", "countType": "sinceImagePushed", "countNumber": 1}"#, expire, "countUnit"),
-            (r#"{"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 0}"#, expire, "positive"),
-            (
-                r#"{"tagStatus": "some", "countType": "imageCountMoreThan", "countNumber": 1}"#,
-                expire,
-                "unknown variant",
-            ),
+            (PULLED, EXPIRE, "sinceImagePulled"),
+            (ANY, r#"{"type": "transition"}"#, "targetStorageClass"),
+            (ANY, r#"{"type": "expire", "targetStorageClass": "archive"}"#, "targetStorageClass"),
+            (ARCHIVED, TRANSITION, "cannot be archived"),
+            (&ARCHIVED.replace("90", "89"), EXPIRE, "90 days"),
+            (&ARCHIVED.replace("archive", "standard"), EXPIRE, "goes with storageClass archive"),
+            (&ANY.replace(r#""any""#, r#""any", "storageClass": "archive""#), EXPIRE, "storageClass archive"),
+            (&tagged(r#""tagPrefixList": []"#), EXPIRE, "Must specify tagPrefixList or tagPatternList"),
+            (&tagged(r#""tagPrefixList": ["v"], "tagPatternList": ["v*"]"#), EXPIRE, "do not go together"),
+            (&tagged(r#""tagPatternList": ["*a*b*c*d*"]"#), EXPIRE, "four wildcards"),
+            (&UNTAGGED.replace(r#""untagged""#, r#""untagged", "tagPrefixList": ["v"]"#), EXPIRE, "only with tagged"),
+            (&PULLED.replace(r#""countUnit": "days", "#, ""), TRANSITION, "countUnit"),
+            (&ANY.replace(r#""countNumber""#, r#""countUnit": "days", "countNumber""#), EXPIRE, "countUnit"),
+            (&PULLED.replace("days", "hours"), TRANSITION, "unknown variant"),
+            (&ANY.replace("1}", "0}"), EXPIRE, "positive"),
+            (&ANY.replace("1}", "-1}"), EXPIRE, "invalid value"),
+            (&ANY.replace("any", "some"), EXPIRE, "unknown variant"),
         ] {
-            let wrong = policy(selection, action).unwrap_err();
+            let wrong = one(selection, action).unwrap_err();
             assert!(wrong.contains(why), "{wrong}");
         }
+    }
+
+    #[test]
+    fn rules_that_contradict_each_other_are_rejected() {
+        let (v, w) = (tagged(r#""tagPrefixList": ["v"]"#), tagged(r#""tagPrefixList": ["w"]"#));
+        let archived_v = ARCHIVED.replace(r#""any""#, r#""tagged", "tagPrefixList": ["v"]"#);
+        policy(&[rule(7, ANY, EXPIRE), rule(1, &v, EXPIRE), rule(2, &w, EXPIRE), rule(3, UNTAGGED, EXPIRE)]).unwrap();
+        // Each storage class has rules of its own.
+        policy(&[rule(1, ANY, EXPIRE), rule(2, ARCHIVED, EXPIRE)]).unwrap();
+        policy(&[rule(1, &v, EXPIRE), rule(2, &archived_v, EXPIRE)]).unwrap();
+        let fifty_one: Vec<_> = (1..=51)
+            .map(|number| rule(number, &tagged(&format!(r#""tagPrefixList": ["v{number}-"]"#)), EXPIRE))
+            .collect();
+        policy(&fifty_one[..50]).unwrap();
+        for (rules, why) in [
+            (&[rule(1, ANY, EXPIRE), rule(2, &v, EXPIRE)][..], "tagStatus=ANY must have the lowest priority"),
+            (&[rule(1, ANY, EXPIRE), rule(2, ANY, EXPIRE)], "tagStatus=ANY must have the lowest priority"),
+            (&[rule(1, UNTAGGED, EXPIRE), rule(2, UNTAGGED, EXPIRE)], "Only one rule can select Untagged"),
+            (&[rule(1, &v, EXPIRE), rule(2, &v, EXPIRE)], "the same tagPrefixList"),
+            (&[rule(1, &v, EXPIRE), rule(1, &w, EXPIRE)], "not the only one"),
+            (&[rule(0, ANY, EXPIRE)], "rulePriority must be positive"),
+            (&fifty_one, "1 to 50 rules"),
+        ] {
+            let wrong = policy(rules).unwrap_err();
+            assert!(wrong.contains(why), "{wrong}");
+        }
+        let spaces = " ".repeat(31_000);
+        for text in ["{}", r#"{"rules": []}"#, &format!(r#"{{"rules": [{}]}}{spaces}"#, rule(1, ANY, EXPIRE))] {
+            assert!(Policy::read(text).unwrap_err().contains("characters"), "{text:.40}");
+        }
+        let none = format!(r#"{{"rules": []{}}}"#, " ".repeat(100));
+        assert!(Policy::read(&none).unwrap_err().contains("1 to 50 rules"));
     }
 }

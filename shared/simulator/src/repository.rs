@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::manifest::Manifest;
+use crate::{lifecycle::LifecyclePreview, manifest::Manifest};
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub(crate) struct Repository {
     pub(crate) scanning: Value,
     pub(crate) encryption: Value,
     pub(crate) lifecycle: Option<LifecyclePolicy>,
+    #[serde(default)]
+    pub(crate) lifecycle_preview: Option<LifecyclePreview>,
     /// The repository policy; it is stored and not evaluated.
     #[serde(default)]
     pub(crate) policy: Option<String>,
@@ -177,6 +179,7 @@ impl Repository {
             scanning: json!({"scanOnPush": false}),
             encryption: json!({"encryptionType": "AES256"}),
             lifecycle: None,
+            lifecycle_preview: None,
             policy: None,
             images: BTreeMap::new(),
             tags: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, name, page, read, time};
+use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, time};
 use domain::image::Registry;
 
 use crate::{
@@ -165,6 +165,23 @@ fn check(mutability: &Mutability) -> Result<(), ApiError> {
     wrong.map_or(Ok(()), |wrong| Err(invalid(format!("Invalid exclusion filter '{}'", wrong.filter))))
 }
 
+/// Parses a lifecycle policy of a request.
+pub(super) fn read_lifecycle_policy(text: &str) -> Result<Policy, ApiError> {
+    Policy::read(text).map_err(|wrong| {
+        let constraint = format!("Lifecycle policy validation failure: {wrong}");
+        invalid(format!("Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: '{constraint}'"))
+    })
+}
+
+/// The error of a repository without a lifecycle policy.
+pub(super) fn no_lifecycle_policy(place: &RepositoryId) -> ApiError {
+    let (name, account) = (&place.repository, place.registry.account());
+    let message = format!(
+        "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
+    );
+    ApiError::new("LifecyclePolicyNotFoundException", message)
+}
+
 pub(super) fn put_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -175,12 +192,7 @@ pub(super) fn put_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: 
     }
     let Request { lifecycle_policy_text: text, at } = read(body)?;
     let place = world.found(caller, &at, "PutLifecyclePolicy")?;
-    if let Err(wrong) = Policy::read(&text) {
-        let constraint = format!("Lifecycle policy validation failure: {wrong}");
-        return Err(invalid(format!(
-            "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: '{constraint}'"
-        )));
-    }
+    read_lifecycle_policy(&text)?;
     let (id, last_evaluated_at) = (world.new_id(), world.moment());
     if let Some(repository) = world.repository_mut(&place) {
         repository.lifecycle = Some(LifecyclePolicy { text: text.clone(), id, last_evaluated_at });
@@ -192,15 +204,9 @@ pub(super) fn put_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: 
 pub(super) fn get_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let at: Where = read(body)?;
     let place = world.found(caller, &at, "GetLifecyclePolicy")?;
-    let (name, account) = (name(&at.repository_name)?, place.registry.account());
-    let policy = world.existing(&place)?.lifecycle.as_ref().ok_or_else(|| {
-        let message = format!(
-            "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
-        );
-        ApiError::new("LifecyclePolicyNotFoundException", message)
-    })?;
+    let policy = world.existing(&place)?.lifecycle.as_ref().ok_or_else(|| no_lifecycle_policy(&place))?;
     Ok(json!({
-        "registryId": account, "repositoryName": name, "lifecyclePolicyText": policy.text,
+        "registryId": place.registry.account(), "repositoryName": place.repository, "lifecyclePolicyText": policy.text,
         "lastEvaluatedAt": time(policy.last_evaluated_at),
     }))
 }
