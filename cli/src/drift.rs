@@ -18,7 +18,7 @@ use serde::Serialize;
 use store::{ReconcileRun, Stored, Table};
 
 use answers::{
-    answer::{self, Orphan},
+    answer::{self, Orphan, OrphanFilter},
     drift::{self as report, DriftReport},
     paging::PageRequest,
 };
@@ -56,7 +56,7 @@ pub async fn drift(
     let all = PageRequest::all_of(None, repositories.and_then(RepositoryPattern::one));
     let mut found = Drifted {
         report: report::drift(table, &all, now).await?,
-        orphans: answer::orphans(table, &all).await?.orphans,
+        orphans: answer::orphans(table, OrphanFilter::default(), &all).await?.orphans,
     };
     if let Some(repositories) = repositories {
         found.report.differences.retain(|one| repositories.covers(&one.image.repository));

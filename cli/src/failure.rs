@@ -44,6 +44,14 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A file is no table of prices.
+    #[error("`{}` is no table of prices: {problem}", path.display())]
+    Prices {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
     Unwritable {
@@ -273,6 +281,9 @@ impl CliError {
                 ErrorKind::PermissionDenied => "check the permissions of the file".into(),
                 _ => "check the disk, and run the command again".into(),
             },
+            Self::Prices { .. } => {
+                "write `date`, `sources` and `regions` as docs/cli.md shows; prices are in USD for a GB".into()
+            }
             Self::Unwritable { source, .. } => match source.kind() {
                 ErrorKind::AlreadyExists => "choose another `--output`, or overwrite it with `--force`".into(),
                 _ => "check the folder and its permissions".into(),

@@ -2,6 +2,7 @@
 
 pub mod aliases;
 mod confirm;
+mod costs;
 pub mod deploy;
 #[cfg(feature = "doctor")]
 pub mod doctor;
@@ -27,7 +28,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use answers::{
     activity, alerts,
-    answer::{self, ImageFilter},
+    answer::{self, ImageFilter, OrphanFilter},
     audit,
     basis::Basis,
     breakers::{self, ResetTerms},
@@ -154,16 +155,23 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::History { tag, registry } => {
             print(format, &answer::history(table, tag, registry.as_ref()).await?)?;
         }
-        TableCommand::Images { repository, only_in, not_in } => {
-            let filter = ImageFilter { only_in: only_in.as_ref(), not_in: not_in.as_ref(), pushed: None };
+        TableCommand::Images { repository, only_in, not_in, not_pulled } => {
+            let unpulled_since = costs::unpulled_since(*not_pulled, now);
+            let filter =
+                ImageFilter { only_in: only_in.as_ref(), not_in: not_in.as_ref(), pushed: None, unpulled_since };
             print(format, &answer::images(table, repository, filter, None, usize::MAX, now).await?)?;
         }
-        TableCommand::Orphans { registry, repository } => {
+        TableCommand::Orphans { registry, repository, not_pulled } => {
             let one = repository.as_ref().and_then(RepositoryPattern::one);
-            let mut found = answer::orphans(table, &PageRequest::all_of(registry.as_ref(), one)).await?;
+            let filter = OrphanFilter { unpulled_since: costs::unpulled_since(*not_pulled, now), deleted: None };
+            let mut found = answer::orphans(table, filter, &PageRequest::all_of(registry.as_ref(), one)).await?;
             found.orphans.retain(|orphan| repository.as_ref().is_none_or(|all| all.covers(&orphan.image.repository)));
             let nothing = found.orphans.is_empty();
             return found_all(target, &found.basis, format, &found, [nothing, !nothing]);
+        }
+        TableCommand::Costs(options) => {
+            let report = costs::costs(table, options, now).await?;
+            return found_all(target, &report.basis, format, &report, [report.costs.total.copies == 0, false]);
         }
         TableCommand::Alerts { open, since, until } => {
             let mut found = alerts::alerts(table, *open, since.before(now), now).await?;

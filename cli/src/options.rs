@@ -1,6 +1,7 @@
 //! The options and commands of the command line.
 
 mod activity;
+mod costs;
 mod deletions;
 mod local;
 mod output;
@@ -21,6 +22,7 @@ use domain::image::{Registry, RepositoryName};
 use jiff::{SignedDuration, Timestamp};
 
 pub use activity::ActivityOptions;
+pub use costs::CostsOptions;
 use deletions::end;
 pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
 pub use local::LocalOptions;
@@ -295,6 +297,10 @@ pub enum TableCommand {
         /// Only images that some registry has, and this one does not
         #[arg(long, value_name = "REGISTRY")]
         not_in: Option<Registry>,
+
+        /// Only images with a copy that is older than this, such as `90d`, and of which ECR recorded no pull for as long
+        #[arg(long, value_name = "DURATION", value_parser = time::back)]
+        not_pulled: Option<SignedDuration>,
     },
     /// List the replicas whose source no longer has the image
     Orphans {
@@ -305,7 +311,15 @@ pub enum TableCommand {
         /// Only in these repositories, such as `prod/api` or `prod/*`
         #[arg(long, value_name = "PATTERN")]
         repository: Option<RepositoryPattern>,
+
+        /// Only replicas that are older than this, such as `90d`, and of which ECR recorded no pull for as long
+        #[arg(long, value_name = "DURATION", value_parser = time::back)]
+        not_pulled: Option<SignedDuration>,
     },
+    /// Show what images cost
+    ///
+    /// Shows size and list price by registry, kind and repository, and what replication transferred.
+    Costs(CostsOptions),
     /// List the open incidents, and the alerts of a period
     Alerts {
         /// List open incidents only

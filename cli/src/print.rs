@@ -9,6 +9,7 @@ pub(crate) mod alerts;
 pub(crate) mod answer;
 mod audit;
 mod controls;
+mod costs;
 pub(crate) mod csv;
 mod deletions;
 mod demo;

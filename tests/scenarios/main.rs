@@ -11,6 +11,7 @@
 //! - `mirror`: replicas that are deleted after their source, and replicas that must be kept.
 //! - `watch`: copies that are late, failed, missing, or arrived without an event, and the alerts about them.
 //! - `reconcile`: changes that no event reported, found by listing registries.
+//! - `costs`: sizes, last pulls and costs, from listings to answers.
 //! - `alerts`: alerts to an event bus whose calls fail; none is lost, and repeats have the same ID.
 //! - `schemas`: published events match the schemas in `infra/schemas`.
 //! - `channels`: the messages that `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
@@ -47,6 +48,7 @@ mod calls;
 mod capacity_units;
 mod channels;
 mod configuration;
+mod costs;
 mod definition;
 mod deletions;
 mod dependencies;

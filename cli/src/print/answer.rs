@@ -4,15 +4,17 @@ use std::fmt::Write;
 
 use anstyle::AnsiColor;
 use answers::{
-    answer::{History, Images, Orphan, Orphans, Shown, ShownImage},
+    answer::{History, Images, ListedImage, Orphan, Orphans, Shown, ShownImage},
     basis::Basis,
 };
 use domain::{
     expectation::{ExpectedReplica, ReplicaState},
     fact::{Cause, Fact, What},
+    inventory::ListedCopy,
     lineage::{PlacementStatus, Whereabouts},
     tag::AssignmentEnd,
 };
+use indicatif::DecimalBytes;
 use jiff::Timestamp;
 
 use super::{
@@ -101,11 +103,21 @@ fn whereabouts(place: &Whereabouts, longest: usize, gap: &str, width: Option<u16
         let lag = from.lag_seconds.map(|seconds| format!(", lag {}", duration(seconds))).unwrap_or_default();
         detail(&format!("replicated from {} at {}{lag}", from.registry, time(from.at)));
     }
+    if let Some(listed) = &place.listed {
+        detail(&size_and_pull(listed));
+    }
     if let Some(deleted) = &place.deleted {
         let comma = if deleted.cause == Cause::Unknown { "," } else { "" };
         detail(&coloured(AnsiColor::Red, format!("deleted{comma} {}", deleted.cause_text)));
     }
     text
+}
+
+/// The size of a copy and its last pull, in words.
+fn size_and_pull(listed: &ListedCopy) -> String {
+    let pull =
+        listed.last_pulled_at.map_or_else(|| "no pull recorded".to_owned(), |at| format!("last pull {}", time(at)));
+    format!("{}, {pull}", DecimalBytes(listed.size_bytes))
 }
 
 /// What an answer rests on, above the answer.
@@ -203,7 +215,8 @@ impl Print for History {
 
 impl Print for Images {
     fn table(&self, width: Option<u16>) -> String {
-        let mut images = table(width, &["IMAGE", "PUSHED (UTC)", "REGISTRIES", "TAGS"], &[0, 1, 2]);
+        let columns = ["IMAGE / SIZE", "PUSHED (UTC)", "REGISTRIES", "LAST PULL", "TAGS"];
+        let mut images = table(width, &columns, &[0, 1, 2, 3]);
         for image in &self.images {
             let tags: Vec<_> = image.tags.iter().map(ToString::to_string).collect();
             let has = image.registries.iter().map(|(registry, status)| {
@@ -214,10 +227,12 @@ impl Print for Images {
             let lacks =
                 lacks.map(|(registry, state)| format!("{} {registry} ({})", replica_sign(*state), state.words()));
             let places: Vec<_> = has.chain(lacks).collect();
+            let size = image.listed.values().next().map(|listed| format!("\n{}", DecimalBytes(listed.size_bytes)));
             images.add_row([
-                image.digest.short(),
+                image.digest.short() + &size.unwrap_or_default(),
                 image.pushed_at.map(time).unwrap_or_default(),
                 places.join("\n"),
+                last_pulls(image),
                 tags.join("\n"),
             ]);
         }
@@ -228,6 +243,17 @@ impl Print for Images {
     fn sheet(&self) -> Option<&'static csv::Sheet> {
         Some(&csv::IMAGES)
     }
+}
+
+/// The day of the last pull in each registry that has the image, one line for each.
+fn last_pulls(image: &ListedImage) -> String {
+    let pull = |(registry, status): (_, &PlacementStatus)| match image.listed.get(registry) {
+        _ if !status.may_be_there() => String::new(),
+        None => "unknown".to_owned(),
+        Some(ListedCopy { last_pulled_at: None, .. }) => "none".to_owned(),
+        Some(ListedCopy { last_pulled_at: Some(at), .. }) => at.strftime("%Y-%m-%d").to_string(),
+    };
+    image.registries.iter().map(pull).collect::<Vec<_>>().join("\n")
 }
 
 impl Print for Orphans {
@@ -259,13 +285,18 @@ pub(crate) fn orphan_list(orphans: &[Orphan]) -> String {
             image = Some(&orphan.image);
         }
         _ = writeln!(text, "  {} {} {}", sign(orphan.status), orphan.registry, orphan.summary);
+        if let Some(listed) = &orphan.listed {
+            _ = writeln!(text, "    {}", size_and_pull(listed));
+        }
         for (source, lost) in &orphan.sources {
             let lost = lost.map(|at| format!(" at {}", time(at))).unwrap_or_default();
             _ = writeln!(text, "  {} {source} deleted it{lost}", sign(PlacementStatus::Absent));
         }
     }
     let replicas = if orphans.len() == 1 { "replica" } else { "replicas" };
-    _ = writeln!(text, "\n{} {replicas} whose source no longer has the image", orphans.len());
+    let bytes: u64 = orphans.iter().filter_map(|orphan| orphan.listed.as_ref()).map(|listed| listed.size_bytes).sum();
+    let size = if bytes > 0 { format!(", {}", DecimalBytes(bytes)) } else { String::new() };
+    _ = writeln!(text, "\n{} {replicas} whose source no longer has the image{size}", orphans.len());
     text
 }
 

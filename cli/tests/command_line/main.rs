@@ -2,6 +2,7 @@
 //!
 //! - `activity`: what was done, across images; lists as CSV.
 //! - `answers`: the output of each query, as text and as JSON.
+//! - `costs`: what images cost, their sizes and last pulls, against registries in the same process.
 //! - `files`: every input format, and errors in input files.
 //! - `local`: simulated registries, killed and restarted; the demo.
 //! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
@@ -19,6 +20,7 @@
 mod activity;
 mod answers;
 mod command;
+mod costs;
 mod drift;
 mod files;
 mod local;

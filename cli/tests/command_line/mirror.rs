@@ -36,7 +36,7 @@ pub(crate) struct Scene {
     pub(crate) user: User,
     repository: &'static str,
     person: &'static str,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Scene {

@@ -7,6 +7,7 @@ use domain::{
     drift::{self, Comparison},
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, RepositoryName},
+    inventory::{Inventory, InventoryEntry, Origin},
     lineage::{Placement, PlacementStatus},
     observation::{Observation, ObservedImage},
     time::whole_seconds,
@@ -31,10 +32,15 @@ impl Reconcile {
         let unreadable = |source| Error::Registry { what: format!("{repository} in {registry}"), source };
         let began = clock();
         let Some(listed) = self.registries.contents(registry, repository).await.map_err(unreadable)? else {
+            self.table.put_inventory(registry, repository, &Inventory::new()).await?;
             return Ok(self.record_repository_deletion(registry, repository, began).await?);
         };
-        let mut comparison = Comparison::of(&listed);
-        self.table.each_placement(registry, repository, |digest, placement| comparison.add(digest, placement)).await?;
+        let (mut comparison, mut origins) = (Comparison::of(&listed), BTreeMap::new());
+        let each = |digest: &Digest, placement: &Placement| {
+            comparison.add(digest, placement);
+            origins.insert(digest.clone(), Origin::of(placement));
+        };
+        self.table.each_placement(registry, repository, each).await?;
         let (different, unknown) = comparison.end();
 
         // A list of several pages may miss an image that was there all the time: missing images are described again.
@@ -64,6 +70,7 @@ impl Reconcile {
         });
         let looked: Vec<_> = looked.buffered(AT_A_TIME).try_collect().await.map_err(|error: store::Error| error)?;
         counts += self.record(registry, stream::iter(looked.into_iter().flatten())).await?;
+        self.table.put_inventory(registry, repository, &inventory(listed, origins)).await?;
         Ok(counts)
     }
 
@@ -110,6 +117,14 @@ impl Reconcile {
         }
         Ok(ReconcileCounts { removed, ..ReconcileCounts::default() })
     }
+}
+
+/// What was listed of a repository, with the recorded origins of its images.
+fn inventory(listed: &BTreeMap<Digest, ObservedImage>, mut origins: BTreeMap<Digest, Origin>) -> Inventory {
+    let entry = |(digest, seen): (&Digest, &ObservedImage)| {
+        (digest.clone(), InventoryEntry::new(seen, origins.remove(digest).unwrap_or_default()))
+    };
+    listed.iter().map(entry).collect()
 }
 
 /// What the comparison found about one image, and the table does not have.

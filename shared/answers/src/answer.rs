@@ -10,6 +10,7 @@ use domain::{
     expectation::{ExpectedReplica, ReplicaState, expected_replicas},
     fact::{Fact, Subject},
     image::{Digest, Image, Registry, RepositoryName, Tag},
+    inventory::{InventoryEntry, ListedCopy},
     lineage::{Lineage, Placement, PlacementStatus, Whereabouts},
     replication::ReplicationSettings,
     tag::TagInterval,
@@ -27,6 +28,7 @@ use crate::{
     cursor::Cursor,
     described::{DescribedDeletion, DescribedFact, DescribedInterval, described},
     error::Error,
+    inventory,
     paging::{PageRequest, PageToken},
     reference::{Reference, TagReference},
     time::Period,
@@ -103,7 +105,11 @@ pub async fn show_period(
             return Err(Error::UnknownImage { asked: image.to_string(), repository: Some(image.repository) });
         }
         controls::add_stops(&mut deletions, &controls, now);
-        let registries = lineage.whereabouts();
+        let mut registries = lineage.whereabouts();
+        let listed = inventory::of(table, std::iter::once(&lineage)).await?;
+        for place in &mut registries {
+            place.listed = inventory::listed(&listed, &place.registry, &lineage.image);
+        }
         let expected = expected_replicas(&lineage, &settings, &expectations, now);
         let mut timeline = lineage.timeline(around(table, &lineage, max_facts).await?);
         timeline.retain(|fact| period.contains(fact.time));
@@ -291,6 +297,10 @@ pub struct ListedImage {
     /// in the lineage of the image.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub not_arrived: BTreeMap<Registry, ReplicaState>,
+    /// The size and the last pull in each registry, as its last listing saw them; absent for a registry where no listing
+    /// saw the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed: BTreeMap<Registry, ListedCopy>,
 }
 
 /// Chooses among the images of a repository by the registries that have them.
@@ -302,10 +312,13 @@ pub struct ImageFilter<'a> {
     pub not_in: Option<&'a Registry>,
     /// Only images whose newest push is in this time.
     pub pushed: Option<Period>,
+    /// Only images of which a copy arrived before this time, and ECR recorded no pull of that copy since. A copy that no
+    /// listing saw does not count.
+    pub unpulled_since: Option<Timestamp>,
 }
 
 impl ImageFilter<'_> {
-    fn chooses(&self, image: &ListedImage) -> bool {
+    fn chooses(&self, image: &ListedImage, copies: &[&InventoryEntry]) -> bool {
         let has = |registry: &Registry| image.registries.get(registry).is_some_and(|status| status.may_be_there());
         let somewhere = image.registries.values().any(|status| status.may_be_there());
         let elsewhere = |only: &Registry| {
@@ -313,6 +326,7 @@ impl ImageFilter<'_> {
         };
         self.only_in.is_none_or(|only| has(only) && !elsewhere(only))
             && self.not_in.is_none_or(|not| somewhere && !has(not))
+            && self.unpulled_since.is_none_or(|since| copies.iter().any(|copy| copy.is_unpulled_since(since)))
     }
 }
 
@@ -357,8 +371,19 @@ pub async fn images(
         table.placements(&Image { repository: repository.clone(), digest }).await
     });
     let lineages: Vec<_> = read.buffered(READS_AT_A_TIME).try_collect().await?;
-    let mut images: Vec<_> = lineages.into_iter().map(|lineage| ListedImage::of(lineage, &settings, now)).collect();
-    images.retain(|image| filter.chooses(image));
+    let inventory = inventory::of(table, lineages.iter()).await?;
+    let mut by_digest: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for ((registry, image), entry) in &inventory {
+        by_digest.entry(&image.digest).or_default().push((registry, entry));
+    }
+    let images = lineages.into_iter().filter_map(|lineage| {
+        let mut image = ListedImage::of(lineage, &settings, now);
+        let copies = by_digest.remove(&image.digest).unwrap_or_default();
+        image.listed = copies.iter().map(|(registry, entry)| ((*registry).clone(), (*entry).into())).collect();
+        let copies: Vec<_> = copies.into_iter().map(|(_, entry)| entry).collect();
+        filter.chooses(&image, &copies).then_some(image)
+    });
+    let images: Vec<_> = images.collect();
     let status_texts = PlacementStatus::ALL.map(|status| (status, status.words())).into();
     let replica_texts = ReplicaState::ALL.map(|state| (state, state.words())).into();
     Ok(Images { repository: repository.clone(), images, status_texts, replica_texts, next_cursor })
@@ -377,6 +402,7 @@ impl ListedImage {
             pushed_at: lineage.placements.values().filter_map(Placement::pushed).max(),
             tags: lineage.placements.values().flat_map(|placement| placement.current_tags()).cloned().collect(),
             registries: lineage.placements.iter().map(|(registry, here)| (registry.clone(), here.status())).collect(),
+            listed: BTreeMap::new(),
             digest: lineage.image.digest,
         }
     }
@@ -411,26 +437,28 @@ pub struct Orphan {
     pub summary: String,
     /// The source registries, and when each deleted the image, if known.
     pub sources: BTreeMap<Registry, Option<Timestamp>>,
+    /// The size and the last pull, as the last listing of the registry saw them; absent if no listing saw the replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed: Option<ListedCopy>,
 }
 
-/// Answers `orphans`.
+/// Chooses among orphans.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OrphanFilter {
+    /// Only those whose last source deleted the image in this time. If the time is not known, the orphan is chosen.
+    pub deleted: Option<Period>,
+    /// Only those that arrived before this time, and of which ECR recorded no pull since. What no listing saw is not
+    /// chosen.
+    pub unpulled_since: Option<Timestamp>,
+}
+
+/// Answers `orphans`: all, or those that arrived before a time and of which ECR recorded no pull since. A replica that no
+/// listing saw is not one of the latter.
 ///
 /// # Errors
 /// When the registry or the repository is not known, or the table cannot be read.
-pub async fn orphans(table: &Table, request: &PageRequest<'_>) -> Result<Orphans, Error> {
-    orphans_since(table, None, request).await
-}
-
-/// Answers `orphans`, with those whose last source deleted the image in a period. If the time is not known, the orphan is
-/// listed, too.
-///
-/// # Errors
-/// When the registry or the repository is not known, or the table cannot be read.
-pub async fn orphans_since(
-    table: &Table,
-    deleted: Option<Period>,
-    request: &PageRequest<'_>,
-) -> Result<Orphans, Error> {
+pub async fn orphans(table: &Table, filter: OrphanFilter, request: &PageRequest<'_>) -> Result<Orphans, Error> {
+    let OrphanFilter { deleted, unpulled_since } = filter;
     let is_wanted = |orphan: &Orphan| {
         let last = orphan.sources.values().try_fold(Timestamp::MIN, |last, at| Some(last.max((*at)?)));
         deleted.zip(last).is_none_or(|(period, last)| period.contains(last))
@@ -440,7 +468,16 @@ pub async fn orphans_since(
     let mut orphans = Vec::new();
     while let Some(page) = pager.next_page() {
         let (lineages, page_end) = table.orphans(&page.registry, page.bounds()).await?;
-        orphans.extend(lineages.iter().filter_map(|lineage| Orphan::of(lineage, &page.registry)));
+        let replica = |lineage: &Lineage| (page.registry.clone(), lineage.image.clone());
+        let listed = table.inventory_of(&lineages.iter().map(replica).collect()).await?;
+        let chosen = lineages.iter().filter(|lineage| {
+            let entry = listed.get(&replica(lineage));
+            unpulled_since.is_none_or(|since| entry.is_some_and(|entry| entry.is_unpulled_since(since)))
+        });
+        orphans.extend(chosen.filter_map(|lineage| {
+            let listed = inventory::listed(&listed, &page.registry, &lineage.image);
+            Some(Orphan { listed, ..Orphan::of(lineage, &page.registry)? })
+        }));
         pager.end_page(page, page_end);
     }
     orphans.retain(is_wanted);
@@ -463,6 +500,7 @@ impl Orphan {
             image: lineage.image.clone(),
             status,
             registry: registry.clone(),
+            listed: None,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     evidence::{Evidence, PlacementKey},
     fact::{Cause, Fact, Subject, What},
     image::{Digest, Image, Registry, Tag},
+    inventory::ListedCopy,
 };
 
 /// How far apart, in seconds, an ECR event and the CloudTrail record that explains it may be. Both carry the time of
@@ -84,6 +85,9 @@ pub struct Whereabouts {
     /// When and why the image was deleted; absent if it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Loss>,
+    /// The size and the last pull, as the last listing of the registry saw them; absent if no listing saw the image there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed: Option<ListedCopy>,
 }
 
 /// One source of a replica.
@@ -212,6 +216,7 @@ impl Lineage {
             moved_tags: placement.moved_tags(),
             since: self.since(registry),
             deleted: self.loss(registry),
+            listed: None,
         }
     }
 

@@ -36,6 +36,7 @@ mod tests {
         activity::{ActName, ActivityKind},
         alert::{AlertKind, AlertState, Severity},
         breaker::BreakerClass,
+        costs::CopyKind,
         deletion::{CheckName, DeletionStatus, OperatorAction},
         fact::Setting,
         heartbeat::HeartbeatStatus,
@@ -55,6 +56,7 @@ mod tests {
         same(&AlertKind::ALL, AlertKind::as_str);
         same(&AlertState::ALL, AlertState::as_str);
         same(&Severity::ALL, Severity::as_str);
+        same(&CopyKind::ALL, CopyKind::as_str);
         same(&BreakerClass::ALL, BreakerClass::as_str);
         same(&CheckName::ALL, CheckName::as_str);
         same(&DeletionStatus::ALL, DeletionStatus::as_str);

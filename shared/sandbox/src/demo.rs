@@ -5,7 +5,7 @@ mod stage;
 
 use answers::{
     alerts::{self, Alerts},
-    answer::{self, History, Orphans, Shown},
+    answer::{self, History, OrphanFilter, Orphans, Shown},
     breakers::{self, Breakers},
     controls::{self, Holds},
     deletions::{self, DeletionFilter, Deletions},
@@ -238,7 +238,7 @@ impl Stage {
         let filter = DeletionFilter { statuses: over, source: None, changed: Period::ALL };
         let deletions = deletions::list(table, &filter, now).await?;
         let breakers = breakers::breakers(table, None, now).await?;
-        let orphans = answer::orphans(table, &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
+        let orphans = answer::orphans(table, OrphanFilter::default(), &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
         let story = std::mem::take(&mut self.story);
         let holds = controls::holds(table, now).await?;
         Ok(Demo { story, shown, history, alerts, deletions, breakers, holds, orphans })

@@ -24,6 +24,7 @@
 //! | the last restore drill | `drills` | `restore` |
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
 //! | the last result of `reconcile` for a repository | `tasks#<registry>` | `<repository>` |
+//! | what the last listing saw of a repository, in parts | `inventory#<registry>` | `<repository>#<first digits of the digests>` |
 //! | lease: one `mirror`, one `watch`, one `reconcile` at a time | `mirror`, `watch` or `reconcile` | `lease` |
 //! | with what `mirror` runs | `mirror` | `settings` |
 //!
@@ -66,6 +67,9 @@ pub enum ItemError {
     /// An attribute is missing or of another type.
     #[error("an attribute is missing or of another type")]
     Attribute(#[from] serde_dynamo::Error),
+    /// A line of an inventory has another form.
+    #[error("line `{0}` has another form")]
+    Line(String),
 }
 
 // Any item
@@ -453,6 +457,21 @@ pub(super) const RUNS: &str = "runs";
 
 pub(super) fn pk_of_tasks(registry: &Registry) -> String {
     format!("tasks#{registry}")
+}
+
+pub(super) fn pk_of_inventory(registry: &Registry) -> String {
+    format!("inventory#{registry}")
+}
+
+/// The key of the part of an inventory with the images whose digests begin with these digits.
+pub(super) fn key_of_inventory(registry: &Registry, repository: &RepositoryName, digits: &str) -> Key {
+    (pk_of_inventory(registry), format!("{repository}#{digits}"))
+}
+
+/// The repository of a part of an inventory, and the first digits of its digests.
+pub(super) fn inventory_of(sk: &str) -> Result<(RepositoryName, &str), ItemError> {
+    let (repository, digits) = sk.split_once('#').ok_or(ItemError::Key)?;
+    Ok((repository.parse()?, digits))
 }
 
 // Functions

@@ -14,6 +14,7 @@ mod expectation;
 mod fact;
 mod heartbeat;
 mod image;
+mod inventory;
 mod item;
 mod lease;
 mod list;

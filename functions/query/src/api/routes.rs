@@ -2,6 +2,7 @@
 
 mod activity;
 mod controls;
+mod costs;
 mod deletions;
 mod images;
 mod lineage;
@@ -37,6 +38,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(replication::lag))
         .routes(routes!(replication::drift))
         .routes(routes!(replication::orphans))
+        .routes(routes!(costs::costs))
         .routes(routes!(deletions::deletions))
         .routes(routes!(deletions::schedule))
         .routes(routes!(operator_actions::approve))

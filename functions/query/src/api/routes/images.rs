@@ -83,6 +83,9 @@ pub(super) struct ImagesParameters {
     /// Only images that some registry has, and this one does not.
     #[param(example = "444455556666/ap-northeast-1")]
     not_in: Option<Registry>,
+    /// Only images with a copy that is older than this, as in `90d`, and of which ECR recorded no pull for as long.
+    #[param(value_type = Option<String>, example = "90d")]
+    not_pulled: Option<Moment>,
     /// The number of images that a page is about.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
@@ -104,6 +107,8 @@ pub(super) async fn images(
     let after = asked.cursor.map(|Cursor(image)| image);
     let (table, now) = (&query.table, (query.clock)());
     let pushed = range.asked(now)?;
-    let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed };
+    let unpulled_since = asked.not_pulled.map(|not_pulled| not_pulled.at(now));
+    let filter =
+        ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed, unpulled_since };
     Ok(Json(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
 }

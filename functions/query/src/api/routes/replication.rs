@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use answers::{
     alerts::{self, AlertCursor, Alerts, LagReport},
-    answer::{self, Orphans},
+    answer::{self, OrphanFilter, Orphans},
     basis::Basis,
     cursor::Cursor,
     drift::{self, DriftReport},
     overview::{self, Overview},
     paging::{self, PageRequest},
-    time::Period,
+    time::{Moment, Period},
 };
 use axum::{
     Extension, Json,
@@ -138,6 +138,9 @@ pub(super) struct OrphansParameters {
     /// Only this repository.
     #[param(example = "team/app")]
     repository: Option<RepositoryName>,
+    /// Only replicas that are older than this, as in `90d`, and of which ECR recorded no pull for as long.
+    #[param(value_type = Option<String>, example = "90d")]
+    not_pulled: Option<Moment>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
@@ -157,5 +160,6 @@ pub(super) async fn orphans(
     let (registry, repository) = (asked.registry.as_ref(), asked.repository.as_ref());
     let from = asked.cursor.map(|Cursor(place)| place);
     let request = PageRequest { registry, repository, from, most: LOOKED_AT };
-    Ok(Json(answer::orphans_since(&query.table, deleted, &request).await?))
+    let unpulled_since = asked.not_pulled.map(|not_pulled| not_pulled.at((query.clock)()));
+    Ok(Json(answer::orphans(&query.table, OrphanFilter { deleted, unpulled_since }, &request).await?))
 }
