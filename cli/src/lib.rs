@@ -10,6 +10,7 @@ pub mod drift;
 pub mod failure;
 pub mod help;
 pub mod ingest;
+mod lifecycle;
 pub mod local;
 mod ocsf;
 pub mod options;
@@ -239,6 +240,11 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Serve(options) => serve::serve(target, options).await?,
         TableCommand::Audit(AuditCommand::NativeDeletes { source, pulled }) => {
             print(format, &audit::native_deletes(table, &target.registries(), source.as_ref(), *pulled, now).await?)?;
+        }
+        TableCommand::Audit(AuditCommand::Lifecycle { source, repository, lifecycle, policy }) => {
+            let (lifecycle, policy) = (lifecycle.as_ref(), policy.as_ref());
+            let asked = lifecycle::Asked { source, repository, lifecycle, policy };
+            print(format, &lifecycle::lifecycle(target, &asked, now).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)

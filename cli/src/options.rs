@@ -516,6 +516,25 @@ pub enum AuditCommand {
         #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         pulled: SignedDuration,
     },
+    /// Show which images a lifecycle policy would take, as ECR's own preview says, and what would follow at the replicas
+    Lifecycle {
+        /// Registry of the lifecycle policy, such as `111122223333/eu-west-1`
+        #[arg(long, value_name = "REGISTRY")]
+        source: Registry,
+
+        /// Its repository, such as `team/app`
+        #[arg(long, value_name = "REPO", value_parser = repository)]
+        repository: RepositoryName,
+
+        /// Lifecycle policy to preview; without one, the policy of the repository
+        #[arg(long, value_name = "FILE")]
+        lifecycle: Option<PathBuf>,
+
+        /// Policy to evaluate for the replicas, in mode enforce; without one, the policy and the mode that `mirror` runs
+        /// with
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
 }
 
 /// The options of `restore`.

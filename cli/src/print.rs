@@ -13,6 +13,7 @@ mod costs;
 pub(crate) mod csv;
 mod deletions;
 mod demo;
+mod lifecycle;
 pub(crate) mod presence;
 mod preview;
 pub(crate) mod restore;

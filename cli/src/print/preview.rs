@@ -11,7 +11,7 @@ use indicatif::DecimalBytes;
 
 use super::{HEADING, Print, coloured, csv, deletions::styled_status, filled, image_name, plural, styled, table, time};
 
-fn planned_action(planned_action: PreviewAction) -> String {
+pub(super) fn planned_action(planned_action: PreviewAction) -> String {
     let (colour, sign) = match planned_action {
         PreviewAction::Delete => (AnsiColor::Red, "○"),
         PreviewAction::Archive => (AnsiColor::Blue, "◐"),
@@ -55,7 +55,7 @@ impl Print for Preview {
 }
 
 /// The number and the size of replicas.
-fn amount(Total { images, bytes }: &Total) -> String {
+pub(super) fn amount(Total { images, bytes }: &Total) -> String {
     let size = if *bytes > 0 { format!(", {}", DecimalBytes(*bytes)) } else { String::new() };
     format!("{images} {}{size}", plural(*images, "replica"))
 }

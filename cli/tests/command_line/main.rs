@@ -4,6 +4,7 @@
 //! - `answers`: the output of each query, as text and as JSON.
 //! - `costs`: what images cost, their sizes and last pulls, against registries in the same process.
 //! - `files`: every input format, and errors in input files.
+//! - `lifecycle`: what a lifecycle policy would take from replicas, against registries in the same process.
 //! - `local`: simulated registries, killed and restarted; the demo.
 //! - `mirror`: deletions, policies, breakers, restore and audit, against registries in the same process.
 //! - `watch`: alerts and replication lag, against registries in the same process.
@@ -23,6 +24,7 @@ mod command;
 mod costs;
 mod drift;
 mod files;
+mod lifecycle;
 mod local;
 mod mirror;
 mod mistakes;

@@ -15,6 +15,7 @@ pub mod drift;
 pub mod error;
 pub mod graph;
 mod inventory;
+pub mod lifecycle;
 pub mod overview;
 pub mod paging;
 pub mod presence;

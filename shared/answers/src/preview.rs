@@ -287,7 +287,7 @@ async fn orphans(
 }
 
 impl PreviewEntry {
-    fn of(Step { decision, writes }: Step, recorded: bool) -> Self {
+    pub(crate) fn of(Step { decision, writes }: Step, recorded: bool) -> Self {
         let deletion = writes.deletion;
         let planned_action = match (&decision.verdict, decision.action) {
             (Verdict::Retry, None) => PreviewAction::Unknown,
@@ -314,7 +314,7 @@ impl PreviewEntry {
     }
 
     /// Counts the replica in the total of its kind.
-    fn add_to<K: Ord>(&self, totals: &mut BTreeMap<K, Total>, kind: K) {
+    pub(crate) fn add_to<K: Ord>(&self, totals: &mut BTreeMap<K, Total>, kind: K) {
         let total = totals.entry(kind).or_default();
         total.images += 1;
         total.bytes += self.size_bytes.unwrap_or(0);

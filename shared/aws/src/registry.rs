@@ -9,12 +9,14 @@ mod changes;
 #[cfg(feature = "copy")]
 mod copies;
 mod images;
+mod lifecycle;
 mod manifests;
 mod replication;
 mod repositories;
 
 pub use backfill::{Backfill, Copied};
 pub use images::ExpectedPresence;
+pub use lifecycle::TakenImage;
 pub use manifests::Manifest;
 pub use repositories::RepositorySetting;
 

@@ -6,6 +6,7 @@ use answers::{
     answer::{self, ImageFilter, Images},
     cursor::Cursor,
     search::{self, Repositories, SearchResult},
+    time::Moment,
 };
 use axum::{
     Json,
