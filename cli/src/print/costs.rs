@@ -33,7 +33,7 @@ impl Print for CostReport {
 }
 
 fn stored(report: &CostReport, width: Option<u16>) -> String {
-    let mut rows = table(width, &["REGISTRY", "KIND", "COPIES", "GB", "USD/MONTH"], &[0, 1, 2, 3, 4]);
+    let mut rows = table(width, &["REGISTRY", "KIND", "COPIES", "       GB", "USD/MONTH"], &[0, 1, 2, 3, 4]);
     for registry in &report.costs.registries {
         for (number, kind) in registry.kinds.iter().enumerate() {
             let name = if number == 0 { registry.registry.to_string() } else { String::new() };
@@ -49,7 +49,7 @@ fn stored(report: &CostReport, width: Option<u16>) -> String {
 }
 
 fn by_repository(report: &CostReport, width: Option<u16>) -> String {
-    let mut rows = table(width, &["COPIES", "GB", "USD/MONTH", "REPOSITORY"], &[0, 1, 2]);
+    let mut rows = table(width, &["COPIES", "       GB", "USD/MONTH", "REPOSITORY"], &[0, 1, 2]);
     for repository in report.costs.repositories.iter().take(MOST_REPOSITORIES) {
         let [copies, size, usd] = figures(&repository.amount);
         rows.add_row([copies, size, usd, repository.repository.to_string()]);
@@ -64,7 +64,7 @@ fn by_repository(report: &CostReport, width: Option<u16>) -> String {
 
 fn transferred(report: &CostReport, width: Option<u16>) -> String {
     let heading = styled(HEADING, format!("Replicated since {}", time(report.transferred_since)));
-    let mut rows = table(width, &["COPIES", "GB", "USD", "SOURCE → DESTINATION"], &[0, 1, 2]);
+    let mut rows = table(width, &["COPIES", "       GB", "      USD", "SOURCE → DESTINATION"], &[0, 1, 2]);
     for transfer in &report.costs.transfers {
         let [copies, size, usd] = figures(&transfer.amount);
         rows.add_row([copies, size, usd, format!("{} → {}", transfer.source, transfer.destination)]);

@@ -15,11 +15,11 @@ impl Print for LifecycleAudit {
     fn table(&self, width: Option<u16>) -> String {
         let (count, archiving) = (self.expiring.len(), self.archiving);
         let images = |count| format!("{count} {}", plural(count, "image"));
-        let mut text = format!("\n{} of {} in {} would expire", images(count), self.repository, self.source);
+        let mut text = format!("{} of {} in {} would expire", images(count), self.repository, self.source);
         if archiving > 0 {
             _ = write!(text, ", and {} would be archived, which no replica follows", images(archiving));
         }
-        text = filled(&text, ["", "  "], width) + "\n";
+        text = format!("\n{}\n", filled(&text, ["", "  "], width));
         for one in &self.expiring {
             let image = domain::image::Image { repository: self.repository.clone(), digest: one.digest.clone() };
             let tags: Vec<_> = one.tags.iter().map(Tag::as_str).collect();

@@ -28,15 +28,15 @@ fn scene() -> Scene {
     scene
 }
 
-/// Replaces days, which depend on when the test runs.
+/// Replaces days and times of day, which depend on when the test runs; the date of the prices stays.
 fn without_days(text: &str) -> String {
-    let is_day = |word: &str| word.len() == 10 && word.parse::<jiff::civil::Date>().is_ok();
-    let word =
-        |word: &str| if is_day(word) && word != "2026-10-07" { "YYYY-MM-DD".to_owned() } else { word.to_owned() };
-    text.split(' ')
-        .map(|words| words.split('\n').map(word).collect::<Vec<_>>().join("\n"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    let word = |word: &str| match word.len() {
+        10 if word.parse::<jiff::civil::Date>().is_ok() && word != "2026-10-07" => "YYYY-MM-DD".to_owned(),
+        8 if word.parse::<jiff::civil::Time>().is_ok() => "HH:MM:SS".to_owned(),
+        _ => word.to_owned(),
+    };
+    let line = |line: &str| line.trim_end().split(' ').map(word).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn notes(basis: &Basis, costs: &Costs, scope: &CostScope<'_>, prices: &PriceTabl
         ));
     }
     for origin in &prices.origins {
-        notes.push(format!("List prices of {} from {}; up to 150 TB.", origin.date, origin.sources.join(", ")));
+        notes.push(format!("List prices of {}, up to 150 TB; `prices` in the JSON names their sources.", origin.date));
     }
     notes
 }
