@@ -36,6 +36,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "drift",
             "deletions",
             "activity",
+            "costs",
             "audit",
         ],
     ),

@@ -130,6 +130,7 @@ impl Command {
                     | TableCommand::History { .. }
                     | TableCommand::Images { .. }
                     | TableCommand::Activity(_)
+                    | TableCommand::Costs(_)
                     | TableCommand::Orphans { .. }
                     | TableCommand::Alerts { .. }
                     | TableCommand::Lag { .. }
@@ -516,7 +517,9 @@ pub enum AuditCommand {
         #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = time::back)]
         pulled: SignedDuration,
     },
-    /// Show which images a lifecycle policy would take, as ECR's own preview says, and what would follow at the replicas
+    /// Show what a lifecycle policy would take, and what would follow
+    ///
+    /// Shows the images that ECR's own preview names, and what would then be deleted at the replicas.
     Lifecycle {
         /// Registry of the lifecycle policy, such as `111122223333/eu-west-1`
         #[arg(long, value_name = "REGISTRY")]

@@ -9,12 +9,13 @@ use crate::{
 };
 
 /// The commands whose JSON is also an answer of the API, and the schema of it in the OpenAPI document.
-pub const SCHEMAS: [(&str, &str); 20] = [
+pub const SCHEMAS: [(&str, &str); 21] = [
     ("show", "Shown"),
     ("history", "History"),
     ("images", "Images"),
     ("orphans", "Orphans"),
     ("activity", "ActivityReport"),
+    ("costs", "CostReport"),
     ("lag", "LagReport"),
     ("alerts", "Alerts"),
     ("drift", "DriftReport"),

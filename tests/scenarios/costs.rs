@@ -193,7 +193,10 @@ async fn images_orphans_and_lineage_show_size_and_last_pull() {
     assert_eq!(images(Some(scene.ago(48))).await.len(), 0);
 
     let orphans = async |unpulled_since| {
-        answer::orphans(table, OrphanFilter { unpulled_since, deleted: None }, &PageRequest::all_of(None, None)).await.unwrap().orphans
+        answer::orphans(table, OrphanFilter { unpulled_since, deleted: None }, &PageRequest::all_of(None, None))
+            .await
+            .unwrap()
+            .orphans
     };
     let found = orphans(Some(scene.ago(12))).await;
     assert_eq!(found.iter().map(|orphan| orphan.listed.as_ref().unwrap().size_bytes).sum::<u64>(), 8 * GIGABYTE);

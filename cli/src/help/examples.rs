@@ -17,6 +17,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ("lag", &["ecr-lineage lag --since 2026-10-01 --until 2026-11-01", "ecr-lineage lag --repository prod/api"]),
     ("alerts", &["ecr-lineage alerts --since 2026-11-01", "ecr-lineage alerts --open --watch"]),
     ("drift", &["ecr-lineage drift --repository prod/api", "ecr-lineage drift --quiet"]),
+    ("costs", &["ecr-lineage costs --repository 'prod/*'", "ecr-lineage costs --not-pulled 90d --prices prices.json"]),
     (
         "activity",
         &[
@@ -25,6 +26,12 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("deletions", &["ecr-lineage deletions --kept --since 7d", "ecr-lineage deletions --until 24h"]),
+    (
+        "audit lifecycle",
+        &[
+            "ecr-lineage audit lifecycle --source 111122223333/eu-west-1 --repository prod/api --lifecycle lifecycle.json",
+        ],
+    ),
     (
         "audit native-deletes",
         &["ecr-lineage audit native-deletes --source 111122223333/eu-west-1 --role ecr-lineage-read"],

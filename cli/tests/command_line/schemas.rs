@@ -6,12 +6,13 @@ use serde_json::Value;
 use crate::mirror::{IRELAND, Scene, TOKYO};
 
 /// Arguments with which each command that has a schema prints something.
-const CALLS: [(&str, &[&str]); 20] = [
+const CALLS: [(&str, &[&str]); 21] = [
     ("show", &["team/app:archived"]),
     ("history", &["team/app:build-7"]),
     ("images", &["team/app"]),
     ("orphans", &[]),
     ("activity", &["--since", "90d"]),
+    ("costs", &[]),
     ("lag", &[]),
     ("alerts", &["--since", "90d"]),
     ("drift", &[]),

@@ -238,7 +238,9 @@ impl Stage {
         let filter = DeletionFilter { statuses: over, source: None, changed: Period::ALL };
         let deletions = deletions::list(table, &filter, now).await?;
         let breakers = breakers::breakers(table, None, now).await?;
-        let orphans = answer::orphans(table, OrphanFilter::default(), &PageRequest::all_of(None, Some(&parsed("shop/api")?))).await?;
+        let orphans =
+            answer::orphans(table, OrphanFilter::default(), &PageRequest::all_of(None, Some(&parsed("shop/api")?)))
+                .await?;
         let story = std::mem::take(&mut self.story);
         let holds = controls::holds(table, now).await?;
         Ok(Demo { story, shown, history, alerts, deletions, breakers, holds, orphans })

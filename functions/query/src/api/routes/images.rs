@@ -109,7 +109,6 @@ pub(super) async fn images(
     let (table, now) = (&query.table, (query.clock)());
     let pushed = range.asked(now)?;
     let unpulled_since = asked.not_pulled.map(|not_pulled| not_pulled.at(now));
-    let filter =
-        ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed, unpulled_since };
+    let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed, unpulled_since };
     Ok(Json(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
 }
