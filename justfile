@@ -66,6 +66,10 @@ api: build
 browser: build
     ECR_LINEAGE={{ program }} tests/browser/run
 
+# The page's libraries are as their checksums say
+libraries:
+    functions/query/page/vendor/fetch --check
+
 [private]
 build:
     cargo build --quiet --workspace --bin ecr-lineage

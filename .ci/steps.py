@@ -31,6 +31,7 @@ BESIDE = [
     "words",
     "path",
     "spelling",
+    "libraries",
     "workflows",
     "dependencies",
     "templates",

@@ -28,7 +28,8 @@ before(async () => {
   product = await start();
   browser = await launch();
   await replicate(product);
-  for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone', 'team/many']) await create(product, repository);
+  for (const repository of ['team/app', 'asked/app', 'team/held', 'team/gone', 'team/many'])
+    await create(product, repository);
   // Replication rules apply to pushes after the product has read them.
   await step(product, 120);
 });
@@ -59,7 +60,8 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await search(page, 'team/app');
   await page.getByRole('heading', { level: 1, name: 'team/app', exact: true }).waitFor();
   await page.getByRole('link', { name: short(digest) }).click();
-  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  const heading = page.getByRole('heading', { level: 1, name: `team/app:v1@${short(digest)}` });
+  await heading.waitFor();
   const there = page.getByRole('table', { name: 'In each registry' });
   for (const registry of [IRELAND, VIRGINIA, TOKYO]) {
     const row = there.getByRole('row').filter({ has: page.getByRole('rowheader', { name: registry }) });
@@ -68,16 +70,23 @@ test('an image is found by repository, tag and digest, and followed to its repli
   await page.getByRole('img', { name: `Where ${short(digest)} is` }).waitFor();
   await page.getByRole('region', { name: 'Timeline' }).getByText(`replicated as v1 from ${IRELAND}`).first().waitFor();
 
+  await page.getByText('Pull it').click();
+  await page.getByText(`docker pull 111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app@${digest}`).waitFor();
+
   await search(page, 'team/app:v1');
-  await page.getByRole('heading', { level: 1, name: 'team/app:v1', exact: true }).waitFor();
+  await heading.waitFor();
+  await page.getByRole('link', { name: 'History of team/app:v1' }).first().waitFor();
   await search(page, digest);
-  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
+  await heading.waitFor();
   // Starts on another view, where this heading is not present yet.
   await page.getByRole('link', { name: 'Drift' }).click();
   await page.getByRole('heading', { level: 1, name: 'Drift' }).waitFor();
   await search(page, short(digest));
-  await page.getByRole('heading', { level: 1, name: `team/app@${short(digest)}` }).waitFor();
-  assert.match(await page.title(), /^team\/app@/);
+  await heading.waitFor();
+  assert.match(await page.title(), /^team\/app:v1@/);
+  // A part of a name.
+  await search(page, 'am/ap');
+  await page.getByRole('heading', { level: 1, name: 'team/app', exact: true }).waitFor();
   await close(opened);
 });
 
@@ -120,6 +129,8 @@ test('a deletion is held and released by clicking', async () => {
   await deletions(product, digest, 'held', 2);
   await deletion.getByText('on hold', { exact: true }).waitFor();
   await deletion.getByRole('button', { name: /^Release/ }).click();
+  await deletion.getByText(/^End the hold: all deletions of the image are evaluated again/).waitFor();
+  await deletion.getByRole('button', { name: 'Release it' }).click();
   await acted(deletion, / released by \S+/);
   await deletions(product, digest, 'done');
   await deletion.getByText('done', { exact: true }).waitFor({ timeout: 20_000 });
@@ -133,14 +144,20 @@ test('all deletions are paused and resumed, and repositories held in advance, by
   await page.getByText('No deletion begins until an operator resumes.').waitFor();
   await page.getByLabel('Reason (optional), shown to every reader').fill('incident 7');
   await page.getByRole('button', { name: 'Pause them' }).click();
-  await page.getByText(/deletions of every source are paused by .+: incident 7/).first().waitFor();
+  await page
+    .getByText(/deletions of every source are paused by .+: incident 7/)
+    .first()
+    .waitFor();
   await page.getByRole('button', { name: 'Resume the deletions of every source' }).click();
+  await page.getByText(/^\d+ deletions? of all sources are pending, on hold or await approval/).waitFor();
+  await page.getByRole('button', { name: 'Resume them' }).click();
   await page.getByText(/deletions of every source resumed by /).waitFor();
   await page.getByText('Hold images or repositories…').click();
   await page.getByLabel('Repositories, as in').fill('prod/*');
   await page.getByLabel('Reason, shown to every reader').fill('audit');
   await page.getByRole('button', { name: 'Hold them' }).click();
   await page.getByRole('button', { name: 'Release prod/*' }).click();
+  await page.getByRole('button', { name: 'Release it' }).click();
   await page.getByText(/prod\/\* released by /).waitFor();
   await close(opened);
 });
@@ -185,10 +202,13 @@ test('the history of a tag shows its images', async () => {
   const table = page.getByRole('table', { name: 'History of team/app:stable' });
   const rows = table.getByRole('row', { name: IRELAND });
   await rows.nth(1).waitFor();
-  assert.match(await rows.nth(0).textContent(), new RegExp(`${short(first)}.*moved to another image, ${short(second)}`));
+  assert.match(
+    await rows.nth(0).textContent(),
+    new RegExp(`${short(first)}.*moved to another image, ${short(second)}`),
+  );
   assert.match(await rows.nth(1).textContent(), new RegExp(`${short(second)}.*still set`));
   await page.getByRole('link', { name: new RegExp(`^${IRELAND}: ${short(first)} from`) }).click();
-  await page.getByRole('heading', { level: 1, name: `team/app@${short(first)}` }).waitFor();
+  await page.getByRole('heading', { level: 1, name: `@${short(first)}` }).waitFor();
   await close(opened);
 });
 

@@ -68,7 +68,7 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await page.getByRole('heading', { level: 1, name: 'team/app', exact: true }).waitFor();
   await tabTo(page, gone.slice(7, 19));
   await page.keyboard.press('Enter');
-  await page.getByRole('heading', { level: 1, name: 'team/app@' }).waitFor();
+  await page.getByRole('heading', { level: 1, name: 'team/app:v1@' }).waitFor();
   await tabTo(page, `Hold: team/app in ${TOKYO}`);
   await page.keyboard.press('Enter');
   const deletion = page.locator('.deletion').filter({ hasText: `in ${TOKYO}` });
@@ -78,6 +78,8 @@ test('keyboard alone finds an image and holds its deletion', async () => {
   await page.keyboard.press('Enter');
   await acted(deletion, /is on hold by .+: audit; /);
   await tabTo(page, `Release: team/app in ${TOKYO}`);
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await acted(deletion, / released by \S+/);
   await close(opened);
@@ -97,17 +99,55 @@ async function tabTo(page, name) {
   assert.fail(`the focus does not reach ${name}`);
 }
 
+test('an image shows its own alert, and the replica that does not arrive', async () => {
+  const hash = `#/image/${encodeURIComponent(`team/app@${late}`)}`;
+  const opened = await open(browser, product, { hash });
+  const { page } = opened;
+  await page.getByRole('heading', { level: 1, name: 'team/app:v2@' }).waitFor();
+  await page.getByRole('list', { name: 'Open alerts' }).getByText('replication late').waitFor();
+  const row = page.getByRole('table', { name: 'In each registry' }).getByRole('row', { name: VIRGINIA });
+  await row.getByText('late', { exact: true }).waitFor();
+  await page.goto(`${product.endpoint}/#/repository/${encodeURIComponent('team/app')}`);
+  const listed = page.getByRole('table', { name: 'Images of team/app' }).getByRole('row', { name: late.slice(7, 19) });
+  // It was never listed: the list does not say that it is late, but never that it is there.
+  await listed.getByText(/^(late|unknown)$/).waitFor();
+  await close(opened);
+});
+
+test('the lag is plotted for each destination, with the counts of a day', async () => {
+  const opened = await open(browser, product, { hash: '#/lag' });
+  const { page } = opened;
+  await page.getByRole('img', { name: /^Replication lag by day/ }).waitFor();
+  await page
+    .locator('.reading')
+    .getByText(/p50 30 s, p99 30 s, \d+ cop(y|ies)/)
+    .first()
+    .waitFor();
+  const box = await page.locator('.u-over').boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  await page
+    .locator('.reading')
+    .getByText(/^\d{4}-\d{2}-\d{2}$/)
+    .waitFor();
+  await close(opened);
+});
+
 test('every view is accessible and fits, wide and narrow, light and dark', async () => {
   const views = {
     overview: '#/',
     search: `#/search/${encodeURIComponent('t')}`,
-    repositories: '#/search/',
+    repositories: '#/repositories',
     repository: `#/repository/${encodeURIComponent('team/app')}`,
     image: `#/image/${encodeURIComponent(`team/app@${gone}`)}`,
     tag: `#/tag/${encodeURIComponent('team/app:v1')}`,
     deletions: '#/deletions',
     alerts: '#/alerts',
+    late: '#/late',
     drift: '#/drift',
+    lag: '#/lag',
+    registries: '#/registries',
+    lateImage: `#/image/${encodeURIComponent(`team/app@${late}`)}`,
+    nowhere: '#/nowhere',
   };
   const found = [];
   for (const colorScheme of ['light', 'dark']) {
@@ -133,6 +173,7 @@ test('what is late arrives, and is over', async () => {
   await until(product, async () => (await api(product, 'overview')).late?.length === 0, 60);
   const opened = await open(browser, product, { hash: '#/alerts' });
   await opened.page.getByText('No open alerts.').waitFor({ timeout: 20_000 });
+  await opened.page.getByText(/^\d+ resolved$/).click();
   await opened.page.getByText('resolved', { exact: true }).first().waitFor();
   await close(opened);
 });

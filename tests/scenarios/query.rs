@@ -20,7 +20,10 @@ use domain::{
     lineage::PlacementStatus,
 };
 use jiff::Timestamp;
-use query::api::{self, Query, caller::Caller};
+use query::{
+    api::{self, Query, caller::Caller},
+    page,
+};
 use serde_json::{Value, json};
 use store::PageBounds;
 use tower::ServiceExt;
@@ -490,14 +493,17 @@ fn enum_values(schema: &Value, values: &mut BTreeSet<String>) {
 #[tokio::test]
 async fn the_page_has_no_texts_of_its_own_for_what_the_api_names() {
     let asking = Asking::new(ANONYMOUS).await;
-    let page = asking.get("/app.js").await.text;
+    let mut page = String::new();
+    for path in page::paths().iter().filter(|path| path.ends_with(".js") && !path.contains("/vendor/")) {
+        page += &asking.get(path).await.text;
+    }
     let mut names = BTreeSet::new();
     enum_values(&asking.get("/v1/openapi.json").await.json(), &mut names);
     for name in ["probably_absent", "held", "hold", "replication_late", "image_deleted", "moved", "lifecycle"] {
         assert!(names.contains(name), "{name}: {names:?}");
     }
     // The colours of signs are the one table of the page with a text for each name.
-    let (before, rest) = page.split_once("const TONES = {\n").unwrap();
+    let (before, rest) = page.split_once("export const TONES = {\n").unwrap();
     let (tones, after) = rest.split_once("\n};").unwrap();
     let colours = tones.lines().map(|line| line.trim().trim_end_matches(',').split_once(": ").unwrap().1);
     let known = BTreeSet::from(["'good'", "'info'", "'warn'", "'stop'", "'bad'"]);

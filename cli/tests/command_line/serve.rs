@@ -57,7 +57,7 @@ fn requests_without_the_key_of_the_link_are_refused() {
     let serve = Running::start(&user, &[]);
     let key = format!("Bearer {}", serve.key);
     let (host, ours) = (("host", serve.host.as_str()), ("authorization", key.as_str()));
-    for path in ["/", "/app.js", "/style.css", "/v1/openapi.json"] {
+    for path in query::page::paths().iter().map(String::as_str).chain(["/v1/openapi.json"]) {
         assert_eq!(serve.ask(&format!("GET {path}"), &[host], "").0, 200, "{path}");
     }
     let (status, answer) = serve.ask("GET /v1/images?repository=shop/api", &[host, ours], "");

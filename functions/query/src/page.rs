@@ -1,17 +1,147 @@
-//! The page: three files that are compiled into the program. They fetch all data from the API.
+//! The page: an HTML file, and the modules and style sheets of the folder `page`, all compiled into the program. They
+//! fetch all data from the API.
 
-use axum::{Router, http::header, response::IntoResponse, routing::get};
+use std::fmt::Write as _;
 
-/// Each file: its path, its content type, and its content.
-const FILES: [(&str, &str, &str); 3] = [
-    ("/", "text/html; charset=utf-8", include_str!("../page/index.html")),
-    ("/style.css", "text/css; charset=utf-8", include_str!("../page/style.css")),
-    ("/app.js", "text/javascript; charset=utf-8", include_str!("../page/app.js")),
-];
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    response::IntoResponse,
+    routing::get,
+};
+use sha2::{Digest, Sha256};
+
+/// The page's HTML. It names its files in the folder `page`, and has a place for the list of all modules.
+const INDEX: &str = include_str!("../page/index.html");
+
+/// Files of the folder `page` with their contents.
+macro_rules! files {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../page/", $name)))),*] };
+}
+
+/// The modules and style sheets, by their paths in the folder `page`.
+const FILES: &[(&str, &str)] = files! {
+    "style.css"
+    "vendor/uplot.css"
+    "app.js"
+    "acts.js"
+    "api.js"
+    "bands.js"
+    "breakers.js"
+    "clock.js"
+    "controls.js"
+    "deletion.js"
+    "format.js"
+    "html.js"
+    "lineage.js"
+    "measure.js"
+    "parts.js"
+    "plot.js"
+    "routes.js"
+    "signs.js"
+    "store.js"
+    "vendor/hooks.js"
+    "vendor/htm.js"
+    "vendor/preact.js"
+    "vendor/uplot.js"
+    "views/alerts.js"
+    "views/deletions.js"
+    "views/drift.js"
+    "views/image.js"
+    "views/lag.js"
+    "views/late.js"
+    "views/overview.js"
+    "views/registries.js"
+    "views/repositories.js"
+    "views/repository.js"
+    "views/search.js"
+    "views/tag.js"
+};
+
+/// A file that never changes at its address: the folder is named by the content of all files.
+/// <https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Cache-Control#immutable>
+const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// The name of the folder of the files.
+fn folder() -> String {
+    let all = FILES.iter().fold(Sha256::new(), |hash, (name, text)| hash.chain_update(name).chain_update(text));
+    all.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_module(name: &str) -> bool {
+    name.ends_with(".js")
+}
+
+/// The HTML, with the name of the folder, and with all modules in its head: a browser requests them at once, and not only
+/// when a module that imports them has arrived.
+fn index(folder: &str) -> String {
+    let links = FILES.iter().filter(|(name, _)| is_module(name)).fold(String::new(), |mut links, (name, _)| {
+        _ = writeln!(links, r#"<link rel="modulepreload" href="page/{name}">"#);
+        links
+    });
+    INDEX.replace("<!-- modules -->\n", &links).replace("\"page/", &format!("\"{folder}/"))
+}
+
+/// The paths of all files, the HTML first.
+pub fn paths() -> Vec<String> {
+    let folder = folder();
+    let files = FILES.iter().map(|(name, _)| format!("/{folder}/{name}"));
+    std::iter::once("/".to_owned()).chain(files).collect()
+}
 
 /// The routes of the page's files.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
-        router.route(path, get(async move || ([(header::CONTENT_TYPE, kind)], text).into_response()))
+    let folder = folder();
+    let html = index(&folder);
+    let index = async move || ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+    FILES.iter().fold(Router::new().route("/", get(index)), |router, (name, text)| {
+        let kind = if is_module(name) { "text/javascript; charset=utf-8" } else { "text/css; charset=utf-8" };
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CACHE_CONTROL, FOREVER)];
+        router.route(&format!("/{folder}/{name}"), get(async move || (headers, *text).into_response()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn below(folder: &Path, root: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, root, found);
+            } else {
+                found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_module_and_style_sheet_of_the_folder_is_served() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
+        let mut there = BTreeSet::new();
+        below(&root, &root, &mut there);
+        there.retain(|name| is_module(name) || name.ends_with(".css"));
+        assert_eq!(FILES.iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>(), there);
+    }
+
+    #[test]
+    fn the_libraries_are_as_their_checksums_say() {
+        let sums = include_str!("../page/vendor/SHA256SUMS");
+        let vendored = FILES.iter().filter_map(|(name, text)| Some((name.strip_prefix("vendor/")?, text)));
+        for (name, text) in vendored {
+            let sum: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(sums.contains(&format!("{sum}  {name}\n")), "{name} is {sum}: run `page/vendor/fetch`");
+        }
+    }
+
+    #[test]
+    fn the_html_names_files_that_exist() {
+        let html = index("v");
+        let named = html.split('"').filter_map(|text| text.strip_prefix("v/"));
+        let named: BTreeSet<_> = named.collect();
+        assert_eq!(named, FILES.iter().map(|(name, _)| *name).collect());
+    }
 }

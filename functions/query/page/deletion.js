@@ -1,0 +1,190 @@
+// A deletion of a replica, with what an operator can do about it.
+
+import * as api from './api.js';
+import { Acts, Answered } from './acts.js';
+import { bytes, capital, distinct, list, plural, referenceOf, sum, who } from './format.js';
+import { html } from './html.js';
+import { Countdown, ImageLink, Place, When, prose } from './parts.js';
+import { Badge, Sign, TONES } from './signs.js';
+import { mayChange, state } from './store.js';
+
+export const QUEUE = ['pending', 'awaiting_approval', 'held', 'executing', 'failed'];
+export const OVER = ['done', 'kept'];
+
+export const keyOf = ({ repository, digest, registry, tag }) => `${repository}@${digest}|${registry}|${tag ?? ''}`;
+
+// The hold of exactly this image. A hold of repositories or of a source is released where the holds are listed.
+const holdOf = (deletion) => list(state.overview?.holds).find(({ pattern }) => pattern === referenceOf(deletion));
+const allowed = (deletion) =>
+  mayChange() ? list(deletion.allowed_actions).filter((did) => did !== 'release' || holdOf(deletion)) : [];
+
+const sized = ({ size_bytes: size }) => (size === undefined ? '' : ` (${bytes(size)})`);
+const subjectOf = (deletion) =>
+  `${deletion.tag ? `tag ${deletion.tag} of the replica` : 'the replica'} in ${deletion.registry}${sized(deletion)}`;
+
+const LATER = 'as soon as it is due and all checks pass';
+const thenDeleted = (subject) => `${capital(subject)} is deleted ${LATER}.`;
+
+// What an act does to one deletion.
+function consequence(deletion, did) {
+  const subject = subjectOf(deletion);
+  if (did === 'hold') return 'Put the image on hold: it is deleted in no registry until the hold is released.';
+  if (did === 'release') return `End the hold: all deletions of the image are evaluated again. ${thenDeleted(subject)}`;
+  if (did === 'retry') return `Evaluate this deletion again. ${thenDeleted(subject)}`;
+  if (did === 'cancel')
+    return `Cancel this deletion for good: ${subject} is kept. Only a new deletion at the source starts a new one.`;
+  if (deletion.status === 'awaiting_approval')
+    return `Approve this deletion: ${subject} is deleted as soon as all other checks pass again.`;
+  return `Approve in advance: ${subject} is deleted when due, without another approval, if all checks pass.`;
+}
+
+// Sends an act, and returns what was done in one line.
+async function send(deletion, did, reason) {
+  if (did === 'hold') {
+    const { holds, effect } = await api.hold(referenceOf(deletion), reason);
+    return `${holds.map(({ summary }) => summary).join('; ')}; ${effect}`;
+  }
+  if (did === 'release') return (await api.release(holdOf(deletion).id)).summary;
+  return (await api.act(did, deletion, reason)).summary;
+}
+
+function actOn(deletion, did) {
+  const about = `${deletion.repository}${deletion.tag ? `, tag ${deletion.tag},` : ''} in ${deletion.registry}`;
+  return {
+    name: did,
+    label: capital(did),
+    about: `${capital(did)}: ${about}`,
+    says: [consequence(deletion, did)],
+    reason: did === 'hold' ? 'required' : did !== 'release' && 'optional',
+    verb: `${capital(did)} it`,
+    does: (reason) => send(deletion, did, reason),
+  };
+}
+
+// -- Acts on many
+
+// `12 deletions of 6 images in 2 registries, 1.2 GB`.
+export function total(deletions) {
+  const images = distinct(deletions.map(referenceOf)).length;
+  const registries = distinct(deletions.map(({ registry }) => registry)).length;
+  const known = deletions.filter(({ size_bytes: size }) => size !== undefined);
+  const least = known.length < deletions.length ? 'at least ' : '';
+  const size = known.length > 0 ? `, ${least}${bytes(sum(known.map((one) => one.size_bytes)))}` : '';
+  return `${plural(deletions.length, 'deletion')} of ${plural(images, 'image')} in ${plural(registries, 'registry')}${size}`;
+}
+
+function consequenceForAll(did) {
+  if (did === 'cancel') return 'Each replica is kept. Only a new deletion at the source starts a new one.';
+  if (did === 'retry') return `Each is evaluated again, and deleted ${LATER}.`;
+  return 'Each replica is deleted as soon as it is due and all other checks pass, without another approval.';
+}
+
+// One after the other: what was refused ends it, and what was done before is said.
+async function sendAll(deletions, did, reason) {
+  let done = 0;
+  for (const deletion of deletions) {
+    try {
+      await api.act(did, deletion, reason);
+    } catch (error) {
+      const problem = api.asProblem(error);
+      const before = `${done} of ${deletions.length} are done. ${deletion.repository} in ${deletion.registry}`;
+      throw new api.Problem({ ...problem, detail: `${before}: ${problem.detail ?? problem.title}` });
+    }
+    done += 1;
+  }
+  return `${did}: ${total(deletions)}`;
+}
+
+// The acts that every deletion of a group allows.
+export function actsOnAll(deletions, name) {
+  if (deletions.length < 2) return [];
+  return ['approve', 'retry', 'cancel']
+    .filter((did) => deletions.every((deletion) => allowed(deletion).includes(did)))
+    .map((did) => ({
+      name: did,
+      label: `${capital(did)} all ${deletions.length}`,
+      about: `${capital(did)} all ${deletions.length}: ${name}`,
+      says: [`${capital(did)} ${total(deletions)}.`, consequenceForAll(did)],
+      reason: 'optional',
+      verb: `${capital(did)} them`,
+      does: (reason) => sendAll(deletions, did, reason),
+    }));
+}
+
+// -- The item
+
+const Check = ({ check }) => {
+  const name = check.passed ? 'passed' : 'stopped';
+  return html`<li>
+    <span class=${`badge ${TONES[name]}`}><${Sign} name=${name} /><span class="hidden">${name}</span></span>
+    <span class="check">${check.check}</span><span>${check.why}</span>
+  </li>`;
+};
+
+const Done = ({ done }) => html`
+  <li>
+    <${When} at=${done.at} />
+    <span>${done.action_text} by <span title=${done.by}>${who(done.by)}</span>${done.reason && `: ${done.reason}`}</span>
+  </li>`;
+
+function Reasons({ deletion }) {
+  const checks = list(deletion.checks);
+  const acts = list(deletion.actions);
+  if (checks.length + acts.length === 0) return undefined;
+  return html`<details>
+    <summary>${plural(checks.length, 'check')}${acts.length > 0 && `, ${plural(acts.length, 'operator action')}`}</summary>
+    ${
+      checks.length > 0 &&
+      html`<ol class="checks" aria-label="Checks, in order">${checks.map((check) => html`<${Check} check=${check} />`)}</ol>`
+    }
+    ${
+      acts.length > 0 &&
+      html`<ul class="acts" aria-label="Operator actions">${acts.map((done) => html`<${Done} done=${done} />`)}</ul>`
+    }
+  </details>`;
+}
+
+const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+
+const Facts = ({ deletion }) => html`
+  <dl class="facts">
+    <${Fact} name="source deleted"><${When} at=${deletion.since} /><//>
+    ${deletion.action && html`<${Fact} name="action">${deletion.action}<//>`}
+    ${list(deletion.policies).length > 0 && html`<${Fact} name="policy">${deletion.policies.join(', ')}<//>`}
+    ${deletion.size_bytes !== undefined && html`<${Fact} name="size">${bytes(deletion.size_bytes)}<//>`}
+  </dl>`;
+
+// `ofImage`: on the page of the image, which is not named again.
+export function Deletion({ deletion, ofImage }) {
+  const { status, due, tag } = deletion;
+  const key = keyOf(deletion);
+  const acts = allowed(deletion).map((did) => actOn(deletion, did));
+  return html`<li class="deletion" data-key=${key} tabindex="-1">
+    <div class="deletion-head">
+      <${Badge} name=${status}>${deletion.status_text}<//>
+      ${
+        status === 'pending' && due
+          ? html`<${Countdown} due=${due} />`
+          : html`<span class="quiet"><${When} at=${deletion.changed_at} /></span>`
+      }
+    </div>
+    <div class="deletion-body">
+      <p class="deletion-name">
+        ${ofImage ? tag && html`<span>tag <span class="tag">${tag}</span></span>` : html`<${ImageLink} image=${deletion} />`}
+        <span class="lane">
+          <span><span class="quiet">in ${' '}</span><${Place} registry=${deletion.registry} /></span>
+          <span><span class="quiet">source ${' '}</span><${Place} registry=${deletion.source} /></span>
+        </span>
+      </p>
+      <p class="reason">${prose(deletion.summary)}</p>
+      <${Facts} deletion=${deletion} />
+      <${Reasons} deletion=${deletion} />
+    </div>
+    <div class="deletion-acts"><${Acts} at=${key} acts=${acts} /><${Answered} at=${key} /></div>
+  </li>`;
+}
+
+export const Deletions = ({ deletions, ofImage }) => html`
+  <ul class="deletions">
+    ${deletions.map((one) => html`<${Deletion} key=${keyOf(one)} deletion=${one} ofImage=${ofImage} />`)}
+  </ul>`;
