@@ -26,9 +26,9 @@ test('an empty table says what to do next', async () => {
     await page.getByRole('heading', { name: 'No registry is known yet' }).waitFor();
     await page.getByText('ecr-lineage ingest FILE').waitFor();
     await page.getByRole('link', { name: 'Deletions' }).click();
-    await page.getByText('No deletion is pending, on hold or awaiting approval.').waitFor();
+    await page.getByText('Nothing is recorded yet').waitFor();
     await page.getByRole('link', { name: 'Alerts' }).click();
-    await page.getByText('No open alerts.').waitFor();
+    await page.getByText('Nothing is recorded yet').first().waitFor();
     await page.goBack();
     await page.goBack();
     await page.getByRole('heading', { name: 'Overview' }).waitFor();

@@ -245,5 +245,15 @@ test('a breaker says what its reset does, and is reset by clicking twice', async
   };
   await until(product, async () => (await count('held')) === 19);
   assert.equal(await count('done'), 3);
+
+  // The others, folded in one group, are cancelled together.
+  await page.goto(`${product.endpoint}/#/deletions`);
+  await page.getByLabel(/^Filter by/).fill('team/many');
+  await page.getByRole('button', { name: 'Cancel all 19: team/many' }).click();
+  await page.getByText(/^Cancel 19 deletions of \d+ images in 2 registries/).waitFor();
+  await picture(page, 'cancel-all');
+  await page.getByLabel('Reason (optional)', { exact: true }).fill('a mistake');
+  await page.getByRole('button', { name: 'Cancel them' }).click();
+  await until(product, async () => (await count('kept')) === 19);
   await close(opened);
 });

@@ -21,7 +21,8 @@ export function Confirm({ about, says, reason, verb, does }) {
   const escape = (event) => {
     if (event.key === 'Escape') leave();
   };
-  return html`<form class="confirm" role="group" tabindex="-1" aria-label=${about} onSubmit=${decide} onKeyDown=${escape}>
+  return html`<form class="confirm" role="group" tabindex="-1" aria-label=${about} onSubmit=${decide}
+    onKeyDown=${escape}>
     ${says.map((line) => html`<p>${line}</p>`)}
     ${
       reason &&

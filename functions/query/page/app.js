@@ -57,14 +57,16 @@ function NavItem({ view, label, count, what }) {
   const counted = state.overview && count ? count(state.overview) : 0;
   return html`<li>
     <a href=${HASHES[view]()} aria-current=${here.view === view ? 'page' : undefined}>
-      ${label}${counted > 0 && html`${' '}<span class="count">${number(counted)}<span class="hidden"> ${what}</span></span>`}
+      ${label}${counted > 0 && html`${' '}<span class="count">${number(counted)}<span
+        class="hidden"> ${what}</span></span>`}
     </a>
   </li>`;
 }
 
 const Nav = () => html`
   <ul>
-    ${NAV.map(([view, label, count, what]) => html`<${NavItem} key=${view} view=${view} label=${label} count=${count} what=${what} />`)}
+    ${NAV.map(([view, label, count, what]) => html`<${NavItem} key=${view} view=${view} label=${label} count=${count}
+      what=${what} />`)}
   </ul>`;
 
 const Notice = () =>
@@ -76,7 +78,8 @@ function Foot() {
   return (
     known &&
     html`<p>
-      ${known.caller && `${known.caller}, `}${known.may_change ? 'read-write' : 'read-only'}<span class="sep">·</span>server
+      ${known.caller && `${known.caller}, `}${known.may_change ? 'read-write' : 'read-only'}<span
+        class="sep">·</span>server
       time <time datetime=${known.now}>${time(known.now)}</time> UTC
     </p>`
   );

@@ -47,7 +47,8 @@ function Band({ band, nth, repository, from, to, top }) {
   const name = widthOf(short(band.digest), 400, 'monospace');
   const until = `${band.ended ? `to ${time(band.ended.at)}` : 'until now'}, ${band.summary}`;
   const label = `${band.registry}: ${short(band.digest)} from ${time(band.from)} ${until}`;
-  return html`<a href=${HASHES.image(`${repository}@${band.digest}`)} aria-label=${label} class=${`band hue-${nth % HUES}`}>
+  return html`<a href=${HASHES.image(`${repository}@${band.digest}`)} aria-label=${label}
+    class=${`band hue-${nth % HUES}`}>
     <title>${label}</title>
     <path class="fill" d=${outline} />
     <path class="pattern" d=${outline} fill=${`url(#pattern-${nth})`} />

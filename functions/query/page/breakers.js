@@ -92,7 +92,8 @@ export function ClosedBreakers({ breakers }) {
     closed.length > 0 &&
     html`<${Section} name="breakers" title="Breakers">
       <ul class="plain">
-        ${closed.map(([source, breaker]) => html`<${ClosedBreaker} key=${source} source=${source} breaker=${breaker} />`)}
+        ${closed.map(([source, breaker]) => html`<${ClosedBreaker} key=${source} source=${source}
+          breaker=${breaker} />`)}
       </ul>
     <//>`
   );

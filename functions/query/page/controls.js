@@ -30,7 +30,8 @@ function Pause({ source, summary }) {
   };
   return html`<li class="trouble warn">
     <p class="trouble-head">
-      <${Badge} name="stopped">paused<//>${source ? html`<${Place} registry=${source} />` : html`<span>every source</span>`}
+      <${Badge} name="stopped">paused<//>${source ? html`<${Place}
+        registry=${source} />` : html`<span>every source</span>`}
     </p>
     <p>${who(summary)}</p>
     ${mayChange() && html`<${Acts} at="pauses" acts=${[resume]} />`}
@@ -94,7 +95,9 @@ const HoldForm = () => html`
     summary="Hold images or repositories…"
     does=${async ({ pattern, reason }) => held(await api.hold(pattern.value, reason.value))}
   >
-    <p>What matches is deleted in no registry until the hold is released; the answer says how many deletions wait for it.</p>
+    <p>
+      What matches is deleted in no registry until the hold is released; the answer says how many deletions wait for it.
+    </p>
     <label for="hold-pattern">Repositories, as in prod/*, or an image, as in prod/api:v1</label>
     <input id="hold-pattern" name="pattern" type="text" required maxlength="512" />
     <label for="hold-reason">Reason, shown to every reader</label>
@@ -109,7 +112,8 @@ function Hold({ id, pattern, summary, by }) {
     label: mine ? 'Release' : 'Release, although it is not yours',
     about: `Release ${pattern}`,
     says: [
-      `End the hold of ${pattern}: its deletions are evaluated again, and each that is due is deleted as soon as all checks pass.`,
+      `End the hold of ${pattern}: its deletions are evaluated again.`,
+      'Each that is due is deleted as soon as all checks pass.',
       mine ? '' : `${who(by)} put it on hold.`,
     ].filter(Boolean),
     verb: 'Release it',
@@ -129,7 +133,8 @@ export function Controls() {
     ${
       (holds.length > 0 || mayChange()) &&
       html`<${Section} name="holds" title="Holds">
-      ${holds.length > 0 && html`<ul class="plain">${holds.map((hold) => html`<${Hold} key=${hold.id} ...${hold} />`)}</ul>`}
+      ${holds.length > 0 && html`<ul class="plain">${holds.map((hold) => html`<${Hold}
+        key=${hold.id} ...${hold} />`)}</ul>`}
       ${mayChange() && html`<${HoldForm} />`} <${Answered} at="holds" />
     <//>`
     }`;
@@ -143,7 +148,8 @@ export function Forget({ registry }) {
     label: 'Forget the registry',
     about: `Forget the registry ${registry}`,
     says: [
-      `${registry} shall have no stack: no heartbeat of it is expected, and no alert says that none arrives, until the next one.`,
+      `${registry} shall have no stack: no heartbeat of it is expected, and no alert says that none arrives.`,
+      'The next heartbeat or event ends that.',
       'What is recorded of it stays.',
     ],
     reason: 'optional',

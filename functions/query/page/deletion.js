@@ -70,7 +70,8 @@ export function total(deletions) {
   const known = deletions.filter(({ size_bytes: size }) => size !== undefined);
   const least = known.length < deletions.length ? 'at least ' : '';
   const size = known.length > 0 ? `, ${least}${bytes(sum(known.map((one) => one.size_bytes)))}` : '';
-  return `${plural(deletions.length, 'deletion')} of ${plural(images, 'image')} in ${plural(registries, 'registry')}${size}`;
+  const count = `${plural(deletions.length, 'deletion')} of ${plural(images, 'image')}`;
+  return `${count} in ${plural(registries, 'registry')}${size}`;
 }
 
 function consequenceForAll(did) {
@@ -124,7 +125,8 @@ const Check = ({ check }) => {
 const Done = ({ done }) => html`
   <li>
     <${When} at=${done.at} />
-    <span>${done.action_text} by <span title=${done.by}>${who(done.by)}</span>${done.reason && `: ${done.reason}`}</span>
+    <span>${done.action_text} by <span
+      title=${done.by}>${who(done.by)}</span>${done.reason && `: ${done.reason}`}</span>
   </li>`;
 
 function Reasons({ deletion }) {
@@ -132,10 +134,13 @@ function Reasons({ deletion }) {
   const acts = list(deletion.actions);
   if (checks.length + acts.length === 0) return undefined;
   return html`<details>
-    <summary>${plural(checks.length, 'check')}${acts.length > 0 && `, ${plural(acts.length, 'operator action')}`}</summary>
+    <summary>
+      ${plural(checks.length, 'check')}${acts.length > 0 && `, ${plural(acts.length, 'operator action')}`}
+    </summary>
     ${
       checks.length > 0 &&
-      html`<ol class="checks" aria-label="Checks, in order">${checks.map((check) => html`<${Check} check=${check} />`)}</ol>`
+      html`<ol class="checks" aria-label="Checks, in order">${checks.map((check) => html`<${Check}
+        check=${check} />`)}</ol>`
     }
     ${
       acts.length > 0 &&
@@ -170,7 +175,8 @@ export function Deletion({ deletion, ofImage }) {
     </div>
     <div class="deletion-body">
       <p class="deletion-name">
-        ${ofImage ? tag && html`<span>tag <span class="tag">${tag}</span></span>` : html`<${ImageLink} image=${deletion} />`}
+        ${ofImage ? tag && html`<span>tag <span class="tag">${tag}</span></span>` : html`<${ImageLink}
+          image=${deletion} />`}
         <span class="lane">
           <span><span class="quiet">in ${' '}</span><${Place} registry=${deletion.registry} /></span>
           <span><span class="quiet">source ${' '}</span><${Place} registry=${deletion.source} /></span>

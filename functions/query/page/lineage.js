@@ -200,7 +200,8 @@ function Card({ card }) {
   return html`<g class=${`card ${tone} ${where.awaited ? 'awaited' : ''}`}>
     <rect class="body" x=${x} y=${y} width=${width} height=${height} rx="8" />
     <path class="stripe" d=${stripe} />
-    <${Sign} name=${where.sign} tone=${tone} x=${x + width - CARD.padding - 16} y=${y + CARD.padding - 3} width="17" height="17" />
+    <${Sign} name=${where.sign} tone=${tone} x=${x + width - CARD.padding - 16} y=${y + CARD.padding - 3} width="17"
+      height="17" />
     ${lineText({ x: left, y: y + CARD.padding + 10, class: 'region' }, heading, inner - 24)} ${lines.map(line)}
   </g>`;
 }

@@ -5,7 +5,7 @@ import { bestTag, list, referenceOf, short, time } from './format.js';
 import { html, useEffect, useState } from './html.js';
 import { HASHES } from './routes.js';
 import { Badge, Sign } from './signs.js';
-import { announce, more } from './store.js';
+import { announce, more, state } from './store.js';
 
 // -- Texts
 
@@ -17,20 +17,25 @@ export const prose = (text) =>
 
 export const Empty = ({ children }) => html`<p class="empty">${children}</p>`;
 export const Loading = () => html`<${Empty}>Loading…<//>`;
-export const AllWell = ({ children }) => html`<p class="empty"><${Badge} name="over">${children}<//></p>`;
 export const Next = ({ children }) => html`<p class="next">→ ${prose(children)}</p>`;
 
-// What to do when no registry is known.
-const FIRST = 'deploy `infra/registry.yaml` in a registry, or see the three ways on the overview';
+const NothingRecorded = () => html`
+  <div class="empty">
+    Nothing is recorded yet: no event of any registry was received.
+    <p class="next">→ <a href=${HASHES.overview()}>three ways to send one</a></p>
+  </div>`;
+
+// Nothing is wrong: if anything is known.
+export const AllWell = ({ children }) =>
+  state.overview?.registries.length === 0
+    ? html`<${NothingRecorded} />`
+    : html`<p class="empty"><${Badge} name="over">${children}<//></p>`;
 
 // Nothing was found. That is all well only if every registry was listed.
 export function NoFindings({ basis, children }) {
   const registries = Object.entries(basis?.registries ?? {});
   const never = registries.filter(([, known]) => !known.listed_at).map(([registry]) => registry);
-  if (registries.length === 0)
-    return html`<div class="empty">
-      Nothing is recorded yet: no event of any registry was received. <${Next}>${FIRST}<//>
-    </div>`;
+  if (registries.length === 0) return html`<${NothingRecorded} />`;
   if (never.length === 0) return html`<${AllWell}>${children}<//>`;
   return html`<div class="empty">
     <${Badge} name="unknown">None is recorded, and never listed: ${never.join(', ')}<//>
@@ -85,7 +90,8 @@ export function ImageLink({ image }) {
   const others = tags.filter((tag) => tag !== first);
   return html`<span class="image">
     <a href=${HASHES.image(referenceOf(image))}
-      >${image.repository}${first && html`<wbr />:<span class="digest">${first}</span>`}<wbr /><span class="digest quiet"
+      >${image.repository}${first && html`<wbr />:<span class="digest">${first}</span>`}<wbr /><span
+        class="digest quiet"
         >@${short(image.digest)}</span
       ></a
     >${others.length > 0 && html`<span class="quiet"> also ${others.join(', ')}</span>`}

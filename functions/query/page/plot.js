@@ -114,7 +114,8 @@ function Reading({ destinations, day, byDay }) {
           ${` ${percent(one.within)} in time`}${one.not_arrived > 0 && `, ${number(one.not_arrived)} not arrived`}`
       : 'no copy';
     return html`<li class=${`hue-${nth % HUES}`}>
-      <span class="dot" aria-hidden="true"></span> <${Place} registry=${destination} /> <span class="quiet">${figures}</span>
+      <span class="dot" aria-hidden="true"></span> <${Place} registry=${destination} /> <span
+        class="quiet">${figures}</span>
     </li>`;
   };
   return html`<div class="reading"><strong>${day}</strong><ul>${destinations.map(row)}</ul></div>`;
@@ -133,7 +134,8 @@ export function LagPlot({ destinations, threshold }) {
     const plot = new uPlot(settings(figure.current, drawn, threshold, hover), drawn.data, target);
     return () => plot.destroy();
   }, [look]);
-  const label = `Replication lag by day, from ${days[0]} to ${days.at(-1)}, of ${plural(destinations.length, 'destination')}. A table follows.`;
+  const period = `from ${days[0]} to ${days.at(-1)}`;
+  const label = `Replication lag by day, ${period}, of ${plural(destinations.length, 'destination')}. A table follows.`;
   return html`<figure class="panel" ref=${figure}>
     <div class="plot" role="img" aria-label=${label}></div>
     <${Reading} destinations=${destinations} day=${days[at] ?? days.at(-1)} byDay=${byDay} />

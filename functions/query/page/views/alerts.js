@@ -35,7 +35,8 @@ export function Incident({ incident }) {
     </p>
     <p>${prose(incident.why)}</p>
     <p class="quiet">
-      ${plural(open, 'image')} open${open > 1 && html` (<a href=${HASHES.late()}>all of them</a>)`}, ${number(count)} total
+      ${plural(open, 'image')} open${open > 1 && html` (<a
+        href=${HASHES.late()}>all of them</a>)`}, ${number(count)} total
       ${arrived > 0 && `, ${number(arrived)} recovered`}; first: <${ImageLink} image=${image} />
     </p>
     <${Next}>${incident.remediation}<//>
@@ -62,7 +63,8 @@ const Alert = ({ alert }) => html`
   </li>`;
 
 const Alerts = ({ alerts }) => html`
-  <ol class="alerts">${alerts.map((alert) => html`<${Alert} key=${`${alert.id}|${alert.time}`} alert=${alert} />`)}</ol>`;
+  <ol class="alerts">${alerts.map((alert) => html`<${Alert} key=${`${alert.id}|${alert.time}`}
+    alert=${alert} />`)}</ol>`;
 
 // The newest alert of each subject and kind; the others say what was so before.
 function newest(alerts) {
@@ -87,7 +89,8 @@ function Recent({ alerts, basis }) {
     }
     ${
       over.length > 0 &&
-      html`<${Folded} summary=${`${number(over.length)} resolved`} open=${lasting.length === 0}><${Alerts} alerts=${over} /><//>`
+      html`<${Folded} summary=${`${number(over.length)} resolved`} open=${lasting.length === 0}><${Alerts}
+        alerts=${over} /><//>`
     }
     ${
       superseded.length > 0 &&

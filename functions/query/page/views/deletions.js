@@ -6,7 +6,7 @@ import { Controls } from '../controls.js';
 import { Deletions, OVER, QUEUE, actsOnAll, total } from '../deletion.js';
 import { capital, distinct, grouped, list, number } from '../format.js';
 import { html, useState } from '../html.js';
-import { AllWell, Countdown, Empty, Filter, Folded, Loading, Long, More, Section, matches } from '../parts.js';
+import { AllWell, Countdown, Empty, Filter, Loading, Long, More, Section, matches } from '../parts.js';
 import { Sign, TONES } from '../signs.js';
 import { here, refresh, state, wanted } from '../store.js';
 
@@ -21,18 +21,26 @@ const earliest = (deletions) =>
 
 // The deletions of one repository, folded: how many, how large, which policies, when.
 function OfRepository({ repository, status, deletions }) {
+  const [open, set] = useState(false);
   const at = `group|${status}|${repository}`;
   const due = status === 'pending' && earliest(deletions);
   const policies = distinct(deletions.flatMap(({ policies: some }) => list(some)));
-  const summary = html`<span class="repository">${repository}</span>${' '}
-    <span class="quiet">
-      ${total(deletions)}${policies.length > 0 && `, ${policies.join(', ')}`}${due && html`, next <${Countdown} due=${due} />`}
-    </span>`;
   return html`<li class="folded" data-key=${at} tabindex="-1">
-    <div class="folded-acts"><${Acts} at=${at} acts=${actsOnAll(deletions, repository)} /><${Answered} at=${at} /></div>
-    <${Folded} summary=${summary}>
-      <${Long} items=${deletions} most=${20} what="deletions">${(some) => html`<${Deletions} deletions=${some} />`}<//>
-    <//>
+    <div class="folded-head">
+      <button class="fold" type="button" aria-expanded=${String(open)} onClick=${() => set(!open)}>
+        <span class="repository">${repository}</span>${' '}
+        <span class="quiet">
+          ${total(deletions)}${policies.length > 0 && `, ${policies.join(', ')}`}
+          ${due && html`, next <${Countdown} due=${due} />`}
+        </span>
+      </button>
+      <${Acts} at=${at} acts=${actsOnAll(deletions, repository)} />
+    </div>
+    <${Answered} at=${at} />
+    ${open &&
+    html`<${Long} items=${deletions} most=${20} what="deletions">
+      ${(some) => html`<${Deletions} deletions=${some} />`}
+    <//>`}
   </li>`;
 }
 
@@ -63,7 +71,8 @@ const Toggle = ({ status, text }) => {
     else here.shown.delete(status);
     refresh();
   };
-  return html`<label class="toggle"><input type="checkbox" checked=${here.shown.has(status)} onChange=${change} /> Show ${text}</label>`;
+  return html`<label class="toggle"><input type="checkbox" checked=${here.shown.has(status)}
+    onChange=${change} /> Show ${text}</label>`;
 };
 
 function Queue({ found }) {
@@ -74,7 +83,8 @@ function Queue({ found }) {
   const byStatus = grouped(shown, ({ status }) => status);
   const of = (status) =>
     byStatus.has(status) &&
-    html`<${OfStatus} key=${status} status=${status} text=${found.statuses[status]} deletions=${byStatus.get(status)} />`;
+    html`<${OfStatus} key=${status} status=${status} text=${found.statuses[status]}
+      deletions=${byStatus.get(status)} />`;
   const queued = found.deletions.some(({ status }) => QUEUE.includes(status));
   const due = state.overview?.next_due;
   return html`<div class="toolbar">

@@ -39,7 +39,7 @@ const Orphans = ({ orphans }) => html`
       cells: [
         html`<${ImageLink} image=${orphan} />`,
         html`<${Place} registry=${orphan.registry} />`,
-        html`<${Sentence} name=${orphan.status}>${orphan.summary}<//>`,
+        html`<${Sentence} name="orphan">${orphan.summary}<//>`,
         Object.entries(orphan.sources).map(([source, at]) => html`<${Lost} source=${source} at=${at} />`),
       ],
     }))}
@@ -72,12 +72,14 @@ function Drift({ found }) {
   const [some, others] = [differences.filter(has), orphans.filter(has)];
   const none = html`<${Empty}>None of them matches the filter.<//>`;
   return html`${differences.length + orphans.length > 0 && html`<${Filter} label="Filter" value=${text} set=${set} />`}
-    <${Section} name="differences" title=${counted('Differences between sources and replicas', some.length, differences.length)}>
+    <${Section} name="differences"
+      title=${counted('Differences between sources and replicas', some.length, differences.length)}>
       ${differences.length === 0 && html`<${NoFindings} basis=${basis}>No differences.<//>`}
       ${differences.length > 0 && some.length === 0 && none}
       ${
         some.length > 0 &&
-        html`<${Long} items=${some} most=${25} what="differences">${(shown) => html`<${Differences} differences=${shown} />`}<//>`
+        html`<${Long} items=${some} most=${25} what="differences">${(shown) => html`<${Differences}
+          differences=${shown} />`}<//>`
       }
       ${remediation && html`<${Next}>${remediation}<//>`}
       ${found.moreDifferences && html`<${More} name="differences" what="differences" />`}

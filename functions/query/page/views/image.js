@@ -53,7 +53,8 @@ const Came = ({ where }) => html`
   }
   ${where.replicated_from.map(
     (from) => html`<div>
-      replicated from <${Place} registry=${from.registry} />${' '}<${When} at=${from.at} />${lagText(from) && `, ${lagText(from)}`}
+      replicated from <${Place} registry=${from.registry} />${' '}<${When}
+        at=${from.at} />${lagText(from) && `, ${lagText(from)}`}
     </div>`,
   )}`;
 
@@ -129,15 +130,19 @@ function Files({ reference }) {
     ${problem && html`<${Problem} problem=${problem} />`}`;
 }
 
-// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html>; China has a domain of its own:
-// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>.
+// The partitions whose domain is another one: no command is better than a wrong one.
+const ELSEWHERE = /^(us-iso|eu-iso|eusc-)/;
+
+// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>
 function hostOf(registry) {
   const [account, region] = registry.split('/');
   return `${account}.dkr.ecr.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
 }
 
 function Pull({ image }) {
-  const has = image.registries.filter(({ status }) => status === 'present').map(({ registry }) => registry);
+  const has = image.registries
+    .filter(({ registry, status }) => status === 'present' && !ELSEWHERE.test(registry.split('/')[1]))
+    .map(({ registry }) => registry);
   if (has.length === 0) return undefined;
   const command = (registry) => `docker pull ${hostOf(registry)}/${referenceOf(image)}`;
   return html`<${Folded} summary="Pull it">
@@ -194,7 +199,7 @@ const Timeline = ({ image }) => html`
   ${
     image.timeline_omitted > 0 &&
     html`<p class="quiet">
-    ${prose(`${plural(image.timeline_omitted, 'older fact')} not shown; \`ecr-lineage show ${referenceOf(image)}\` prints all.`)}
+    ${plural(image.timeline_omitted, 'older fact')} not shown; <code>ecr-lineage show ${referenceOf(image)}</code> prints all.
   </p>`
   }
   ${
@@ -215,7 +220,8 @@ const Timeline = ({ image }) => html`
 // A section of one of several images: one level deeper, and labelled with the digest for screen readers.
 function Part({ image, alone, name, title, children }) {
   const id = `h-${name}-${short(image.digest)}`;
-  return html`<section aria-labelledby=${alone ? id : undefined} aria-label=${alone ? undefined : `${title} (${short(image.digest)})`}>
+  return html`<section aria-labelledby=${alone ? id : undefined}
+    aria-label=${alone ? undefined : `${title} (${short(image.digest)})`}>
     ${alone ? html`<h2 id=${id}>${title}</h2>` : html`<h3>${title}</h3>`} ${children}
   </section>`;
 }
@@ -225,10 +231,13 @@ function Head({ image }) {
   const tags = tagsOf(image);
   const size = image.size_bytes ?? image.deletions.find(({ size_bytes: known }) => known !== undefined)?.size_bytes;
   return html`<div class="image-head">
-    <p><${RepositoryLink} name=${repository} />${' '}<code class="whole">${digest}</code>${size !== undefined && ` ${bytes(size)}`}</p>
-    ${tags.length > 0 && html`<p class="tags">${tags.map((tag) => html`<${TagLink} repository=${repository} tag=${tag} />`)}</p>`}
+    <p><${RepositoryLink} name=${repository} />${' '}<code
+      class="whole">${digest}</code>${size !== undefined && ` ${bytes(size)}`}</p>
+    ${tags.length > 0 && html`<p class="tags">${tags.map((tag) => html`<${TagLink} repository=${repository}
+      tag=${tag} />`)}</p>`}
     <div class="image-acts">
-      <${Copy} text=${digest} what="digest" /><${Copy} text=${referenceOf(image)} what="reference" /><${Pull} image=${image} />
+      <${Copy} text=${digest} what="digest" /><${Copy} text=${referenceOf(image)} what="reference" /><${Pull}
+        image=${image} />
     </div>
   </div>`;
 }

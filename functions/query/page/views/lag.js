@@ -113,7 +113,8 @@ export const lag = {
       return html`<${NoFindings} basis=${all.basis}>No replication with a known push time in the last 30 days.<//>`;
     return html`<p class="lead">
         From a push until ECR says that the copy arrived, in the last 30 days.${' '}
-        ${list(all.late).length > 0 && html`<a href=${HASHES.late()}>${number(all.late.length)} copies did not arrive</a>.`}
+        ${list(all.late).length > 0 && html`<a
+          href=${HASHES.late()}>${number(all.late.length)} copies did not arrive</a>.`}
       </p>
       ${
         destinations.length > 0
@@ -123,7 +124,8 @@ export const lag = {
       ${omitted > 0 && html`<p class="quiet">${number(omitted)} more destinations are in the table only.</p>`}
       ${
         destinations.length > 0 &&
-        html`<${Folded} summary="By day, as a table"><${Days} destinations=${destinations} threshold=${threshold} /><//>`
+        html`<${Folded} summary="By day, as a table"><${Days} destinations=${destinations}
+          threshold=${threshold} /><//>`
       }
       <${Section} name="routes" title="By destination"><${Routes} lag=${all} /><//>
       <${Folded} summary="By repository, as a table"><${Lanes} lanes=${all.lanes} threshold=${threshold} /><//>`;

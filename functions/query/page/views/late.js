@@ -30,7 +30,8 @@ function Late({ found: { late, basis, next_cursor: more } }) {
     matches(text, one.repository, one.tag, one.digest, one.source, one.destination, one.kind_text, one.why),
   );
   return html`<p class="lead">Copies that a replication rule asks for, and that did not arrive in time.</p>
-    <${Filter} label="Filter" value=${text} set=${set}>${number(shown.length)} of ${number(late.length)}${more && ', and there may be more'}<//>
+    <${Filter} label="Filter" value=${text}
+      set=${set}>${number(shown.length)} of ${number(late.length)}${more && ', and there may be more'}<//>
     ${shown.length > 0 ? html`<${LateCopies} late=${shown} />` : html`<${Empty}>None of them matches the filter.<//>`}`;
 }
 

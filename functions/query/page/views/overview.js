@@ -25,7 +25,8 @@ function Tiles({ known: { registries, late, open, deletions, deletions_at_least:
   const count = (value) => `${number(value)}${least ? '+' : ''}`;
   const blocked = deletions.held + deletions.awaiting_approval;
   return html`<dl class="tiles">
-    <${Tile} label="Copies of images" value=${listed.length > 0 ? number(sum(listed.map(({ images }) => images))) : '–'}>
+    <${Tile} label="Copies of images"
+      value=${listed.length > 0 ? number(sum(listed.map(({ images }) => images))) : '–'}>
       in ${plural(registries.length, 'registry')}, ${plural(accounts, 'account')}; an image counts once in each
       ${listed.length < registries.length && `, ${number(registries.length - listed.length)} not listed yet`}
     <//>
@@ -53,9 +54,11 @@ function Tiles({ known: { registries, late, open, deletions, deletions_at_least:
 
 const Silent = ({ registry, events }) => html`
   <li class=${`trouble ${TONES[events.status]}`} data-key=${`events|${registry}`} tabindex="-1">
-    <p class="trouble-head"><${Badge} name=${events.status}>${events.status_text}<//><${Place} registry=${registry} /></p>
+    <p class="trouble-head"><${Badge} name=${events.status}>${events.status_text}<//><${Place}
+      registry=${registry} /></p>
     <p class="quiet">
-      last heartbeat ${events.heartbeat_at ? html`<${Age} at=${events.heartbeat_at} />` : 'never'}; what is shown of this
+      last heartbeat ${events.heartbeat_at ? html`<${Age}
+        at=${events.heartbeat_at} />` : 'never'}; what is shown of this
       registry may be outdated
     </p>
     <${Next}>\`ecr-lineage doctor\` checks the path from that registry<//>
@@ -115,7 +118,8 @@ function Drill({ drill }) {
   if (!drill) return undefined;
   const all = drill.restorable === drill.tried;
   return html`<${Section} name="drill" title="Restore drill">
-    <p><${Sign} name=${all ? 'passed' : 'stopped'} />${' '}${drill.summary}<span class="quiet"> by ${who(drill.by)}</span></p>
+    <p><${Sign} name=${all ? 'passed' : 'stopped'} />${' '}${drill.summary}<span
+      class="quiet"> by ${who(drill.by)}</span></p>
   <//>`;
 }
 

@@ -17,6 +17,7 @@ function Repositories({ found: { repositories, more } }) {
       ? html`<${NothingYet} />`
       : html`<${Empty}>No repository is known yet: a registry is known, and no image of it.<//>`;
   const accounts = distinct(repositories.flatMap(({ registries }) => registries.map((one) => one.split('/')[0])));
+  const where = accounts.length > 1 ? 'Where' : `In account ${accounts[0]}`;
   const shown = repositories.filter(({ repository, registries }) => matches(text, repository, registries));
   const row = ({ repository, registries }) => ({
     key: repository,
@@ -37,7 +38,7 @@ function Repositories({ found: { repositories, more } }) {
       html`<${Long} items=${shown} most=${100} what="repositories">
       ${(some) => html`<${Table}
         caption="Repositories"
-        columns=${['Repository', { head: 'Registries', number: true }, accounts.length > 1 ? 'Where' : `In account ${accounts[0]}`]}
+        columns=${['Repository', { head: 'Registries', number: true }, where]}
         rows=${some.map(row)}
       />`}
     <//>`

@@ -57,7 +57,8 @@ function Images({ found, name }) {
   return html`<p class="lead">
       ${plural(images.length, 'image')}${more && ' so far'}, newest push first, in ${plural(registries.length, 'registry')}.
     </p>
-    <${Filter} label="Filter by tag, digest or state" value=${text} set=${set}>${number(shown.length)} of ${number(images.length)}<//>
+    <${Filter} label="Filter by tag, digest or state" value=${text}
+      set=${set}>${number(shown.length)} of ${number(images.length)}<//>
     ${
       shown.length > 0
         ? html`<${Long} items=${shown} most=${25} what="images">

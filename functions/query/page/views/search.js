@@ -96,7 +96,8 @@ export const search = {
           html`<a href=${HASHES.tag(name)}>History of ${name}</a>`,
         ])}
       />
-      <${Hits} name="images" title=${plural(images.length, 'image')} items=${images.map((image) => html`<${ImageLink} image=${image} />`)} />
+      <${Hits} name="images" title=${plural(images.length, 'image')} items=${images.map((image) => html`<${ImageLink}
+        image=${image} />`)} />
       <${Hits}
         name="repositories"
         title=${plural(repositories.length, 'repository')}

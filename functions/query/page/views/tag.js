@@ -43,7 +43,8 @@ function History({ found, name }) {
         <${Bands} found=${found} toScale=${toScale} />
         <figcaption>
           <${BandKey} found=${found} />
-          <label><input type="checkbox" onChange=${(event) => set(event.currentTarget.checked)} /> Time axis to scale</label>
+          <label><input type="checkbox"
+            onChange=${(event) => set(event.currentTarget.checked)} /> Time axis to scale</label>
           <span class="quiet"> If not to scale, long intervals are shortened.</span>
         </figcaption>
       </figure>
