@@ -1,14 +1,21 @@
 // Every repository, with a filter that finds parts of names.
 
 import * as api from '../api.js';
-import { distinct, number, plural } from '../format.js';
+import { grouped, number, plural } from '../format.js';
 import { html, useState } from '../html.js';
 import { Empty, Filter, Loading, Long, More, RepositoryLink, Table, matches } from '../parts.js';
 import { state, wanted } from '../store.js';
 import { NothingYet } from './overview.js';
 
-// The account is named only if there are several.
-const place = (registry, several) => (several ? registry : registry.split('/')[1]);
+// The regions of each account.
+const Where = ({ registries }) => html`
+  <span class="places">
+    ${[...grouped(registries, (registry) => registry.split('/')[0])].map(
+      ([account, members]) => html`<span class="place">
+        <span class="account">${account}</span>${' '}${members.map((registry) => registry.split('/')[1]).join(', ')}
+      </span>`,
+    )}
+  </span>`;
 
 function Repositories({ found: { repositories, more } }) {
   const [text, set] = useState('');
@@ -16,17 +23,13 @@ function Repositories({ found: { repositories, more } }) {
     return state.overview?.registries.length === 0
       ? html`<${NothingYet} />`
       : html`<${Empty}>No repository is known yet: a registry is known, and no image of it.<//>`;
-  const accounts = distinct(repositories.flatMap(({ registries }) => registries.map((one) => one.split('/')[0])));
-  const where = accounts.length > 1 ? 'Where' : `In account ${accounts[0]}`;
   const shown = repositories.filter(({ repository, registries }) => matches(text, repository, registries));
   const row = ({ repository, registries }) => ({
     key: repository,
     cells: [
       html`<${RepositoryLink} name=${repository} />`,
       number(registries.length),
-      html`<span class="places">
-        ${registries.map((registry) => html`<span class="place">${place(registry, accounts.length > 1)}</span>`)}
-      </span>`,
+      html`<${Where} registries=${registries} />`,
     ],
   });
   return html`<${Filter} label="Filter" value=${text} set=${set}>
@@ -38,7 +41,7 @@ function Repositories({ found: { repositories, more } }) {
       html`<${Long} items=${shown} most=${100} what="repositories">
       ${(some) => html`<${Table}
         caption="Repositories"
-        columns=${['Repository', { head: 'Registries', number: true }, where]}
+        columns=${['Repository', { head: 'Registries', number: true }, 'Where']}
         rows=${some.map(row)}
       />`}
     <//>`
