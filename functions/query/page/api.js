@@ -92,7 +92,7 @@ export const lag = (destination, signal) => get('lag', { destination }, signal);
 export const images = (repository, wanted, signal) => pages('images', { repository }, wanted, signal);
 export const deletions = (wanted, signal) => pages('deletions', {}, wanted, signal);
 export const finished = (statuses, wanted, signal) =>
-  pages('deletions', { status: statuses.join(','), since: '30d' }, wanted, signal);
+  pages('deletions', { status: statuses.join(','), from: '30d' }, wanted, signal);
 export const alerts = (wanted, signal) => pages('alerts', {}, wanted, signal);
 export const drift = (wanted, signal) => pages('drift', {}, wanted, signal);
 export const orphans = (wanted, signal) => pages('orphans', {}, wanted, signal);

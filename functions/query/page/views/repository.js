@@ -73,15 +73,13 @@ function Images({ found, name }) {
     ${more && html`<${More} name="images" what="images" />`}`;
 }
 
-const newestFirst = (a, b) => (b.pushed_at ?? '').localeCompare(a.pushed_at ?? '') || a.digest.localeCompare(b.digest);
-
 export const repository = {
   title: (name) => name,
 
   async load({ argument: name, leaving: { signal } }) {
     const found = await api.images(name, wanted('images'), signal);
     const { status_texts: statuses, replica_texts: replicas } = found.first;
-    return { images: found.all('images').sort(newestFirst), statuses, replicas, more: found.more };
+    return { images: found.all('images'), statuses, replicas, more: found.more };
   },
 
   View: ({ found, argument }) => (found ? html`<${Images} found=${found} name=${argument} />` : html`<${Loading} />`),
