@@ -162,7 +162,7 @@ fn an_allowance_counts_all_registries_and_classes_and_says_when_it_is_used_up() 
     assert_eq!(breaker.count(&[planned[1].clone(), again], &limits, at + 2.hours()), [false, true]);
 }
 
-/// Deletions of one repository, of which so many images are left.
+/// Deletions of one repository, and how many images are left in it.
 fn of_one_repository(images: usize, left: Option<u32>) -> Vec<Planned> {
     (0..images).map(|_| Planned { key: key(0, 0, 0), images: 1, left }).collect()
 }
