@@ -335,7 +335,9 @@ pub enum TableCommand {
         #[arg(long, value_name = "TIME")]
         until: Option<Moment>,
     },
-    /// List what callers, lifecycle policies, ecr-lineage and operators did, across images, newest first
+    /// List what was done, across images
+    ///
+    /// Lists what callers, lifecycle policies, ecr-lineage and operators did, newest first.
     Activity(ActivityOptions),
     /// Show how long replication takes, and what is late
     ///

@@ -131,10 +131,10 @@ async fn its_pages_together_are_the_whole() {
     for batch in events.chunks(10) {
         assert_eq!(asking.store.deliver(batch).await, Vec::<String>::new());
     }
-    let whole = asking.all("/v1/activity?since=2026-11-01&limit=1000", "activity").await;
+    let whole = asking.all("/v1/activity?from=2026-11-01&limit=1000", "activity").await;
     assert_eq!(whole.len(), 50);
     for limit in [1, 2, 7, 49] {
-        let mut parts = asking.all(&format!("/v1/activity?since=2026-11-01&limit={limit}"), "activity").await;
+        let mut parts = asking.all(&format!("/v1/activity?from=2026-11-01&limit={limit}"), "activity").await;
         let times: Vec<_> = parts.iter().map(|entry| entry["time"].as_str().unwrap().to_owned()).collect();
         assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
         // At the end of a page, what two events reported is two entries.
@@ -143,7 +143,7 @@ async fn its_pages_together_are_the_whole() {
         assert_eq!(texts(&parts), texts(&whole), "{limit}");
         assert_eq!(parts.len(), whole.len(), "{limit}");
     }
-    let dana = asking.all("/v1/activity?since=2026-11-01&actor=platform&limit=1", "activity").await;
+    let dana = asking.all("/v1/activity?from=2026-11-01&actor=platform&limit=1", "activity").await;
     assert_eq!(dana.len(), 3);
 }
 
@@ -167,7 +167,7 @@ async fn operators_actions_are_activity() {
     }
     // What is refused did not happen.
     problem(&asking.post("/v1/pauses/resume", &json!({})).await, 409, "nothing is paused");
-    let acts = asking.all("/v1/activity?since=2026-11-01&kind=operator&limit=2", "activity").await;
+    let acts = asking.all("/v1/activity?from=2026-11-01&kind=operator&limit=2", "activity").await;
     let names: BTreeSet<_> = acts.iter().map(|act| act["action"].as_str().unwrap()).collect();
     let expected = ["approve", "forget_registry", "hold", "pause", "release", "reset_breaker", "resume"];
     assert_eq!(names, expected.into());
@@ -176,7 +176,7 @@ async fn operators_actions_are_activity() {
     let approved = acts.iter().find(|act| act["action"] == "approve").unwrap();
     assert_eq!((&approved["digest"], &approved["reason"]), (&json!(digest('a')), &json!("ticket 7")));
     assert_eq!(approved["registry"], TOKYO);
-    let of_image = asking.all("/v1/activity?since=2026-11-01&repository=team/app&kind=operator", "activity").await;
+    let of_image = asking.all("/v1/activity?from=2026-11-01&repository=team/app&kind=operator", "activity").await;
     assert_eq!(of_image.len(), 3, "the approval, the hold and its release: {of_image:?}");
 }
 
@@ -186,12 +186,12 @@ async fn nothing_is_said_about_what_is_not_known() {
     let empty = asking.get("/v1/activity").await.json();
     assert_eq!(empty["basis"]["registries"], json!({}), "nothing is recorded");
     assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
-    let old = asking.get("/v1/activity?until=2026-11-01").await.json();
+    let old = asking.get("/v1/activity?to=2026-11-01").await.json();
     assert_eq!((&old["activity"], old["basis"]["registries"].get(IRELAND).is_some()), (&json!([]), true));
     problem(&asking.get("/v1/activity?registry=999999999999/eu-west-1").await, 404, "an unknown registry");
     problem(&asking.get("/v1/activity?repository=no/such").await, 404, "an unknown repository");
     problem(&asking.get("/v1/activity?kind=deleted").await, 400, "an unknown kind");
-    problem(&asking.get("/v1/activity?since=yesterday").await, 400, "no time");
+    problem(&asking.get("/v1/activity?from=yesterday").await, 400, "no time");
     problem(&asking.get("/v1/activity?actor=").await, 400, "no actor");
     let detail = asking.get("/v1/activity?kind=deleted").await.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("image_deleted"), "{detail}");

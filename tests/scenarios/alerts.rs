@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::{
     events::{IRELAND, TOKYO, image},
-    test_table::Store,
+    test_table::{Store, attribute_text},
 };
 
 // The event bus
@@ -297,6 +297,13 @@ async fn an_alert_becomes_an_event() {
     insta::assert_json_snapshot!(entry);
 }
 
+/// A value as a stream's record has it.
+fn attribute_value(value: &Value) -> AttributeValue {
+    let text = |of: &str| value[of].as_str().map(str::to_owned);
+    let list = || Some(AttributeValue::L(value["L"].as_array()?.iter().map(attribute_value).collect()));
+    text("S").map(AttributeValue::S).or(text("N").map(AttributeValue::N)).or_else(list).unwrap()
+}
+
 #[tokio::test]
 async fn the_function_publishes_alerts_as_the_table_stores_them() {
     let store = Store::new().await;
@@ -304,16 +311,7 @@ async fn the_function_publishes_alerts_as_the_table_stores_them() {
     let mut notified = BTreeMap::new();
     for alert in &stored {
         store.table.put_alert(alert).await.unwrap();
-        let attribute = |(name, value): (&String, &Value)| {
-            let text = |of: &str| value[of].as_str().map(str::to_owned);
-            let list = |texts: &Vec<Value>| {
-                let texts = texts.iter().map(|text| AttributeValue::S(text["S"].as_str().unwrap().to_owned()));
-                AttributeValue::L(texts.collect())
-            };
-            let list = || value["L"].as_array().map(list);
-            let value = text("S").map(AttributeValue::S).or(text("N").map(AttributeValue::N)).or_else(list).unwrap();
-            (name.clone(), format!("{value:?}"))
-        };
+        let attribute = |(name, value): (&String, &Value)| (name.clone(), attribute_text(&attribute_value(value)));
         let item = item(alert);
         let key = ["pk", "sk"].map(|name| item[name]["S"].as_str().unwrap().to_owned());
         notified.insert(key.into(), item.as_object().unwrap().iter().map(attribute).collect());

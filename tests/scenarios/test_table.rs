@@ -71,7 +71,7 @@ impl Store {
         while let Some(item) = pages.next().await {
             let item = item.unwrap();
             let key = |name: &str| item[name].as_s().unwrap().clone();
-            let rest = item.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+            let rest = item.iter().map(|(name, value)| (name.clone(), attribute_text(value))).collect();
             items.insert((key("pk"), key("sk")), rest);
         }
         items
@@ -106,13 +106,13 @@ impl Store {
 /// An attribute as text, with the keys of maps sorted.
 pub(crate) type AttributeValueText = String;
 
-fn text(value: &AttributeValue) -> AttributeValueText {
+pub(crate) fn attribute_text(value: &AttributeValue) -> AttributeValueText {
     match value {
         AttributeValue::M(fields) => {
-            let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name, text(value))).collect();
+            let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name, attribute_text(value))).collect();
             format!("{fields:?}")
         }
-        AttributeValue::L(items) => format!("{:?}", items.iter().map(text).collect::<Vec<_>>()),
+        AttributeValue::L(items) => format!("{:?}", items.iter().map(attribute_text).collect::<Vec<_>>()),
         other => format!("{other:?}"),
     }
 }

@@ -79,7 +79,7 @@ fn a_tag_that_still_means_the_image_before_is_not_there() {
     for command in [&["where", "team/app:v2"][..], &["where", "team/app:v2", "--in", TOKYO]] {
         let asked = scene.run(command);
         assert_eq!(asked.code, Some(1), "{asked:?}");
-        assert!(line(&asked, TOKYO).contains("v2 is another image there: sha256:"), "{asked:?}");
+        assert!(line(&asked, TOKYO).contains("v2 is another image there: "), "{asked:?}");
     }
     let waited = scene.run(&["wait", "team/app:v2", "--timeout", "1s"]);
     assert_eq!(waited.code, Some(3), "{waited:?}");

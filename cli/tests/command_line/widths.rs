@@ -69,8 +69,8 @@ fn calls(policy: &str, keep: &str) -> Vec<(&'static str, Vec<String>)> {
         ("history", vec![image("build-7")]),
         ("images", vec![REPOSITORY.into()]),
         ("orphans", vec![]),
-        ("costs", vec![]),
-        ("activity", vec!["--since".into(), "90d".into()]),
+        ("costs", vec!["--since".into(), "2026-01-01".into()]),
+        ("activity", vec!["--since".into(), "2026-01-01".into()]),
         ("lag", vec![]),
         ("alerts", vec!["--since".into(), "90d".into()]),
         ("reconcile", vec![IRELAND.into(), TOKYO.into()]),
@@ -130,6 +130,9 @@ fn every_table_of_every_command_fits_into_its_width() {
     scene.pass(31 * 60);
     let only = json!({"imageIds": [{"imageTag": "v4.0.1-rc.1.build.20261130"}]});
     scene.call(TOKYO, "BatchDeleteImage", only);
+    let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1});
+    let rules = json!({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]});
+    scene.call(IRELAND, "PutLifecyclePolicy", json!({"lifecyclePolicyText": rules.to_string()}));
     scene.pass(60);
     let [policy, keep] = [("mine.cedar", POLICY), ("keep.cedar", policy::KEEP_EVERYTHING)]
         .map(|(name, text)| scene.user.file(name, text));

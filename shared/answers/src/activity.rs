@@ -56,7 +56,7 @@ pub struct ActivityEntry {
     /// The digest; absent if it is not about one image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The tags that were set, removed or meant.
+    /// The tags that were set, removed or meant, by name.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<Tag>,
     /// Who did it: a caller's ARN, or else the most specific name that CloudTrail has; `lifecycle`, or `ecr-lineage`. Absent

@@ -34,9 +34,9 @@ pub struct CostReport {
     /// The number of repositories that are not in `repositories`.
     #[serde(skip_serializing_if = "is_zero")]
     pub repositories_omitted: usize,
-    /// Where the prices are from.
+    /// Where the prices are from, in the order in which they replace each other.
     pub prices: Vec<PriceOrigin>,
-    /// What the figures are, and are not.
+    /// What the figures are, and are not, in the order of their importance.
     pub notes: Vec<String>,
 }
 

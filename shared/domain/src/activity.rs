@@ -245,7 +245,7 @@ impl Activity {
         }
     }
 
-    /// The tags that were set, removed or meant.
+    /// The tags that were set, removed or meant, by name.
     #[must_use]
     pub fn tags(&self) -> BTreeSet<Tag> {
         match self {

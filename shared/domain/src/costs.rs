@@ -207,7 +207,7 @@ pub struct Costs {
     pub repositories: Vec<RepositoryCost>,
     /// What replication transferred, by destination and source.
     pub transfers: Vec<Transfer>,
-    /// Registries to which that applies whose region has an unknown price.
+    /// Registries to which that applies whose region has an unknown price, by name.
     pub unpriced_regions: BTreeSet<String>,
 }
 

@@ -35,6 +35,8 @@ pub(super) fn words(key: &str) -> String {
         ("registry", _) => format!("the events of registry {name}"),
         ("tag", _) => format!("the history of tag `{name}`"),
         ("breaker", _) => format!("the circuit breaker of {name}"),
+        ("act", _) => format!("the operators' acts of {name}"),
+        ("inventory", _) => format!("the sizes and last pulls in {name}"),
         ("alert", _) => format!("the alerts of {name}"),
         ("tasks", _) => format!("the last listing of {name}"),
         // Sort keys alone.

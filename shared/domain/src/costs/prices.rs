@@ -20,7 +20,7 @@ pub struct PriceOrigin {
     /// When the prices were read.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Date))]
     pub date: Date,
-    /// The pages that they were read from.
+    /// The pages that they were read from, in the order of the table.
     pub sources: Vec<String>,
 }
 
