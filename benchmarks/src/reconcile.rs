@@ -188,8 +188,9 @@ pub(crate) async fn watch(report: &mut Report) -> Result<(), Error> {
     local.simulator.step(Duration::from_secs(31 * 60));
     let summary = local.watch_now().await?;
     let after = local.watch.table.units();
-    if (summary.images, summary.checked.problems, summary.failures) != (PUSHES as usize, 0, 0) {
-        return Err(format!("not every push was looked at: {summary:?}").into());
+    // `record` has settled every push.
+    if (summary.images, summary.checked.problems, summary.failures) != (0, 0, 0) {
+        return Err(format!("a push whose copies arrived was looked at: {summary:?}").into());
     }
     #[expect(clippy::cast_precision_loss, reason = "a few")]
     let calls = (local.watch.registries.calls() - before.0) as f64;

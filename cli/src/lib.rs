@@ -39,7 +39,7 @@ use answers::{
     paging::PageRequest,
     preview,
     reference::Reference,
-    registries, schedule,
+    registries, responses, schedule,
 };
 use aws::registry::Registries;
 use confirm::{confirm, confirm_read};
@@ -187,6 +187,14 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
                 return Ok(ExitCode::SUCCESS);
             }
             return found_all(target, &found.basis, format, &found, [false, false]);
+        }
+        TableCommand::Acknowledge(options) => {
+            let (by, reason) = (target.who().await?, options.reason.as_deref());
+            print(format, &responses::acknowledge(table, &options.alert, &by, reason, now).await?)?;
+        }
+        TableCommand::Snooze(options) => {
+            let (by, snooze) = (target.who().await?, (options.until, options.reason.as_str()));
+            print(format, &responses::snooze(table, &options.alert, &by, snooze, now).await?)?;
         }
         TableCommand::Lag { since, until, destination, repository } => {
             let all = PageRequest::all_of(destination.as_ref(), repository.as_ref());

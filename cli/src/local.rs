@@ -4,6 +4,7 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use anstyle::AnsiColor;
 use domain::{
+    alert::PublishedEvent,
     breaker::BreakerLimits,
     event::notification::{self, Content},
     fact::{Fact, Subject},
@@ -41,7 +42,7 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
         LocalEvent::Alert(alert) => {
             say(&print::alerts::alert(alert));
             // Without a webhook the channel has no receiver, and the send fails.
-            _ = bodies.send(webhook::body(alert, HUB, HUB_REGION));
+            _ = bodies.send(webhook::body(&PublishedEvent::Alert(alert.clone()), HUB, HUB_REGION));
         }
     };
     let ended = local.run(interrupted, print_event).await;

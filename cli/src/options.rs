@@ -1,6 +1,7 @@
 //! The options and commands of the command line.
 
 mod activity;
+mod alerts;
 mod costs;
 mod deletions;
 mod local;
@@ -22,6 +23,7 @@ use domain::image::{Registry, RepositoryName};
 use jiff::{SignedDuration, Timestamp};
 
 pub use activity::ActivityOptions;
+pub use alerts::{AcknowledgeOptions, SnoozeOptions};
 pub use costs::CostsOptions;
 use deletions::end;
 pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
@@ -339,6 +341,14 @@ pub enum TableCommand {
     ///
     /// Lists what callers, lifecycle policies, ecr-lineage and operators did, newest first.
     Activity(ActivityOptions),
+    /// Say that you work on an open incident
+    ///
+    /// Everybody sees it. The incident is repeated as before.
+    Acknowledge(AcknowledgeOptions),
+    /// Stop the repetitions of an open incident until a time
+    ///
+    /// If it becomes more severe, it is sent nevertheless; so is its end.
+    Snooze(SnoozeOptions),
     /// Show how long replication takes, and what is late
     ///
     /// Shows the replication lag by source, destination and repository, and the replicas that are late.

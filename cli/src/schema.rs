@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The commands whose JSON is also an answer of the API, and the schema of it in the OpenAPI document.
-pub const SCHEMAS: [(&str, &str); 21] = [
+pub const SCHEMAS: [(&str, &str); 23] = [
     ("show", "Shown"),
     ("history", "History"),
     ("images", "Images"),
@@ -18,6 +18,8 @@ pub const SCHEMAS: [(&str, &str); 21] = [
     ("costs", "CostReport"),
     ("lag", "LagReport"),
     ("alerts", "Alerts"),
+    ("acknowledge", "WasAnswered"),
+    ("snooze", "WasAnswered"),
     ("drift", "DriftReport"),
     ("deletions", "Deletions"),
     ("holds", "Holds"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::alert::{Alert, EVENT_SOURCE, EventDetail};
+use domain::alert::{EVENT_SOURCE, EventDetail, PublishedEvent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -31,24 +31,24 @@ struct EventBridgeEvent<'a> {
     detail: EventDetail<'a>,
 }
 
-/// The request body for an alert, with the account and region of the event.
+/// The request body for an event, with its account and region.
 #[must_use]
-pub fn body(alert: &Alert, account: &str, region: &str) -> String {
-    let hash = Sha256::digest(alert.id.as_bytes());
+pub fn body(published: &PublishedEvent, account: &str, region: &str) -> String {
+    let hash = Sha256::digest(published.id().as_bytes());
     let hex =
         |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
     let event = EventBridgeEvent {
         version: "0",
         id: [hex(0, 4), hex(4, 6), hex(6, 8), hex(8, 10), hex(10, 16)].join("-"),
-        detail_type: alert.kind.detail_type(),
+        detail_type: published.detail_type(),
         source: EVENT_SOURCE,
         account,
-        time: alert.time,
+        time: published.time(),
         region,
         resources: [],
-        detail: EventDetail::of(alert),
+        detail: published.detail(),
     };
-    // An alert always serializes to JSON.
+    // An event always serializes to JSON.
     serde_json::to_string(&event).unwrap_or_default()
 }
 

@@ -20,13 +20,16 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use domain::alert::{Alert, AlertKind, AlertState, Incident, day};
+use domain::{
+    alert::{Alert, AlertKind, AlertState, Incident, PublishedEvent, Response, Severity, SeverityRules, Snooze, day},
+    expectation::{Completion, ExpectationState, ReplicationExpectation},
+};
 use jiff::{SignedDuration, Timestamp};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
 
 use crate::{
-    events::{IRELAND, TOKYO, image},
+    events::{IRELAND, TOKYO, VIRGINIA, image},
     test_table::{Store, attribute_text},
 };
 
@@ -139,8 +142,13 @@ fn detail(entry: &Value) -> Value {
 
 /// The events of these alerts, as EventBridge delivers them to a target.
 pub(crate) async fn published(alerts: &[Alert]) -> Vec<Value> {
+    published_events(&alerts.iter().cloned().map(PublishedEvent::Alert).collect::<Vec<_>>()).await
+}
+
+/// These events, as EventBridge delivers them to a target.
+pub(crate) async fn published_events(all: &[PublishedEvent]) -> Vec<Value> {
     let events = Events::default();
-    assert!(events.bus().publish(alerts).await.iter().all(Result::is_ok));
+    assert!(events.bus().publish(all).await.iter().all(Result::is_ok));
     let taken = events.taken.lock().unwrap();
     let event = |entry: &Value| {
         let time = Timestamp::from_second(entry["Time"].as_f64().unwrap() as i64).unwrap();
@@ -178,23 +186,25 @@ fn began(kind: AlertKind, why: &str) -> Incident {
         count: 3,
         open: 3,
         arrived: 0,
+        superseded: 0,
         image: image('a').parse().unwrap(),
         repositories: ["team/web".parse().unwrap()].into(),
         why: why.to_owned(),
         notified: 0,
         notified_at: None,
+        severity: None,
     }
 }
 
 /// The three alerts of an incident: opened, repeated, resolved.
 pub(crate) fn incident(kind: AlertKind, why: &str) -> [Alert; 3] {
-    let mut incident = began(kind, why);
-    let opened = incident.due(at(0)).unwrap();
-    (incident.notified, incident.notified_at) = (1, Some(at(0)));
-    let open = incident.due(at(3_600)).unwrap();
+    let (mut incident, rules, nothing_said) = (began(kind, why), SeverityRules::default(), Response::default());
+    let opened = incident.due(&rules, &nothing_said, at(0)).unwrap();
+    (incident.notified, incident.notified_at, incident.severity) = (1, Some(at(0)), Some(opened.severity));
+    let open = incident.due(&rules, &nothing_said, at(3_600)).unwrap();
     (incident.notified, incident.notified_at) = (2, Some(at(3_600)));
     (incident.open, incident.arrived) = (0, 3);
-    [opened, open, incident.due(at(4_000)).unwrap()]
+    [opened, open, incident.due(&rules, &nothing_said, at(4_000)).unwrap()]
 }
 
 /// Alerts of every kind and state, with the longest and most difficult texts and names.
@@ -215,8 +225,9 @@ pub(crate) fn every_alert() -> Vec<Alert> {
             continue;
         }
         if kind.is_one_shot() {
-            assert_eq!(began(kind, &why).due(at(14 * 60)), None);
-            alerts.extend(began(kind, &why).due(at(15 * 60)));
+            let due = |second| began(kind, &why).due(&SeverityRules::default(), &Response::default(), at(second));
+            assert_eq!(due(14 * 60), None);
+            alerts.extend(due(15 * 60));
             continue;
         }
         let longest = format!("{IRELAND} {}", "a".repeat(256));
@@ -227,6 +238,27 @@ pub(crate) fn every_alert() -> Vec<Alert> {
     let states: BTreeSet<AlertState> = alerts.iter().map(|alert| alert.state).collect();
     assert_eq!(states.len(), 4);
     alerts
+}
+
+/// A push whose copies are complete, as the table stores it.
+fn completed(tag: Option<&str>) -> ReplicationExpectation {
+    let arrivals = [(VIRGINIA, 120), (TOKYO, 720)].map(|(to, second)| (to.parse().unwrap(), at(second)));
+    ReplicationExpectation {
+        image: image('a').parse().unwrap(),
+        source: IRELAND.parse().unwrap(),
+        tag: tag.map(|tag| tag.parse().unwrap()),
+        since: at(0),
+        due: None,
+        state: ExpectationState {
+            completion: Some(Completion { at: at(720), arrivals: arrivals.into() }),
+            ..ExpectationState::default()
+        },
+    }
+}
+
+/// The event of a push whose copies are complete.
+pub(crate) fn complete(tag: Option<&str>) -> PublishedEvent {
+    PublishedEvent::ReplicationComplete(completed(tag).complete().unwrap())
 }
 
 /// `count` alerts with distinct IDs.
@@ -287,10 +319,48 @@ async fn deliver(bus: &Bus, records: &[Value]) -> Vec<usize> {
 
 // Tests
 
+#[test]
+fn a_snoozed_incident_is_repeated_only_if_it_becomes_more_severe() {
+    let mut incident = began(AlertKind::ReplicationLate, "team/app:v1 is late");
+    (incident.notified, incident.notified_at, incident.severity) = (1, Some(at(0)), Some(Severity::Warning));
+    let snooze = |severity| Snooze {
+        by: "dana".to_owned(),
+        at: at(60),
+        until: at(24 * 3_600),
+        reason: "known".to_owned(),
+        severity,
+    };
+    let response = Response { acknowledged: None, snoozed: Some(snooze(Severity::Warning)) };
+    let rules = SeverityRules::default();
+    let state = |incident: &Incident, rules: &SeverityRules, response: &Response, second| {
+        incident.due(rules, response, at(second)).map(|alert| (alert.state, alert.severity))
+    };
+    let open = Some((AlertState::Open, Severity::Warning));
+    assert_eq!(state(&incident, &rules, &Response::default(), 7_200), open);
+    assert_eq!(state(&incident, &rules, &response, 7_200), None);
+    assert_eq!(state(&incident, &rules, &response, 24 * 3_600), open, "the snooze is over");
+    // An image of a repository that is more important is affected now: it is sent at once.
+    let rules: SeverityRules = ["prod/*=critical".parse().unwrap()].into_iter().collect();
+    incident.repositories.insert("prod/api".parse().unwrap());
+    let worse = Some((AlertState::Open, Severity::Critical));
+    assert_eq!(state(&incident, &rules, &response, 120), worse);
+    assert_eq!(state(&incident, &rules, &Response::default(), 120), worse);
+    let again = Response { acknowledged: None, snoozed: Some(snooze(Severity::Critical)) };
+    assert_eq!(state(&incident, &rules, &again, 7_200), worse, "the last alert said less, whatever was snoozed");
+    (incident.notified, incident.notified_at, incident.severity) = (2, Some(at(120)), Some(Severity::Critical));
+    assert_eq!(state(&incident, &rules, &again, 7_200), None);
+    assert_eq!(state(&incident, &rules, &response, 7_320), worse, "an earlier snooze was of less");
+    // The end is always sent.
+    incident.open = 0;
+    assert_eq!(state(&incident, &rules, &again, 7_200), Some((AlertState::Resolved, Severity::Info)));
+    let resolved = incident.due(&rules, &again, at(7_200)).unwrap();
+    assert_eq!(resolved.severity_before, Some(Severity::Critical), "that of the last alert");
+}
+
 #[tokio::test]
 async fn an_alert_becomes_an_event() {
     let events = Events::default();
-    let [alert, ..] = incident(AlertKind::ReplicationLate, "team/app:v1 is under way for 31 minutes");
+    let [alert, ..] = incident(AlertKind::ReplicationLate, "team/app:v1 has been replicating since 09:29:00 UTC");
     assert!(deliver(&events.bus(), &inserted(&[alert])).await.is_empty());
     let mut entry = events.taken.lock().unwrap()[0].clone();
     entry["Detail"] = detail(&entry);
@@ -370,7 +440,8 @@ async fn an_alert_that_is_too_large_does_not_hold_back_the_others() {
 #[tokio::test]
 async fn a_response_with_too_few_entries_counts_as_failed() {
     let events = Events::fated([Fate::Short]);
-    let answers = events.bus().publish(&alerts(3)).await;
+    let alerts: Vec<_> = alerts(3).into_iter().map(PublishedEvent::Alert).collect();
+    let answers = events.bus().publish(&alerts).await;
     for answer in answers {
         assert_eq!(answer.unwrap_err().to_string(), "the bus answered 2 entries, asked about 3");
     }
@@ -404,6 +475,62 @@ async fn only_alerts_that_are_new_are_published() {
     let events = Events::default();
     assert!(deliver(&events.bus(), &records).await.is_empty());
     assert!(events.sizes().is_empty());
+}
+
+/// The item of a push, as the stream has it.
+fn item_of_push(completed: &ReplicationExpectation) -> Value {
+    let arrivals = completed.state.completion.as_ref().map(|completion| {
+        let arrivals = completion.arrivals.iter().map(|(to, at)| (to.to_string(), json!({"S": at})));
+        let arrivals: serde_json::Map<_, _> = arrivals.collect();
+        json!({"M": {"at": {"S": completion.at}, "arrivals": {"M": arrivals}}})
+    });
+    let mut item = json!({
+        "pk": {"S": format!("image#{}", completed.image)}, "sk": {"S": format!("expect#{IRELAND}#v1")},
+        "since": {"S": completed.since}, "version": {"N": "1"}, "problems": {"M": {}},
+    });
+    if let Some(arrivals) = arrivals {
+        item["completion"] = arrivals;
+    }
+    item
+}
+
+#[tokio::test]
+async fn a_push_whose_copies_are_complete_is_published_when_that_is_stored() {
+    let (events, complete) = (Events::default(), completed(Some("v1")));
+    let mut waiting = complete.clone();
+    waiting.state.completion = None;
+    let records = [
+        record("INSERT", 1, &item_of_push(&waiting)),
+        record("MODIFY", 2, &item_of_push(&complete)),
+        record("REMOVE", 3, &item_of_push(&complete)),
+    ];
+    assert!(deliver(&events.bus(), &records).await.is_empty());
+    assert_eq!(events.ids(), [complete.complete().unwrap().id]);
+    let mut entry = events.taken.lock().unwrap()[0].clone();
+    entry["Detail"] = detail(&entry);
+    insta::assert_json_snapshot!(entry);
+}
+
+#[tokio::test]
+async fn the_filter_of_the_stream_passes_what_the_function_publishes_and_nothing_else() {
+    let hub = crate::templates::template("hub.yaml");
+    let stream = &hub["Resources"]["Alert"]["Properties"]["Events"]["Stream"]["Properties"];
+    let filters = stream["FilterCriteria"]["Filters"].as_array().unwrap().iter();
+    let patterns: Vec<Value> =
+        filters.map(|filter| serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap()).collect();
+    let passes = |record: &Value| patterns.iter().any(|pattern| crate::patterns::matches(pattern, record));
+    let (complete, mut waiting) = (completed(Some("v1")), completed(Some("v1")));
+    waiting.state.completion = None;
+    let alert = item(&alerts(1)[0]);
+    assert!(passes(&record("INSERT", 1, &alert)) && passes(&record("MODIFY", 1, &item_of_push(&complete))));
+    assert!(passes(&record("INSERT", 1, &item_of_push(&complete))));
+    for (name, item) in [("MODIFY", &alert), ("REMOVE", &alert), ("REMOVE", &item_of_push(&complete))] {
+        assert!(!passes(&record(name, 1, item)), "{name}");
+    }
+    for name in ["INSERT", "MODIFY"] {
+        assert!(!passes(&record(name, 1, &item_of_push(&waiting))), "{name}");
+    }
+    assert!(!passes(&record("INSERT", 1, &json!({"pk": {"S": "incidents"}, "sk": {"S": "x"}}))));
 }
 
 #[tokio::test]

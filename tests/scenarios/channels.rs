@@ -5,27 +5,55 @@ use domain::alert::{Alert, AlertKind, AlertState};
 use serde_json::{Value, json};
 
 use crate::{
-    alerts::{at, every_alert, incident, published},
+    alerts::{at, complete, every_alert, incident, published, published_events},
     events::IRELAND,
+    patterns::matches,
     templates::{resources, source, template},
 };
 
 const FILE: &str = "channels.yaml";
 
-/// Whether a rule's pattern matches an event, for a value of `MinimumSeverity`. Every list is one of exact values.
-fn matches(template: &Value, pattern: &Value, event: &Value, minimum: &str) -> bool {
-    match pattern {
-        Value::Array(values) => values.contains(event),
-        Value::Object(fields) => fields.iter().all(|(name, pattern)| match name.as_str() {
-            "Fn::FindInMap" => {
-                assert_eq!(pattern[1], json!({"Ref": "MinimumSeverity"}));
-                let map = &template["Mappings"][pattern[0].as_str().unwrap()][minimum];
-                matches(template, &map[pattern[2].as_str().unwrap()], event, minimum)
+/// Values of parameters.
+type Parameters<'a> = &'a [(&'a str, &'a str)];
+
+/// A value of the template, with the values of its functions.
+fn resolved(template: &Value, value: &Value, parameters: Parameters<'_>) -> Value {
+    let resolved = |value: &Value| resolved(template, value, parameters);
+    let text = |value: &Value| resolved(value).as_str().unwrap().to_owned();
+    let Some((function, of)) = value.as_object().and_then(|fields| fields.iter().next()) else { return value.clone() };
+    match function.as_str() {
+        "Ref" => {
+            let (name, parameter) = (of.as_str().unwrap(), &template["Parameters"][of.as_str().unwrap()]);
+            let given = parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+            let value = given.unwrap_or_else(|| parameter["Default"].as_str().unwrap());
+            if parameter["Type"] == "CommaDelimitedList" { value.split(',').collect() } else { json!(value) }
+        }
+        "Fn::FindInMap" => template["Mappings"][text(&of[0])][text(&of[1])][text(&of[2])].clone(),
+        "Fn::Join" => {
+            let parts = resolved(&of[1]).as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+            json!(parts.join(of[0].as_str().unwrap()))
+        }
+        "Fn::Sub" => {
+            let variables = of[1].as_object().unwrap();
+            let mut filled = of[0].as_str().unwrap().to_owned();
+            for (name, value) in variables {
+                assert!(filled.contains(&format!("${{{name}}}")), "{name} is not used");
+                filled = filled.replace(&format!("${{{name}}}"), &text(value));
             }
-            name => matches(template, pattern, &event[name], minimum),
-        }),
-        other => panic!("{other}"),
+            assert!(!filled.contains("${"), "{filled}");
+            json!(filled)
+        }
+        _ => value.clone(),
     }
+}
+
+/// The pattern of a rule.
+fn pattern(template: &Value, rule: &Value, parameters: Parameters<'_>) -> Value {
+    let text = resolved(template, &rule["EventPattern"], parameters).as_str().unwrap().to_owned();
+    let pattern: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+    assert!(pattern.to_string().len() <= 2_048, "{pattern}");
+    pattern
 }
 
 /// The message that a target receives for an event. EventBridge omits missing values and escapes nothing, so every
@@ -50,10 +78,11 @@ fn transformed(target: &Value, event: &Value) -> String {
 }
 
 /// The message that the only target of a rule receives, if the rule matches the event.
-fn sent(template: &Value, rule: &str, event: &Value, minimum: &str) -> Option<String> {
+fn sent(template: &Value, rule: &str, event: &Value, parameters: Parameters<'_>) -> Option<String> {
     let rule = &template["Resources"][rule]["Properties"];
     assert_eq!(rule["Targets"].as_array().unwrap().len(), 1);
-    matches(template, &rule["EventPattern"], event, minimum).then(|| transformed(&rule["Targets"][0], event))
+    let pattern = pattern(template, rule, parameters);
+    matches(&pattern, event).then(|| transformed(&rule["Targets"][0], event))
 }
 
 const RULES: [&str; 5] = ["MailRule", "ChatRule", "WebhookRule", "PagerDutyTriggerRule", "PagerDutyResolveRule"];
@@ -67,8 +96,9 @@ async fn every_alert_fits_every_channel() {
     let template = template(FILE);
     let rules: Vec<_> = resources(&template, "AWS::Events::Rule").into_iter().map(|(name, _)| name).collect();
     assert_eq!(rules, RULES);
-    let sent = |rule: &str, event: &Value| sent(&template, rule, event, "info");
-    for event in published(&every_alert()).await {
+    let named = [("AlertKinds", "*,replication_complete")];
+    let sent = |rule: &str, event: &Value| sent(&template, rule, event, &named);
+    for event in [published(&every_alert()).await, published_events(&[complete(Some("v1"))]).await].concat() {
         let mail = sent("MailRule", &event).unwrap();
         for line in mail.lines() {
             let text: String = serde_json::from_str(line).unwrap();
@@ -108,7 +138,7 @@ async fn a_rule_matches_alerts_from_its_minimum_severity_and_their_resolution() 
     let alerts = every_alert();
     for (alert, event) in alerts.iter().zip(published(&alerts).await) {
         for (least, minimum) in levels.iter().enumerate() {
-            let taken = |rule: &str| sent(&template, rule, &event, minimum).is_some();
+            let taken = |rule: &str| sent(&template, rule, &event, &[("MinimumSeverity", *minimum)]).is_some();
             let level = levels.iter().position(|level| *level == alert.kind.severity().as_str()).unwrap();
             for rule in ["MailRule", "ChatRule", "WebhookRule"] {
                 assert_eq!(taken(rule), level >= least, "{rule} {minimum} {alert:?}");
@@ -119,7 +149,60 @@ async fn a_rule_matches_alerts_from_its_minimum_severity_and_their_resolution() 
         }
         let mut foreign = event.clone();
         foreign["source"] = json!("another.source");
-        assert!(RULES.iter().all(|rule| sent(&template, rule, &foreign, "info").is_none()));
+        assert!(RULES.iter().all(|rule| sent(&template, rule, &foreign, &[]).is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_route_takes_the_alerts_of_its_repositories_and_kinds() {
+    let template = template(FILE);
+    let taken = |event: &Value, parameters: Parameters<'_>| sent(&template, "MailRule", event, parameters).is_some();
+    let mut prod = incident(AlertKind::ReplicationLate, "team/app:v1 is late");
+    for alert in &mut prod {
+        alert.repositories = ["prod/api", "team/app"].map(|name| name.parse().unwrap()).into();
+    }
+    let breaker = Alert::notice(AlertKind::BreakerOpened, IRELAND, "too many".to_owned(), at(0));
+    let events = published(&[prod.to_vec(), vec![breaker]].concat()).await;
+    let (incident, breaker) = events.split_at(3);
+    for (repositories, is_taken) in [
+        ("*", true),
+        ("prod/*", true),
+        ("sandbox/*,team/app", true),
+        ("*/api", true),
+        ("sandbox/*", false),
+        ("prod", false),
+    ] {
+        // The beginning and the end take the same way.
+        assert!(incident.iter().all(|event| taken(event, &[("AlertRepositories", repositories)]) == is_taken));
+        assert!(taken(&breaker[0], &[("AlertRepositories", repositories)]), "it concerns every repository");
+    }
+    for (kinds, of_incident, of_breaker) in [
+        ("*", true, true),
+        ("replication_*", true, false),
+        ("replication_late", true, false),
+        ("breaker_*,replication_failed", false, true),
+        ("deletion_*", false, false),
+    ] {
+        assert!(incident.iter().all(|event| taken(event, &[("AlertKinds", kinds)]) == of_incident), "{kinds}");
+        assert_eq!(taken(&breaker[0], &[("AlertKinds", kinds)]), of_breaker, "{kinds}");
+    }
+    assert!(!taken(&incident[0], &[("AlertKinds", "replication_*"), ("AlertRepositories", "sandbox/*")]));
+}
+
+#[tokio::test]
+async fn complete_pushes_are_delivered_only_where_the_kind_is_named() {
+    let template = template(FILE);
+    let [event] = &*published_events(&[complete(Some("v1"))]).await else { panic!("one event") };
+    for rule in RULES {
+        for kinds in ["*", "replication_*", "*_complete", "replication_late"] {
+            assert_eq!(sent(&template, rule, event, &[("AlertKinds", kinds)]), None, "{rule} {kinds}");
+        }
+        let named = ("AlertKinds", "breaker_*,replication_complete");
+        let is_sent = !rule.starts_with("PagerDuty");
+        assert_eq!(sent(&template, rule, event, &[named]).is_some(), is_sent, "{rule}");
+        assert_eq!(sent(&template, rule, event, &[named, ("AlertRepositories", "team/*")]).is_some(), is_sent);
+        assert_eq!(sent(&template, rule, event, &[named, ("AlertRepositories", "prod/*")]), None);
+        assert_eq!(sent(&template, rule, event, &[named, ("MinimumSeverity", "warning")]), None);
     }
 }
 
@@ -129,7 +212,7 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
     let [opened, open, over] = incident(AlertKind::ReplicationFailed, "the copy failed");
     let events = published(&[opened, open, over]).await;
     let body = |rule: &str, event| -> Value {
-        serde_json::from_str(&sent(&template, rule, event, "critical").unwrap()).unwrap()
+        serde_json::from_str(&sent(&template, rule, event, &[("MinimumSeverity", "critical")]).unwrap()).unwrap()
     };
     let key = &body("PagerDutyTriggerRule", &events[0])["dedup_key"];
     assert_eq!(body("PagerDutyTriggerRule", &events[1])["dedup_key"], *key);
@@ -142,7 +225,8 @@ async fn an_incident_is_one_thread_and_one_incident_of_pagerduty() {
 #[tokio::test]
 async fn the_messages_of_every_channel() {
     let template = template(FILE);
-    let [opened, _, over] = incident(AlertKind::ReplicationLate, "team/app:v1.2.0 is under way for 35 minutes");
+    let [opened, _, over] =
+        incident(AlertKind::ReplicationLate, "team/app:v1.2.0 has been replicating since 09:25:00 UTC");
     let breaker = "111122223333/eu-west-1: 100 images in 24 h; limit 10 (deletions by principals)".to_owned();
     let alerts = [opened, over, Alert::notice(AlertKind::BreakerOpened, IRELAND, breaker, at(0))];
     let events = published(&alerts).await;
@@ -150,7 +234,7 @@ async fn the_messages_of_every_channel() {
         let mut text = String::new();
         for event in &events {
             for rule in rules {
-                text.extend(sent(&template, rule, event, "info").map(|body| format!("{rule}:\n{body}\n\n")));
+                text.extend(sent(&template, rule, event, &[]).map(|body| format!("{rule}:\n{body}\n\n")));
             }
         }
         insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!(rules[0], text) });

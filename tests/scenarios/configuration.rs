@@ -167,6 +167,7 @@ fn numbers_have_the_defaults_and_ranges_of_the_functions() {
         "RECONCILE_CALLS_PER_SECOND",
         "RECONCILE_EVERY_HOURS",
         "RECONCILE_LIMITS",
+        "SEVERITY_RULES",
     ];
     assert_eq!(compared.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    alert::AlertKind,
+    alert::{Acknowledgement, AlertKind},
     breaker::{BreakerLimit, Reset},
     controls::Instruction,
     drill::RestoreDrill,
@@ -116,6 +116,8 @@ async fn keys() -> Vec<(String, String)> {
     let drill = RestoreDrill { at: now, by: "dana".to_owned(), tried: 1, restorable: 1 };
     route.local.table.put_restore_drill(&drill).await.unwrap();
     let dana = || Instruction { by: "dana".to_owned(), at: now, until: None, reason: Some("audit".to_owned()) };
+    let said = Acknowledgement { by: "dana".to_owned(), at: now, reason: None };
+    route.local.table.put_acknowledgement("2026-11-02T10:00:00Z/replication_late/a/b", &said).await.unwrap();
     answers::controls::pause(&route.local.table, None, dana()).await.unwrap();
     answers::controls::hold(&route.local.table, &"team/*".parse().unwrap(), None, dana()).await.unwrap();
     route.perform(&Act::Immutable(TOKYO, true)).await;

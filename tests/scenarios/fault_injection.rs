@@ -72,7 +72,8 @@ impl HttpConnector for FaultyConnector {
         };
         let evidence = || {
             let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
-            body.contains("placement#") && body.contains("ConditionExpression")
+            // Or that all copies arrived, which only the update of an expectation stores that leaves the queue.
+            body.contains("placement#") && body.contains("ConditionExpression") || body.contains("REMOVE #queue")
         };
         let statements = || {
             let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();

@@ -13,6 +13,7 @@
 //! - `reconcile`: changes that no event reported, found by listing registries.
 //! - `costs`: sizes, last pulls and costs, from listings to answers.
 //! - `alerts`: alerts to an event bus whose calls fail; none is lost, and repeats have the same ID.
+//! - `patterns`: event patterns, evaluated as EventBridge does; no scenario of its own.
 //! - `schemas`: published events match the schemas in `infra/schemas`.
 //! - `channels`: the messages that `infra/channels.yaml` makes of alerts for mail, chat, webhook and PagerDuty.
 //! - `monitoring`: alarms and the dashboard use metrics that exist, and the runbook describes every alarm.
@@ -63,6 +64,7 @@ mod metrics;
 mod mirror;
 mod monitoring;
 mod ordering;
+mod patterns;
 mod permissions;
 mod query;
 mod reconcile;

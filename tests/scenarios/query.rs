@@ -16,6 +16,7 @@ use axum::{
 use domain::{
     alert::AlertKind,
     deletion::{Deletion, DeletionIntent, DeletionStatus, OperatorAction},
+    expectation::{ExpectationState, ProblemChange, ReplicationExpectation},
     image::{Image, Registry},
     lineage::PlacementStatus,
 };
@@ -361,6 +362,9 @@ async fn a_caller_without_permission_changes_nothing() {
             problem(&asking.post(&format!("/v1/{did}"), &json!({"hold": "*", "reason": "audit"})).await, 403, did);
         }
         problem(&asking.post("/v1/breakers/reset", &json!({"source": IRELAND, "version": 0})).await, 403, "reset");
+        problem(&asking.post("/v1/alerts/acknowledge", &json!({"alert": "1"})).await, 403, "acknowledge");
+        let snooze = json!({"alert": "1", "until": "2026-11-17T12:00:00Z", "reason": "audit"});
+        problem(&asking.post("/v1/alerts/snooze", &snooze).await, 403, "snooze");
         assert_eq!(asking.get("/v1/overview").await.json()["may_change"], false);
         assert_eq!(asking.store.dump().await, before);
     }
@@ -431,6 +435,49 @@ async fn an_operator_pauses_and_holds_and_every_reader_sees_it() {
     let released = asking.post("/v1/holds/release", &json!({"hold": holds["holds"][0]["id"]})).await.json();
     assert_eq!((&released["deletions"], &released["holds"]), (&json!(1), &held["holds"]));
     assert_eq!(asking.get("/v1/deletions").await.json()["deletions"][0]["status"], "pending");
+}
+
+#[tokio::test]
+async fn an_operator_acknowledges_and_snoozes_and_every_reader_sees_it() {
+    let asking = Asking::new(operator()).await;
+    let unknown = json!({"alert": "00000000", "reason": "audit"});
+    problem(&asking.post("/v1/alerts/acknowledge", &unknown).await, 404, "no incident");
+    let expectation = ReplicationExpectation {
+        image: image('a').parse().unwrap(),
+        source: IRELAND.parse().unwrap(),
+        tag: None,
+        since: at(0).parse().unwrap(),
+        due: None,
+        state: ExpectationState::default(),
+    };
+    let (kind, destination, why) = (AlertKind::ReplicationLate, TOKYO.parse().unwrap(), "team/app:v1 is late".into());
+    let late = ProblemChange { kind, destination, end: None, why };
+    asking.store.table.put_expectation(&expectation, &[late], at(1_800).parse().unwrap()).await.unwrap();
+    let listed = asking.get("/v1/alerts").await.json();
+    let (id, short) = (&listed["open"][0]["id"], &listed["open"][0]["short_id"]);
+    assert_eq!(listed["open"][0]["is_snoozed"], false);
+    let acknowledged = asking.post("/v1/alerts/acknowledge", &json!({"alert": short, "reason": "on it"})).await.json();
+    assert_eq!(&acknowledged["incident"], id);
+    let name = operator().name.unwrap();
+    assert_eq!(acknowledged["acknowledged"], json!({"by": name, "at": at(3_599), "reason": "on it"}));
+    let later = "2026-11-17T12:00:00Z";
+    for (until, reason) in [(&*at(3_599), "audit"), (later, " ")] {
+        let request = json!({"alert": short, "until": until, "reason": reason});
+        problem(&asking.post("/v1/alerts/snooze", &request).await, 422, reason);
+    }
+    problem(&asking.post("/v1/alerts/snooze", &json!({"alert": short, "reason": "audit"})).await, 422, "no end");
+    let snooze = json!({"alert": id, "until": later, "reason": "audit"});
+    let snoozed = asking.post("/v1/alerts/snooze", &snooze).await.json();
+    assert_eq!(
+        (&snoozed["snoozed"]["until"], &snoozed["acknowledged"]),
+        (&json!(later), &acknowledged["acknowledged"])
+    );
+    let listed = asking.get("/v1/alerts").await.json();
+    assert_eq!(
+        (&listed["open"][0]["is_snoozed"], listed["open"][0]["responses"].as_array().unwrap().len()),
+        (&json!(true), 2)
+    );
+    assert_eq!(asking.get("/v1/overview").await.json()["open"], listed["open"]);
 }
 
 #[tokio::test]

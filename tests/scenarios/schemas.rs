@@ -9,7 +9,7 @@ use domain::alert::{AlertKind, AlertState, Severity};
 use jsonschema::{Registry, Validator};
 use serde_json::{Value, json};
 
-use crate::alerts::{INCIDENTS, every_alert, published};
+use crate::alerts::{INCIDENTS, complete, every_alert, published, published_events};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/schemas");
 
@@ -19,14 +19,15 @@ fn schema(name: &str) -> Value {
 
 /// The schema of each kind, read from the files only.
 fn validators() -> BTreeMap<AlertKind, Validator> {
+    AlertKind::ALL.into_iter().map(|kind| (kind, validator(kind.as_str()))).collect()
+}
+
+fn validator(name: &str) -> Validator {
     let registry = Registry::new().add("https://schemas.invalid/alert.json", schema("alert")).unwrap();
     let registry = registry.prepare().unwrap();
-    let validator = |kind: AlertKind| {
-        let options = jsonschema::options().offline().should_validate_formats(true).with_registry(&registry);
-        let options = options.with_base_uri(format!("https://schemas.invalid/{}.json", kind.as_str()));
-        (kind, options.build(&schema(kind.as_str())).unwrap())
-    };
-    AlertKind::ALL.into_iter().map(validator).collect()
+    let options = jsonschema::options().offline().should_validate_formats(true).with_registry(&registry);
+    let options = options.with_base_uri(format!("https://schemas.invalid/{name}.json"));
+    options.build(&schema(name)).unwrap()
 }
 
 fn states(kind: AlertKind) -> &'static [AlertState] {
@@ -37,16 +38,22 @@ fn states(kind: AlertKind) -> &'static [AlertState] {
     }
 }
 
+/// The severities that a kind can have while it lasts: where it is about repositories, rules can give it another one.
 fn severities(kind: AlertKind) -> BTreeSet<&'static str> {
-    let over = states(kind).contains(&AlertState::Resolved).then_some(Severity::Info);
-    over.into_iter().chain([kind.severity()]).map(Severity::as_str).collect()
+    let of_repositories = kind.is_one_shot()
+        || kind.is_ongoing()
+        || matches!(kind, AlertKind::RepositoryDiffers | AlertKind::DeletionFailed);
+    let any = of_repositories && kind.severity() != Severity::Info;
+    let all = Severity::ALL.into_iter().filter(|severity| any || *severity == kind.severity());
+    all.map(Severity::as_str).collect()
 }
 
 #[test]
 fn every_kind_has_a_schema_and_there_is_no_other() {
     let files = fs::read_dir(FOLDER).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let kinds = AlertKind::ALL.map(|kind| format!("{}.json", kind.as_str()));
-    let expected = kinds.into_iter().chain(["README.md".to_owned(), "alert.json".to_owned()]);
+    let others = ["README.md", "alert.json", "replication_complete.json"].map(str::to_owned);
+    let expected = kinds.into_iter().chain(others);
     assert_eq!(files.collect::<BTreeSet<_>>(), expected.collect());
     let known: Vec<_> = AlertKind::ALL.map(|kind| json!(kind.as_str())).into();
     assert_eq!(schema("alert")["properties"]["kind"]["enum"], Value::Array(known));
@@ -62,12 +69,15 @@ fn a_schema_matches_the_code() {
         assert_eq!(of["detail-type"]["const"], kind.detail_type());
         let of = &of["detail"]["properties"];
         assert_eq!(of["kind"]["const"], kind.as_str());
-        assert_eq!(of["channel_text"]["properties"]["severity"]["const"], kind.severity().as_str());
-        let words = |name: &str| -> Vec<&str> {
-            of[name]["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
+        let words = |of: &'_ Value| -> BTreeSet<String> {
+            of["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
         };
-        assert_eq!(words("state"), states(kind).iter().map(|state| state.as_str()).collect::<Vec<_>>());
-        assert_eq!(words("severity").into_iter().collect::<BTreeSet<_>>(), severities(kind), "{kind:?}");
+        let severities: BTreeSet<_> = severities(kind).into_iter().map(str::to_owned).collect();
+        assert_eq!(words(&of["channel_text"]["properties"]["severity"]), severities, "{kind:?}");
+        let states = states(kind);
+        assert_eq!(words(&of["state"]), states.iter().map(|state| state.as_str().to_owned()).collect());
+        let over = states.contains(&AlertState::Resolved).then(|| Severity::Info.as_str().to_owned());
+        assert_eq!(words(&of["severity"]), severities.into_iter().chain(over).collect(), "{kind:?}");
     }
 }
 
@@ -104,7 +114,10 @@ async fn garbage_is_not_valid() {
                 *event.pointer_mut(&field).unwrap() = garbage;
                 assert!(!validator.is_valid(&event), "{field} {event}");
             }
-            if !["source", "destination", "repository", "digest", "count"].iter().any(|name| field.ends_with(name)) {
+            if !["source", "destination", "repository", "digest", "count", "severity_before"]
+                .iter()
+                .any(|name| field.ends_with(name))
+            {
                 let (of, name) = field.rsplit_once('/').unwrap();
                 let mut event = event.clone();
                 event.pointer_mut(of).unwrap().as_object_mut().unwrap().remove(name);
@@ -123,6 +136,27 @@ fn the_examples_are_valid() {
         }
         assert!(!examples[0].is_null());
     }
+}
+
+#[tokio::test]
+async fn the_event_of_a_complete_push_is_valid_and_garbage_is_not() {
+    let (schema, validator) = (schema("replication_complete"), validator("replication_complete"));
+    for tag in [None, Some("v1.2.0")] {
+        let [event] = &*published_events(&[complete(tag)]).await else { panic!("one event") };
+        let errors: Vec<_> = validator.iter_errors(event).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} {event}");
+        assert_eq!(event["detail-type"], schema["title"]);
+        let required = schema["properties"]["detail"]["required"].as_array().unwrap();
+        for field in required.iter().map(|field| field.as_str().unwrap()) {
+            let mut without = event.clone();
+            without["detail"].as_object_mut().unwrap().remove(field).unwrap();
+            assert!(!validator.is_valid(&without), "without {field}");
+            let mut garbage = event.clone();
+            garbage["detail"][field] = json!({"garbage": true});
+            assert!(!validator.is_valid(&garbage), "{field}");
+        }
+    }
+    assert!(validator.is_valid(&schema["examples"][0]));
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Expected copies: how they are expected, checked, and reported by alerts.
 //!
+//! - `completions`: the event that all copies of a push have arrived, once for each.
 //! - `flows`: each kind of problem, from the push to the last alert.
 //! - `histories`: after any history, every problem of a copy has been alerted exactly once, and nothing else.
+//! - `responses`: what operators say about open incidents.
 
+mod completions;
 mod flows;
 mod histories;
+mod responses;
 
 use std::time::Duration;
 

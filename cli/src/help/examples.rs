@@ -16,6 +16,8 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ("orphans", &["ecr-lineage orphans", "ecr-lineage orphans --registry 111122223333/us-east-1 --output orphans.txt"]),
     ("lag", &["ecr-lineage lag --since 2026-10-01 --until 2026-11-01", "ecr-lineage lag --repository prod/api"]),
     ("alerts", &["ecr-lineage alerts --since 2026-11-01", "ecr-lineage alerts --open --watch"]),
+    ("acknowledge", &["ecr-lineage acknowledge 1f2e3d4c --reason 'ticket 7'"]),
+    ("snooze", &["ecr-lineage snooze 1f2e3d4c --until 12h --reason 'ticket 7'"]),
     ("drift", &["ecr-lineage drift --repository prod/api", "ecr-lineage drift --quiet"]),
     ("costs", &["ecr-lineage costs --repository 'prod/*'", "ecr-lineage costs --not-pulled 90d --prices prices.json"]),
     (

@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use anstyle::AnsiColor;
-use answers::alerts::{Alerts, LagReport, LaneReport, OpenIncident};
+use answers::{
+    alerts::{Alerts, LagReport, LaneReport, OpenIncident},
+    responses::WasAnswered,
+};
 use domain::{
-    alert::{Alert, AlertState, Severity},
+    alert::{Alert, AlertState, Incident, Severity},
     lag::Distribution,
 };
 
@@ -32,16 +35,34 @@ pub(crate) fn alert(alert: &Alert) -> String {
     format!("  {}  {sign}  {kind}: {}\n{next}", time(alert.time), alert.message)
 }
 
+impl Print for WasAnswered {
+    fn table(&self, width: Option<u16>) -> String {
+        format!("{}\n", filled(&self.summary, ["", "  "], width))
+    }
+}
+
 impl Print for Alerts {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = basis(&self.basis, width);
-        for OpenIncident { incident, kind_text, .. } in &self.open {
+        let (snoozed, open): (Vec<_>, Vec<_>) = self.open.iter().partition(|open| open.is_snoozed);
+        for OpenIncident { short_id, incident, kind_text, severity: how_soon, responses, .. } in open {
             let since = format!("open since {}", time(incident.opened_at));
-            let what = coloured(AnsiColor::Red, format!("! {kind_text}"));
+            let severity = severity(*how_soon, AlertState::Open);
             let count = if incident.open == 1 { "1 image".to_owned() } else { format!("{} images", incident.open) };
             let place = styled(HEADING, format!("{} to {}", incident.source, incident.destination));
-            _ = writeln!(text, "\n{place}  {what}  {count}, {since}");
-            _ = writeln!(text, "{}", filled(&incident.why, ["  ", "  "], width));
+            _ = writeln!(text, "\n{place}  {severity}  {kind_text}  {count}, {since}  ID {short_id}");
+            for line in std::iter::once(&incident.why).chain(responses) {
+                _ = writeln!(text, "{}", filled(line, ["  ", "  "], width));
+            }
+        }
+        if !snoozed.is_empty() {
+            _ = writeln!(text, "\n{}", styled(HEADING, "Snoozed:"));
+        }
+        for OpenIncident { short_id, incident, kind_text, responses, .. } in snoozed {
+            let Incident { source, destination, .. } = incident;
+            let said = responses.join("; ");
+            let line = format!("{short_id}  {kind_text} from {source} to {destination}: {said}");
+            _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
         }
         if self.open.is_empty() {
             _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No open alerts."));

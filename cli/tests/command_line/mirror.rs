@@ -126,6 +126,12 @@ impl Scene {
         })
     }
 
+    /// The short ID of the newest open incident.
+    pub(crate) fn open_incident(&self) -> String {
+        let alerts: Value = serde_json::from_str(&self.run(&["alerts", "--open", "--format", "json"]).out).unwrap();
+        alerts["open"][0]["short_id"].as_str().unwrap().to_owned()
+    }
+
     /// Runs the command with credentials of the hub's account; it assumes a role in each registry.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(arguments, &[])

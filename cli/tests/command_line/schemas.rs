@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use crate::mirror::{IRELAND, Scene, TOKYO};
 
+/// Stands for the short ID of an open incident.
+const INCIDENT: &str = "INCIDENT";
+
 /// Arguments with which each command that has a schema prints something.
-const CALLS: [(&str, &[&str]); 21] = [
+const CALLS: [(&str, &[&str]); 23] = [
     ("show", &["team/app:archived"]),
     ("history", &["team/app:build-7"]),
     ("images", &["team/app"]),
@@ -15,6 +18,8 @@ const CALLS: [(&str, &[&str]); 21] = [
     ("costs", &[]),
     ("lag", &[]),
     ("alerts", &["--since", "90d"]),
+    ("acknowledge", &[INCIDENT, "--reason", "on it"]),
+    ("snooze", &[INCIDENT, "--until", "2099-01-31", "--reason", "a known outage"]),
     ("drift", &[]),
     ("deletions", &["--since", "2026-01-01"]),
     ("hold", &["team/app:build-7", "--reason", "audit"]),
@@ -47,12 +52,18 @@ fn json_is_as_its_schema_says_and_has_times_in_one_form() {
     }
     let scene = Scene::new();
     scene.pass(24 * 3600);
+    scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
+    scene.push("v4.0.0");
+    scene.pass(60);
+    let incident = scene.open_incident();
     for (command, arguments) in CALLS {
         let words: Vec<_> = command.split(' ').collect();
+        let arguments = arguments.iter().map(|word| if *word == INCIDENT { incident.as_str() } else { word });
+        let arguments: Vec<_> = arguments.collect();
         let schema = scene.user.run(&[&["schema"], &words[..]].concat());
         let schema: Value = serde_json::from_str(&schema.out).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let ran = scene.run(&[&words[..], arguments, &["--format", "json"]].concat());
+        let ran = scene.run(&[&words[..], &arguments, &["--format", "json"]].concat());
         let Ok(json) = serde_json::from_str::<Value>(&ran.out) else { panic!("{command}: {ran:?}") };
         let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{command}: {errors:#?}\n{}", ran.out);

@@ -23,10 +23,24 @@ fn late_copies_and_their_alerts_are_listed() {
     scene.pass(2 * 60);
     report += &scene.shows(&["alerts", "--open"]);
     report += &scene.shows(&["lag"]);
+    let late = &*scene.open_incident();
+    report += &scene.shows(&["acknowledge", late, "--reason", "on it"]);
+    report += &scene.shows(&["alerts", "--open"]);
+    report += &scene.shows(&["snooze", late, "--until", "2099-01-31", "--reason", "a known outage"]);
+    report += &scene.shows(&["alerts", "--open"]);
     for _ in 0..4 {
         scene.pass(16 * 60);
     }
     report += &scene.shows(&["alerts"]);
     report += &scene.shows(&["lag", "--since", "7d"]);
     insta::assert_snapshot!(report);
+    for (arguments, says) in [
+        (&["acknowledge", "00000000"][..], "no incident `00000000` is open"),
+        (&["snooze", "00000000", "--until", "2099-01-31", "--reason", " "], "a snooze needs a reason"),
+        (&["snooze", "00000000", "--until", "2020-01-31", "--reason", "audit"], "the end 2020-02-01 00:00:00 is over"),
+    ] {
+        let ran = scene.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.err.contains(says) && ran.err.contains("next: "), "{ran:?}");
+    }
 }

@@ -24,7 +24,7 @@ const LEFT_OUT: [(&str, &str); 7] = [
 ];
 
 /// Commands that change something.
-const CHANGES: [&str; 12] = [
+const CHANGES: [&str; 14] = [
     "backfill",
     "reconcile",
     "ingest",
@@ -37,6 +37,8 @@ const CHANGES: [&str; 12] = [
     "cancel",
     "breaker reset",
     "registry forget",
+    "acknowledge",
+    "snooze",
 ];
 
 /// Commands that wait for ECR.
@@ -62,7 +64,7 @@ fn leaves(command: &Command, above: &str) -> Vec<String> {
 }
 
 /// Each command with arguments that make it print as much as it can, in an order in which each has something to print.
-fn calls(policy: &str, keep: &str) -> Vec<(&'static str, Vec<String>)> {
+fn calls(policy: &str, keep: &str, incident: &str) -> Vec<(&'static str, Vec<String>)> {
     let image = |tag: &str| format!("{REPOSITORY}:{tag}");
     let all = [
         ("demo", vec![]),
@@ -76,6 +78,11 @@ fn calls(policy: &str, keep: &str) -> Vec<(&'static str, Vec<String>)> {
         ("activity", vec!["--since".into(), "2026-01-01".into()]),
         ("lag", vec![]),
         ("alerts", vec!["--since".into(), "90d".into()]),
+        ("acknowledge", vec![incident.into(), "--reason".into(), "the outage of the region, dana is on it".into()]),
+        (
+            "snooze",
+            [incident, "--until", "12h", "--reason", "the outage of the region, dana is on it"].map(Into::into).into(),
+        ),
         ("reconcile", vec![IRELAND.into(), TOKYO.into()]),
         ("drift", vec![]),
         ("deletions", vec!["--since".into(), "90d".into()]),
@@ -139,8 +146,9 @@ fn every_table_of_every_command_fits_into_its_width() {
     scene.pass(60);
     let [policy, keep] = [("mine.cedar", POLICY), ("keep.cedar", policy::KEEP_EVERYTHING)]
         .map(|(name, text)| scene.user.file(name, text));
-    let calls: BTreeMap<_, _> = calls(&policy, &keep).into_iter().collect();
-    let order = self::calls(&policy, &keep);
+    let incident = scene.open_incident();
+    let calls: BTreeMap<_, _> = calls(&policy, &keep, &incident).into_iter().collect();
+    let order = self::calls(&policy, &keep, &incident);
     for path in leaves(&cli::help::command(&Arc::default()), "") {
         let known = calls.contains_key(path.as_str()) || LEFT_OUT.iter().any(|(name, _)| *name == path);
         assert!(

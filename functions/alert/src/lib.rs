@@ -21,21 +21,23 @@ pub fn describe_metrics() {
     );
 }
 
-/// Publishes the alerts of one batch of stream records; other records are ignored.
+/// Publishes the alerts of one batch of stream records, and the pushes whose copies are complete; other records are
+/// ignored.
 pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
-    let mut alerts = Vec::new();
+    let mut events = Vec::new();
     let mut numbers = Vec::new();
     let mut failed = Vec::new();
     for record in batch.records {
-        if record.event_name != "INSERT" {
+        if record.event_name == "REMOVE" {
             continue;
         }
         // A record without a sequence number cannot be reported as failed: Lambda then retries the whole batch.
         // DynamoDB Streams always sends the number.
         let number = record.change.sequence_number.unwrap_or_default();
-        match store::alert_of(record.change.keys, record.change.new_image) {
-            Ok(Some(alert)) => {
-                alerts.push(alert);
+        let is_new = record.event_name == "INSERT";
+        match store::published_by(record.change.keys, record.change.new_image, is_new) {
+            Ok(Some(event)) => {
+                events.push(event);
                 numbers.push(number);
             }
             Ok(None) => {}
@@ -46,12 +48,12 @@ pub async fn handle(bus: &Bus, batch: Event) -> DynamoDbEventResponse {
             }
         }
     }
-    for ((alert, number), answer) in alerts.iter().zip(numbers).zip(bus.publish(&alerts).await) {
+    for ((event, number), answer) in events.iter().zip(numbers).zip(bus.publish(&events).await) {
         match answer {
             Ok(()) => counter!("AlertsPublished").increment(1),
             Err(failure) => {
                 counter!("AlertFailures").increment(1);
-                log_failure(&alert.id, &failure);
+                log_failure(event.id(), &failure);
                 failed.push(number);
             }
         }

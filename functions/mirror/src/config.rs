@@ -7,6 +7,7 @@ use aws::{
     registry::Roles,
 };
 use domain::{
+    alert::{SeverityRule, SeverityRules},
     breaker::{BreakerLimit, BreakerLimits},
     image::Registry,
     plan::Mode,
@@ -31,6 +32,9 @@ pub struct Config {
     /// `BREAKER_IMAGES`, `BREAKER_PERCENT`, `BREAKER_LIFECYCLE_IMAGES`, `BREAKER_LIFECYCLE_PERCENT`,
     /// `BREAKER_WINDOW_HOURS`.
     pub limits: BreakerLimits,
+    /// `SEVERITY_RULES`: the severity of alerts by repository, as in `prod/*=critical`, separated by commas; the first rule
+    /// that covers a repository decides.
+    pub severity_rules: SeverityRules,
 }
 
 impl Config {
@@ -67,7 +71,8 @@ impl Config {
         };
         let roles = Roles { delete: Some(delete), ..reader };
         let policy = environment.text("POLICY_FILE").map(PathBuf::from);
-        environment.finish(Self { table, mode, policy, roles, known, limits })
+        let severity_rules = environment.list::<SeverityRule>("SEVERITY_RULES").into_iter().collect();
+        environment.finish(Self { table, mode, policy, roles, known, limits, severity_rules })
     }
 }
 

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let policy = decide::load_policy(config.policy.as_deref());
     let sdk = start::loader().load().await;
     let mirror = Mirror {
-        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
+        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table).with_severity_rules(config.severity_rules),
         registries: Registries::new(sdk, config.roles),
         policy,
         mode: config.mode,

@@ -6,7 +6,10 @@ use aws::{
     environment::{ConfigErrors, Environment},
     registry::Roles,
 };
-use domain::image::Registry;
+use domain::{
+    alert::{SeverityRule, SeverityRules},
+    image::Registry,
+};
 use jiff::SignedDuration;
 
 /// Configuration of `reconcile`.
@@ -25,6 +28,9 @@ pub struct Config {
     pub per_second: u32,
     /// `RECONCILE_LIMITS`: calls per second for some registries, as in `111122223333/eu-west-1=2`, separated by commas.
     pub exceptions: BTreeMap<Registry, u32>,
+    /// `SEVERITY_RULES`: the severity of alerts by repository, as in `prod/*=critical`, separated by commas; the first rule
+    /// that covers a repository decides.
+    pub severity_rules: SeverityRules,
 }
 
 impl Config {
@@ -41,7 +47,8 @@ impl Config {
         let limits: Vec<RegistryRateLimit> = environment.list("RECONCILE_LIMITS");
         let exceptions = limits.into_iter().map(|limit| (limit.registry, limit.per_second)).collect();
         let every = SignedDuration::from_hours(hours.into());
-        environment.finish(Self { table, roles, known, every, per_second, exceptions })
+        let severity_rules = environment.list::<SeverityRule>("SEVERITY_RULES").into_iter().collect();
+        environment.finish(Self { table, roles, known, every, per_second, exceptions, severity_rules })
     }
 }
 

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
     let reconcile = Reconcile {
-        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
+        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table).with_severity_rules(config.severity_rules),
         registries: Registries::new(sdk, config.roles).with_rate_limit(config.per_second, config.exceptions),
         known: config.known,
         every: config.every,

@@ -100,7 +100,7 @@ impl Reconcile {
                 );
                 let alert =
                     Alert::notice(AlertKind::RepositoryDiffers, &format!("{registry} {repository}"), message, now);
-                self.table.put_alert(&alert).await?;
+                self.table.put_alert(&alert.about(repository)).await?;
             }
         }
         Ok(true)

@@ -6,7 +6,10 @@ use aws::{
     environment::{ConfigErrors, Environment},
     registry::Roles,
 };
-use domain::image::Registry;
+use domain::{
+    alert::{SeverityRule, SeverityRules},
+    image::Registry,
+};
 
 /// Configuration of `watch`.
 #[derive(Debug, Clone)]
@@ -23,13 +26,16 @@ pub struct Config {
     /// `ACCOUNT_IDS`: the accounts from which a stack is expected. With `ORGANIZATION_ID`, or without both, each registry
     /// that replication names is expected to have one.
     pub admitted: Option<BTreeSet<String>>,
+    /// `SEVERITY_RULES`: the severity of alerts by repository, as in `prod/*=critical`, separated by commas; the first rule
+    /// that covers a repository decides.
+    pub severity_rules: SeverityRules,
 }
 
 impl Config {
     /// Reads the configuration. `variable` returns the value of an environment variable.
     ///
     /// # Errors
-    /// When `TABLE_NAME` or `READ_ROLE` is not set.
+    /// Every missing or malformed variable, reported at once.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(variable);
         let (table, roles) = (environment.table(), environment.reader());
@@ -38,7 +44,8 @@ impl Config {
         let accounts: BTreeSet<_> = environment.list("ACCOUNT_IDS").into_iter().collect();
         let organization = environment.text("ORGANIZATION_ID").is_some();
         let admitted = (!organization && !accounts.is_empty()).then_some(accounts);
-        environment.finish(Self { table, roles, dead_letters, registries, admitted })
+        let severity_rules = environment.list::<SeverityRule>("SEVERITY_RULES").into_iter().collect();
+        environment.finish(Self { table, roles, dead_letters, registries, admitted, severity_rules })
     }
 }
 
@@ -59,6 +66,18 @@ mod tests {
         };
         assert_eq!(admitted(""), Some(["111122223333", "444455556666"].map(str::to_owned).into()));
         assert_eq!(admitted("o-a1b2c3d4e5"), None);
+    }
+
+    #[test]
+    fn a_severity_rule_that_is_wrong_is_named() {
+        let variable = |name: &str| match name {
+            "SEVERITY_RULES" => Some("prod/*=critical, sandbox/*=low".to_owned()),
+            "TABLE_NAME" | "READ_ROLE" => Some(name.to_owned()),
+            _ => None,
+        };
+        let error = Config::read(variable).unwrap_err().to_string();
+        let wrong = "has a wrong part: `low` of `sandbox/*` is not a severity: info, warning or critical";
+        assert_eq!(error, format!("environment variable `SEVERITY_RULES` {wrong}"));
     }
 
     #[test]

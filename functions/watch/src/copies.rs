@@ -6,10 +6,11 @@ use domain::{
     alert::{Alert, AlertKind},
     expectation::{Asked, ReplicationExpectation},
     fact::{Fact, Subject},
-    image::{Image, Registry, RepositoryName},
+    image::{Image, Registry, RepositoryName, Tag},
     lineage::Lineage,
     observation::Observation,
     replication::{CopyStatus, ReplicationSettings},
+    tag::TagName,
 };
 use jiff::Timestamp;
 use retry::chain;
@@ -66,11 +67,17 @@ impl Watch {
             }
             return Ok(checked);
         };
-        let (asked, observations) = self.ask_about_missing(source, &expectations, lineage, own, now).await;
+        let mut superseded = BTreeMap::new();
+        for expectation in &expectations {
+            superseded.insert(expectation.tag.clone(), self.superseded(expectation, lineage, own, now).await?);
+        }
+        let (asked, observations) =
+            self.ask_about_missing(source, &expectations, lineage, (own, &superseded), now).await;
         let explained = self.with_refusals(lineage, asked.as_ref(), &expectations).await?;
         let lineage = explained.as_ref().unwrap_or(lineage);
         for expectation in expectations {
-            let outcome = expectation.evaluate(lineage, own, asked.as_ref(), &observations, now);
+            let superseded = superseded.remove(&expectation.tag).unwrap_or_default();
+            let outcome = expectation.evaluate(lineage, own, asked.as_ref(), &observations, &superseded, now);
             let facts: Vec<&Fact> = outcome.facts.iter().collect();
             if !facts.is_empty() {
                 let recorded = self.table.record(&facts).await?;
@@ -91,6 +98,25 @@ impl Watch {
         Ok(checked)
     }
 
+    /// The destinations that lack the image, and where a newer image has the tag of the push.
+    async fn superseded(
+        &self,
+        expectation: &ReplicationExpectation,
+        lineage: &Lineage,
+        own: &ReplicationSettings,
+        now: Timestamp,
+    ) -> Result<BTreeSet<Registry>, store::Error> {
+        let mut superseded = BTreeSet::new();
+        let Some((tag, moved_at)) = expectation.moved_on(lineage) else { return Ok(superseded) };
+        let name = TagName { repository: lineage.image.repository.clone(), tag: tag.clone() };
+        for destination in expectation.missing(lineage, own, now).into_keys() {
+            if self.table.has_newer(&name, (&expectation.source, moved_at), destination).await? {
+                superseded.insert(destination.clone());
+            }
+        }
+        Ok(superseded)
+    }
+
     /// Asks ECR about copies that are not recorded as present, if there are any, and reads those that ECR says are
     /// complete.
     async fn ask_about_missing(
@@ -98,12 +124,16 @@ impl Watch {
         source: &Registry,
         expectations: &[ReplicationExpectation],
         lineage: &Lineage,
-        own: &ReplicationSettings,
+        (own, superseded): (&ReplicationSettings, &BTreeMap<Option<Tag>, BTreeSet<Registry>>),
         now: Timestamp,
     ) -> (Option<Asked>, BTreeMap<Registry, Observation>) {
         let mut observations = BTreeMap::new();
-        let missing: BTreeSet<&Registry> =
-            expectations.iter().flat_map(|expectation| expectation.missing(lineage, own, now).into_keys()).collect();
+        let missing = expectations.iter().flat_map(|expectation| {
+            let superseded = superseded.get(&expectation.tag);
+            let missing = expectation.missing(lineage, own, now).into_keys();
+            missing.filter(move |to| superseded.is_none_or(|superseded| !superseded.contains(to)))
+        });
+        let missing: BTreeSet<&Registry> = missing.collect();
         if missing.is_empty() {
             return (None, observations);
         }
@@ -199,6 +229,7 @@ impl Watch {
             lineage.image
         );
         let alert = Alert::notice(AlertKind::PushedToReplica, &format!("{registry} {repository}"), message, now);
+        let alert = alert.about(repository);
         self.table.put_alert(&alert).await.map(drop)
     }
 }

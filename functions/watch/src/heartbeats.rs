@@ -7,19 +7,26 @@ use domain::{
     heartbeat::{Heartbeat, HeartbeatStatus},
     image::Registry,
     replication::ReplicationSettings,
+    time::time_text,
 };
 use jiff::Timestamp;
-use store::KnownRegistry;
+use store::{KnownRegistry, Responses};
 
 use crate::Watch;
 
 impl Watch {
-    /// Raises an alert for each registry whose heartbeats are late, or that has no stack: for each outage once a day. When
-    /// heartbeats arrive again, or none is expected any more, the alert is resolved.
+    /// Raises an alert for each registry whose heartbeats are late, or that has no stack: for each outage once a day, unless
+    /// an operator snoozed it. When heartbeats arrive again, or none is expected any more, the alert is resolved. Returns
+    /// the outages that last.
     ///
     /// # Errors
     /// When heartbeats cannot be read, or an alert cannot be stored.
-    pub(crate) async fn check_heartbeats(&self, now: Timestamp) -> Result<(), store::Error> {
+    pub(crate) async fn check_heartbeats(
+        &self,
+        responses: &Responses,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, store::Error> {
+        let mut open = BTreeSet::new();
         let known = self.table.known_registries().await?;
         let heartbeats = self.table.heartbeats().await?;
         let expected = self.with_stack(&known, &heartbeats);
@@ -30,11 +37,13 @@ impl Watch {
                 self.table.expect_heartbeat(registry, now).await?;
             }
             match message(registry, &heartbeat, now) {
-                Some(message) if is_expected => self.alert_missing(registry, &heartbeat, message, now).await?,
+                Some(message) if is_expected => {
+                    open.insert(self.alert_missing(registry, &heartbeat, responses, message, now).await?);
+                }
                 _ => self.resolve_missing(registry, &heartbeat, is_expected, now).await?,
             }
         }
-        Ok(())
+        Ok(open)
     }
 
     /// The registries that must have a stack: those of the configuration, those of which something ever arrived, and the
@@ -53,23 +62,27 @@ impl Watch {
         all
     }
 
-    /// Raises the alert about an outage, and repeats it each day.
+    /// Raises the alert about an outage, and repeats it each day unless it is snoozed. Returns the ID of the outage.
     async fn alert_missing(
         &self,
         registry: &Registry,
         heartbeat: &Heartbeat,
+        responses: &Responses,
         message: String,
         now: Timestamp,
-    ) -> Result<(), store::Error> {
+    ) -> Result<String, store::Error> {
         let since = heartbeat.heartbeat_at.or(heartbeat.expected_since).unwrap_or(now);
         let incident = format!("{}/{registry}/{since}", AlertKind::EventsMissing.as_str());
         let is_new = heartbeat.incident.as_ref() != Some(&incident);
         let state = if is_new { AlertState::Opened } else { AlertState::Open };
-        self.table.put_alert(&Alert::events_missing(registry, &incident, state, message, now)).await?;
+        let alert = Alert::events_missing(registry, &incident, state, message, now);
+        if is_new || !responses.get(&incident).is_some_and(|response| response.silences(alert.severity, now)) {
+            self.table.put_alert(&alert).await?;
+        }
         if is_new {
             self.table.put_heartbeat_incident(registry, Some(&incident)).await?;
         }
-        Ok(())
+        Ok(incident)
     }
 
     /// Resolves the alert about an outage, if there is one.
@@ -92,16 +105,17 @@ impl Watch {
     }
 }
 
+/// What is wrong, with the time since when: how long that is, the reader's clock says.
 fn message(registry: &Registry, heartbeat: &Heartbeat, now: Timestamp) -> Option<String> {
-    let minutes = |since: Option<Timestamp>| now.duration_since(since.unwrap_or(now)).as_mins();
+    let time = |since: Option<Timestamp>| format!("{} UTC", time_text(since.unwrap_or(now)));
     match heartbeat.status(now) {
         HeartbeatStatus::Late => Some(format!(
-            "no heartbeat of {registry} for {} minutes: its events do not reach the hub",
-            minutes(heartbeat.heartbeat_at)
+            "no heartbeat of {registry} since {}: its events do not reach the hub",
+            time(heartbeat.heartbeat_at)
         )),
         HeartbeatStatus::Never => Some(format!(
-            "no heartbeat of {registry} ever arrived, expected for {} minutes: deploy infra/registry.yaml there",
-            minutes(heartbeat.expected_since)
+            "no heartbeat of {registry} ever arrived, expected since {}: deploy infra/registry.yaml there",
+            time(heartbeat.expected_since)
         )),
         HeartbeatStatus::Alive | HeartbeatStatus::Unknown | HeartbeatStatus::Forgotten => None,
     }

@@ -88,6 +88,10 @@ impl Watch {
         for expectation in expectations {
             let alerted =
                 failed.remove(&WorkItem::ReplicationFailed(expectation.source.clone(), expectation.tag.clone()));
+            // All its copies arrived: a failure that is reported now is older.
+            if expectation.state.completion.is_some() {
+                continue;
+            }
             if alerted || expectation.due.is_some_and(|due| due <= now) {
                 due.entry(expectation.source.clone()).or_default().push(expectation);
             }

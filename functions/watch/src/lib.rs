@@ -12,7 +12,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::{queue::DeadLetters, registry::Registries};
-use domain::{image::Registry, replication::ReplicationSettings};
+use domain::{alert::Incident, image::Registry, replication::ReplicationSettings};
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, describe_counter, describe_gauge};
 use retry::chain;
@@ -97,13 +97,7 @@ impl Watch {
         let mut summary = WatchSummary::default();
         let done = self.check_due(&clock, until, &mut summary).await;
         self.check_dead_letters(clock(), &mut summary).await;
-        if self.heartbeats
-            && let Err(error) = self.check_heartbeats(clock()).await
-        {
-            summary.failures += 1;
-            warn!(error = chain(&error), "heartbeats cannot be checked, will be tried again");
-        }
-        let alerted = self.send_due_alerts(clock(), &mut summary).await;
+        let alerted = self.alert(clock(), &mut summary).await;
         // The lease ends now; if this write fails, the lease expires on its own.
         if let Err(error) = self.table.give_back_lease(Queue::Watch, &self.name, started).await {
             warn!(lease = Queue::Watch.as_str(), error = chain(&error), "the lease cannot be given back, it expires");
@@ -113,6 +107,30 @@ impl Watch {
         counter!("ReplicationProblems").increment(summary.checked.problems as u64);
         counter!("WatchFailures").increment(summary.failures as u64);
         done.and(alerted).map(|()| summary)
+    }
+
+    /// Sends the alerts that are due: about heartbeats, and about incidents.
+    async fn alert(&self, now: Timestamp, summary: &mut WatchSummary) -> Result<(), store::Error> {
+        let read = self.table.incidents_and_responses().await;
+        // If it is not known what operators said, everything is sent.
+        let responses = read.as_ref().map(|(_, responses)| responses.clone()).unwrap_or_default();
+        let mut open = if self.heartbeats {
+            self.check_heartbeats(&responses, now).await.inspect_err(|error| {
+                summary.failures += 1;
+                warn!(error = chain(error), "heartbeats cannot be checked, will be tried again");
+            })
+        } else {
+            Ok(BTreeSet::new())
+        };
+        let (incidents, responses) = read?;
+        if let Ok(open) = &mut open {
+            open.extend(incidents.iter().map(Incident::id));
+        }
+        self.send_due_alerts(incidents, &responses, now, summary).await?;
+        match open {
+            Ok(open) => self.forget_responses(responses, &open).await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn check_due(

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let sdk = start::loader().load().await;
     let dead_letters = config.dead_letters.map(|url| DeadLetters::new(aws_sdk_sqs::Client::new(&sdk), url));
     let watch = Watch {
-        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table),
+        table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table).with_severity_rules(config.severity_rules),
         registries: Registries::new(sdk, config.roles),
         dead_letters,
         known: config.registries,

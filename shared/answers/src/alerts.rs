@@ -3,14 +3,14 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use domain::{
-    alert::{Alert, AlertKind, Incident, Severity},
+    alert::{Alert, AlertKind, Incident, Response, Severity, short_id},
     expectation::EXPECTED_REPLICATION_TIME,
     image::{Image, Registry, RepositoryName, Tag},
     lag::{Distribution, Lane},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use store::Table;
+use store::{Responses, Table};
 use utoipa::ToSchema;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     described::{DescribedAlert, described},
     error::Error,
     paging::{PageRequest, PageToken},
+    responses,
     time::Period,
 };
 
@@ -44,6 +45,8 @@ pub struct Alerts {
 pub struct OpenIncident {
     /// The ID of the incident: `incident` of each of its alerts.
     pub id: String,
+    /// A short ID, by which operators may name it as well.
+    pub short_id: String,
     /// The incident: its kind, registries, counts and times.
     #[serde(flatten)]
     pub incident: Incident,
@@ -53,6 +56,36 @@ pub struct OpenIncident {
     pub severity: Severity,
     /// The recommended next step.
     pub remediation: String,
+    /// Who works on it, and until when it is not repeated.
+    #[serde(flatten)]
+    pub response: Response,
+    /// Whether it is not repeated now.
+    pub is_snoozed: bool,
+    /// What operators said, one line each, in the order acknowledged, snoozed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<String>,
+}
+
+impl OpenIncident {
+    fn new(mut incident: Incident, responses: &Responses, now: Timestamp) -> Self {
+        let id = incident.id();
+        let severity = responses::severity(&incident);
+        incident.severity = None;
+        let response = responses.get(&id).cloned().unwrap_or_default();
+        let snoozed = response.snoozed_at(now);
+        let acknowledged = response.acknowledged.as_ref().map(ToString::to_string);
+        Self {
+            short_id: short_id(&id),
+            id,
+            kind_text: incident.kind.words(),
+            severity,
+            remediation: incident.remediation(),
+            is_snoozed: snoozed.is_some(),
+            responses: acknowledged.into_iter().chain(snoozed.map(ToString::to_string)).collect(),
+            response,
+            incident,
+        }
+    }
 }
 
 /// The last alert on a page; the next page starts after it.
@@ -70,22 +103,18 @@ pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Times
     let period = Period::last(since, now);
     let (alerts, _) = if open { (Vec::new(), None) } else { list(table, period, now, None, usize::MAX).await? };
     let basis = Basis::read(table, None, None).await?;
-    Ok(Alerts { basis, open: incidents(table).await?, alerts, next_cursor: None })
+    Ok(Alerts { basis, open: incidents(table, now).await?, alerts, next_cursor: None })
 }
 
 /// The open incidents, newest first.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn incidents(table: &Table) -> Result<Vec<OpenIncident>, store::Error> {
-    let mut incidents = table.incidents().await?;
+pub async fn incidents(table: &Table, now: Timestamp) -> Result<Vec<OpenIncident>, store::Error> {
+    let (mut incidents, responses) = table.incidents_and_responses().await?;
     incidents.retain(|incident| incident.open > 0);
     incidents.sort_by_key(|incident| (Reverse(incident.opened_at), incident.id()));
-    let open = |incident: Incident| {
-        let (kind_text, severity) = (incident.kind.words(), incident.kind.severity());
-        OpenIncident { id: incident.id(), kind_text, severity, remediation: incident.remediation(), incident }
-    };
-    Ok(incidents.into_iter().map(open).collect())
+    Ok(incidents.into_iter().map(|incident| OpenIncident::new(incident, &responses, now)).collect())
 }
 
 /// Alerts of a period, newest first: at most `most`, after the alert of the cursor. Also returns the cursor for the next

@@ -214,7 +214,7 @@ pub async fn hold(
     is_known(table, source).await?;
     let (now, instruction) = (instruction.at, checked(instruction)?);
     if instruction.reason.is_none() {
-        return Err(Error::NoReason);
+        return Err(Error::NoReason { of: "a hold" });
     }
     let mut held = WasHeld { holds: Vec::new(), repositories: 0, deletions: 0, effect: String::new() };
     for pattern in patterns(table, target).await? {

@@ -98,10 +98,19 @@ pub enum Error {
         /// The holds.
         of_others: Vec<String>,
     },
-    /// A hold needs a reason.
-    #[error("a hold needs a reason")]
-    NoReason,
-    /// The end of a pause or hold is not in the future.
+    /// A hold or a snooze needs a reason.
+    #[error("{of} needs a reason")]
+    NoReason {
+        /// What needs it.
+        of: &'static str,
+    },
+    /// No such incident is open.
+    #[error("no incident `{asked}` is open")]
+    NoIncident {
+        /// The ID, as the caller wrote it.
+        asked: String,
+    },
+    /// The end of a pause, hold or snooze is not in the future.
     #[error("the end {until} is over")]
     EndIsOver {
         /// The end.
@@ -161,9 +170,10 @@ impl Error {
             Self::UnknownRegion { .. } => "name the registry: `--in ACCOUNT/REGION`".into(),
             Self::NoMirror => "name a policy: `--policy FILE`".into(),
             Self::MirrorsPolicyInvalid { .. } => "fix it (`ecr-lineage policy check FILE`) and deploy it".into(),
+            Self::NoIncident { .. } => "`ecr-lineage alerts` lists the open incidents with their IDs".into(),
             Self::NoHold { .. } => "`ecr-lineage holds` lists them".into(),
             Self::HoldOfOther { .. } => "ask them, or end it with `--force`".into(),
-            Self::NoReason => "say why: `--reason TEXT`".into(),
+            Self::NoReason { .. } => "say why: `--reason TEXT`".into(),
             Self::EndIsOver { .. } => "give an end in the future, in UTC".into(),
             Self::NotPaused { others, .. } if others.is_empty() => "none; nothing is paused".into(),
             Self::NotPaused { .. } => {

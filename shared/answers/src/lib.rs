@@ -22,6 +22,7 @@ pub mod presence;
 pub mod preview;
 pub mod reference;
 pub mod registries;
+pub mod responses;
 pub mod restore;
 pub mod schedule;
 pub mod search;

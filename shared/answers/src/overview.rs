@@ -137,7 +137,7 @@ pub async fn overview(table: &Table, now: Timestamp) -> Result<Overview, Error> 
         at_least |= count >= MOST_COUNTED;
         *counts.entry(status).or_default() += count;
     }
-    let (open, late) = futures::try_join!(alerts::incidents(table), alerts::late(table, None, MOST_LATE))?;
+    let (open, late) = futures::try_join!(alerts::incidents(table, now), alerts::late(table, None, MOST_LATE))?;
     let (next_due, drill) = futures::try_join!(table.next_due(Queue::Mirror), table.restore_drill())?;
     let breakers = breakers::summaries(table, None, now).await?;
     let controls = controls::holds(table, now).await?;

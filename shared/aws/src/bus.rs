@@ -1,9 +1,9 @@
-//! The EventBridge event bus to which alerts are published.
+//! The EventBridge event bus to which alerts and other events are published.
 
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
-use domain::alert::{Alert, EVENT_SOURCE, EventDetail};
+use domain::alert::{EVENT_SOURCE, PublishedEvent};
 
 use retry::{CallError, Disposition};
 
@@ -24,7 +24,7 @@ pub struct Bus {
     name: String,
 }
 
-/// Whether an alert was published. The alerts of a call that failed as a whole share its error.
+/// Whether an event was published. The events of a call that failed as a whole share its error.
 pub type PublishResult = Result<(), Arc<CallError>>;
 
 impl Bus {
@@ -34,16 +34,16 @@ impl Bus {
         Self { client, name: name.into() }
     }
 
-    /// Publishes alerts, in order from call to call. Results are in the order of the alerts. If a response was lost,
-    /// the alert may be on the bus; publishing it again sends the same id.
-    pub async fn publish(&self, alerts: &[Alert]) -> Vec<PublishResult> {
-        let mut answers = Vec::with_capacity(alerts.len());
-        for few in alerts.chunks(ENTRIES_PER_CALL) {
-            for (alert, answer) in few.iter().zip(self.publish_together(few).await) {
+    /// Publishes events, in order from call to call. Results are in the order of the events. If a response was lost,
+    /// the event may be on the bus; publishing it again sends the same id.
+    pub async fn publish(&self, events: &[PublishedEvent]) -> Vec<PublishResult> {
+        let mut answers = Vec::with_capacity(events.len());
+        for few in events.chunks(ENTRIES_PER_CALL) {
+            for (event, answer) in few.iter().zip(self.publish_together(few).await) {
                 // An invalid entry, such as one that is too large, makes EventBridge refuse the whole call.
                 let wrong = answer.as_ref().is_err_and(|failure| failure.disposition == Disposition::Reject);
                 answers.push(if wrong && few.len() > 1 {
-                    self.publish_together(slice::from_ref(alert)).await.pop().unwrap_or(answer)
+                    self.publish_together(slice::from_ref(event)).await.pop().unwrap_or(answer)
                 } else {
                     answer
                 });
@@ -52,10 +52,10 @@ impl Bus {
         answers
     }
 
-    /// Publishes at most as many alerts as fit into one call; sends those again that were refused while others were
+    /// Publishes at most as many events as fit into one call; sends those again that were refused while others were
     /// accepted.
-    async fn publish_together(&self, alerts: &[Alert]) -> Vec<PublishResult> {
-        let mut waiting: BTreeMap<usize, _> = alerts.iter().map(|alert| self.entry(alert)).enumerate().collect();
+    async fn publish_together(&self, events: &[PublishedEvent]) -> Vec<PublishResult> {
+        let mut waiting: BTreeMap<usize, _> = events.iter().map(|event| self.entry(event)).enumerate().collect();
         let mut refused = BTreeMap::new();
         for round in 0..ROUNDS {
             if round > 0 {
@@ -75,7 +75,7 @@ impl Bus {
                 break;
             }
         }
-        (0..alerts.len()).map(|place| refused.remove(&place).map_or(Ok(()), Err)).collect()
+        (0..events.len()).map(|place| refused.remove(&place).map_or(Ok(()), Err)).collect()
     }
 
     /// Makes one call, and returns the refused entries by their index.
@@ -98,14 +98,14 @@ impl Bus {
         Ok(answers.map(|(place, answer)| (*place, failure(answer.error_code(), answer.error_message()))).collect())
     }
 
-    fn entry(&self, alert: &Alert) -> PutEventsRequestEntry {
-        // An alert always serializes to JSON. If it did not, the bus would refuse the empty detail.
-        let detail = serde_json::to_string(&EventDetail::of(alert)).unwrap_or_default();
+    fn entry(&self, event: &PublishedEvent) -> PutEventsRequestEntry {
+        // An event always serializes to JSON. If it did not, the bus would refuse the empty detail.
+        let detail = serde_json::to_string(&event.detail()).unwrap_or_default();
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
             .source(EVENT_SOURCE)
-            .detail_type(alert.kind.detail_type())
-            .time(DateTime::from_secs(alert.time.as_second()))
+            .detail_type(event.detail_type())
+            .time(DateTime::from_secs(event.time().as_second()))
             .detail(detail)
             .build()
     }

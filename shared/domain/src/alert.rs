@@ -5,13 +5,17 @@
 //! counted for [`WINDOW`] and reported in one alert. An [`Alert`] is immutable and has its own id.
 
 mod channel_text;
+mod response;
+mod severity_rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use channel_text::{ChannelText, EventDetail};
+pub use channel_text::{ChannelText, EventDetail, PublishedEvent, short_id};
+pub use response::{Acknowledgement, Response, Snooze};
+pub use severity_rules::{SeverityRule, SeverityRuleError, SeverityRules};
 
 use crate::{
     image::{Image, Registry, RepositoryName},
@@ -48,6 +52,9 @@ pub struct Alert {
     pub state: AlertState,
     /// How soon a person should respond.
     pub severity: Severity,
+    /// The severity until it was resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity_before: Option<Severity>,
     /// What it happened to: a registry, a registry and a repository, or a source and a destination.
     pub subject: String,
     /// The source registry, if the alert is about replication.
@@ -177,10 +184,7 @@ impl AlertKind {
     /// The EventBridge `detail-type` of alerts of this kind.
     #[must_use]
     pub fn detail_type(self) -> String {
-        let capital =
-            |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
-        let words: Vec<String> = self.as_str().split('_').map(capital).collect();
-        format!("ECR Lineage {}", words.join(" "))
+        detail_type(self.as_str())
     }
 
     /// The severity while the incident is not resolved.
@@ -268,6 +272,13 @@ impl AlertKind {
     }
 }
 
+/// The EventBridge `detail-type` of a kind, such as `ECR Lineage Replication Late`.
+fn detail_type(kind: &str) -> String {
+    let capital = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+    let words: Vec<String> = kind.split('_').map(capital).collect();
+    format!("ECR Lineage {}", words.join(" "))
+}
+
 impl Alert {
     /// An alert about something that happened; one per day, kind and subject. A breaker can open and be reset several times
     /// a day: each is an alert.
@@ -283,6 +294,7 @@ impl Alert {
             kind,
             state: AlertState::Notice,
             severity: kind.severity(),
+            severity_before: None,
             subject: subject.to_owned(),
             source: None,
             destination: None,
@@ -292,6 +304,12 @@ impl Alert {
             message,
             remediation: kind.remediation(subject),
         }
+    }
+
+    /// The same alert about a repository.
+    #[must_use]
+    pub fn about(self, repository: &RepositoryName) -> Self {
+        Self { repositories: [repository.clone()].into(), ..self }
     }
 }
 
@@ -313,6 +331,7 @@ impl Alert {
                 incident,
                 state,
                 severity: Severity::Info,
+                severity_before: Some(notice.severity),
                 remediation: "nothing".to_owned(),
                 ..notice
             },
@@ -410,6 +429,9 @@ pub struct Incident {
     /// The number of affected images that arrived late.
     #[serde(default)]
     pub arrived: u64,
+    /// The number of affected images whose tag moved to a newer image, which arrived.
+    #[serde(default)]
+    pub superseded: u64,
     /// The first affected image.
     pub image: Image,
     /// The repositories of affected images, at most 50, by name.
@@ -424,22 +446,31 @@ pub struct Incident {
     /// When the last alert was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notified_at: Option<Timestamp>,
+    /// The severity of the last alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 impl Incident {
-    /// The alert that is due, if one is. After the alert that resolves it, the incident is deleted.
+    /// The alert that is due, if one is, with the severity that these rules give it. After the alert that resolves it, the
+    /// incident is deleted. What operators said silences only repetitions.
     #[must_use]
-    pub fn due(&self, now: Timestamp) -> Option<Alert> {
+    pub fn due(&self, rules: &SeverityRules, response: &Response, now: Timestamp) -> Option<Alert> {
         let age = now.duration_since(self.opened_at);
+        let severity = rules.severity(self.kind, self.repositories.iter().chain([&self.image.repository]));
+        // It is worse than the last alert said.
+        let worse = self.severity.is_some_and(|last| severity > last);
         let state = match self.notified_at {
             _ if self.kind.is_one_shot() && age < WINDOW => return None,
             _ if self.kind.is_one_shot() => AlertState::Notice,
             None => AlertState::Opened,
             Some(_) if self.open == 0 && age >= WINDOW => AlertState::Resolved,
+            Some(_) if self.open > 0 && worse => AlertState::Open,
+            Some(_) if self.open > 0 && response.silences(severity, now) => return None,
             Some(at) if self.open > 0 && now.duration_since(at) >= self.pause() => AlertState::Open,
             Some(_) => return None,
         };
-        Some(self.alert(state, now))
+        Some(self.alert(state, severity, now))
     }
 
     /// Adds repositories of affected images. Returns those that are new, as many as the incident may name.
@@ -454,7 +485,7 @@ impl Incident {
         format!("{} to {}", self.source, self.destination)
     }
 
-    /// The ID of the incident, which each of its alerts names.
+    /// The ID of the incident, which each of its alerts names, and with which their IDs begin.
     #[must_use]
     pub fn id(&self) -> String {
         let Self { kind, source, destination, .. } = self;
@@ -474,10 +505,9 @@ impl Incident {
         doubled.filter(SignedDuration::is_positive).map_or(REMIND_AT_MOST, |pause| pause.min(REMIND_AT_MOST))
     }
 
-    fn alert(&self, state: AlertState, now: Timestamp) -> Alert {
+    fn alert(&self, state: AlertState, severity: Severity, now: Timestamp) -> Alert {
         let Self { kind, source, destination, .. } = self;
-        let subject = self.subject();
-        let incident = self.id();
+        let (subject, incident) = (self.subject(), self.id());
         let (message, remediation) = match state {
             AlertState::Resolved => (self.summary(), "nothing".to_owned()),
             AlertState::Notice | AlertState::Opened | AlertState::Open => (self.message(), self.remediation()),
@@ -488,7 +518,8 @@ impl Incident {
             time: whole_seconds(now),
             kind: *kind,
             state,
-            severity: if state == AlertState::Resolved { Severity::Info } else { kind.severity() },
+            severity: if state == AlertState::Resolved { Severity::Info } else { severity },
+            severity_before: (state == AlertState::Resolved).then(|| self.severity.unwrap_or(severity)),
             subject,
             source: Some(source.clone()),
             destination: Some(destination.clone()),
@@ -520,11 +551,18 @@ impl Incident {
             AlertKind::ReplicationMissing => "not replicated: ECR began no copy",
             _ => "without a tag",
         };
-        let (count, arrived) = (self.count, self.arrived);
-        let end = match (arrived, count.saturating_sub(arrived)) {
-            (_, 0) => "all have arrived".to_owned(),
-            (0, _) => "none arrived, and none is expected any more".to_owned(),
-            (arrived, rest) => format!("{arrived} recovered, {rest} did not"),
+        let Self { count, arrived, superseded, .. } = *self;
+        let newer = "the tag moved to a newer image, which arrived";
+        let end = match (arrived, superseded, count.saturating_sub(arrived).saturating_sub(superseded)) {
+            (_, 0, 0) => "all have arrived".to_owned(),
+            (0, 1, 0) => format!("superseded: {newer}"),
+            (0, _, 0) => format!("all are superseded: {newer}"),
+            (arrived, superseded, 0) => format!("{arrived} recovered, {superseded} superseded: {newer}"),
+            (0, 0, _) => "none arrived, and none is expected any more".to_owned(),
+            (arrived, 0, rest) => format!("{arrived} recovered, {rest} did not"),
+            (arrived, superseded, rest) => {
+                format!("{arrived} recovered, {rest} did not, {superseded} superseded: {newer}")
+            }
         };
         let were = if count == 1 { "image was" } else { "images were" };
         format!("{count} {were} {what} from {} to {}; {end}", self.source, self.destination)

@@ -5,6 +5,7 @@
 //! all destinations of the image. Each copy that did not arrive is a [`ReplicationProblem`] until it arrives or is no
 //! longer expected.
 
+mod completion;
 mod copy;
 mod replicas;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use completion::{ArrivedCopy, Completion, PushKey, REPLICATION_COMPLETE, ReplicationComplete, push_concerned_by};
 pub use replicas::{ExpectedReplica, ReplicaState, expected_replicas};
 
 use copy::{CopyContext, CopyVerdict, EvaluatedCopy};
@@ -68,6 +70,9 @@ pub struct ExpectationState {
     /// Present and past problems, by destination.
     #[serde(default)]
     pub problems: BTreeMap<Registry, ReplicationProblem>,
+    /// When all copies had arrived. Stored once for each push: the table's stream publishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<Completion>,
 }
 
 /// A copy that did not arrive in time, or arrived without its tag.
@@ -113,6 +118,8 @@ pub struct ProblemChange {
 pub enum ProblemEnd {
     /// The copy arrived.
     Arrived,
+    /// The tag moved on at the source, and a newer image has it at the destination.
+    Superseded,
     /// The copy is no longer expected, or it has another problem now.
     Otherwise,
 }
@@ -188,6 +195,14 @@ impl ReplicationExpectation {
         self.tag.as_ref().filter(|tag| !lost(tag))
     }
 
+    /// The tag of the push and when it moved to another image at the source, if it did.
+    #[must_use]
+    pub fn moved_on(&self, lineage: &Lineage) -> Option<(&Tag, Timestamp)> {
+        let tag = self.tag.as_ref()?;
+        let moved = lineage.placements.get(&self.source)?.tags.get(tag)?.moved.as_ref()?;
+        Some((tag, moved.at))
+    }
+
     /// The newest push of the image to the source, with any tag.
     fn newest_push(&self, lineage: &Lineage) -> Timestamp {
         let source = lineage.placements.get(&self.source);
@@ -237,7 +252,7 @@ impl ReplicationExpectation {
     ///
     /// `asked` is ECR's answer about the copies. `observations` are reads of the destinations whose copy is complete
     /// and that no event reported, and of the source where one of them lacks a tag. Neither is needed when every copy
-    /// arrived.
+    /// arrived. `superseded` are the destinations where a newer image has the tag.
     #[must_use]
     pub fn evaluate(
         &self,
@@ -245,6 +260,7 @@ impl ReplicationExpectation {
         settings: &ReplicationSettings,
         asked: Option<&Asked>,
         observations: &BTreeMap<Registry, Observation>,
+        superseded: &BTreeSet<Registry>,
         now: Timestamp,
     ) -> ExpectationOutcome {
         let mut next = ExpectationOutcome {
@@ -254,7 +270,7 @@ impl ReplicationExpectation {
             deleted: Vec::new(),
         };
         let mut open: BTreeMap<Registry, (AlertKind, String)> = BTreeMap::new();
-        let (mut waiting, mut there) = (false, BTreeSet::new());
+        let (mut waiting, mut there) = (false, BTreeMap::new());
         match asked {
             Some(Asked::Unreadable(_)) => {
                 next.expectation.due = Some(self.again(now));
@@ -262,6 +278,9 @@ impl ReplicationExpectation {
             }
             Some(Asked::Copies(copies)) => {
                 for (destination, known_since) in self.missing(lineage, settings, now) {
+                    if superseded.contains(destination) {
+                        continue;
+                    }
                     let copy = CopyContext {
                         expectation: self,
                         lineage,
@@ -273,10 +292,11 @@ impl ReplicationExpectation {
                         now,
                     };
                     let EvaluatedCopy { verdict, fact, deleted } = copy.evaluate(copies.get(destination));
+                    let arrived_at = if deleted { None } else { Some(fact.as_ref().map_or(now, |fact| fact.time)) };
                     next.facts.extend(fact);
                     next.deleted.extend(deleted.then(|| destination.clone()));
                     match verdict {
-                        CopyVerdict::There => _ = there.insert(destination.clone()),
+                        CopyVerdict::There => _ = there.insert(destination.clone(), arrived_at),
                         CopyVerdict::NotExpected => {}
                         CopyVerdict::Wait => waiting = true,
                         CopyVerdict::Wrong(kind, why) => _ = open.insert(destination.clone(), (kind, why)),
@@ -286,8 +306,18 @@ impl ReplicationExpectation {
             Some(Asked::Gone) => next.facts.push(self.fact(&self.source, now, What::FOUND_MISSING)),
             None => {}
         }
-        next.settle(open, |to| there.contains(to) || self.arrived(lineage, to), now);
+        let ended = |to: &Registry| match to {
+            to if there.contains_key(to) || self.arrived(lineage, to) => ProblemEnd::Arrived,
+            to if superseded.contains(to) => ProblemEnd::Superseded,
+            _ => ProblemEnd::Otherwise,
+        };
+        next.settle(open, ended, now);
         next.expectation.due = (next.expectation.has_problem() || waiting).then(|| self.again(now));
+        if next.expectation.due.is_none() {
+            let recorded = |to: &Registry| self.arrived_at(lineage.placements.get(to));
+            let arrived_at = |to: &Registry| recorded(to).or_else(|| there.get(to).copied().flatten());
+            next.expectation.state.completion = self.completion(settings, arrived_at);
+        }
         next
     }
 
@@ -316,7 +346,7 @@ impl ExpectationOutcome {
     fn settle(
         &mut self,
         open: BTreeMap<Registry, (AlertKind, String)>,
-        arrived: impl Fn(&Registry) -> bool,
+        ended: impl Fn(&Registry) -> ProblemEnd,
         now: Timestamp,
     ) {
         let problems = &mut self.expectation.state.problems;
@@ -325,8 +355,9 @@ impl ExpectationOutcome {
                 continue;
             }
             problem.over = Some(now);
-            let there = !open.contains_key(destination) && arrived(destination);
-            let end = Some(if there { ProblemEnd::Arrived } else { ProblemEnd::Otherwise });
+            // A copy with another problem now has not ended well.
+            let another = open.contains_key(destination);
+            let end = Some(if another { ProblemEnd::Otherwise } else { ended(destination) });
             let (kind, destination, why) = (problem.kind, destination.clone(), problem.why.clone());
             self.changes.push(ProblemChange { kind, destination, end, why });
         }

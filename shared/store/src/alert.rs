@@ -1,32 +1,47 @@
 //! Alerts, and the incidents that they belong to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use domain::{
-    alert::{Alert, AlertState, Incident, Occurrence, OccurrenceGroup},
+    alert::{
+        Acknowledgement, Alert, AlertState, Incident, Occurrence, OccurrenceGroup, PublishedEvent, Response,
+        SeverityRules, Snooze,
+    },
     expectation::{ProblemChange, ProblemEnd, ReplicationExpectation},
     image::RepositoryName,
 };
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{
     Error, Stored, Table,
     calls::Condition,
-    expectation::encode_expectation,
-    item::{self, Item, ItemError},
+    expectation::{decode_expectation, encode_expectation},
+    item::{self, EVERYTHING, ImageItemKind, Item, ItemError},
 };
 
-/// The alert in a record of the table's stream, from the key and the new item. `None` if the record is not about an
-/// alert.
+/// What operators said about incidents, by the ID of the incident.
+pub type Responses = BTreeMap<String, Response>;
+
+/// What a record of the table's stream publishes, from the key, the new item and whether the item is new: an alert that
+/// is new, or that the copies of a push are complete. `None` if it publishes nothing.
 ///
 /// # Errors
-/// When the record is about an alert that cannot be decoded.
-pub fn alert_of(key: serde_dynamo::Item, item: serde_dynamo::Item) -> Result<Option<Alert>, ItemError> {
-    if !item::is_alert(&key.into()) {
-        return Ok(None);
+/// When the item cannot be decoded.
+pub fn published_by(
+    key: serde_dynamo::Item,
+    item: serde_dynamo::Item,
+    is_new: bool,
+) -> Result<Option<PublishedEvent>, ItemError> {
+    let key: Item = key.into();
+    if is_new && item::is_alert(&key) {
+        return decode_alert(item.into()).map(|alert| Some(PublishedEvent::Alert(alert)));
     }
-    decode_alert(item.into()).map(Some)
+    if matches!(item::image_item_kind(&key), Some(ImageItemKind::Expectation)) {
+        return Ok(decode_expectation(item.into())?.complete().map(PublishedEvent::ReplicationComplete));
+    }
+    Ok(None)
 }
 
 impl Table {
@@ -35,7 +50,12 @@ impl Table {
     /// # Errors
     /// When it cannot be written.
     pub async fn put_alert(&self, alert: &Alert) -> Result<Stored, Error> {
-        let item = encode_alert(alert).map_err(|source| self.decode_error(&alert.id, source))?;
+        let mut alert = alert.clone();
+        // What is over is `info`, whatever it was.
+        if !alert.repositories.is_empty() && alert.state != AlertState::Resolved {
+            alert.severity = self.severity_rules.severity(alert.kind, &alert.repositories);
+        }
+        let item = encode_alert(&alert).map_err(|source| self.decode_error(&alert.id, source))?;
         self.put_new(item).await
     }
 
@@ -52,7 +72,62 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub async fn incidents(&self) -> Result<Vec<Incident>, Error> {
-        self.partition(item::INCIDENTS, decode_incident).await
+        Ok(self.incidents_and_responses().await?.0)
+    }
+
+    /// The same incidents, and what operators said about them, by the ID of the incident.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn incidents_and_responses(&self) -> Result<(Vec<Incident>, Responses), Error> {
+        let (mut incidents, mut responses) = (Vec::new(), BTreeMap::new());
+        for item in self.all(item::INCIDENTS, self.between(item::INCIDENTS, EVERYTHING)).await? {
+            match item::response_of(&item) {
+                Some(incident) => {
+                    let decode = |item: Item| Ok(serde_dynamo::from_item::<_, Response>(item)?);
+                    responses.insert(incident, self.decode(item, decode)?);
+                }
+                None => incidents.push(self.decode(item, decode_incident)?),
+            }
+        }
+        Ok((incidents, responses))
+    }
+
+    /// Stores that an operator works on an incident. It replaces an earlier acknowledgement.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_acknowledgement(&self, incident: &str, said: &Acknowledgement) -> Result<(), Error> {
+        self.put_response(incident, "acknowledged", said).await
+    }
+
+    /// Stores until when an incident is not repeated. It replaces an earlier snooze.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put_snooze(&self, incident: &str, snooze: &Snooze) -> Result<(), Error> {
+        self.put_response(incident, "snoozed", snooze).await
+    }
+
+    async fn put_response(&self, incident: &str, name: &str, said: &impl Serialize) -> Result<(), Error> {
+        let value = serde_dynamo::to_attribute_value(said);
+        let value = value.map_err(|error| self.decode_error(incident, error.into()))?;
+        let attributes = Item::from([(name.to_owned(), value)]);
+        self.update(item::key_of_response(incident), attributes, None).await.map(drop)
+    }
+
+    /// Deletes what operators said about an incident that is over.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn delete_response(&self, incident: &str) -> Result<(), Error> {
+        self.delete(item::key_of_response(incident)).await
+    }
+
+    /// The severity of alerts by repository.
+    #[must_use]
+    pub fn severity_rules(&self) -> &SeverityRules {
+        &self.severity_rules
     }
 
     /// Stores an expectation, and counts its problems in the same transaction. `Known` if there was another push, or
@@ -71,14 +146,18 @@ impl Table {
         next.state.version = read.saturating_add(1);
         let (_, key) = item::key_of_expectation(&next.image, &next.source, next.tag.as_ref());
         let item = encode_expectation(&next).map_err(|source| self.decode_error(&key, source))?;
-        let (names, since) = (["since", "version"], ("since", AttributeValue::S(next.since.to_string())));
+        let names = ["since", "version", "completion"];
+        let since = ("since", AttributeValue::S(next.since.to_string()));
+        // What is complete does not change: the stream would publish it again.
         let condition = if read == 0 {
             // If no event reported the push, there is no item yet.
-            let expression = "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version)";
+            let expression = "(attribute_not_exists(#since) OR #since = :since) AND attribute_not_exists(#version) \
+                              AND attribute_not_exists(#completion)";
             Condition::new(expression, names, [since])
         } else {
             let version = ("version", AttributeValue::N(read.to_string()));
-            Condition::new("#since = :since AND #version = :version", names, [since, version])
+            let expression = "#since = :since AND #version = :version AND attribute_not_exists(#completion)";
+            Condition::new(expression, names, [since, version])
         };
         if changes.is_empty() {
             return self.put_if(item, condition).await;
@@ -124,12 +203,14 @@ impl Table {
                     .set_expression_attribute_values(Some(values))
             }
             Some(end) => update
-                .update_expression("ADD #open :less, #arrived :arrived")
+                .update_expression("ADD #open :less, #arrived :arrived, #superseded :superseded")
                 .condition_expression("attribute_exists(pk)")
                 .expression_attribute_names("#open", "open")
                 .expression_attribute_names("#arrived", "arrived")
+                .expression_attribute_names("#superseded", "superseded")
                 .expression_attribute_values(":less", number(-1))
-                .expression_attribute_values(":arrived", number(i32::from(end == ProblemEnd::Arrived))),
+                .expression_attribute_values(":arrived", number(i32::from(end == ProblemEnd::Arrived)))
+                .expression_attribute_values(":superseded", number(i32::from(end == ProblemEnd::Superseded))),
         };
         let update = update.build().map_err(|error| self.write_error(&key, error))?;
         Ok(TransactWriteItem::builder().update(update).build())
@@ -193,15 +274,17 @@ impl Table {
             count: 0,
             open: 0,
             arrived: 0,
+            superseded: 0,
             image: first.image.clone(),
             repositories: BTreeSet::new(),
             why: first.why.clone(),
             notified: 0,
             notified_at: None,
+            severity: None,
         };
         let mut item: Item =
             serde_dynamo::to_item(&incident).map_err(|error| self.decode_error(first.kind.as_str(), error.into()))?;
-        item.retain(|name, _| !["count", "open", "arrived", "notified"].contains(&name.as_str()));
+        item.retain(|name, _| !["count", "open", "arrived", "superseded", "notified"].contains(&name.as_str()));
         let mut sets: Vec<_> = item.keys().map(|name| format!("#{name} = if_not_exists(#{name}, :{name})")).collect();
         sets.sort();
         let names = item.keys().map(|name| (format!("#{name}"), name.clone())).collect();
@@ -242,12 +325,14 @@ impl Table {
                 delete.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
             TransactWriteItem::builder().delete(delete.build().map_err(|error| self.write_error(&key, error))?)
         } else {
-            let names = names.into_iter().chain([owned(("#notified_at", "notified_at"))]).collect();
+            let also = [("#notified_at", "notified_at"), ("#severity", "severity")].map(owned);
+            let names = names.into_iter().chain(also).collect();
+            values.insert(":severity".to_owned(), AttributeValue::S(alert.severity.as_str().to_owned()));
             values.insert(":next".to_owned(), AttributeValue::N(incident.notified.saturating_add(1).to_string()));
             values.insert(":now".to_owned(), AttributeValue::S(alert.time.to_string()));
             let update = Update::builder().table_name(&self.name).key("pk", pk).key("sk", sk);
-            let update =
-                update.update_expression("SET #notified = :next, #notified_at = :now").condition_expression(condition);
+            let update = update.update_expression("SET #notified = :next, #notified_at = :now, #severity = :severity");
+            let update = update.condition_expression(condition);
             let update =
                 update.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
             TransactWriteItem::builder().update(update.build().map_err(|error| self.write_error(&key, error))?)

@@ -232,10 +232,16 @@ impl Table {
     }
 
     /// Sets attributes of an item, which need not exist, if a condition holds; `Known` if it does not.
-    pub(super) async fn update(
+    pub(super) async fn update(&self, key: Key, attributes: Item, condition: Option<&str>) -> Result<Stored, Error> {
+        self.set_and_remove(key, attributes, &[], condition).await
+    }
+
+    /// Sets attributes of an item, and removes others of these names; `Known` if the condition does not hold.
+    pub(super) async fn set_and_remove(
         &self,
         (pk, sk): Key,
         attributes: Item,
+        removed: &[&str],
         condition: Option<&str>,
     ) -> Result<Stored, Error> {
         let update = self.client.update_item().table_name(&self.name);
@@ -246,7 +252,13 @@ impl Table {
             update = update.expression_attribute_values(format!(":{name}"), value);
             update = update.expression_attribute_names(format!("#{name}"), name);
         }
-        update = update.update_expression(format!("SET {}", sets.join(", ")));
+        let mut expression = format!("SET {}", sets.join(", "));
+        for name in removed {
+            let separator = if expression.contains(" REMOVE ") { ", " } else { " REMOVE " };
+            expression.push_str(&format!("{separator}#{name}"));
+            update = update.expression_attribute_names(format!("#{name}"), *name);
+        }
+        update = update.update_expression(expression);
         update = update.set_condition_expression(condition.map(str::to_owned));
         match update.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
             Ok(output) => {

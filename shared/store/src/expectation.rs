@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     alert::Incident,
-    expectation::{self, ReplicationExpectation},
+    expectation::{self, Completion, ReplicationExpectation},
     image::{Image, RepositoryName},
 };
 use futures::{StreamExt, TryStreamExt, join, stream};
@@ -16,7 +16,7 @@ use super::{
     batch::{CALLS_AT_A_TIME, Shared},
     item::{self, Item, ItemError, Key, take, take_time},
     list::READS_AT_A_TIME,
-    queue::queued_until,
+    queue::{DUE_IMMEDIATELY, queued_until},
 };
 
 /// The copies that a push should cause.
@@ -86,8 +86,43 @@ impl Table {
     async fn expect_again(&self, push: Expected) -> (BTreeSet<usize>, Result<(), Shared>) {
         let Expected { key, image, since, places, .. } = push;
         let newer = "attribute_not_exists(#since) OR #since < :since";
-        let updated = self.update(key, encode_push(&image, since), Some(newer)).await;
+        // The copies of the earlier push may be complete, and those of this one are not.
+        let updated = self.set_and_remove(key, encode_push(&image, since), &["completion"], Some(newer)).await;
         (places, updated.map(drop).map_err(Arc::new))
+    }
+
+    /// Stores that all copies of a push have arrived, once; `Known` if the expectation changed since it was read. If a
+    /// copy had a problem, `watch` stores that at once, in the step that ends the problem.
+    pub(super) async fn put_completion(
+        &self,
+        expectation: &ReplicationExpectation,
+        completion: Completion,
+    ) -> Result<Stored, Error> {
+        let ReplicationExpectation { image, source, tag, since, state, .. } = expectation;
+        let key = item::key_of_expectation(image, source, tag.as_ref());
+        let mut attributes = Item::from([
+            ("since".to_owned(), AttributeValue::S(since.to_string())),
+            ("version".to_owned(), AttributeValue::N(state.version.to_string())),
+        ]);
+        let unchanged = "#since = :since AND attribute_not_exists(#completion)";
+        if expectation.has_problem() {
+            if expectation.due.is_some_and(|due| due < *since) {
+                return Ok(Stored::New);
+            }
+            attributes.insert("due".to_owned(), AttributeValue::S(DUE_IMMEDIATELY.to_owned()));
+            let unchanged = format!("{unchanged} AND #version = :version");
+            return self.set_and_remove(key, attributes, &["completion"], Some(&unchanged)).await;
+        }
+        let error = |error: serde_dynamo::Error| self.decode_error(&key.1, error.into());
+        attributes.insert("completion".to_owned(), serde_dynamo::to_attribute_value(completion).map_err(error)?);
+        if state.version > 0 {
+            let unchanged = format!("{unchanged} AND #version = :version");
+            return self.set_and_remove(key, attributes, &["queue", "due"], Some(&unchanged)).await;
+        }
+        // `watch` has stored nothing yet. What an expression names has to be in it: there is nothing to remove.
+        attributes.remove("version");
+        let unchanged = format!("{unchanged} AND attribute_not_exists(#version)");
+        self.set_and_remove(key, attributes, &["queue", "due", "version"], Some(&unchanged)).await
     }
 }
 

@@ -20,6 +20,7 @@
 //! | act of an operator | `act#<day>` | `<time>#<action>#<hash>` |
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
+//! | what operators said about an incident | `incidents` | `response#<id of the incident>` |
 //! | heartbeat: when the last heartbeat and event of a registry arrived | `heartbeats` | `<registry>` |
 //! | the last restore drill | `drills` | `restore` |
 //! | run of `reconcile` through a registry | `runs` | `<registry>` |
@@ -442,6 +443,18 @@ pub(super) fn is_alert(item: &Item) -> bool {
 
 /// The partition key of all incidents.
 pub(super) const INCIDENTS: &str = "incidents";
+
+/// The beginning of the sort keys of what operators said about incidents, beside these.
+const RESPONSE: &str = "response#";
+
+pub(super) fn key_of_response(incident: &str) -> Key {
+    (INCIDENTS.to_owned(), format!("{RESPONSE}{incident}"))
+}
+
+/// The ID of the incident, if the item is what operators said about it.
+pub(super) fn response_of(item: &Item) -> Option<String> {
+    item.get("sk")?.as_s().ok()?.strip_prefix(RESPONSE).map(str::to_owned)
+}
 
 pub(super) fn sort_key_of_incident(kind: AlertKind, source: &Registry, destination: &Registry) -> String {
     format!("{}#{source}#{destination}", kind.as_str())

@@ -28,7 +28,7 @@ mod tag;
 mod words;
 
 pub use activity::{ActivityBounds, ActivityPosition};
-pub use alert::alert_of;
+pub use alert::{Responses, published_by};
 pub use deletion::Listed;
 pub use image::ImageRecord;
 pub use item::ItemError;
@@ -44,7 +44,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{Client, operation::create_table::CreateTableError};
-use domain::image::Registry;
+use domain::{alert::SeverityRules, image::Registry};
 use jiff::Timestamp;
 use retry::{CallError, Disposition};
 
@@ -64,6 +64,8 @@ pub struct Table {
     last_events: Arc<Mutex<HashMap<Registry, Timestamp>>>,
     /// The settings of registries that this process has cached.
     remembered: Arc<Mutex<Remembered>>,
+    /// The severity of alerts by repository. Each alert passes here, so that no function forgets them.
+    severity_rules: Arc<SeverityRules>,
 }
 
 /// Why the table could not be read or written.
@@ -169,7 +171,14 @@ impl Table {
             registered: Arc::default(),
             last_events: Arc::default(),
             remembered: Arc::default(),
+            severity_rules: Arc::default(),
         }
+    }
+
+    /// The same table, in which alerts have the severity that these rules give them.
+    #[must_use]
+    pub fn with_severity_rules(self, rules: SeverityRules) -> Self {
+        Self { severity_rules: Arc::new(rules), ..self }
     }
 
     /// Creates the table and its indexes, unless it exists.

@@ -4,6 +4,7 @@
 //! in as few calls as possible. A subject that fails in one step is left out of the following ones and does not affect
 //! the others.
 
+mod completion;
 mod late;
 mod proof;
 
@@ -149,6 +150,8 @@ impl Table {
         expected.retain(|expected| batch.sound(&expected.places));
         let (started, expecting) = join!(self.start_work(&facts), self.expect_replication(expected));
         batch.check_all(started.into_iter().chain(expecting));
+        let completed = self.complete_pushes(&batch, &known).await;
+        batch.check_all(completed);
         let subjects = self.put_facts(batch).await;
         RecordedAll { subjects, known }
     }

@@ -12,6 +12,7 @@ use domain::{
     tag::{self, TagAssignment, TagInterval, TagName},
 };
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use super::{
     Error, Table,
@@ -56,6 +57,29 @@ impl Table {
             let repository = deletions.get(registry).map(Vec::as_slice).unwrap_or_default();
             tag::ends(&name.tag, &evidence(None), &evidence(Some(&name.tag)), repository)
         }))
+    }
+
+    /// Whether a newer image has a tag in a destination: one on which the tag was set at the source at a time or later.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn has_newer(
+        &self,
+        name: &TagName,
+        (source, since): (&Registry, Timestamp),
+        destination: &Registry,
+    ) -> Result<bool, Error> {
+        let (newest, _) = self.newest(name, destination, 0).await?;
+        let Some(newest) = newest.into_iter().find(|newest| newest.time >= since) else { return Ok(false) };
+        let image = Image { repository: name.repository.clone(), digest: newest.digest };
+        let at = |registry: &Registry| PlacementKey {
+            image: image.clone(),
+            registry: registry.clone(),
+            tag: Some(name.tag.clone()),
+        };
+        let (there, here) = (at(destination), at(source));
+        let (there, here) = futures::try_join!(self.evidence(&there), self.evidence(&here))?;
+        Ok(there.removed <= there.set() && here.set() >= Some(since))
     }
 
     /// The adjacent assignments of some settings of a tag in one registry: for each, the settings of the nearest

@@ -47,6 +47,7 @@ pub(super) fn words(key: &str) -> String {
         ("count", _) => "what a circuit breaker counted".to_owned(),
         ("pause", _) => "a pause".to_owned(),
         ("hold", _) => "a hold".to_owned(),
+        ("response", _) => "what operators said about an incident".to_owned(),
         _ => key.replace('#', " "),
     }
 }

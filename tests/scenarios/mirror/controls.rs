@@ -193,7 +193,7 @@ async fn a_hold_says_what_is_wrong_with_it() {
     let site = Site::new(FOLLOW).await;
     let (table, all) = (&site.local.table, "*".parse::<HoldTarget>().unwrap());
     let none = Instruction { reason: Some("  ".to_owned()), ..site.says("dana", None) };
-    assert!(matches!(controls::hold(table, &all, None, none).await, Err(Error::NoReason)));
+    assert!(matches!(controls::hold(table, &all, None, none).await, Err(Error::NoReason { .. })));
     let over = controls::hold(table, &all, None, site.says("dana", Some(-1))).await;
     assert!(matches!(over, Err(Error::EndIsOver { .. })), "{over:?}");
     let elsewhere = "999999999999/eu-west-1".parse().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use domain::alert::{Alert, AlertKind};
+use domain::alert::{Alert, AlertKind, Response, SeverityRules};
 use serde_json::{Value, json};
 
 use super::{
@@ -167,6 +167,6 @@ async fn acts_and_questions_take_what_answers_print() {
     // An incident has the ID that its alerts name.
     let id = overview["open"][0]["id"].as_str().unwrap().to_owned();
     let incident = asking.store.table.incidents().await.unwrap().pop().unwrap();
-    let alert = incident.due(at(3_000).parse().unwrap()).unwrap();
+    let alert = incident.due(&SeverityRules::default(), &Response::default(), at(3_000).parse().unwrap()).unwrap();
     assert_eq!(id, alert.incident);
 }

@@ -264,6 +264,13 @@ async fn check(acts: &[Act], trouble: &str, unconfirmed: Unconfirmed, seed: u64)
         let expectation = expectation.unwrap_or_else(|| panic!("nothing is expected of {push:?}"));
         // A failed copy may be reported before its push.
         assert!(expectation.since >= *at, "{push:?}: {expectation:?}");
+        let arrived = |to: &&Registry| {
+            truth.arrivals.iter().any(|(there, name, time)| there == *to && name == push && time >= &expectation.since)
+        };
+        match &expectation.state.completion {
+            Some(complete) => assert!(complete.arrivals.keys().eq(destinations.iter().collect::<BTreeSet<_>>())),
+            None => assert!(!destinations.iter().all(|to| arrived(&to)), "{push:?} is complete: {expectation:?}"),
+        }
         for to in &destinations {
             let known = expectation.state.problems.get(to);
             match copy(&site, &truth, to, (push, *at)) {

@@ -88,6 +88,7 @@ impl From<Error> for Problem {
             Error::NoMirror => ProblemCode::NoMirror,
             Error::UnknownRegion { .. } => ProblemCode::UnknownRegion,
             Error::NoHold { .. } => ProblemCode::UnknownHold,
+            Error::NoIncident { .. } => ProblemCode::UnknownIncident,
             Error::NoReplica { .. } => ProblemCode::UnknownReplica,
             Error::Ambiguous { .. } => ProblemCode::AmbiguousDigest,
             Error::InvalidTransition(_) => ProblemCode::InvalidTransition,
@@ -95,7 +96,7 @@ impl From<Error> for Problem {
             Error::NotPaused { .. } => ProblemCode::NotPaused,
             Error::Changed { .. } => ProblemCode::Changed,
             Error::MirrorsPolicyInvalid { .. } => ProblemCode::MirrorPolicyInvalid,
-            Error::NoReason => ProblemCode::NoReason,
+            Error::NoReason { .. } => ProblemCode::NoReason,
             Error::EndIsOver { .. } => ProblemCode::EndIsOver,
         };
         Self { remediation: error.remediation(), ..Self::new(code, chain(&error)) }

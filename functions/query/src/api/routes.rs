@@ -12,6 +12,7 @@ mod policy;
 mod presence;
 mod problems;
 mod replication;
+mod responses;
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(activity::activity))
         .routes(routes!(presence::presence))
         .routes(routes!(replication::alerts))
+        .routes(routes!(responses::acknowledge))
+        .routes(routes!(responses::snooze))
         .routes(routes!(replication::lag))
         .routes(routes!(replication::drift))
         .routes(routes!(replication::orphans))

@@ -6,7 +6,10 @@
 
 use serde::Serialize;
 
+use jiff::Timestamp;
+
 use super::{Alert, AlertState, Severity};
+use crate::expectation::ReplicationComplete;
 
 /// The longest key, in characters: PagerDuty's limit of a `dedup_key`, the shortest of all channels.
 /// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
@@ -35,32 +38,78 @@ pub struct ChannelText {
     severity: Severity,
 }
 
-/// The `detail` of the EventBridge event of an alert: the alert, and its texts for channels.
-#[derive(Debug, Serialize)]
-pub struct EventDetail<'a> {
-    #[serde(flatten)]
-    alert: &'a Alert,
-    channel_text: ChannelText,
+/// What is published on the alert bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PublishedEvent {
+    /// An alert.
+    Alert(Alert),
+    /// All expected copies of a push have arrived.
+    ReplicationComplete(ReplicationComplete),
 }
 
-impl<'a> EventDetail<'a> {
-    /// The `detail` of an alert.
+impl PublishedEvent {
+    /// The id, which is the same in each delivery.
     #[must_use]
-    pub fn of(alert: &'a Alert) -> Self {
-        Self { alert, channel_text: ChannelText::of(alert) }
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Alert(alert) => &alert.id,
+            Self::ReplicationComplete(complete) => &complete.id,
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Alert(alert) => alert.time,
+            Self::ReplicationComplete(complete) => complete.time,
+        }
+    }
+
+    /// The EventBridge `detail-type`.
+    #[must_use]
+    pub fn detail_type(&self) -> String {
+        match self {
+            Self::Alert(alert) => alert.kind.detail_type(),
+            Self::ReplicationComplete(complete) => super::detail_type(complete.kind),
+        }
+    }
+
+    /// The EventBridge `detail`.
+    #[must_use]
+    pub fn detail(&self) -> EventDetail<'_> {
+        EventDetail { event: self, channel_text: ChannelText::of(self) }
     }
 }
 
+/// The `detail` of a published event: its fields, and its texts for channels.
+#[derive(Debug, Serialize)]
+pub struct EventDetail<'a> {
+    #[serde(flatten)]
+    event: &'a PublishedEvent,
+    channel_text: ChannelText,
+}
+
 impl ChannelText {
-    /// The texts of an alert.
+    /// The texts of an event.
     #[must_use]
-    pub fn of(alert: &Alert) -> Self {
-        Self {
-            key: key(&alert.incident),
-            title: channel_text(&title(alert), TITLE),
-            text: channel_text(&alert.message, TEXT),
-            remediation: channel_text(&alert.remediation, TEXT),
-            severity: alert.kind.severity(),
+    pub fn of(event: &PublishedEvent) -> Self {
+        match event {
+            PublishedEvent::Alert(alert) => Self {
+                key: key(&alert.incident),
+                title: channel_text(&title(alert), TITLE),
+                text: channel_text(&alert.message, TEXT),
+                remediation: channel_text(&alert.remediation, TEXT),
+                severity: alert.severity_before.unwrap_or(alert.severity),
+            },
+            PublishedEvent::ReplicationComplete(complete) => Self {
+                key: key(&complete.incident),
+                title: channel_text(&format!("replication complete: {}", complete.subject), TITLE),
+                text: channel_text(&complete.message, TEXT),
+                remediation: channel_text(&complete.remediation, TEXT),
+                severity: complete.severity,
+            },
         }
     }
 }
@@ -104,6 +153,12 @@ fn key(name: &str) -> String {
     }
     let hash = format!("#{:016x}", fnv1a(name.as_bytes()));
     text.chars().take(KEY.saturating_sub(hash.len())).chain(hash.chars()).collect()
+}
+
+/// A short ID of an incident, for people: eight hexadecimal digits.
+#[must_use]
+pub fn short_id(incident: &str) -> String {
+    format!("{:08x}", fnv1a(incident.as_bytes()) >> 32)
 }
 
 /// FNV-1a, 64 bits: unlike the standard library's hash, it is the same in every version of Rust and of this program.

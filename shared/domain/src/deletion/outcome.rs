@@ -214,8 +214,9 @@ impl Deletion {
     }
 
     fn failure(&self, why: &str, now: Timestamp) -> Alert {
-        let subject = format!("{}/{}", self.registry, self.image.repository);
-        Alert::notice(AlertKind::DeletionFailed, &subject, format!("{}: {why}", self.image), now)
+        let (repository, subject) = (&self.image.repository, format!("{}/{}", self.registry, self.image.repository));
+        let alert = Alert::notice(AlertKind::DeletionFailed, &subject, format!("{}: {why}", self.image), now);
+        alert.about(repository)
     }
 
     /// The executed deletion, with this product as its cause.

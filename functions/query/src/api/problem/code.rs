@@ -55,6 +55,7 @@ codes! {
     UnknownRegion = "unknown_region" NOT_FOUND "No registry in the region is known",
     UnknownDeletion = "unknown_deletion" NOT_FOUND "There is no such deletion",
     UnknownHold = "unknown_hold" NOT_FOUND "There is no such hold",
+    UnknownIncident = "unknown_incident" NOT_FOUND "No such incident is open",
     UnknownReplica = "unknown_replica" NOT_FOUND "The image is not a replica in the registry",
     NoMirror = "no_mirror" NOT_FOUND "`mirror` has not run with this table",
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method",

@@ -69,7 +69,7 @@ pub(super) async fn alerts(
     let (period, after) = (range.of_days(7, now)?, asked.cursor.map(|Cursor(alert)| alert));
     let (alerts, next) = alerts::list(table, period, now, after, asked.limit.0).await?;
     let basis = Basis::read(table, None, None).await?;
-    Ok(Json(Alerts { basis, open: alerts::incidents(table).await?, alerts, next_cursor: next.map(Cursor) }))
+    Ok(Json(Alerts { basis, open: alerts::incidents(table, now).await?, alerts, next_cursor: next.map(Cursor) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
