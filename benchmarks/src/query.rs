@@ -87,7 +87,8 @@ async fn measure_activity(served: &Served, images: u32, report: &mut Report) -> 
         let mut times = Vec::new();
         for _ in 0..ACTIVITY_ASKED {
             let (took, body) = served.ask(&path, false).await?;
-            let listed = serde_json::from_slice::<Value>(&body)?["activity"].as_array().map(Vec::len);
+            let answer = serde_json::from_slice::<Value>(&body)?;
+            let listed = answer.get("activity").and_then(Value::as_array).map(Vec::len);
             if listed != Some(entries as usize) {
                 return Err(format!("{path}: {listed:?} entries instead of {entries}").into());
             }

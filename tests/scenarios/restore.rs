@@ -23,7 +23,7 @@ async fn gone(site: &Site, image: &Image, move_tags: bool) -> Return {
     let (table, registries) = (&site.local.table, &site.local.mirror.registries);
     let (reference, tokyo) = (Reference::Exact(image.clone()), TOKYO.parse().unwrap());
     match restore::restore(table, registries, &reference, &tokyo, move_tags).await.unwrap().outcome {
-        RestoreOutcome::Gone(found) => found,
+        RestoreOutcome::Gone(found) => *found,
         other => panic!("{other:?}"),
     }
 }

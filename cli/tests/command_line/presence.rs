@@ -94,7 +94,7 @@ fn where_fails_as_long_as_the_rules_are_not_known() {
         "source":"aws.ecr","account":"111122223333","time":"2026-11-20T10:00:00Z","region":"eu-west-1","resources":[],
         "detail":{"result":"SUCCESS","repository-name":"team/app","action-type":"PUSH","image-tag":"v1",
         "image-digest":"sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234abcd"}}"#;
-    let events = user.file("push.json", &push.replace('\n', ""));
+    let events = user.file("push.json", push);
     let ingested = user.run(&["ingest", &events]);
     assert_eq!(ingested.code, Some(0), "{ingested:?}");
     let asked = user.run(&["where", "team/app:v1"]);

@@ -44,7 +44,7 @@ pub enum RestoreOutcome {
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>
     UnderWay,
     /// The image is missing.
-    Gone(Return),
+    Gone(Box<Return>),
 }
 
 /// How a missing image comes back.
@@ -116,7 +116,8 @@ pub async fn restore(
         Observation::Present(_) => RestoreOutcome::There,
         _ => {
             let tags = tags_when_deleted(table, &lineage, registry).await?;
-            RestoreOutcome::Gone(Return::of(registries, &lineage, registry, tags, move_tags).await.map_err(unreadable)?)
+            let found = Return::of(registries, &lineage, registry, tags, move_tags).await.map_err(unreadable)?;
+            RestoreOutcome::Gone(Box::new(found))
         }
     };
     Ok(Restored { image, registry: registry.clone(), outcome })

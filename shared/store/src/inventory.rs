@@ -301,10 +301,10 @@ mod tests {
         ];
         InventoryEntry {
             size_bytes: number * 1_000,
-            arrived_at: at(1_700_000_000).filter(|_| number % 7 > 0),
-            last_pulled_at: at(1_750_000_000).filter(|_| number % 3 > 0),
-            archived: number % 5 == 0,
-            tagged: number % 2 == 0,
+            arrived_at: at(1_700_000_000).filter(|_| !number.is_multiple_of(7)),
+            last_pulled_at: at(1_750_000_000).filter(|_| !number.is_multiple_of(3)),
+            archived: number.is_multiple_of(5),
+            tagged: number.is_multiple_of(2),
             kind: ManifestKind::ALL[number as usize % 3],
             origin: origins[number as usize % 4].clone(),
         }
@@ -335,9 +335,13 @@ mod tests {
         let line = format!("sha256:{} 7 - - istp", "a".repeat(64));
         let part = |images: &str| Part { images: images.to_owned(), ..Part::default() };
         part(&line).entries().unwrap();
-        for wrong in
-            ["", &line[..75], &line.replace(" 7", " x"), &line.replace("istp", "istq"), &line.replace("istp", "istc 0")]
-        {
+        for wrong in [
+            "",
+            line.get(..75).unwrap(),
+            &line.replace(" 7", " x"),
+            &line.replace("istp", "istq"),
+            &line.replace("istp", "istc 0"),
+        ] {
             assert!(part(&format!("{wrong}\n")).entries().is_err(), "{wrong}");
         }
     }

@@ -130,7 +130,7 @@ pub async fn plan_copy(
             match found.held_by.first().filter(|_| found.has_repository).cloned() {
                 None if is_there => RestoreOutcome::There,
                 Some(_) if is_there && found.tags_to_set.is_empty() => RestoreOutcome::There,
-                None => RestoreOutcome::Gone(found),
+                None => RestoreOutcome::Gone(Box::new(found)),
                 Some(from) => {
                     return Ok(CopyAnswer::Plan(CopyPlan::of(registries, image, (from, registry), found).await?));
                 }

@@ -122,18 +122,18 @@ pub(super) fn get_lifecycle_policy_preview(world: &mut World, caller: &ApiCaller
         ApiError::new("LifecyclePolicyPreviewNotFoundException", "There is no dry run for this repository.")
     })?;
     let status = status(preview, world);
-    let mut answer = json!({
-        "registryId": place.registry.account(), "repositoryName": place.repository,
-        "lifecyclePolicyText": preview.text, "status": status,
-    });
+    let (mut found, mut next_token, mut counts) = (None, None, None);
     if status == "COMPLETE" {
         let chosen = preview.results.iter().filter(|(digest, result)| asked.chooses(digest, result));
         let entries = chosen.map(|(digest, result)| (digest.to_string(), described(digest, result)));
         let (results, next) = page(entries, &asked.paging, RESULTS, RESULTS)?;
-        (answer["previewResults"], answer["nextToken"], answer["summary"]) =
-            (json!(results), json!(next), summary(preview));
+        (found, next_token, counts) = (Some(results), next, Some(summary(preview)));
     }
-    Ok(compact(answer))
+    Ok(compact(json!({
+        "registryId": place.registry.account(), "repositoryName": place.repository,
+        "lifecyclePolicyText": preview.text, "status": status,
+        "previewResults": found, "nextToken": next_token, "summary": counts,
+    })))
 }
 
 fn described(digest: &Digest, result: &PreviewResult) -> Value {
@@ -152,11 +152,8 @@ fn described(digest: &Digest, result: &PreviewResult) -> Value {
 fn summary(preview: &LifecyclePreview) -> Value {
     let expiring = preview.results.values().filter(|result| result.expires).count();
     let transitioning = preview.results.len() - expiring;
-    let mut summary = json!({"expiringImageTotalCount": expiring});
     // "only present if at least one image will be transitioned".
-    if transitioning > 0 {
-        summary["transitioningImageTotalCounts"] =
-            json!([{"targetStorageClass": "ARCHIVE", "imageTotalCount": transitioning}]);
-    }
-    summary
+    let archived =
+        (transitioning > 0).then(|| json!([{"targetStorageClass": "ARCHIVE", "imageTotalCount": transitioning}]));
+    compact(json!({"expiringImageTotalCount": expiring, "transitioningImageTotalCounts": archived}))
 }

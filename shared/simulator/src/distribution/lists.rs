@@ -18,12 +18,11 @@ const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// The media type of a list of referrers.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// Headers of a response.
+type Headers = Vec<(HeaderName, String)>;
+
 /// One page of a sorted list, and the header that leads to the next.
-fn page(
-    all: impl Iterator<Item = String>,
-    query: &Query,
-    path: &str,
-) -> Result<(Vec<String>, Vec<(HeaderName, String)>), Failure> {
+fn page(all: impl Iterator<Item = String>, query: &Query, path: &str) -> Result<(Vec<String>, Headers), Failure> {
     let size = match query.get("n").map(str::parse::<usize>) {
         None => MAX_ENTRIES,
         Some(Ok(size)) => size.min(MAX_ENTRIES),

@@ -22,13 +22,19 @@ async fn part(ecr: &Client, upload: &str, first: usize, bytes: &[u8]) -> Result<
     let last = (first + bytes.len()).saturating_sub(1);
     let call = call.part_first_byte(first as i64).part_last_byte(last as i64).layer_part_blob(Blob::new(bytes));
     let answer = call.send().await;
-    if answer.is_err() { Err(failed(answer)) } else { Ok(answer.unwrap().last_byte_received().unwrap()) }
+    match answer {
+        Ok(answer) => Ok(answer.last_byte_received().unwrap()),
+        refused => Err(failed(refused)),
+    }
 }
 
 async fn complete(ecr: &Client, upload: &str, layer: &str) -> Result<String, String> {
     let call = ecr.complete_layer_upload().repository_name(APP).upload_id(upload).layer_digests(layer);
     let answer = call.send().await;
-    if answer.is_err() { Err(failed(answer)) } else { Ok(answer.unwrap().layer_digest.unwrap()) }
+    match answer {
+        Ok(answer) => Ok(answer.layer_digest.unwrap()),
+        refused => Err(failed(refused)),
+    }
 }
 
 pub(crate) async fn upload(ecr: &Client, bytes: &[u8]) -> String {
