@@ -72,9 +72,10 @@ impl Lambda {
         let payload = payload.to_string();
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        // HTTP 1.0: a long answer then comes in one piece, not in chunks.
         write!(
             connection,
-            "POST /2015-03-31/functions/function/invocations HTTP/1.1\r\nHost: lambda\r\nConnection: close\r\n\
+            "POST /2015-03-31/functions/function/invocations HTTP/1.0\r\nHost: lambda\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{payload}",
             payload.len()
         )
