@@ -6,7 +6,7 @@ use domain::{
     alert::{Alert, AlertKind},
     expectation::{Asked, ReplicationExpectation},
     fact::{Fact, Subject},
-    image::{Image, Registry, RepositoryName, Tag},
+    image::{Image, Registry, RepositoryName},
     lineage::Lineage,
     observation::Observation,
     replication::{CopyStatus, ReplicationSettings},
@@ -71,8 +71,7 @@ impl Watch {
         for expectation in &expectations {
             superseded.insert(expectation.tag.clone(), self.superseded(expectation, lineage, own, now).await?);
         }
-        let (asked, observations) =
-            self.ask_about_missing(source, &expectations, lineage, (own, &superseded), now).await;
+        let (asked, observations) = self.ask_about_missing(source, &expectations, lineage, own, now).await;
         let explained = self.with_refusals(lineage, asked.as_ref(), &expectations).await?;
         let lineage = explained.as_ref().unwrap_or(lineage);
         for expectation in expectations {
@@ -124,15 +123,11 @@ impl Watch {
         source: &Registry,
         expectations: &[ReplicationExpectation],
         lineage: &Lineage,
-        (own, superseded): (&ReplicationSettings, &BTreeMap<Option<Tag>, BTreeSet<Registry>>),
+        own: &ReplicationSettings,
         now: Timestamp,
     ) -> (Option<Asked>, BTreeMap<Registry, Observation>) {
         let mut observations = BTreeMap::new();
-        let missing = expectations.iter().flat_map(|expectation| {
-            let superseded = superseded.get(&expectation.tag);
-            let missing = expectation.missing(lineage, own, now).into_keys();
-            missing.filter(move |to| superseded.is_none_or(|superseded| !superseded.contains(to)))
-        });
+        let missing = expectations.iter().flat_map(|expectation| expectation.missing(lineage, own, now).into_keys());
         let missing: BTreeSet<&Registry> = missing.collect();
         if missing.is_empty() {
             return (None, observations);

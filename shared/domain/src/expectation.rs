@@ -278,9 +278,6 @@ impl ReplicationExpectation {
             }
             Some(Asked::Copies(copies)) => {
                 for (destination, known_since) in self.missing(lineage, settings, now) {
-                    if superseded.contains(destination) {
-                        continue;
-                    }
                     let copy = CopyContext {
                         expectation: self,
                         lineage,
@@ -299,6 +296,8 @@ impl ReplicationExpectation {
                         CopyVerdict::There => _ = there.insert(destination.clone(), arrived_at),
                         CopyVerdict::NotExpected => {}
                         CopyVerdict::Wait => waiting = true,
+                        // A newer image has the tag: what ECR says is recorded, and is no problem.
+                        CopyVerdict::Wrong(..) if superseded.contains(destination) => {}
                         CopyVerdict::Wrong(kind, why) => _ = open.insert(destination.clone(), (kind, why)),
                     }
                 }
