@@ -11,7 +11,9 @@ export INSTA_UPDATE := env("INSTA_UPDATE", "no")
 export SAM_CLI_TELEMETRY := "0"
 
 hub := justfile_directory() / "target/hub"
-program := justfile_directory() / "target/debug/ecr-lineage"
+# The profile of the tests and of the program that they run. CI chooses `histories`, so that it compiles everything once.
+profile := env("TEST_PROFILE", "dev")
+program := justfile_directory() / "target" / (if profile == "dev" { "debug" } else { profile }) / "ecr-lineage"
 architecture := if arch() == "aarch64" { "arm64" } else { "x86_64" }
 
 [private]
@@ -19,8 +21,7 @@ default:
     @just --list --unsorted
 
 # Format, lints and the fast tests: run before every commit
-check: format lints
-    .ci/tools cargo-nextest
+check: format lints nextest
     cargo nextest run --workspace --profile fast
 
 # Check the format of all Rust sources
@@ -32,30 +33,29 @@ lints:
     cargo clippy --workspace --all-targets --features tests/runtime-contract,cli/prove -- --deny warnings
 
 # Every test, and that no snapshot file is unused
-test:
-    .ci/tools cargo-nextest
+test: nextest
     mkdir -p target/snapshots && rm -f target/snapshots/used
-    INSTA_SNAPSHOT_REFERENCES_FILE=$PWD/target/snapshots/used cargo nextest run --workspace --profile ci
+    INSTA_SNAPSHOT_REFERENCES_FILE=$PWD/target/snapshots/used cargo nextest run --cargo-profile {{ profile }} --workspace --profile ci
     git ls-files '*.snap' | sort >target/snapshots/there
     sed "s#^$PWD/##" target/snapshots/used | sort -u >target/snapshots/used-once
     if [ -n "$(comm -23 target/snapshots/there target/snapshots/used-once | tee /dev/stderr)" ]; then exit 1; fi
 
-# Thousands of random histories, and every call failing in every way: about 10 minutes
+# Thousands of random histories, and every call failing in every way, side by side: about 10 minutes
+[parallel]
 histories: (history "ordering" "1000") (history "end_to_end" "300") (history "mirror" "1000") (history "watch" "1000") (history "reconcile" "500")
 
 # A number of random histories of one part, such as `just history mirror 1000`
-history part cases:
-    .ci/tools cargo-nextest
+history part cases: nextest
     PROPTEST_CASES={{ cases }} cargo nextest run --cargo-profile histories --profile ci --workspace --test scenarios -E 'test(/^{{ part }}::/)'
 
 # Proofs about policies, by Cedar's symbolic compiler and the solver cvc5
-prove:
-    .ci/tools cargo-nextest cvc5
-    cargo nextest run --package cli --no-default-features --features prove --profile ci -E 'test(policies::prove)'
+prove: nextest
+    .ci/tools cvc5
+    cargo nextest run --cargo-profile {{ profile }} --workspace --features cli/prove --profile ci --test command_line -E 'test(policies::prove)'
 
 # The simulator and moto, called with boto3 and the AWS CLI
 conformance: build
-    tests/conformance/run
+    ECR_LINEAGE={{ program }} tests/conformance/run
 
 # The API against its OpenAPI document
 api: build
@@ -71,8 +71,12 @@ libraries:
     functions/query/page/vendor/fetch --check
 
 [private]
+nextest:
+    .ci/tools cargo-nextest
+
+[private]
 build:
-    cargo build --quiet --workspace --bin ecr-lineage
+    cargo build --quiet --profile {{ profile }} --workspace --bin ecr-lineage
 
 # The documentation of the code
 docs:
@@ -111,8 +115,8 @@ workflows:
     CHECK_JSONSCHEMA={{ tools }}/bin/check-jsonschema tests/workflows/run
 
 # Every scenario again, with another implementation of DynamoDB
-second-dynamodb:
-    .ci/tools cargo-nextest ministack
+second-dynamodb: nextest
+    .ci/tools ministack
     tests/second_dynamodb/run
 
 # Build the functions as they are deployed, for this machine's architecture
@@ -122,13 +126,13 @@ functions:
       AWS_DEFAULT_REGION=us-east-1 sam build --template infra/hub.yaml --build-dir {{ hub }}
 
 # Every function under AWS's runtime interface emulator; needs `just functions`
-runtime-contract:
-    .ci/tools cargo-nextest sam
+runtime-contract: nextest
+    .ci/tools sam
     install -m 755 {{ tools }}/environments/aws-sam-cli/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{{ architecture }} target/rie
     LAMBDA_RIE=$PWD/target/rie RECORD_FUNCTION={{ hub }}/Record/bootstrap WATCH_FUNCTION={{ hub }}/Watch/bootstrap \
       MIRROR_FUNCTION={{ hub }}/Mirror/bootstrap RECONCILE_FUNCTION={{ hub }}/Reconcile/bootstrap \
       ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query/bootstrap \
-      cargo nextest run --workspace --profile ci --features tests/runtime-contract --test runtime_contract
+      cargo nextest run --cargo-profile {{ profile }} --workspace --profile ci --features tests/runtime-contract --test runtime_contract
 
 # Deploy the templates to an emulator on this machine and use them; needs `just functions`
 deployment: build
@@ -136,7 +140,7 @@ deployment: build
 
 # Calls, request units and bytes, compared with benchmarks/counts.tsv
 counts *options:
-    benchmarks/run counts {{ options }}
+    PROFILE={{ profile }} benchmarks/run counts {{ options }}
 
 # All benchmarks, with their baselines: needs release builds, takes an hour
 bench *parts:

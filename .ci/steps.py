@@ -1,7 +1,7 @@
 """Runs the steps of CI, two at a time, and prints at the end how long each took.
 
-A step is a recipe of the justfile. One lane builds in the `dev` profile, because cargo allows one build of a profile at
-a time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network. The output
+A step is a recipe of the justfile. One lane builds in the profile of the histories, because cargo allows one build of a
+profile at a time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network. The output
 of a step is printed when the step ends, so that the output of the lanes does not mix. The first failure stops everything.
 """
 
