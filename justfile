@@ -8,9 +8,9 @@ export PATH := tools / "bin:" + env("PATH")
 # A fixed seed, so that the random histories are the same on every machine and failures are reproducible.
 export PROPTEST_RNG_SEED := env("PROPTEST_RNG_SEED", "1")
 export INSTA_UPDATE := env("INSTA_UPDATE", "no")
-export SAM_CLI_TELEMETRY := "0"
 
-hub := justfile_directory() / "target/hub"
+built := justfile_directory() / "target/lambda"
+artifacts := justfile_directory() / "target/artifacts"
 # The profile of the tests and of the program that they run. CI chooses `histories`, so that it compiles everything once.
 profile := env("TEST_PROFILE", "dev")
 program := justfile_directory() / "target" / (if profile == "dev" { "debug" } else { profile }) / "ecr-lineage"
@@ -102,12 +102,12 @@ dependencies:
 
 # The CloudFormation templates
 templates:
-    .ci/tools cfn-lint sam checkov
+    .ci/tools cfn-lint checkov
     # In every region that cfn-lint knows. A few at a time: its time grows fast with the regions of one run.
     {{ tools }}/environments/cfn-lint/bin/python -c 'from cfnlint.helpers import REGIONS; print(*REGIONS)' | xargs -n 6 | \
       while read -r regions; do cfn-lint --regions $regions --template infra/*.yaml </dev/null; done
-    for template in infra/*.yaml; do AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template "$template"; done
     checkov --config-file infra/.checkov.yaml --file infra/*.yaml
+    {{ tools }}/environments/cfn-lint/bin/python terraform/generate --check
 
 # The GitHub workflow, by actionlint; the action and the job for GitLab, by their schemas
 workflows:
@@ -119,24 +119,36 @@ second-dynamodb: nextest
     .ci/tools ministack
     tests/second_dynamodb/run
 
-# Build the functions as they are deployed, for this machine's architecture
+# The files of a release in target/artifacts
+release:
+    .ci/release
+
+# The command line as a wheel, installed into an empty environment, which shows the demo
+wheel: build
+    rm -rf target/wheel && mkdir -p target/wheel
+    ECR_LINEAGE={{ program }} WHEEL_PLATFORM=linux_{{ arch() }} .ci/wheel target/wheel
+    python3 -m venv target/wheel/environment
+    target/wheel/environment/bin/pip install --quiet --disable-pip-version-check --no-index target/wheel/*.whl
+    env -i target/wheel/environment/bin/ecr-lineage demo >target/wheel/demo
+    tail -n 5 target/wheel/demo
+
+# The functions, policies and templates of a release in target/artifacts, to test them on this machine
 functions:
-    .ci/tools sam cargo-lambda
-    PATH={{ tools }}/environments/cargo-lambda/bin:$PATH CARGO_LAMBDA_COMPILER=cargo ARCHITECTURE={{ architecture }} \
-      AWS_DEFAULT_REGION=us-east-1 sam build --template infra/hub.yaml --build-dir {{ hub }}
+    CARGO_LAMBDA_COMPILER=cargo functions/build
+    infra/package {{ architecture }} {{ artifacts }}
 
 # Every function under AWS's runtime interface emulator; needs `just functions`
 runtime-contract: nextest
     .ci/tools sam
     install -m 755 {{ tools }}/environments/aws-sam-cli/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{{ architecture }} target/rie
-    LAMBDA_RIE=$PWD/target/rie RECORD_FUNCTION={{ hub }}/Record/bootstrap WATCH_FUNCTION={{ hub }}/Watch/bootstrap \
-      MIRROR_FUNCTION={{ hub }}/Mirror/bootstrap RECONCILE_FUNCTION={{ hub }}/Reconcile/bootstrap \
-      ALERT_FUNCTION={{ hub }}/Alert/bootstrap QUERY_FUNCTION={{ hub }}/Query/bootstrap \
+    LAMBDA_RIE=$PWD/target/rie RECORD_FUNCTION={{ built }}/record/bootstrap WATCH_FUNCTION={{ built }}/watch/bootstrap \
+      MIRROR_FUNCTION={{ built }}/mirror/bootstrap RECONCILE_FUNCTION={{ built }}/reconcile/bootstrap \
+      ALERT_FUNCTION={{ built }}/alert/bootstrap QUERY_FUNCTION={{ built }}/query/bootstrap \
       cargo nextest run --cargo-profile {{ profile }} --workspace --profile ci --features tests/runtime-contract --test runtime_contract
 
 # Deploy the templates to an emulator on this machine and use them; needs `just functions`
 deployment: build
-    HUB_BUILD={{ hub }} ECR_LINEAGE={{ program }} tests/deployment/run
+    ARTIFACTS={{ artifacts }} ECR_LINEAGE={{ program }} tests/deployment/run
 
 # Calls, request units and bytes, compared with benchmarks/counts.tsv
 counts *options:

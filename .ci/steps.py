@@ -36,7 +36,7 @@ BESIDE = [
     "dependencies",
     "templates",
     "functions",
-    ("test", ["conformance", "api", "browser", "runtime-contract", "deployment"]),
+    ("test", ["conformance", "api", "browser", "runtime-contract", "deployment", "wheel"]),
 ]
 
 started = time.monotonic()

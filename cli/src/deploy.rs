@@ -38,10 +38,10 @@ pub struct StackPlan {
     pub region: String,
     /// The name of the stack.
     pub stack: &'static str,
-    /// The path of its template.
+    /// The name of its template among the files of a release.
     pub template: &'static str,
-    /// The parameters that need a value. `EXTERNAL_ID` stands for a text that the operator chooses, `QUEUE_ARN` for an
-    /// output of the hub's stack.
+    /// The parameters that need a value. `EXTERNAL_ID` stands for a text and `BUCKET` for an S3 bucket that the operator
+    /// chooses, `QUEUE_ARN` for an output of the hub's stack.
     pub parameters: BTreeMap<&'static str, String>,
 }
 
@@ -50,6 +50,14 @@ const EXTERNAL_ID: &str = "EXTERNAL_ID";
 
 /// The placeholder for the ARN of the hub's queue, whose name CloudFormation makes.
 const QUEUE_ARN: &str = "QUEUE_ARN";
+
+/// The placeholder for the bucket that holds the files of a release.
+const BUCKET: &str = "BUCKET";
+
+/// The folder of this version's files in that bucket, as the default of the parameter ArtifactsPrefix of infra/hub.yaml.
+fn prefix() -> String {
+    concat!("ecr-lineage/", env!("CARGO_PKG_VERSION")).to_owned()
+}
 
 /// The default of the parameter HubStackName of infra/registry.yaml.
 pub(crate) const DEFAULT_HUB_STACK: &str = "ecr-lineage";
@@ -87,7 +95,11 @@ pub async fn plan(
 
 fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) -> StackPlan {
     let others: BTreeSet<_> = all.iter().map(Registry::account).filter(|account| *account != hub.account()).collect();
-    let mut parameters = BTreeMap::from([("ExternalId", EXTERNAL_ID.to_owned())]);
+    let mut parameters = BTreeMap::from([
+        ("ArtifactsBucket", BUCKET.to_owned()),
+        ("ArtifactsPrefix", prefix()),
+        ("ExternalId", EXTERNAL_ID.to_owned()),
+    ]);
     match organization {
         Some(id) => _ = parameters.insert("OrganizationId", id.to_owned()),
         None if others.is_empty() => {}
@@ -95,7 +107,7 @@ fn of_hub(hub: &Registry, organization: Option<&str>, all: &BTreeSet<Registry>) 
     }
     let registries: Vec<_> = all.iter().map(ToString::to_string).collect();
     parameters.insert("Registries", registries.join(","));
-    stack(hub, DEFAULT_HUB_STACK, "infra/hub.yaml", parameters)
+    stack(hub, DEFAULT_HUB_STACK, "hub.yaml", parameters)
 }
 
 /// IAM roles belong to a whole account: the stack in the account's first region creates them. All stacks of an account
@@ -111,7 +123,7 @@ fn of_registries(organization: Option<&str>, all: &BTreeSet<Registry>) -> Vec<St
             ("ExternalId", EXTERNAL_ID.to_owned()),
         ]);
         parameters.extend(organization.map(|id| ("OrganizationId", id.to_owned())));
-        stack(registry, "ecr-lineage-registry", "infra/registry.yaml", parameters)
+        stack(registry, "ecr-lineage-registry", "registry.yaml", parameters)
     });
     plans.collect()
 }
@@ -146,8 +158,8 @@ impl Print for Plan {
             "\n{}\n",
             styled(HEADING, format!("1. Deploy the hub in {} {}", self.hub.account, self.hub.region))
         );
-        text.push_str("  sam build --template infra/hub.yaml\n");
-        text.push_str(&command("sam deploy --resolve-s3", "CAPABILITY_IAM CAPABILITY_AUTO_EXPAND", &self.hub));
+        _ = writeln!(text, "  aws s3 cp --recursive RELEASE s3://{BUCKET}/{}", prefix());
+        text.push_str(&command("CAPABILITY_IAM", &self.hub));
         _ = writeln!(
             text,
             "  aws cloudformation describe-stacks --region {} --stack-name {} --output text \\\n    --query \
@@ -159,10 +171,10 @@ impl Print for Plan {
         _ = writeln!(text, "\n{}", styled(HEADING, heading));
         for stack in &self.registries {
             _ = writeln!(text, "\n  {}", styled(HEADING, format!("{} {}", stack.account, stack.region)));
-            let deploy = format!("aws cloudformation deploy --template-file {}", stack.template);
-            text.push_str(&command(&deploy, "CAPABILITY_NAMED_IAM", stack));
+            text.push_str(&command("CAPABILITY_NAMED_IAM", stack));
         }
-        let known = "Replace EXTERNAL_ID by a text of your choice, the same in every stack, and QUEUE_ARN by what the \
+        let known = "Replace RELEASE by the folder with the files of this version, BUCKET by an S3 bucket in the hub's \
+                     region, EXTERNAL_ID by a text of your choice, the same in every stack, and QUEUE_ARN by what the \
                      last command of step 1 prints. ecr-lineage deletes nothing until you set DeletableRepositories, a \
                      policy and Mode=enforce.";
         _ = writeln!(text, "\n{}", filled(known, ["", ""], width));
@@ -171,12 +183,12 @@ impl Print for Plan {
 }
 
 /// A command to copy, with one option on each line.
-fn command(deploy: &str, capabilities: &str, stack: &StackPlan) -> String {
-    let StackPlan { region, stack, parameters, .. } = stack;
+fn command(capabilities: &str, stack: &StackPlan) -> String {
+    let StackPlan { region, stack, template, parameters, .. } = stack;
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!(
-        "  {deploy} \\\n    --region {region} --stack-name {stack} --capabilities {capabilities} \\\n    \
-         --parameter-overrides {}\n",
+        "  aws cloudformation deploy --template-file RELEASE/{template} \\\n    --region {region} --stack-name {stack} \
+         --capabilities {capabilities} \\\n    --parameter-overrides {}\n",
         parameters.join(" \\\n      ")
     )
 }

@@ -112,7 +112,7 @@ pub enum CliError {
         stack: String,
     },
     /// The stack is not a hub's stack.
-    #[error("stack `{stack}` has no output `{output}`: it was not deployed from infra/hub.yaml")]
+    #[error("stack `{stack}` has no output `{output}`: it was not deployed from hub.yaml")]
     NoHub {
         /// The name of the stack.
         stack: String,

@@ -8,7 +8,7 @@ import platform
 import pytest
 
 from cloud import HUB, HUB_REGION, Cloud
-from stacks import BUCKET, INFRA, deploy, packaged, registry_template
+from stacks import BUCKET, INFRA, PREFIX, deploy, hub_template, registry_template, uploaded
 from topics import HUB_STACK
 
 SOURCE = ("111122223333", "eu-west-1")
@@ -16,6 +16,8 @@ NEAR = ("111122223333", "us-east-1")
 FAR = ("444455556666", "ap-northeast-1")
 EXTERNAL_ID = "platform-team"
 ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+# The parameters that say which release a hub's stack deploys.
+OF_RELEASE = {"Architecture": ARCHITECTURE, "ArtifactsBucket": BUCKET, "ArtifactsPrefix": PREFIX}
 
 # Deletions are due at once, so that tests need not wait for a day.
 POLICY = """@id("at-once") @grace("0s") permit (principal, action, resource);"""
@@ -30,16 +32,17 @@ def cloud(tmp_path_factory):
     try:
         store = cloud.client("s3")
         store.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": HUB_REGION})
+        uploaded(cloud)
         yield cloud
     finally:
         cloud.stop()
 
 
 @pytest.fixture(scope="session")
-def hub_template(cloud, tmp_path_factory):
-    """The hub's template from the output of `sam build` in the folder HUB_BUILD, with a policy for these tests."""
+def hub_body(cloud, tmp_path_factory):
+    """The hub's template, with a policy for these tests."""
     layers = tmp_path_factory.mktemp("layers")
-    body = packaged(cloud, pathlib.Path(os.environ["HUB_BUILD"]) / "template.yaml", layers)
+    body = hub_template(cloud, layers)
     # The layer contains every policy of the repository.
     assert {path.name for path in layers.glob("*.cedar")} == {path.name for path in (INFRA / "policies").glob("*.cedar")}
     (layers / "at-once.cedar").write_text(POLICY)
@@ -47,10 +50,10 @@ def hub_template(cloud, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hub(cloud, hub_template):
+def hub(cloud, hub_body):
     """The hub's stack."""
     return deploy(
-        cloud, HUB_STACK, hub_template, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
+        cloud, HUB_STACK, hub_body, HUB, HUB_REGION, **OF_RELEASE, ExternalId=EXTERNAL_ID,
         AccountIds=f"{SOURCE[0]},{FAR[0]}", Mode="enforce", PolicyFile="at-once.cedar",
     )
 

@@ -1,7 +1,7 @@
-"""Deploys the built templates as stacks in ministack."""
+"""Deploys a release's templates as stacks in ministack, from its files alone."""
 
-import io
 import json
+import os
 import pathlib
 import re
 import zipfile
@@ -11,49 +11,39 @@ import yaml
 from cloud import eventually
 
 INFRA = pathlib.Path(__file__).parents[2] / "infra"
-BUCKET = "artifacts"
+ARTIFACTS = pathlib.Path(os.environ["ARTIFACTS"])
+BUCKET, PREFIX = "artifacts", "ecr-lineage/tested"
 
 # AWS authorizes each statement of this call instead, on its table.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
 BATCH = "dynamodb:BatchExecuteStatement"
 
 
-def zipped(folder):
-    """A folder as a zip package, uncompressed to save time."""
-    data, files = io.BytesIO(), sorted(path for path in folder.rglob("*") if path.is_file())
-    assert files, f"nothing is in {folder}"
-    with zipfile.ZipFile(data, "w") as package:
-        for file in files:
-            entry = zipfile.ZipInfo(str(file.relative_to(folder)))
-            entry.external_attr = file.stat().st_mode << 16
-            package.writestr(entry, file.read_bytes())
-    return data.getvalue()
-
-
-def packaged(cloud, file, layers):
-    """A template whose artifacts are in the bucket, as `sam package` does it. Layers are unpacked into a folder, because
-    ministack gives a function no /opt. It signs no messages, so `record` does not verify them. Roles that may insert by PartiQL may call BATCH, which ministack asks for, and
-    readers may list the targets of any rule: ministack does not see which one."""
-    template = yaml.safe_load(file.read_text())
+def uploaded(cloud):
+    """Puts the files of the release into the bucket, as docs/deploy.md says."""
     store = cloud.client("s3")
-    for name, resource in template["Resources"].items():
+    for file in ARTIFACTS.iterdir():
+        store.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{file.name}", Body=file.read_bytes())
+
+
+def hub_template(cloud, layers):
+    """The hub's template, as ministack understands it. Layers are unpacked into a folder, because ministack gives a
+    function no /opt, and nested templates are at ministack's address. It signs no messages, so `record` does not verify
+    them. Roles that may insert by PartiQL may call BATCH, which ministack asks for, and readers may list the targets of
+    any rule: ministack does not see which one."""
+    template = yaml.safe_load((ARTIFACTS / "hub.yaml").read_text())
+    for resource in template["Resources"].values():
         properties = resource["Properties"]
         match resource["Type"]:
-            case "AWS::Serverless::Function":
-                store.put_object(Bucket=BUCKET, Key=f"{name}.zip", Body=zipped(file.parent / properties["CodeUri"]))
-                properties["CodeUri"] = f"s3://{BUCKET}/{name}.zip"
-                variables = properties.get("Environment", {}).get("Variables", {})
+            case "AWS::Lambda::Function":
+                variables = properties["Environment"]["Variables"]
                 if "SNS_SIGNATURES" in variables:
                     variables["SNS_SIGNATURES"] = "ignore"
-            case "AWS::Serverless::LayerVersion":
-                content = zipped(file.parent / properties["ContentUri"])
-                zipfile.ZipFile(io.BytesIO(content)).extractall(layers)
-                store.put_object(Bucket=BUCKET, Key=f"{name}.zip", Body=content)
-                properties["ContentUri"] = f"s3://{BUCKET}/{name}.zip"
+            case "AWS::Lambda::LayerVersion":
+                zipfile.ZipFile(ARTIFACTS / "policies.zip").extractall(layers)
             case "AWS::CloudFormation::Stack":
-                nested = yaml.safe_load((file.parent / properties["TemplateURL"]).read_text())
-                store.put_object(Bucket=BUCKET, Key=f"{name}.json", Body=json.dumps(nested))
-                properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{name}.json"
+                name = properties["TemplateURL"]["Fn::Sub"].rpartition("/")[2]
+                properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{PREFIX}/{name}"
             case "AWS::IAM::ManagedPolicy":
                 for statement in properties["PolicyDocument"]["Statement"]:
                     if "events:ListTargetsByRule" in statement["Action"]:
@@ -73,7 +63,7 @@ def registry_template(region):
       https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
     - The condition that compares RolesRegion names the region: ministack has no pseudo parameters in conditions."""
     text, count = re.subn(
-        r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", (INFRA / "registry.yaml").read_text()
+        r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", (ARTIFACTS / "registry.yaml").read_text()
     )
     assert count == 6, "conditions of the read role and of the delete role"
     own = '[{Ref: RolesRegion}, {Ref: "AWS::Region"}]'

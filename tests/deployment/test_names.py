@@ -34,13 +34,13 @@ LIMITS = {
     "AWS::SQS::Queue": ("QueueName", 80, None),
     "AWS::Scheduler::Schedule": ("Name", 64, ("scheduler", "Name")),
     # The model has 140 for a name or an ARN with a name. 64 is the limit for the name of a function, which has the same.
-    "AWS::Serverless::Function": ("FunctionName", 64, None),
-    "AWS::Serverless::LayerVersion": ("LayerName", 64, None),
+    "AWS::Lambda::Function": ("FunctionName", 64, None),
+    "AWS::Lambda::LayerVersion": ("LayerName", 64, None),
 }
 # Resources without a name of their own.
 UNNAMED = {
-    "AWS::CloudFormation::Stack", "AWS::KMS::Key", "AWS::Lambda::Url", "AWS::SNS::Subscription", "AWS::SNS::TopicPolicy",
-    "AWS::SQS::QueuePolicy",
+    "AWS::CloudFormation::Stack", "AWS::KMS::Key", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Permission", "AWS::Lambda::Url", "AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy",
 }
 
 # The longest name of a stack or a StackSet. A StackSet names its stacks after itself.
@@ -92,7 +92,7 @@ def names(file, stack, parameters):
             # AWS cuts the name of a nested stack as well.
             nested = f"{stack[:128 - 14 - len(logical)]}-{logical}-XXXXXXXXXXXX"
             given = {name: value(node, scope) for name, node in properties["Parameters"].items()}
-            yield from names(properties["TemplateURL"], nested, given)
+            yield from names(properties["TemplateURL"]["Fn::Sub"].rpartition("/")[2], nested, given)
         elif resource["Type"] not in UNNAMED:
             name, _, _ = LIMITS[resource["Type"]]
             if name in properties:
@@ -166,7 +166,9 @@ def test_two_hubs_in_one_account_and_region_share_no_name(file):
 def test_two_hubs_share_no_metric():
     hub = template("hub.yaml")
     own = {"Ref": "AWS::StackName"}
-    assert hub["Globals"]["Function"]["Environment"]["Variables"]["METRICS_NAMESPACE"] == own
+    functions = [each["Properties"] for each in hub["Resources"].values() if each["Type"] == "AWS::Lambda::Function"]
+    assert len(functions) == 7
+    assert all(function["Environment"]["Variables"]["METRICS_NAMESPACE"] == own for function in functions)
     assert hub["Resources"]["Monitoring"]["Properties"]["Parameters"]["MetricsNamespace"] == own
     for name, resource in template("monitoring.yaml")["Resources"].items():
         if resource["Type"] == "AWS::CloudWatch::Alarm":

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cloud import HUB, HUB_REGION, eventually
-from conftest import ARCHITECTURE, EXTERNAL_ID, SOURCE
+from conftest import OF_RELEASE, EXTERNAL_ID, SOURCE
 from stacks import deploy, registry_template
 from topics import HUB_STACK, topic
 
@@ -16,10 +16,10 @@ FUNCTIONS = ["Record", "Watch", "Mirror", "Reconcile", "Alert", "Query", "Operat
 
 
 @pytest.fixture(scope="module")
-def second(cloud, hub, registries, hub_template):
+def second(cloud, hub, registries, hub_body):
     """The second hub, and its stack in a registry of the first one."""
     second = deploy(
-        cloud, SECOND, hub_template, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID,
+        cloud, SECOND, hub_body, HUB, HUB_REGION, **OF_RELEASE, ExternalId=EXTERNAL_ID,
         OrganizationId=ORGANIZATION, ReadRoleName=f"{SECOND}-read", DeleteRoleName=f"{SECOND}-delete",
         FunctionUrls="disabled",
     )

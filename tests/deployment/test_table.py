@@ -5,13 +5,13 @@ import json
 import yaml
 
 from cloud import HUB, HUB_REGION
-from conftest import ARCHITECTURE, EXTERNAL_ID
+from conftest import OF_RELEASE, EXTERNAL_ID
 from stacks import INFRA, update
 
 STACK = "taken-over"
 
 
-def test_a_new_hub_takes_over_the_table_of_an_old_one(cloud, hub_template):
+def test_a_new_hub_takes_over_the_table_of_an_old_one(cloud, hub_body):
     dynamodb, stacks = cloud.client("dynamodb"), cloud.client("cloudformation")
     table = yaml.safe_load((INFRA / "hub.yaml").read_text())["Resources"]["Table"]
     properties = table["Properties"]
@@ -34,7 +34,7 @@ def test_a_new_hub_takes_over_the_table_of_an_old_one(cloud, hub_template):
     stacks.execute_change_set(StackName=STACK, ChangeSetName="table")
     stacks.get_waiter("stack_import_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
 
-    hub = update(cloud, STACK, hub_template, HUB, HUB_REGION, Architecture=ARCHITECTURE, ExternalId=EXTERNAL_ID)
+    hub = update(cloud, STACK, hub_body, HUB, HUB_REGION, **OF_RELEASE, ExternalId=EXTERNAL_ID)
     assert hub.outputs["TableName"] == hub.ids["Table"] == "left-over"
     assert dynamodb.get_item(TableName="left-over", Key=item)["Item"] == item
     variables = cloud.client("lambda").get_function_configuration(FunctionName=hub.ids["Record"])["Environment"]["Variables"]

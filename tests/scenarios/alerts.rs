@@ -514,7 +514,7 @@ async fn a_push_whose_copies_are_complete_is_published_when_that_is_stored() {
 #[tokio::test]
 async fn the_filter_of_the_stream_passes_what_the_function_publishes_and_nothing_else() {
     let hub = crate::templates::template("hub.yaml");
-    let stream = &hub["Resources"]["Alert"]["Properties"]["Events"]["Stream"]["Properties"];
+    let stream = &hub["Resources"]["AlertStream"]["Properties"];
     let filters = stream["FilterCriteria"]["Filters"].as_array().unwrap().iter();
     let patterns: Vec<Value> =
         filters.map(|filter| serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap()).collect();

@@ -48,11 +48,9 @@ fn read_by(function: &str) -> BTreeSet<String> {
 /// The variables that the template sets, with their values, by function.
 fn set() -> BTreeMap<String, BTreeMap<String, Value>> {
     let hub = template("hub.yaml");
-    let variables = |of: &Value| of["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
-    let common = variables(&hub["Globals"]["Function"]);
-    let functions = resources(&hub, "AWS::Serverless::Function").into_iter().map(|(name, function)| {
-        let own = variables(&function["Properties"]);
-        (name.to_lowercase(), common.clone().into_iter().chain(own).collect())
+    let functions = resources(&hub, "AWS::Lambda::Function").into_iter().map(|(name, function)| {
+        let variables = function["Properties"]["Environment"]["Variables"].as_object().unwrap();
+        (name.to_lowercase(), variables.clone().into_iter().collect())
     });
     functions.collect()
 }
@@ -124,6 +122,14 @@ fn every_variable_that_a_function_reads_is_set_and_the_reverse() {
         assert_eq!(unused, expected.iter().collect(), "{function}: set and not read");
         assert_eq!(read.difference(&set).collect::<Vec<_>>(), Vec::<&String>::new(), "{function}: read and not set");
     }
+}
+
+#[test]
+fn the_template_is_of_this_version() {
+    let hub = template("hub.yaml");
+    assert_eq!(hub["Outputs"]["Version"]["Value"], env!("CARGO_PKG_VERSION"));
+    let prefix = concat!("ecr-lineage/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(hub["Parameters"]["ArtifactsPrefix"]["Default"], prefix);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn alarms_and_the_dashboard_use_metrics_that_are_emitted() {
     }
 
     let nested = &hub["Resources"]["Monitoring"]["Properties"];
-    assert_eq!(nested["TemplateURL"], "monitoring.yaml");
+    assert!(nested["TemplateURL"]["Fn::Sub"].as_str().unwrap().ends_with("/monitoring.yaml"));
     assert_eq!(nested["Parameters"]["AlarmsTopic"]["Ref"], "Alarms");
 
     let body = &monitoring["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
@@ -92,7 +92,7 @@ fn the_logs_that_say_who_deleted_what_stay_with_the_table() {
 fn no_concurrency_is_reserved_by_default() {
     let hub = template("hub.yaml");
     assert_eq!(hub["Parameters"]["ReservedConcurrency"]["Default"], "disabled");
-    for (name, function) in resources(&hub, "AWS::Serverless::Function") {
+    for (name, function) in resources(&hub, "AWS::Lambda::Function") {
         let reserved = &function["Properties"]["ReservedConcurrentExecutions"];
         let if_asked = json!({"Fn::If": ["ReservesConcurrency", 1, {"Ref": "AWS::NoValue"}]});
         assert!(reserved.is_null() || *reserved == if_asked, "{name}: {reserved}");

@@ -17,7 +17,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::templates::{source, template};
+use crate::templates::{resources, source, template};
 
 /// The SDK's method for an operation, and IAM's name of the action.
 const OPERATIONS: [(&str, &str); 20] = [
@@ -99,15 +99,12 @@ const OF_COLLECTIONS: [&str; 25] = [
     "values",
 ];
 
-/// The actions that Lambda calls with a function's role to fetch its events.
+/// The actions that Lambda calls with a function's role to fetch its events, by the queue or the table that has them.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>,
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 const BROUGHT: [(&str, &[&str]); 2] = [
-    ("SQS", &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]),
-    (
-        "DynamoDB",
-        &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
-    ),
+    ("Events", &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]),
+    ("Table", &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]),
 ];
 
 /// The identity of a function in the code.
@@ -467,8 +464,8 @@ fn each_function_has_exactly_the_permissions_it_needs() {
         let table = granted("table");
         let allowed = table.as_ref().map(actions).unwrap_or_default();
         assert_eq!(allowed, of_service(&done, "dynamodb:"), "{function}: {done:#?}");
-        let resources = table.map(|table| each(&table["Resource"]).len()).unwrap_or_default();
-        assert_eq!(resources, usize::from(!allowed.is_empty()) + usize::from(done.contains_key("index")), "{function}");
+        let readable = table.map(|table| each(&table["Resource"]).len()).unwrap_or_default();
+        assert_eq!(readable, usize::from(!allowed.is_empty()) + usize::from(done.contains_key("index")), "{function}");
 
         // Registries: the read role, and the delete role only if the function calls any of its actions.
         let (reads, changes) = of_registries(&done);
@@ -493,15 +490,15 @@ fn each_function_has_exactly_the_permissions_it_needs() {
         }
 
         // The actions that Lambda performs with its role, to fetch its events and to store failed ones.
-        let events = &hub["Resources"][function]["Properties"]["Events"];
-        for event in events.as_object().into_iter().flat_map(|events| events.values()) {
-            let brought =
-                BROUGHT.iter().find(|(kind, _)| event["Type"] == **kind).map_or(&[][..], |(_, actions)| *actions);
+        let mappings = resources(&hub, "AWS::Lambda::EventSourceMapping");
+        for (_, mapping) in mappings.iter().filter(|(_, one)| one["Properties"]["FunctionName"]["Ref"] == *function) {
+            let source = mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0].as_str().unwrap();
+            let (_, brought) = BROUGHT.iter().find(|(resource, _)| *resource == source).unwrap();
             let sids = ["queue", "stream", "streams"];
             let allowed: BTreeSet<_> =
                 sids.iter().filter_map(|sid| left.remove(*sid)).flat_map(|one| actions(&one)).collect();
             assert_eq!(allowed, brought.iter().map(|action| (*action).to_owned()).collect(), "{function}");
-            let failed = event["Properties"]["DestinationConfig"]["OnFailure"]["Destination"].clone();
+            let failed = mapping["Properties"]["DestinationConfig"]["OnFailure"]["Destination"].clone();
             if !failed.is_null() {
                 let kept = left.remove("failed").unwrap();
                 assert_eq!((&kept["Resource"], &kept["Action"]), (&failed, &Value::from("sqs:SendMessage")));
