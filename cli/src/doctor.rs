@@ -98,6 +98,7 @@ pub async fn doctor(target: &TargetOptions, options: &DoctorOptions) -> Result<D
 /// The checks of the hub that need no registries, in the order of the report.
 async fn check_hub(hub: &Hub<'_>) -> Vec<Finding> {
     let mut findings = vec![hub::check_stack(hub), hub::check_clock(hub).await];
+    findings.extend(hub::check_version(hub));
     findings.extend(hub::check_region(hub));
     findings.extend(queues::check_dead_letters(hub).await);
     let (functions, unread) = functions::read_functions(hub).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Finding,
-    hub::REVERT_DRIFT,
+    hub::{REVERT_DRIFT, VERSION},
     registry::{CheckedRegistry, deploy_command},
 };
 
@@ -67,12 +67,26 @@ pub(super) async fn check_event_rules(checked: &CheckedRegistry<'_>, admitted: &
         }
     }
     let mut findings = coverage_findings(checked, &coverage(&publishers));
+    findings.extend(publishers.iter().filter_map(|each| check_version(checked, each.rule)));
     let losing = publishers.iter().filter(|each| !each.matched.is_empty() && each.rule.dead_letters.is_none());
     findings.extend(losing.map(|Publisher { rule, .. }| {
         let what = format!("the rule {} has no dead-letter queue: events that it cannot publish are lost", rule.name);
         Finding::notice(place, what, &deploy_command(checked))
     }));
     findings
+}
+
+/// Checks whether the rule's stack is of this program's version; `None` if so, or if the rule is not of such a stack.
+fn check_version(checked: &CheckedRegistry<'_>, rule: &EventRule) -> Option<Finding> {
+    let version = version_of(&rule.description).filter(|version| *version != VERSION)?;
+    let what =
+        format!("the rule {} is of a registry stack of version {version}, and this program has {VERSION}", rule.name);
+    Some(Finding::notice(&checked.place, what, &deploy_command(checked)))
+}
+
+/// The version that the description of a rule of infra/registry.yaml begins with.
+fn version_of(description: &str) -> Option<&str> {
+    description.strip_prefix("ecr-lineage ")?.split_once(':').map(|(version, _)| version)
 }
 
 /// The kinds of events that the pattern of a rule matches.
@@ -243,10 +257,21 @@ mod tests {
         EventRule {
             name: name.to_owned(),
             arn: String::new(),
+            description: String::new(),
             enabled: true,
             all_of_cloudtrail,
             pattern: "{}".to_owned(),
             dead_letters: None,
+        }
+    }
+
+    #[test]
+    fn the_rule_of_the_template_says_its_version() {
+        let template = include_str!("../../../infra/registry.yaml");
+        let descriptions: Vec<_> = template.lines().filter_map(|line| version_of(line.trim_start())).collect();
+        assert_eq!(descriptions, [VERSION]);
+        for other in ["", "ecr-lineage", "ecr-lineage 0.1.0", "Sends 0.1.0: all"] {
+            assert_eq!(version_of(other), None, "{other}");
         }
     }
 

@@ -156,6 +156,20 @@ pub(super) fn check_stack(hub: &Hub<'_>) -> Finding {
     }
 }
 
+/// The version of this program, and of the templates and functions that belong to it.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Checks whether the stack is of this program's version; `None` if so.
+pub(super) fn check_version(hub: &Hub<'_>) -> Option<Finding> {
+    let deployed = hub.stack.outputs.get("Version").map(String::as_str);
+    let what = match deployed {
+        Some(VERSION) => return None,
+        Some(version) => format!("the hub has version {version}, and this program {VERSION}"),
+        None => format!("the hub does not say its version, and this program has {VERSION}"),
+    };
+    Some(Finding::notice(HUB, what, "deploy the hub from the files of the newer one, or install that program"))
+}
+
 /// Checks whether every account has the hub's region; `None` if so.
 pub(super) fn check_region(hub: &Hub<'_>) -> Option<Finding> {
     is_opt_in(&hub.place).then(|| {

@@ -69,7 +69,7 @@ pub(super) fn deploy_command(checked: &CheckedRegistry<'_>) -> String {
     let (hub, name) = (checked.hub, &checked.hub.stack.name);
     let of_name = if name == DEFAULT_HUB_STACK { String::new() } else { format!(" HubStackName={name}") };
     format!(
-        "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry --template-file infra/registry.yaml \
+        "aws cloudformation deploy --region {} --stack-name ecr-lineage-registry --template-file registry.yaml \
          --capabilities CAPABILITY_NAMED_IAM --parameter-overrides HubQueueArn={}{of_name}",
         checked.registry.region(),
         hub.queue

@@ -59,6 +59,8 @@ pub struct EventRule {
     pub name: String,
     /// The ARN of the rule.
     pub arn: String,
+    /// The description of the rule; empty if it has none.
+    pub description: String,
     /// Whether the rule is enabled.
     pub enabled: bool,
     /// Whether the rule also matches management events that CloudTrail marks as read-only.
@@ -188,6 +190,7 @@ pub async fn rules_to(sdk: &SdkConfig, target: &str) -> Result<Vec<EventRule>, C
                 enabled: rule.state().is_some_and(|state| *state != RuleState::Disabled),
                 all_of_cloudtrail: rule.state() == Some(&RuleState::EnabledWithAllCloudtrailManagementEvents),
                 arn: rule.arn.unwrap_or_default(),
+                description: rule.description.unwrap_or_default(),
                 pattern: rule.event_pattern.unwrap_or_default(),
                 dead_letters,
             });

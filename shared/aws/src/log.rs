@@ -12,11 +12,13 @@ use domain::{
 use tracing::{Span, Subscriber, error_span, subscriber};
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt};
 
-/// Starts logging to standard output. Lambda provides the level in `AWS_LAMBDA_LOG_LEVEL`.
+/// Starts logging to standard output, with a line that says which version starts. Lambda provides the level in
+/// `AWS_LAMBDA_LOG_LEVEL`.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     // It fails only if another subscriber was set before, which then has all lines.
     _ = subscriber::set_global_default(lines(level.as_deref(), io::stdout));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
 }
 
 /// A subscriber that writes JSON lines, from this level up; `INFO` if it is not a level.
