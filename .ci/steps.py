@@ -1,8 +1,9 @@
 """Runs the steps of CI, two at a time, and prints at the end how long each took.
 
 A step is a recipe of the justfile. One lane builds in the profile of the histories, because cargo allows one build of a
-profile at a time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network. The output
-of a step is printed when the step ends, so that the output of the lanes does not mix. The first failure stops everything.
+profile at a time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network.
+The output of a step is printed when the step ends, so that the output of the lanes does not mix. The first failure stops
+everything, or with `--keep-going` nothing.
 """
 
 import os
@@ -42,6 +43,7 @@ BESIDE = [
 started = time.monotonic()
 took: dict[str, tuple[float, float]] = {}
 ended = {"test": threading.Event()}
+failures: list[str] = []
 failed = threading.Event()
 running: set[subprocess.Popen] = set()
 lock = threading.Lock()
@@ -68,6 +70,8 @@ def run(recipe: str) -> None:
         sys.stdout.buffer.write(log.read_bytes())
         sys.stdout.flush()
         if code != 0:
+            failures.append(recipe)
+        if code != 0 and "--keep-going" not in sys.argv:
             failed.set()
             for other in running:
                 os.killpg(other.pid, signal.SIGTERM)
@@ -100,7 +104,9 @@ def main() -> int:
     total = time.monotonic() - started
     print(f"{'sum of steps':<20}{'':>8}{sum(seconds for _, seconds in took.values()):>6.0f} s")
     print(f"{'from begin to end':<20}{'':>8}{total:>6.0f} s", flush=True)
-    return 1 if failed.is_set() else 0
+    if failures:
+        print(f"failed: {', '.join(failures)}", flush=True)
+    return 1 if failures else 0
 
 
 sys.exit(main())
