@@ -6,7 +6,7 @@
 mod events;
 mod finding;
 mod functions;
-mod hub;
+pub(crate) mod hub;
 mod queues;
 mod registry;
 mod registry_policy;

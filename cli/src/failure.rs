@@ -111,6 +111,14 @@ pub enum CliError {
         /// The name of the stack.
         stack: String,
     },
+    /// The stack is being changed, or its last change failed.
+    #[error("stack `{stack}` is {status}")]
+    StackBusy {
+        /// The name of the stack.
+        stack: String,
+        /// CloudFormation's status.
+        status: String,
+    },
     /// The stack is not a hub's stack.
     #[error("stack `{stack}` has no output `{output}`: it was not deployed from hub.yaml")]
     NoHub {
@@ -310,6 +318,7 @@ impl CliError {
             Self::NoStack { .. } | Self::NoHub { .. } => {
                 "pass the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
             }
+            Self::StackBusy { .. } => "wait for the end of its change, or see its events in CloudFormation".into(),
             Self::OtherPartition { .. } => "deploy a hub in each partition: nothing replicates between them".into(),
             Self::Stack { .. } => {
                 "sign in (`aws sso login`); your role needs the policy in the stack's output ReadersPolicy".into()

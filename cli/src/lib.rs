@@ -409,6 +409,13 @@ async fn policy(
             let planner = |policy| Planner::new(table, &registries, policy);
             print(format, &preview::diff(&planner(&old), &planner(&new), since.before(now), now).await?)?;
         }
+        #[cfg(feature = "doctor")]
+        PolicyCommand::Deploy { file, stack, since, yes } => {
+            let deployed = policies::deploy::deploy(target, file, stack, since.before(now), now, *yes).await?;
+            print(format, &deployed)?;
+        }
+        #[cfg(not(feature = "doctor"))]
+        PolicyCommand::Deploy { .. } => return Err(CliError::WithoutFeature { feature: "doctor" }),
         PolicyCommand::Explain { image, registry, policy } => {
             if let Some(file) = policy {
                 let policy = decide::load_policy(Some(file))?;
@@ -463,7 +470,10 @@ async fn policy_text(command: &PolicyCommand, format: Format, output: Option<&Pa
         }
         #[cfg(not(feature = "prove"))]
         PolicyCommand::Prove { .. } => return Err(CliError::WithoutFeature { feature: "prove" }),
-        PolicyCommand::Preview { .. } | PolicyCommand::Diff { .. } | PolicyCommand::Explain { .. } => false,
+        PolicyCommand::Preview { .. }
+        | PolicyCommand::Diff { .. }
+        | PolicyCommand::Deploy { .. }
+        | PolicyCommand::Explain { .. } => false,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

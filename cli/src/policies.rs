@@ -1,6 +1,8 @@
-//! `policy new`, `check`, `test` and `prove`: the commands about the text of policies, which need no table.
+//! `policy new`, `check`, `test` and `prove`: the commands about the text of policies, which need no table; and `deploy`.
 
 mod cases;
+#[cfg(feature = "doctor")]
+pub mod deploy;
 #[cfg(feature = "prove")]
 pub mod prove;
 

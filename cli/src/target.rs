@@ -79,6 +79,12 @@ impl Target {
         self.registries.clone()
     }
 
+    /// The AWS configuration of the table.
+    #[cfg(feature = "doctor")]
+    pub(crate) fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
     /// The reconcile function with a limit of calls per second to each registry.
     #[must_use]
     pub fn reconcile(&self, per_second: u32) -> Reconcile {

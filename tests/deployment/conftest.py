@@ -39,9 +39,14 @@ def cloud(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hub_body(cloud, tmp_path_factory):
+def layers(tmp_path_factory):
+    """The folder that stands for /opt of the functions."""
+    return tmp_path_factory.mktemp("layers")
+
+
+@pytest.fixture(scope="session")
+def hub_body(cloud, layers):
     """The hub's template, with a policy for these tests."""
-    layers = tmp_path_factory.mktemp("layers")
     body = hub_template(cloud, layers)
     # The layer contains every policy of the repository.
     assert {path.name for path in layers.glob("*.cedar")} == {path.name for path in (INFRA / "policies").glob("*.cedar")}

@@ -139,7 +139,7 @@ impl<'a> Hub<'a> {
 ///
 /// # Errors
 /// When the stack does not exist or cannot be read.
-pub(super) async fn read_stack(sdk: &SdkConfig, name: &str) -> Result<Stack, CliError> {
+pub(crate) async fn read_stack(sdk: &SdkConfig, name: &str) -> Result<Stack, CliError> {
     let found = deployment::stack(sdk, name).await;
     found
         .map_err(|source| CliError::Stack { stack: name.to_owned(), source })?

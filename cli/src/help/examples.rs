@@ -90,6 +90,10 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("policy diff", &["ecr-lineage policy diff deployed.cedar mine.cedar --since 90d"]),
+    (
+        "policy deploy",
+        &["ecr-lineage policy deploy mine.cedar --table TABLE --region eu-central-1 --role ecr-lineage-read"],
+    ),
     ("policy preview", &["ecr-lineage policy preview mine.cedar --since 2026-11-01 --role ecr-lineage-read"]),
     ("policy explain", &["ecr-lineage policy explain prod/api:v1.4.2 --registry 111122223333/us-east-1"]),
     (

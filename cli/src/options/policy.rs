@@ -83,6 +83,26 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "TIME", default_value = "30d")]
         since: Moment,
     },
+    /// Make a policy the hub's
+    ///
+    /// Shows what changes for the recorded deletions and orphans, and asks. Then it publishes the file as a version of a
+    /// layer, and updates the hub's stack, which brings back what was before if the update fails.
+    Deploy {
+        /// Cedar file
+        file: PathBuf,
+
+        /// Name of the hub's stack, in the region of `--region`
+        #[arg(long, default_value = "ecr-lineage")]
+        stack: String,
+
+        /// Deletions since this time, such as `30d` or `2026-11-01`; orphans of any age are included
+        #[arg(long, value_name = "TIME", default_value = "30d")]
+        since: Moment,
+
+        /// Deploy without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show check by check why a replica is kept or deleted
     ///
     /// Shows the recorded decisions, and evaluates it again now, without changing anything.
@@ -104,6 +124,6 @@ impl PolicyCommand {
     /// Whether the command reads the table and the registries, and not only files.
     #[must_use]
     pub fn needs_table(&self) -> bool {
-        matches!(self, Self::Preview { .. } | Self::Diff { .. } | Self::Explain { .. })
+        matches!(self, Self::Preview { .. } | Self::Diff { .. } | Self::Deploy { .. } | Self::Explain { .. })
     }
 }

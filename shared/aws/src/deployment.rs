@@ -1,7 +1,8 @@
-//! Reads a deployment: the stack of the hub and its resources, and what the stacks of registries made. It changes
-//! nothing.
+//! Reads a deployment: the stack of the hub and its resources, and what the stacks of registries made. Only `policy`
+//! changes something.
 
 pub mod hub;
+pub mod policy;
 pub mod registry;
 
 use std::collections::BTreeMap;
