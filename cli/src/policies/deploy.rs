@@ -42,7 +42,7 @@ pub struct PolicyParameters {
     pub policy_file: String,
 }
 
-/// Publishes a policy and updates the hub's stack, after it showed what changes and was told to.
+/// Publishes a policy and updates the hub's stack, after it showed what changes and the operator agreed.
 ///
 /// # Errors
 /// When the policy cannot be used, the stack is no hub or is being changed, a call fails, or the operator declines.
