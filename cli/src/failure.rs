@@ -111,7 +111,7 @@ pub enum CliError {
         /// The name of the stack.
         stack: String,
     },
-    /// The stack is being changed, or its last change failed.
+    /// The stack is being changed.
     #[error("stack `{stack}` is {status}")]
     StackBusy {
         /// The name of the stack.
@@ -318,7 +318,7 @@ impl CliError {
             Self::NoStack { .. } | Self::NoHub { .. } => {
                 "pass the hub's stack with `--stack`, its region with `--region`, its account with `--profile`".into()
             }
-            Self::StackBusy { .. } => "wait for the end of its change, or see its events in CloudFormation".into(),
+            Self::StackBusy { .. } => "wait for the end of its change".into(),
             Self::OtherPartition { .. } => "deploy a hub in each partition: nothing replicates between them".into(),
             Self::Stack { .. } => {
                 "sign in (`aws sso login`); your role needs the policy in the stack's output ReadersPolicy".into()

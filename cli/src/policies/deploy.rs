@@ -59,7 +59,7 @@ pub async fn deploy(
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let hub = read_stack(sdk, stack).await?;
     let before = of_stack(&hub)?;
-    if !hub.complete {
+    if hub.in_progress() {
         return Err(CliError::StackBusy { stack: hub.name, status: hub.status });
     }
     let old = match preview::deployed(table).await {

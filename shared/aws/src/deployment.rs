@@ -42,6 +42,14 @@ pub struct Stack {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Stack {
+    /// Whether CloudFormation is changing the stack.
+    #[must_use]
+    pub fn in_progress(&self) -> bool {
+        self.status.ends_with("_IN_PROGRESS")
+    }
+}
+
 /// The runs of a Lambda function in the last 24 hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Runs {

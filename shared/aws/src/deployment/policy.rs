@@ -56,15 +56,18 @@ pub async fn update(sdk: &SdkConfig, before: &Stack, changed: &[(&str, &str)]) -
     let update = update.use_previous_template(true).capabilities(Capability::CapabilityIam);
     update.set_parameters(Some(parameters.collect())).send().await?;
     loop {
-        let now = stack(sdk, &before.name).await?;
-        let status = now.map(|stack| (stack.complete, stack.status)).unwrap_or_default();
-        match status {
-            (true, _) => return Ok(()),
-            (false, status) if status.ends_with("_IN_PROGRESS") => tokio::time::sleep(PAUSE).await,
-            (false, status) => {
-                let why = format!("stack {} is {status}: the update failed, see its events", before.name);
-                return Err(CallError::unclear(why));
-            }
+        let Some(now) = stack(sdk, &before.name).await? else {
+            return Err(CallError::unclear(format!("stack {} is gone", before.name)));
+        };
+        let is_new = changed.iter().all(|(name, value)| now.parameters.get(*name).is_some_and(|now| now == value));
+        if now.complete && is_new {
+            return Ok(());
         }
+        // What is complete without the new values was read before the update began.
+        if !now.complete && !now.in_progress() {
+            let why = format!("stack {} is {}: the update failed, see its events", now.name, now.status);
+            return Err(CallError::unclear(why));
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
