@@ -69,7 +69,7 @@ provider "aws" {
   secret_key                  = "local"
   skip_metadata_api_check     = true
   skip_credentials_validation = true
-  s3_force_path_style         = true
+  skip_get_ec2_platforms      = true
   endpoints {
     cloudformation = "%(endpoint)s"
     sts            = "%(endpoint)s"
