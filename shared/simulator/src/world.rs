@@ -496,14 +496,20 @@ impl World {
         Ok(())
     }
 
-    /// Removes the manifests that no image and no copy in progress needs any more.
+    /// Removes the manifests that no image and no copy in progress needs any more. The copy of an index needs its children.
     pub(crate) fn forget_manifests(&mut self) {
         let stored = self.repositories.values().flat_map(|repository| repository.images().keys());
         let under_way = self.tasks.values().filter_map(|(_, task)| match task {
             PendingTask::Copy(copy) => Some(&copy.digest),
             _ => None,
         });
-        let needed: BTreeSet<Digest> = stored.chain(under_way).cloned().collect();
+        let (mut copied, mut open): (BTreeSet<&Digest>, Vec<_>) = (BTreeSet::new(), under_way.collect());
+        while let Some(digest) = open.pop() {
+            if let Some(manifest) = self.manifests.get(digest).filter(|_| copied.insert(digest)) {
+                open.extend(&manifest.children);
+            }
+        }
+        let needed: BTreeSet<Digest> = stored.chain(copied).cloned().collect();
         let unneeded: Vec<_> = self.manifests.keys().filter(|digest| !needed.contains(digest)).cloned().collect();
         for digest in unneeded {
             self.manifests.remove(&digest);
