@@ -321,6 +321,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_written_as_it_is_read() {
+        for pattern in ["prod/*", image().to_string().as_str()] {
+            let parsed: HoldPattern = pattern.parse().unwrap();
+            assert_eq!(parsed.to_string(), pattern);
+            let json = serde_json::to_value(&parsed).unwrap();
+            assert_eq!(
+                (&json, serde_json::from_value::<HoldPattern>(json.clone()).unwrap()),
+                (&pattern.into(), parsed)
+            );
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_hold_follows_from_what_it_says() {
+        // Computed by another program, with SHA-256 of the text that `id` describes.
+        assert_eq!(hold("prod/*", Some(IRELAND), None).id(), "0ed7623c");
+        assert_eq!(hold("prod/*", Some(IRELAND), Some(3)).id(), hold("prod/*", Some(IRELAND), None).id());
+        assert_ne!(hold("prod/*", Some(LONDON), None).id(), hold("prod/*", Some(IRELAND), None).id());
+        assert_ne!(hold("prod/api", Some(IRELAND), None).id(), hold("prod/*", Some(IRELAND), None).id());
+    }
+
+    #[test]
     fn of_several_holds_the_one_that_lasts_longest_counts() {
         let ireland = IRELAND.parse().unwrap();
         let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();

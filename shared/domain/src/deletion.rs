@@ -9,6 +9,8 @@ mod judge;
 mod life;
 mod outcome;
 mod question;
+#[cfg(test)]
+mod transitions;
 
 use std::collections::BTreeSet;
 
