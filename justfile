@@ -157,13 +157,20 @@ counts *options:
 bench *parts:
     benchmarks/run {{ parts }}
 
-# Remove each check that keeps a replica, and expect a test to fail: an hour
-mutants *names:
+# Break each check that keeps a replica, then all code of a deletion and of evidence; a test must fail: two hours
+mutants: mutants-of-checks mutants-of-files
+
+# Remove each check that keeps a replica, or some by name, and expect a test to fail: an hour
+mutants-of-checks *names:
     tests/mutations/run {{ names }}
 
-# Two of these mutations, chosen by the commit; and that every mutation still finds its line
-mutants-sample:
-    tests/mutations/run --sample 2
+# Change every operator and result of the code of a deletion and of evidence, or of some files of it: an hour
+mutants-of-files *files:
+    .ci/tools cargo-mutants
+    tests/mutations/generated {{ files }}
+
+# A few mutations of both kinds, chosen by the commit; and that all that are written down still find their lines
+mutants-sample: (mutants-of-checks "--sample" "2") (mutants-of-files "--sample" "6")
 
 # Everything that must pass before a change is merged
 ci:

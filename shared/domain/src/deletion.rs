@@ -323,21 +323,21 @@ mod tests {
         replication::ReplicationRules,
     };
 
-    const IRELAND: &str = "111122223333/eu-west-1";
-    const TOKYO: &str = "444455556666/ap-northeast-1";
-    const VIRGINIA: &str = "111122223333/us-east-1";
+    pub(super) const IRELAND: &str = "111122223333/eu-west-1";
+    pub(super) const TOKYO: &str = "444455556666/ap-northeast-1";
+    pub(super) const VIRGINIA: &str = "111122223333/us-east-1";
 
-    fn image() -> Image {
+    pub(super) fn image() -> Image {
         format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap()
     }
 
     /// A time on the first day, by its minute.
-    fn at(minute: i64) -> Timestamp {
+    pub(super) fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(minute * 60).unwrap()
     }
 
     /// What follows from facts, each as minute, registry and what happened.
-    fn lineage(facts: &[(i64, &str, Value)]) -> Lineage {
+    pub(super) fn lineage(facts: &[(i64, &str, Value)]) -> Lineage {
         let fact = |(minute, registry, what): &(i64, &str, Value)| {
             let mut fact = what.clone();
             fact["time"] = json!(at(*minute));
@@ -353,15 +353,15 @@ mod tests {
         Lineage::new(image(), all, facts, Vec::new())
     }
 
-    fn pushed(tag: &str) -> Value {
+    pub(super) fn pushed(tag: &str) -> Value {
         json!({"what": "pushed", "tag": tag})
     }
 
-    fn replicated(tag: &str, source: &str) -> Value {
+    pub(super) fn replicated(tag: &str, source: &str) -> Value {
         json!({"what": "replicated", "tag": tag, "source": source})
     }
 
-    fn deleted() -> Value {
+    pub(super) fn deleted() -> Value {
         json!({"what": "image_deleted", "cause": "unknown"})
     }
 
@@ -466,10 +466,12 @@ mod tests {
         let open = |now| {
             let intent = DeletionIntent { registry: TOKYO.parse().unwrap(), tag: None, since: lost };
             let opened = Deletion::open(None, &image(), &source, intent, now).unwrap();
-            (opened.status, opened.due)
+            (opened.status, opened.due, opened.checks.last().map(|last| last.why.clone()))
         };
         let last = lost + (14 * 24).hours();
-        assert_eq!(open(last), (DeletionStatus::Pending, Some(last)));
-        assert_eq!(open(last + 1.second()), (DeletionStatus::Kept, None));
+        assert_eq!(open(last), (DeletionStatus::Pending, Some(last), None));
+        let why = "it was reported 16 days after it happened; only what is at most 14 days old is mirrored";
+        assert_eq!(open(last + 1.second()).0, DeletionStatus::Kept);
+        assert_eq!(open(last + 60.hours()), (DeletionStatus::Kept, None, Some(why.to_owned())));
     }
 }

@@ -184,3 +184,29 @@ pub fn of(fact: &Fact) -> Vec<(PlacementKey, Evidence)> {
     };
     tags.into_iter().map(|tag| (name(tag), evidence.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_before_a_time_has_only_older_times() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let [ireland, tokyo] = ["111122223333/eu-west-1", "444455556666/ap-northeast-1"]
+            .map(|registry| registry.parse::<Registry>().unwrap());
+        let moved = Move { since: at(1), at: at(5), to: format!("sha256:{}", "a".repeat(64)).parse().unwrap() };
+        let at_five = Evidence {
+            pushed: Some(at(5)),
+            replicated: [(ireland.clone(), at(4)), (tokyo, at(5))].into(),
+            seen: Some(at(5)),
+            removed: Some(at(5)),
+            reported: Some(at(5)),
+            archived: Some(at(5)),
+            moved: Some(moved),
+            listed: Some(at(5)),
+        };
+        assert_eq!(at_five.before(at(6)), at_five);
+        assert_eq!(at_five.before(at(5)), Evidence { replicated: [(ireland, at(4))].into(), ..Evidence::default() });
+        assert_eq!(at_five.before(at(4)), Evidence::default());
+    }
+}

@@ -40,6 +40,7 @@ mod tests {
         deletion::{CheckName, DeletionStatus, OperatorAction},
         fact::Setting,
         heartbeat::HeartbeatStatus,
+        plan::Mode,
         policy::{Action, ManifestKind},
     };
 
@@ -64,6 +65,7 @@ mod tests {
         same(&HeartbeatStatus::ALL, HeartbeatStatus::as_str);
         same(&Action::ALL, Action::as_str);
         same(&ManifestKind::ALL, ManifestKind::as_str);
+        same(&Mode::ALL, Mode::as_str);
         same(&Setting::ALL, Setting::as_str);
     }
 
@@ -84,6 +86,7 @@ mod tests {
         same(&DeletionStatus::ALL, DeletionStatus::as_str);
         same(&OperatorAction::ALL, OperatorAction::as_str);
         same(&Action::ALL, Action::as_str);
+        same(&Mode::ALL, Mode::as_str);
         same(&Setting::ALL, Setting::as_str);
     }
 }

@@ -124,3 +124,18 @@ impl Observations {
         found.unwrap_or(&Observation::NotAsked)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_all_images_is_known_of_each() {
+        let digests: BTreeSet<Digest> =
+            ["a", "b"].map(|letter| format!("sha256:{}", letter.repeat(64)).parse().unwrap()).into();
+        let all = ObservedRepository::all(&digests, &Observation::NoRepository);
+        let each = digests.into_iter().map(|digest| (digest, Observation::NoRepository));
+        assert_eq!(all.images, each.collect());
+        assert_eq!(all.listed, None);
+    }
+}

@@ -18,6 +18,7 @@ use crate::{
     fact::{StorageClass, What, WorkItem},
     image::{Digest, Image, Registry, RepositoryName},
     lineage::{Placement, PlacementStatus},
+    named::named,
     observation::{Candidate, Observation, Observations},
     policy::{Action, ManifestKind},
 };
@@ -26,26 +27,16 @@ use crate::{
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html>
 pub const IDS_PER_CALL: usize = 100;
 
-/// Whether permitted deletions are executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Mode {
-    /// Decides and records what would be done, and changes nothing in any registry.
-    #[default]
-    Observe,
-    /// Executes what the policy permits.
-    Enforce,
-}
-
-impl Mode {
-    /// The mode as it is configured.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Enforce => "enforce",
-        }
+named! {
+    /// Whether permitted deletions are executed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum Mode {
+        /// Decides and records what would be done, and changes nothing in any registry.
+        #[default]
+        Observe = "observe",
+        /// Executes what the policy permits.
+        Enforce = "enforce",
     }
 }
 

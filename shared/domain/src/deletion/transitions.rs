@@ -1,31 +1,31 @@
 //! What operators and ECR's answers make of a deletion, status by status.
 
+use std::{cell::RefCell, collections::BTreeSet};
+
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde_json::json;
 
 use super::{
     Action, CallAnswer, CallOutcome, Check, CheckName, Deletion, DeletionIntent, DeletionRefusal, DeletionStatus,
-    MAX_REFERENCE_WAIT, OperatorAction, refusal,
+    OperatorAction, estimate, refusal,
+    tests::{IRELAND, TOKYO, VIRGINIA, at, deleted, image, lineage, pushed, replicated},
 };
 use crate::{
     alert::AlertKind,
     controls::{Controls, Hold, HoldPattern, Instruction, Pause},
     fact::What,
-    image::Digest,
+    image::{Digest, Tag},
     observation::{Observation, ObservedImage},
+    policy::{PolicyAnswer, PolicyQuestion},
 };
-
-fn at(minute: i64) -> Timestamp {
-    Timestamp::from_second(minute * 60).unwrap()
-}
 
 fn digest(letter: &str) -> Digest {
     format!("sha256:{}", letter.repeat(64)).parse().unwrap()
 }
 
 fn deletion(status: DeletionStatus) -> Deletion {
-    let image = format!("team/app@{}", digest("a")).parse().unwrap();
-    let intent = DeletionIntent { registry: "111122223333/us-east-1".parse().unwrap(), tag: None, since: at(0) };
-    let opened = Deletion::open(None, &image, &"111122223333/eu-west-1".parse().unwrap(), intent, at(0)).unwrap();
+    let intent = DeletionIntent { registry: TOKYO.parse().unwrap(), tag: None, since: at(0) };
+    let opened = Deletion::open(None, &image(), &IRELAND.parse().unwrap(), intent, at(0)).unwrap();
     Deletion { status, attempts: 3, due: None, ..opened }
 }
 
@@ -41,6 +41,62 @@ fn instruction(until: Option<Timestamp>) -> Instruction {
 
 fn hold(until: Option<Timestamp>) -> Hold {
     Hold { pattern: HoldPattern::everything(), source: None, instruction: instruction(until) }
+}
+
+#[test]
+fn a_new_deletion_is_estimated_from_what_is_recorded() {
+    let seen = |tag: &str| json!({"what": "observed", "storage": "standard", "tags": [tag]});
+    let facts = [
+        (1, IRELAND, pushed("v1")),
+        (2, TOKYO, replicated("v1", IRELAND)),
+        (3, IRELAND, pushed("stable")),
+        (4, TOKYO, seen("stable")),
+        (5, TOKYO, replicated("v2", IRELAND)),
+        (6, TOKYO, seen("local")),
+        (7, VIRGINIA, replicated("v1", IRELAND)),
+        (8, "111122223333/eu-west-2", replicated("v1", IRELAND)),
+        (9, "111122223333/eu-west-2", json!({"what": "tags_deleted", "tags": ["v1"], "cause": "unknown"})),
+        (10, "111122223333/eu-west-3", replicated("v1", IRELAND)),
+        (11, "111122223333/eu-west-3", deleted()),
+        (20, IRELAND, deleted()),
+    ];
+    let asked = RefCell::new(Vec::new());
+    let answers = |action: Action, question: &PolicyQuestion<'_>| {
+        let tags = |tags: &BTreeSet<Tag>| tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(" ");
+        let of_tags = (tags(question.tags), tags(question.replica_only_tags));
+        let times = (question.pushed_at, question.replicated_at, question.since);
+        asked.borrow_mut().push((action, of_tags, times, question.archived, question.other_copies));
+        PolicyAnswer {
+            permitted: action == Action::Archive,
+            policies: ["old".to_owned()].into(),
+            errors: Vec::new(),
+            grace: SignedDuration::from_mins(5),
+            approval: true,
+            replica_only_tags: false,
+        }
+    };
+    let archived = [&facts[..], &[(12, TOKYO, json!({"what": "archived", "cause": "unknown"}))]].concat();
+    for (facts, archived) in [(&facts[..], false), (&archived, true)] {
+        let since = DeletionIntent { registry: TOKYO.parse().unwrap(), tag: None, since: at(20) };
+        let mut new = Deletion::open(None, &image(), &IRELAND.parse().unwrap(), since, at(21)).unwrap();
+        estimate(&mut new, &lineage(facts), &answers);
+        assert_eq!((new.action, new.needs_approval, new.due), (Some(Action::Archive), true, Some(at(25))));
+        assert_eq!(new.policies, ["old".to_owned()].into());
+        // Tokyo is the replica, London only perhaps has it, and Paris lost it: Virginia has another copy.
+        let tags = ("local stable v1 v2".to_owned(), "local".to_owned());
+        let question = (tags, (Some(at(3)), at(5), at(20)), archived, 1);
+        let with = |action, (tags, times, archived, copies): (_, _, _, _)| (action, tags, times, archived, copies);
+        let expected = [with(Action::Delete, question.clone()), with(Action::Archive, question)];
+        assert_eq!(asked.take(), expected);
+        // What was decided already stays as it is; what is due already is not due in the past.
+        let mut kept = Deletion { status: DeletionStatus::Kept, due: None, action: None, ..new.clone() };
+        estimate(&mut kept, &lineage(facts), &answers);
+        assert_eq!((kept.due, kept.action), (None, None));
+        let mut late = Deletion { changed_at: at(50), ..new };
+        estimate(&mut late, &lineage(facts), &answers);
+        assert_eq!(late.due, Some(at(50)));
+        asked.take();
+    }
 }
 
 #[test]
@@ -308,7 +364,7 @@ fn a_claim_waits_thirty_days_for_an_index_and_longer_for_anything_else() {
         let outcome = CallOutcome::Retry(Check::stopped(check, "no"));
         claim.after_call(outcome, now).deletion.status
     };
-    let last = claim.since.saturating_add(MAX_REFERENCE_WAIT).unwrap();
+    let last = at(30 * 24 * 60);
     assert_eq!(after(CheckName::Manifest, last), DeletionStatus::Pending);
     let later = last.saturating_add(SignedDuration::from_secs(1)).unwrap();
     assert_eq!(after(CheckName::Manifest, later), DeletionStatus::Kept);

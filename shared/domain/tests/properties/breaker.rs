@@ -182,7 +182,10 @@ fn a_limit_is_the_most_that_may_be_deleted_and_one_more_opens_the_breaker() {
     let mut breaker = Breaker::default();
     breaker.count(&of_one_repository(20, Some(1_000)), &limits(20, 100), now);
     let counted_before = Planned { key: key(0, 0, 0), images: 0, left: None };
-    assert_eq!(breaker.count(&[counted_before], &limits(20, 100), now + 1.hour()), [true]);
+    assert_eq!(breaker.count(std::slice::from_ref(&counted_before), &limits(20, 100), now + 1.hour()), [true]);
+    assert_eq!(breaker.opened, None);
+    // Nor does it exceed a limit that is lower than what was counted since.
+    assert_eq!(breaker.count(&[counted_before], &limits(5, 100), now + 1.hour()), [true]);
     assert_eq!(breaker.opened, None);
     // The share of few images is not limited; that of more is, also if the repository was not read.
     let unread = |images| Breaker::default().count(&of_one_repository(images, None), &limits(20, 10), now);
