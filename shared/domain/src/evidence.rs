@@ -209,4 +209,48 @@ mod tests {
         assert_eq!(at_five.before(at(5)), Evidence { replicated: [(ireland, at(4))].into(), ..Evidence::default() });
         assert_eq!(at_five.before(at(4)), Evidence::default());
     }
+    #[test]
+    fn a_removal_counts_if_nothing_at_the_same_time_or_later_proves_presence() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let removed =
+            |removed, reported, seen| Evidence { removed, reported, seen, ..Evidence::default() }.removed_at();
+        assert_eq!(removed(at(6), None, at(5)), at(6));
+        assert_eq!(removed(at(5), at(5), at(5)), None, "present wins");
+        assert_eq!(removed(at(5), None, None), at(5));
+        assert_eq!(removed(at(8), at(6), at(5)), at(6), "as reported");
+        assert_eq!(removed(at(8), at(4), at(5)), at(8), "the report is older than the proof");
+    }
+
+    #[test]
+    fn the_lag_is_the_time_from_the_newest_push_to_the_newest_replication() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let source: Registry = "111122223333/eu-west-1".parse().unwrap();
+        let other: Registry = "111122223333/eu-west-2".parse().unwrap();
+        let lag = |pushed: Option<i64>, replicated| {
+            let replica = Evidence { replicated: [(source.clone(), at(replicated))].into(), ..Evidence::default() };
+            let at_source = Evidence { pushed: pushed.map(at), ..Evidence::default() };
+            assert_eq!(replica.lag_seconds(&other, &at_source), None);
+            replica.lag_seconds(&source, &at_source)
+        };
+        assert_eq!(lag(Some(10), 14), Some(4));
+        assert_eq!(lag(Some(10), 10), Some(0));
+        assert_eq!(lag(Some(11), 10), None, "the push is newer");
+        assert_eq!(lag(None, 10), None);
+    }
+    #[test]
+    fn a_deletion_is_reported_and_what_is_found_missing_is_not() {
+        let subject = Subject::Image(format!("team/app@sha256:{}", "a".repeat(64)).parse().unwrap());
+        let registry: Registry = "111122223333/eu-west-1".parse().unwrap();
+        let (time, cause) = (Timestamp::from_second(5).unwrap(), crate::fact::Cause::Unknown);
+        let of = |what| {
+            let (subject, registry) = (subject.clone(), registry.clone());
+            let evidence = of(&Fact { time, registry, event_id: "event".to_owned(), subject, what });
+            let each = evidence.into_iter().map(|(key, evidence)| (key.tag, evidence.removed, evidence.reported));
+            each.collect::<Vec<_>>()
+        };
+        let (at, tag) = (Some(time), "v1".parse::<Tag>().unwrap());
+        assert_eq!(of(What::ImageDeleted { cause: cause.clone() }), [(None, at, at)]);
+        assert_eq!(of(What::TagsDeleted { tags: [tag.clone()].into(), cause }), [(Some(tag), at, at)]);
+        assert_eq!(of(What::FOUND_MISSING), [(None, at, None)]);
+    }
 }

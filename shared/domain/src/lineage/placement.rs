@@ -274,3 +274,182 @@ impl Placement {
         newest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Move;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn set(second: i64) -> Evidence {
+        Evidence { pushed: Some(at(second)), ..Evidence::default() }
+    }
+
+    impl Evidence {
+        fn removed(self, second: i64) -> Self {
+            Self { removed: Some(at(second)), ..self }
+        }
+
+        /// Removed, as an event reported it.
+        fn reported(self, second: i64) -> Self {
+            Self { reported: Some(at(second)), ..self }.removed(second)
+        }
+
+        fn moved(self, since: i64, second: i64) -> Self {
+            let to = format!("sha256:{}", "b".repeat(64)).parse().unwrap();
+            Self { moved: Some(Move { since: at(since), at: at(second), to }), ..self }
+        }
+    }
+
+    fn placement<const N: usize>(image: Evidence, tags: [(&str, Evidence); N]) -> Placement {
+        Placement { image, tags: tags.map(|(tag, evidence)| (tag.parse().unwrap(), evidence)).into() }
+    }
+
+    fn names<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Vec<&'t str> {
+        tags.into_iter().map(Tag::as_str).collect()
+    }
+
+    #[test]
+    fn each_status_has_words() {
+        let words = PlacementStatus::ALL.map(|status| (status.words(), status.word(), status.may_be_there()));
+        let expected = [
+            ("present", "present", true),
+            ("archived", "archived", true),
+            ("untagged, deletion not confirmed", "untagged", true),
+            ("gone", "gone", false),
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn the_last_tags_are_those_at_the_deletion() {
+        let tags = [
+            ("had", set(1)),
+            ("moved-before", set(1).moved(1, 5)),
+            ("moved-then", set(1).moved(1, 10)),
+            ("never-set", Evidence::default().removed(12)),
+            ("removed-before", set(1).removed(5)),
+            ("removed-then", set(1).removed(10)),
+        ];
+        let gone = placement(set(1).reported(10), tags.clone());
+        assert_eq!((gone.status(), gone.gone_at()), (PlacementStatus::Absent, Some(at(10))));
+        assert_eq!(names(gone.last_tags()), ["had", "moved-then", "removed-then"]);
+        assert!(gone.current_tags().is_empty());
+        let there = placement(set(1), tags);
+        assert_eq!(there.gone_at(), None);
+        assert_eq!(names(there.last_tags()), ["had"]);
+        assert_eq!(names(there.current_tags()), ["had"]);
+    }
+
+    #[test]
+    fn a_tag_that_moved_first_was_not_removed() {
+        let tags = [
+            ("again", set(7).removed(5)),
+            ("moved-after", set(1).removed(5).moved(1, 6)),
+            ("moved-before", set(1).removed(5).moved(1, 4)),
+            ("moved-then", set(1).removed(5).moved(1, 5)),
+            ("never-set", Evidence::default().removed(5)),
+            ("removed", set(1).removed(5)),
+            ("there", set(1)),
+            ("too", set(10)),
+        ];
+        let removed = |image: Evidence| {
+            let placement = placement(image, tags.clone());
+            placement.removed_tags().map(|(tag, at)| (tag.to_string(), at.as_second())).collect::<Vec<_>>()
+        };
+        let of = |pairs: &[(&str, i64)]| pairs.iter().map(|(tag, at)| ((*tag).to_owned(), *at)).collect::<Vec<_>>();
+        assert_eq!(removed(set(1)), of(&[("moved-after", 5), ("removed", 5)]));
+        // With the image, all that it had then; not what was set in the same second.
+        assert_eq!(removed(set(1).reported(10)), of(&[("again", 10), ("removed", 10), ("there", 10)]));
+    }
+
+    #[test]
+    fn a_tag_that_was_removed_before_it_was_set_elsewhere_did_not_move() {
+        let moved = |image: Evidence, tag: Evidence| {
+            let placement = placement(image, [("v1", tag.moved(1, 5))]);
+            let moved = placement.moved_tags();
+            moved.into_iter().map(|moved| (moved.at.as_second(), moved.summary)).next()
+        };
+        let expected = Some((5, "tag v1 moved to bbbbbbbbbbbb".to_owned()));
+        assert_eq!(moved(set(1), set(1)), expected);
+        for (removed, lost_before) in [(0, false), (1, false), (2, true), (4, true), (5, false), (6, false)] {
+            let expected = expected.clone().filter(|_| !lost_before);
+            assert_eq!(moved(set(1), set(1).removed(removed)), expected, "tag removed at {removed}");
+            assert_eq!(moved(set(0).removed(removed), set(1)), expected, "image removed at {removed}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_deletion_is_that_of_the_newest_report_about_it() {
+        let gone = |image: Evidence, tag: Evidence| {
+            let placement = placement(image, [("v1", tag)]);
+            (placement.gone_at().map(Timestamp::as_second), placement.reported_gone_at().map(Timestamp::as_second))
+        };
+        assert_eq!(gone(set(1).reported(10), set(1)), (Some(10), Some(10)));
+        assert_eq!(gone(set(1).reported(10), set(1).reported(12)), (Some(12), Some(12)), "the event about its tag");
+        assert_eq!(gone(set(1).reported(10), set(1).reported(8)), (Some(10), Some(10)));
+        assert_eq!(gone(set(1).removed(10), set(1)), (Some(10), None), "only found missing");
+        assert_eq!(gone(set(1), set(1).reported(8)), (Some(8), Some(8)), "its last tag");
+        assert_eq!(gone(set(1), set(1)), (None, None));
+        // A report that is as old as the newest proof of presence is no report of this end.
+        let found = Evidence { reported: Some(at(5)), ..set(5) }.removed(10);
+        assert_eq!(gone(found, set(1)), (Some(10), None));
+    }
+
+    #[test]
+    fn a_listing_proves_that_an_image_outlived_what_happened_before_unless_it_was_found_missing() {
+        let there = placement(set(5), []);
+        assert_eq!([4, 5, 6].map(|second| there.was_there(at(second))), [false, false, true]);
+        assert_eq!([5, 6].map(|second| there.outlived(at(second))), [false, true]);
+        // What is found missing later may have gone by what happened before; what is reported as deleted has its reason.
+        assert!(!placement(set(5).removed(10), []).outlived(at(6)));
+        assert!(placement(set(5).reported(10), []).outlived(at(6)));
+        assert!(!placement(set(5).reported(10), []).outlived(at(12)), "it was gone by then");
+        let untagged = placement(set(1), [("v1", set(1).reported(3))]);
+        assert!(!untagged.was_there(at(4)), "only perhaps");
+        assert!(untagged.was_there(at(3)), "the tag was on it then");
+        let archived = Evidence { archived: Some(at(5)), ..Evidence::default() };
+        assert!(placement(archived, []).was_there(at(6)));
+        assert!(!placement(Evidence::default(), []).was_there(at(6)), "nothing is recorded");
+    }
+
+    #[test]
+    fn the_deletion_of_the_repository_ends_what_was_there() {
+        let after = |image: Evidence, tags: &[(&str, Evidence)], empty, listed_at: Option<i64>| {
+            let mut placement = placement(image, []);
+            placement.tags = tags.iter().map(|(tag, evidence)| (tag.parse().unwrap(), evidence.clone())).collect();
+            placement.lose_repository(at(20), empty, listed_at.map(at));
+            let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+            (seconds(placement.image.removed), seconds(placement.image.reported))
+        };
+        let untagged = [("v1", set(1).reported(8))];
+        assert_eq!(after(set(1), &[], false, None), (Some(20), Some(20)));
+        assert_eq!(after(set(1), &[], true, None), (Some(20), None), "it was gone by then");
+        assert_eq!(after(set(1), &untagged, false, None), (Some(20), None), "it went with its tag");
+        assert_eq!(after(set(1).reported(10), &[], false, None), (Some(10), Some(10)), "it was gone before");
+        assert_eq!(after(set(1).reported(20), &[], true, None), (Some(20), Some(20)));
+        assert_eq!(after(set(1).removed(20), &[], false, None), (Some(20), Some(20)), "in the same second");
+        assert_eq!(after(set(1), &[], false, Some(25)), (None, None), "it was listed since");
+        assert_eq!(after(set(26), &[], false, Some(25)), (Some(20), Some(20)), "it was not there when listed");
+    }
+
+    #[test]
+    fn the_newest_times_of_digest_and_tags_count() {
+        let [ireland, london] =
+            ["111122223333/eu-west-1", "111122223333/eu-west-2"].map(|name| name.parse::<Registry>().unwrap());
+        let from = |source: &Registry, second| Evidence {
+            replicated: [(source.clone(), at(second))].into(),
+            ..Evidence::default()
+        };
+        let mut replica = placement(from(&ireland, 3), [("v1", from(&ireland, 5)), ("v2", from(&london, 4))]);
+        assert_eq!(replica.replicated(), [(&ireland, at(5)), (&london, at(4))].into());
+        assert_eq!((replica.pushed(), replica.set()), (None, Some(at(5))));
+        replica.merge(&placement(set(6), [("v2", from(&london, 9)), ("v3", set(7))]));
+        assert_eq!(replica.replicated(), [(&ireland, at(5)), (&london, at(9))].into());
+        assert_eq!((replica.pushed(), replica.set()), (Some(at(7)), Some(at(9))));
+        assert_eq!(replica.before(at(9)).set(), Some(at(7)));
+    }
+}
