@@ -297,4 +297,93 @@ mod tests {
         assert_eq!(adjacent_assignments(&setting(9, 'a'), newest, false), None, "another may be in that second");
         assert!(adjacent_assignments(&setting(9, 'a'), history.split_at(4).0, false).is_some());
     }
+    fn removal(second: i64, digest: char) -> TagAssignment {
+        TagAssignment { set: false, ..setting(second, digest) }
+    }
+
+    fn ended(second: i64, why: AssignmentEnd) -> Ended {
+        Ended { at: Timestamp::from_second(second).unwrap(), why }
+    }
+
+    #[test]
+    fn an_interval_ends_when_the_tag_moves_or_is_removed_or_its_image_is_deleted() {
+        let of = |assignments: &[TagAssignment], gone: &[(char, i64)]| {
+            let gone = |_: &Registry, digest: &Digest| {
+                let of_image = gone.iter().filter(|(image, _)| setting(0, *image).digest == *digest);
+                of_image.map(|(_, second)| ended(*second, AssignmentEnd::ImageDeleted)).collect()
+            };
+            let intervals = intervals(assignments.to_vec(), gone).into_iter();
+            let each = intervals.map(|interval| {
+                let image = interval.digest.encoded().chars().next().unwrap();
+                let end = interval.ended.as_ref().map(|ended| ended.at.as_second());
+                (image, interval.from.as_second(), end, interval.summary())
+            });
+            each.collect::<Vec<_>>()
+        };
+        let (moved, removed, deleted) = ("moved to another image", "tag deleted", "image deleted");
+        let there_and_back = [setting(1, 'a'), setting(5, 'b'), setting(9, 'a')];
+        assert_eq!(
+            of(&[&there_and_back[..], &[removal(12, 'a')]].concat(), &[]),
+            [('a', 1, Some(5), moved), ('b', 5, Some(9), moved), ('a', 9, Some(12), removed)]
+        );
+        assert_eq!(of(&there_and_back, &[]).last(), Some(&('a', 9, None, "still set")));
+        assert_eq!(of(&[setting(1, 'a'), setting(3, 'a'), removal(5, 'a')], &[]), [('a', 1, Some(5), removed)]);
+        // Present wins; and two in one second overlap.
+        let again = [setting(1, 'a'), setting(5, 'a'), removal(5, 'a')];
+        assert_eq!(of(&again, &[]), [('a', 1, Some(5), removed), ('a', 5, None, "still set")]);
+        let both = [setting(5, 'a'), setting(5, 'b')];
+        assert_eq!(of(&both, &[]), [('a', 5, None, "still set"), ('b', 5, None, "still set")]);
+        assert_eq!(of(&[setting(1, 'a'), removal(5, 'b')], &[]), [('a', 1, None, "still set")]);
+        // The image was deleted first, or with the tag, or before the tag was set.
+        assert_eq!(of(&[setting(1, 'a'), setting(5, 'b')], &[('a', 3)])[0], ('a', 1, Some(3), deleted));
+        assert_eq!(of(&[setting(1, 'a'), setting(5, 'b')], &[('a', 5)])[0], ('a', 1, Some(5), moved));
+        assert_eq!(of(&[setting(1, 'a'), removal(5, 'a')], &[('a', 5)]), [('a', 1, Some(5), deleted)]);
+        assert_eq!(of(&[setting(1, 'a'), removal(5, 'a')], &[('a', 6)]), [('a', 1, Some(5), removed)]);
+        assert_eq!(of(&[setting(1, 'a')], &[('a', 1)]), [('a', 1, None, "still set")]);
+        assert_eq!(
+            of(&[setting(1, 'a'), setting(4, 'a')], &[('a', 3), ('a', 9), ('a', 7)]),
+            [('a', 1, Some(7), deleted)]
+        );
+        // Each registry has a history of its own.
+        let elsewhere = TagAssignment { registry: "111122223333/eu-west-2".parse().unwrap(), ..setting(5, 'b') };
+        assert_eq!(of(&[setting(1, 'a'), elsewhere], &[])[0], ('a', 1, None, "still set"));
+    }
+
+    #[test]
+    fn evidence_about_the_image_and_its_repository_ends_the_tag() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let of = |image: Evidence, tag: Evidence, repository: &[Fact]| {
+            let all = ends(&"v1".parse().unwrap(), &image, &tag, repository).into_iter();
+            all.map(|ended| (ended.at.as_second(), ended.why == AssignmentEnd::ImageDeleted)).collect::<Vec<_>>()
+        };
+        let pushed = |second| Evidence { pushed: at(second), ..Evidence::default() };
+        let deleted = Evidence { removed: at(1_000), reported: at(1_000), ..pushed(1) };
+        let tag = |set, reported| Evidence { reported: at(reported), ..pushed(set) };
+        assert_eq!(of(pushed(1), pushed(1), &[]), []);
+        assert_eq!(of(deleted.clone(), pushed(1), &[]), [(1_000, true)]);
+        // The call and the event about the tag are one deletion, if they are near and the tag was not set in between.
+        assert_eq!(of(deleted.clone(), tag(1, 1_900), &[]), [(1_900, true)]);
+        assert_eq!(of(deleted.clone(), tag(1, 1_901), &[]), [(1_000, true)]);
+        assert_eq!(of(deleted.clone(), tag(1, 900), &[]), [(1_000, true)]);
+        assert_eq!(of(deleted.clone(), tag(1_000, 1_200), &[]), [(1_200, true)]);
+        assert_eq!(of(deleted.clone(), tag(1_001, 1_200), &[]), [(1_000, true)]);
+        // It was found missing later, and found without the tag.
+        let found = Evidence { removed: at(2_000), listed: at(3_000), ..deleted };
+        assert_eq!(of(found, pushed(1), &[]), [(1_000, true), (2_000, true), (3_000, false)]);
+        // The repository was deleted; and a listing that began later saw the image.
+        let lost = |listed_at: Option<i64>| Fact {
+            time: Timestamp::from_second(500).unwrap(),
+            registry: setting(0, 'a').registry,
+            event_id: "event".to_owned(),
+            subject: Subject::Repository("team/app".parse().unwrap()),
+            what: What::RepositoryDeleted {
+                empty: false,
+                listed_at: listed_at.and_then(at),
+                cause: crate::fact::Cause::Unknown,
+            },
+        };
+        assert_eq!(of(pushed(1), pushed(1), &[lost(None)]), [(500, true)]);
+        assert_eq!(of(pushed(1), pushed(1), &[lost(Some(600))]), []);
+        assert_eq!(of(pushed(700), pushed(700), &[lost(Some(600))]), [(500, true)]);
+    }
 }

@@ -500,6 +500,22 @@ fn an_invalid_policy_is_described_in_one_line() {
 }
 
 #[test]
+fn a_loaded_policy_says_what_it_was_loaded_from() {
+    let text = "@id(\"old\") permit (principal, action, resource) when { resource.tags.contains(\"v1\") };\n\
+                @id(\"never\") forbid (principal, action, resource) when \
+                { resource.registry == Registry::\"444455556666/us-east-1\" };";
+    let policy = Policy::load("team.cedar", text).unwrap();
+    assert_eq!((policy.name(), policy.text()), ("team.cedar", text));
+    let ids: BTreeSet<_> = policy.ids().map(ToString::to_string).collect();
+    assert_eq!(ids, ["never".to_owned(), "old".to_owned()].into());
+    let set: BTreeSet<_> = policy.set().policies().map(|policy| policy.id().to_string()).collect();
+    assert_eq!(set, ids);
+    assert_eq!(policy.schema().actions().count(), 3);
+    let named: Vec<_> = policy.named_values().collect();
+    assert_eq!(named.len(), 2, "{named:?}");
+}
+
+#[test]
 fn a_policy_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
     let policy = Policy::load("keep-everything.cedar", KEEP_EVERYTHING).unwrap();
