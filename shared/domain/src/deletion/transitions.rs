@@ -13,7 +13,7 @@ use super::{
 use crate::{
     alert::AlertKind,
     controls::{Controls, Hold, HoldPattern, Instruction, Pause},
-    fact::What,
+    fact::{Cause, What},
     image::{Digest, Tag},
     observation::{Observation, ObservedImage},
     policy::{PolicyAnswer, PolicyQuestion},
@@ -97,6 +97,23 @@ fn a_new_deletion_is_estimated_from_what_is_recorded() {
         assert_eq!(late.due, Some(at(50)));
         asked.take();
     }
+}
+
+#[test]
+fn the_cause_is_that_of_the_loss_or_of_the_removal_of_the_tag() {
+    let by = |what: &str, by: &str| json!({"what": what, "tags": ["v1"], "cause": "principal", "by": by});
+    let facts = [
+        (1, IRELAND, pushed("v1")),
+        (2, IRELAND, pushed("v2")),
+        (5, IRELAND, by("tags_deleted", "kim")),
+        (60, IRELAND, by("image_deleted", "dana")),
+    ];
+    let of_image = Deletion { since: at(60), ..deletion(DeletionStatus::Pending) };
+    let of_tag = Deletion { tag: Some("v1".parse().unwrap()), since: at(5), ..of_image.clone() };
+    let principal = |by: &str| Cause::Principal { by: by.to_owned() };
+    assert_eq!(of_image.cause(&lineage(&facts)), principal("dana"));
+    assert_eq!(of_tag.cause(&lineage(&facts)), principal("kim"));
+    assert_eq!(of_image.cause(&lineage(&facts[..2])), Cause::Unknown);
 }
 
 #[test]
