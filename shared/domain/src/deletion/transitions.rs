@@ -82,7 +82,7 @@ fn a_new_deletion_is_estimated_from_what_is_recorded() {
         estimate(&mut new, &lineage(facts), &answers);
         assert_eq!((new.action, new.needs_approval, new.due), (Some(Action::Archive), true, Some(at(25))));
         assert_eq!(new.policies, ["old".to_owned()].into());
-        // Tokyo is the replica, London only perhaps has it, and Paris lost it: Virginia has another copy.
+        // Tokyo is the replica, London only perhaps has it, and Paris deleted it: Virginia has another copy.
         let tags = ("local stable v1 v2".to_owned(), "local".to_owned());
         let question = (tags, (Some(at(3)), at(5), at(20)), archived, 1);
         let with = |action, (tags, times, archived, copies): (_, _, _, _)| (action, tags, times, archived, copies);
