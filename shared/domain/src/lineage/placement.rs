@@ -148,7 +148,7 @@ impl Placement {
                 return None;
             }
             let removed_at = self.tag_removed_at(tag);
-            let move_at = tag.moved.as_ref().map(|moved| moved.at).filter(|at| Some(*at) > tag.set());
+            let move_at = tag.moved.as_ref().map(|moved| moved.at);
             let first = [removed_at, move_at].into_iter().flatten().min();
             // The tag was deleted with the image, and the image came back without it.
             if self.image.removed > tag.set() && first.is_none_or(|first| self.image.removed < Some(first)) {
@@ -364,6 +364,31 @@ mod tests {
         assert_eq!(removed(set(1)), of(&[("moved-after", 5), ("removed", 5)]));
         // With the image, all that it had then; not what was set in the same second.
         assert_eq!(removed(set(1).reported(10)), of(&[("again", 10), ("removed", 10), ("there", 10)]));
+    }
+
+    #[test]
+    fn only_the_first_end_of_the_last_tag_counts() {
+        let gone = |image: Evidence, tag: Evidence| {
+            let placement = placement(image, [("v1", tag)]);
+            assert_eq!(placement.gone_at().is_some(), placement.status() == PlacementStatus::ProbablyAbsent);
+            placement.gone_at().map(Timestamp::as_second)
+        };
+        assert_eq!(gone(set(1), set(1).removed(5)), Some(5));
+        assert_eq!(gone(set(1), set(1).removed(5).moved(1, 6)), Some(5));
+        assert_eq!(gone(set(1), set(1).removed(5).moved(1, 5)), None, "it moved");
+        assert_eq!(gone(set(1), set(1).removed(5).moved(1, 4)), None, "it moved");
+        // The tag was deleted with the image, which came back without it.
+        assert_eq!(gone(set(6).removed(5), set(1).removed(7)), None);
+        assert_eq!(gone(set(6).removed(5), set(6).removed(7)), Some(7));
+    }
+
+    #[test]
+    fn a_tag_that_a_list_of_all_tags_lacks_was_removed() {
+        let listed = Evidence { listed: Some(at(5)), ..set(1) };
+        let placement = placement(listed, [("again", set(7)), ("then", set(5)), ("v1", set(1))]);
+        let removed: Vec<_> = placement.removed_tags().map(|(tag, at)| (tag.as_str(), at.as_second())).collect();
+        assert_eq!(removed, [("v1", 5)]);
+        assert_eq!(names(placement.current_tags()), ["again", "then"]);
     }
 
     #[test]
