@@ -6,6 +6,8 @@
 
 mod described;
 mod judge;
+#[cfg(test)]
+mod judged;
 mod life;
 mod outcome;
 mod question;

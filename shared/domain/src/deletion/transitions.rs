@@ -54,6 +54,7 @@ fn a_new_deletion_is_estimated_from_what_is_recorded() {
         (5, TOKYO, replicated("v2", IRELAND)),
         (6, TOKYO, seen("local")),
         (7, VIRGINIA, replicated("v1", IRELAND)),
+        (7, "111122223333/ca-central-1", replicated("v1", IRELAND)),
         (8, "111122223333/eu-west-2", replicated("v1", IRELAND)),
         (9, "111122223333/eu-west-2", json!({"what": "tags_deleted", "tags": ["v1"], "cause": "unknown"})),
         (10, "111122223333/eu-west-3", replicated("v1", IRELAND)),
@@ -82,9 +83,9 @@ fn a_new_deletion_is_estimated_from_what_is_recorded() {
         estimate(&mut new, &lineage(facts), &answers);
         assert_eq!((new.action, new.needs_approval, new.due), (Some(Action::Archive), true, Some(at(25))));
         assert_eq!(new.policies, ["old".to_owned()].into());
-        // Tokyo is the replica, London only perhaps has it, and Paris deleted it: Virginia has another copy.
+        // Tokyo is the replica, London only perhaps has it, and Paris deleted it: Virginia and Canada have copies.
         let tags = ("local stable v1 v2".to_owned(), "local".to_owned());
-        let question = (tags, (Some(at(3)), at(5), at(20)), archived, 1);
+        let question = (tags, (Some(at(3)), at(5), at(20)), archived, 2);
         let with = |action, (tags, times, archived, copies): (_, _, _, _)| (action, tags, times, archived, copies);
         let expected = [with(Action::Delete, question.clone()), with(Action::Archive, question)];
         assert_eq!(asked.take(), expected);
