@@ -7,6 +7,7 @@ mod cost;
 mod counts;
 mod events;
 mod function;
+mod load;
 mod mirror;
 mod price;
 mod query;
@@ -95,6 +96,8 @@ enum Part {
     },
     /// Monthly cost of a deployment, from measured request units and list prices
     Price,
+    /// What is recorded while many clients push to simulated registries
+    Load,
     /// Simulated registries, queue, function and table in one process
     Route {
         /// Number of images in the three registries together at the end
@@ -119,6 +122,7 @@ async fn main() -> Result<ExitCode, Error> {
         Part::Start { functions, python } => start::measure(functions, python, &mut report).await?,
         Part::Counts { update } => counts::measure(*update, &mut report).await?,
         Part::Price => price::measure(&mut report).await?,
+        Part::Load => load::measure(&mut report).await?,
         Part::Route { images } => route::measure(*images, &mut report).await?,
     }
     println!("{}", report.table());

@@ -97,7 +97,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
 }
 
 /// Sets up a source that replicates to the two others, one of them in another account.
-async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
+pub(crate) async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
     use aws_sdk_ecr::types::{ReplicationConfiguration, ReplicationDestination, ReplicationRule};
     let source = local.registry(&SOURCE.parse()?, "release", "benchmark").await?;
     source.create_repository().repository_name("team/app").send().await?;
@@ -120,7 +120,7 @@ async fn prepare(local: &Local) -> Result<aws_sdk_ecr::Client, Error> {
     Ok(source)
 }
 
-async fn push(source: &aws_sdk_ecr::Client, number: u32) -> Result<(), Error> {
+pub(crate) async fn push(source: &aws_sdk_ecr::Client, number: u32) -> Result<(), Error> {
     let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1_470}, "number": number});
     let put = source.put_image().repository_name("team/app").image_manifest(manifest.to_string());
     put.image_tag(format!("v{number}")).send().await?;
@@ -145,6 +145,6 @@ fn resident_mebibytes() -> Result<f64, Error> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some hundred thousand")]
-fn count(number: usize) -> f64 {
+pub(crate) fn count(number: usize) -> f64 {
     number as f64
 }

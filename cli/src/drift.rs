@@ -133,7 +133,7 @@ pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32
         bar.set_position(done as u64);
         bar.set_message(format!("{}  {} images", progress.registry, progress.found.images));
     };
-    let done = reconcile.all_of(registries, Timestamp::now, on_progress).await;
+    let done = reconcile.all_of(registries, crate::now::now, on_progress).await;
     bar.finish_and_clear();
     match done {
         Ok(Some(registries)) => Ok(Reconciled { registries }),
@@ -234,7 +234,7 @@ async fn record(
     }
     let mut recorded = 0;
     for (repository, images) in by_repository {
-        let began = Timestamp::now();
+        let began = crate::now::now();
         let unreadable =
             |error| CliError::Registry { what: "list images", registry: destination.clone(), source: error };
         let there = registries.contents(destination, repository).await.map_err(unreadable)?.unwrap_or_default();

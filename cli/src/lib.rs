@@ -12,6 +12,7 @@ pub mod help;
 pub mod ingest;
 mod lifecycle;
 pub mod local;
+mod now;
 mod ocsf;
 pub mod options;
 mod output;
@@ -142,7 +143,7 @@ fn schema(command: &str, format: Format) -> Result<(), CliError> {
 }
 
 async fn answer(command: &TableCommand, target: &Target, format: Format) -> Result<ExitCode, CliError> {
-    let (table, now) = (&target.table, Timestamp::now());
+    let (table, now) = (&target.table, now::now());
     match command {
         TableCommand::Ingest(options) => return ingest(table, options, format).await,
         TableCommand::Backfill { source, destination, yes } => {
@@ -193,7 +194,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &responses::acknowledge(table, &options.alert, &by, reason, now).await?)?;
         }
         TableCommand::Snooze(options) => {
-            let (by, snooze) = (target.who().await?, (options.until, options.reason.as_str()));
+            let (by, snooze) = (target.who().await?, (options.until.end(now), options.reason.as_str()));
             print(format, &responses::snooze(table, &options.alert, &by, snooze, now).await?)?;
         }
         TableCommand::Lag { since, until, destination, repository } => {
@@ -213,7 +214,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             confirm_read(&what, "Go on?", *yes)?;
             print(format, &drift::reconcile(target, registries, *calls_per_second).await?)?;
         }
-        TableCommand::Deletions(options) => match options.until {
+        TableCommand::Deletions(options) => match options.until.map(|until| until.end(now)) {
             Some(until) => print(format, &schedule::schedule(table, options.source.as_ref(), until, now).await?)?,
             None => {
                 let mut found = deletions::list(table, &options.filter(now), now).await?;
@@ -222,7 +223,12 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             }
         },
         TableCommand::Pause { source, until, reason } => {
-            let instruction = Instruction { by: target.who().await?, at: now, until: *until, reason: reason.clone() };
+            let instruction = Instruction {
+                by: target.who().await?,
+                at: now,
+                until: until.map(|until| until.end(now)),
+                reason: reason.clone(),
+            };
             print(format, &controls::pause(table, source.as_ref(), instruction).await?)?;
         }
         TableCommand::Resume { source } => {
@@ -281,7 +287,7 @@ async fn ingest(table: &Table, options: &IngestOptions, format: Format) -> Resul
     let summary = ingest::ingest(table, &options.paths, options.assumed()).await?;
     print(format, &summary)?;
     if let Some(reference) = &options.show {
-        print(format, &answer::show(table, reference, usize::MAX, Timestamp::now()).await?)?;
+        print(format, &answer::show(table, reference, usize::MAX, now::now()).await?)?;
     }
     Ok(if summary.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -312,7 +318,12 @@ async fn backfill(
 async fn hold(target: &Target, options: HoldOptions, format: Format, now: Timestamp) -> Result<(), CliError> {
     let HoldOptions { hold, source, until, reason } = options;
     let hold = hold.unwrap_or_else(|| HoldTarget::Repositories(HoldPattern::everything()));
-    let instruction = Instruction { by: target.who().await?, at: now, until, reason: Some(reason) };
+    let instruction = Instruction {
+        by: target.who().await?,
+        at: now,
+        until: until.map(|until| until.end(now)),
+        reason: Some(reason),
+    };
     print(format, &controls::hold(&target.table, &hold, source.as_ref(), instruction).await?)
 }
 

@@ -12,7 +12,10 @@ use domain::{
 };
 use jiff::Timestamp;
 use sandbox::local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings};
-use simulator::{queue::Message, settings::Settings};
+use simulator::{
+    queue::{Backlog, Message},
+    settings::Settings,
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -44,6 +47,7 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
             // Without a webhook the channel has no receiver, and the send fails.
             _ = bodies.send(webhook::body(&PublishedEvent::Alert(alert.clone()), HUB, HUB_REGION));
         }
+        LocalEvent::Backlog(backlog) => say(&backlog_line(backlog)),
     };
     let ended = local.run(interrupted, print_event).await;
     drop(bodies);
@@ -175,6 +179,16 @@ fn recorded_line(message: &Message) -> String {
     match notification::read(message.body.as_bytes()).map(|notification| notification.content) {
         Ok(Content::Event(event)) => event.facts.iter().map(line).collect(),
         _ => String::new(),
+    }
+}
+
+/// How many events wait, and since when.
+fn backlog_line(backlog: Backlog) -> String {
+    match backlog.since {
+        None => "  all events are recorded\n".to_owned(),
+        Some(since) => {
+            format!("  {} events wait to be recorded, the oldest since {}\n", backlog.receivable, print::time(since))
+        }
     }
 }
 

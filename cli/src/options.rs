@@ -20,12 +20,11 @@ use answers::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::image::{Registry, RepositoryName};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 pub use activity::ActivityOptions;
 pub use alerts::{AcknowledgeOptions, SnoozeOptions};
 pub use costs::CostsOptions;
-use deletions::end;
 pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
 pub use local::LocalOptions;
 pub use output::{OutputOptions, TimeForm};
@@ -180,7 +179,7 @@ impl IngestOptions {
         Assumed {
             registry: registry.clone(),
             repository: repository.clone(),
-            listed_at: listed_at.map(|at| at.at(Timestamp::now())),
+            listed_at: listed_at.map(|at| at.at(crate::now::now())),
         }
     }
 }
@@ -419,8 +418,8 @@ pub enum TableCommand {
         source: Option<Registry>,
 
         /// End of the pause: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `12h` from now on
-        #[arg(long, value_name = "TIME", value_parser = end)]
-        until: Option<Timestamp>,
+        #[arg(long, value_name = "TIME")]
+        until: Option<Moment>,
 
         /// Reason, shown to everybody
         #[arg(long, value_name = "TEXT")]

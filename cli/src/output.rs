@@ -167,7 +167,7 @@ pub(crate) fn shown(text: &str) -> String {
     match output.time {
         TimeForm::Utc => text,
         TimeForm::Local => text.replace("(UTC)", "(LOCAL)"),
-        TimeForm::Relative => with_times(&text.replace(" (UTC)", ""), |at| relative(at, Timestamp::now())),
+        TimeForm::Relative => with_times(&text.replace(" (UTC)", ""), |at| relative(at, crate::now::now())),
     }
 }
 

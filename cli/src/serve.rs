@@ -1,9 +1,8 @@
 //! `serve`: the page and the API on this machine, for one user with their own credentials.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
-use jiff::Timestamp;
-use query::api::{Query, caller::Caller};
+use query::api::caller::Caller;
 use sandbox::loopback;
 use tokio::net::TcpListener;
 
@@ -25,7 +24,7 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliErr
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| CliError::Port { port, source })?;
     let address = listener.local_addr()?.to_string();
     let key = new_key()?;
-    let query = Query { clock: Box::new(Timestamp::now), ..target.query() };
+    let query = target.query();
     let caller = Caller { name: Some(who.clone()), may_change: options.allow_changes };
     let router = loopback::router(query, caller, Some(key.clone()));
     let interrupted = local::interrupted()?;
@@ -40,9 +39,22 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliErr
         styled(HEADING, "Lineage at"),
         target.name(),
     ));
-    axum::serve(listener, router).with_graceful_shutdown(interrupted).await?;
-    Ok(())
+    let serving = async { axum::serve(listener, router).with_graceful_shutdown(interrupted).await };
+    // The clock of `local` may be stepped, or run fast.
+    let watching_the_clock = async {
+        loop {
+            tokio::time::sleep(CLOCK_ASKED_EVERY).await;
+            target.ask_time().await;
+        }
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = watching_the_clock => Ok(()),
+    }
 }
+
+/// How often a simulated clock is asked for the time.
+const CLOCK_ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// What only this person knows: 128 bits as text.
 fn new_key() -> Result<String, CliError> {

@@ -11,7 +11,7 @@ use aws::{
 };
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use query::api::Query;
 use reconcile::Reconcile;
 use sandbox::{
@@ -20,7 +20,7 @@ use sandbox::{
 };
 use store::Table;
 
-use crate::{failure::CliError, options::TargetOptions, output, verbose};
+use crate::{failure::CliError, now, options::TargetOptions, output, verbose};
 
 /// A table, the server behind it if it is embedded, and access to the registries.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl Target {
         }
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
+        now::ask(sdk.endpoint_url()).await;
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
         if file && !create && !std::path::Path::new(&options.table).exists() {
             return Err(CliError::NoTable { table: options.table.clone() });
@@ -100,7 +101,12 @@ impl Target {
     /// The state of the HTTP API. The API never changes a registry.
     #[must_use]
     pub fn query(&self) -> Query {
-        Query { table: self.table.clone(), registries: self.registries(), clock: Box::new(Timestamp::now) }
+        Query { table: self.table.clone(), registries: self.registries(), clock: Box::new(now::now) }
+    }
+
+    /// Asks the endpoint again for the time, if it is a simulated one.
+    pub(crate) async fn ask_time(&self) {
+        now::ask(self.sdk.endpoint_url()).await;
     }
 
     /// The name of the table.

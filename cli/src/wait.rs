@@ -8,12 +8,13 @@ use answers::{
     reference::{Reference, TagReference},
 };
 use domain::image::{Digest, Registry, Tag};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use retry::chain;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     failure::CliError,
+    now,
     options::{Format, WaitOptions},
     print::{self, presence::line},
     target::Target,
@@ -35,7 +36,7 @@ pub(crate) async fn where_is(
     places: &[Place],
     format: Format,
 ) -> Result<ExitCode, CliError> {
-    let found = presence::presence(&target.table, image, places, Timestamp::now()).await?;
+    let found = presence::presence(&target.table, image, places, now::now()).await?;
     crate::print(format, &found)?;
     Ok(if found.is_everywhere() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -106,7 +107,8 @@ impl Waiting<'_> {
         if asks {
             self.next_question = Instant::now() + ASK_EVERY;
         }
-        match presence::presence(&self.target.table, image, places, Timestamp::now()).await {
+        self.target.ask_time().await;
+        match presence::presence(&self.target.table, image, places, now::now()).await {
             Ok(found) if self.is_outdated(&found, asks).await => Ok(self.by_ecr().await),
             Ok(mut found) => {
                 if asks && !found.is_everywhere() {

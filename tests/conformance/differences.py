@@ -37,7 +37,7 @@ def marks():
         module = ast.parse(path.read_text())
         for node in module.body:
             # Marks of a whole module, then those of each test.
-            whole = isinstance(node, ast.Assign) and node.targets[0].id == "pytestmark"
+            whole = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "pytestmark"
             calls = [node.value] if whole else getattr(node, "decorator_list", [])
             about = ast.get_docstring(module).split(". ")[0].rstrip(".")
             name = f"`{path.name}`: {about}" if whole else sentence(getattr(node, "name", ""))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 
 from manifests import digest, image
 from sites import APP, refusal
@@ -69,10 +70,57 @@ def test_a_wrong_role_is_refused(sites):
     assert refusal(sts.assume_role, RoleArn=role, RoleSessionName="x" * 65) == "ValidationError"
 
 
-@pytest.mark.only_simulator("moto believes every key")
-def test_a_caller_without_an_account_is_refused(sites):
-    unknown = sites.signed("ecr", "eu-west-1", "AKIAIOSFODNN7EXAMPLE")
-    assert refusal(unknown.describe_registry) == "UnrecognizedClientException"
+@pytest.mark.only_simulator("its default account is 123456789012")
+def test_any_other_access_key_belongs_to_account_zero(sites):
+    for key in ["test", "AKIAIOSFODNN7EXAMPLE", "1234"]:
+        assert sites.signed("sts", "eu-west-1", key).get_caller_identity()["Account"] == "000000000000"
+        assert sites.signed("ecr", "eu-west-1", key).describe_registry()["registryId"] == "000000000000"
+
+
+@pytest.mark.only_simulator("moto has these services")
+def test_other_services_are_unknown(sites):
+    key = sites.accounts[0]
+    for service, call, code in [
+        ("iam", lambda client: client.create_role(RoleName="x", AssumeRolePolicyDocument="{}"), "InvalidAction"),
+        ("cloudformation", lambda client: client.create_stack(StackName="x"), "InvalidAction"),
+        ("sts", lambda client: client.get_session_token(), "InvalidAction"),
+        ("ssm", lambda client: client.get_parameter(Name="x"), "UnknownOperationException"),
+    ]:
+        with pytest.raises(ClientError) as error:
+            call(sites.signed(service, "eu-west-1", key))
+        said = error.value.response["Error"]
+        assert said["Code"] == code
+        assert service in said["Message"].lower() or "GetSessionToken" in said["Message"]
+
+
+CONDITIONS = [
+    (True, {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}),
+    (True, {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/conformance"}}),
+    (False, {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/conformance"}}),
+    (False, {"StringEquals": {"aws:SourceAccount": "111122223333"}}),
+    (True, {"Null": {"aws:SourceArn": "true"}, "Bool": {"aws:SecureTransport": "true"}}),
+]
+
+
+@pytest.mark.moto_differs("knows only V1 actions", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry-permissions.html")
+@pytest.mark.parametrize("holds, condition", CONDITIONS)
+def test_conditions_of_a_registry_policy_are_evaluated(sites, ireland, holds, condition):
+    other = sites.registry("eu-west-1", account=1)
+    put_registry_policy(ireland, Condition=condition)
+    describe = lambda: other.ecr.describe_images(registryId=ireland.account, repositoryName=APP)
+    assert describe()["imageDetails"] == [] if holds else refusal(describe) == "AccessDeniedException"
+
+
+@pytest.mark.only_simulator("a limit of the simulator")
+def test_a_condition_that_cannot_be_evaluated_is_refused_by_name(ireland):
+    with pytest.raises(ClientError) as error:
+        put_registry_policy(ireland, Condition={"StringEquals": {"aws:SourceVpc": "vpc-1"}})
+    assert "the simulator cannot evaluate the condition key aws:SourceVpc" in str(error.value)
+
+
+def put_registry_policy(registry, **more):
+    statement = {"Sid": "x", "Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*", **more}
+    registry.ecr.put_registry_policy(policyText=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 
 def test_ones_own_registry_can_be_named(ireland):

@@ -89,7 +89,7 @@ def test_a_registry_has_at_most_25_destinations(ireland):
 
 
 def test_a_registry_does_not_replicate_to_itself(ireland):
-    assert refusal(ireland.rules, rule(ireland.destination)) in ("ValidationException", "InvalidParameterException")
+    assert refusal(ireland.rules, rule(ireland.destination)) == "InvalidParameterException"
 
 
 @pytest.mark.moto_differs("accepts one rule only", "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ReplicationConfiguration.html")
@@ -165,7 +165,10 @@ def test_a_repository_has_a_policy_of_its_own_once_it_is_set(ireland):
     answer = ireland.ecr.get_repository_policy(repositoryName=APP)
     assert (answer["registryId"], answer["repositoryName"]) == (ireland.account, APP)
     assert json.loads(answer["policyText"]) == policy
-    assert refusal(ireland.ecr.set_repository_policy, repositoryName=APP, policyText="none") == "InvalidParameterException"
+    for text in ["none", "1", json.dumps({**policy, "Version": "2011-10-17"}), json.dumps({"Statement": [{"Effect": "Allow"}]})]:
+        with pytest.raises(ireland.ecr.exceptions.InvalidParameterException) as error:
+            ireland.ecr.set_repository_policy(repositoryName=APP, policyText=text)
+        assert "Invalid repository policy provided" in str(error.value)
     with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException):
         ireland.ecr.get_repository_policy(repositoryName="team/other")
 
@@ -183,3 +186,25 @@ def test_the_region_decides_partition_and_host_names(ireland, sites):
             where = f"{ireland.account}.dkr.ecr.{region}.{partition['outputs']['dnsSuffix']}"
             assert created["repositoryUri"] == f"{where}/{APP}-partition"
             assert created["repositoryArn"].startswith(f"arn:{partition['id']}:ecr:{region}:")
+
+
+def test_a_repository_that_kms_encrypts_has_the_arn_of_a_key(ireland):
+    arn = f"arn:aws:kms:eu-west-1:{ireland.account}:key/"
+    made = ireland.ecr.create_repository(repositoryName="team/kms", encryptionConfiguration={"encryptionType": "KMS"})
+    encryption = made["repository"]["encryptionConfiguration"]
+    assert encryption["encryptionType"] == "KMS" and encryption["kmsKey"].startswith(arn)
+    (same,) = ireland.ecr.describe_repositories(repositoryNames=["team/kms"])["repositories"]
+    assert same["encryptionConfiguration"] == encryption
+    given = {"encryptionType": "KMS", "kmsKey": arn + "a1b2"}
+    made = ireland.ecr.create_repository(repositoryName="team/given", encryptionConfiguration=given)
+    assert made["repository"]["encryptionConfiguration"] == given
+
+
+def test_every_answer_has_the_id_of_its_request(sites, ireland):
+    answers = [ireland.ecr.describe_registry(), ireland.ecr.describe_registry()]
+    with pytest.raises(ireland.ecr.exceptions.RepositoryNotFoundException) as error:
+        ireland.ecr.list_images(repositoryName="team/other")
+    answers.append(error.value.response)
+    assert len({answer["ResponseMetadata"]["RequestId"] for answer in answers}) == 3
+    identity = sites.client("sts", "eu-west-1", ireland.account).get_caller_identity()
+    assert identity["ResponseMetadata"]["RequestId"] == identity["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]

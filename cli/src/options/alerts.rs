@@ -1,9 +1,7 @@
 //! The options of what operators say about alerts.
 
+use answers::time::Moment;
 use clap::Args;
-use jiff::Timestamp;
-
-use super::end;
 
 /// The options of `acknowledge`.
 #[derive(Debug, Clone, Args)]
@@ -25,8 +23,8 @@ pub struct SnoozeOptions {
     pub alert: String,
 
     /// End of the snooze: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `12h` from now on
-    #[arg(long, value_name = "TIME", value_parser = end)]
-    pub until: Timestamp,
+    #[arg(long, value_name = "TIME")]
+    pub until: Moment,
 
     /// Reason, shown to everybody
     #[arg(long, value_name = "TEXT")]

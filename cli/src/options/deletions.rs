@@ -54,8 +54,8 @@ pub struct DeletionsOptions {
     pub repository: Option<RepositoryPattern>,
     /// Show instead what will be deleted until this time: `2027-01-31` (that day included), `2027-01-31T06:00:00Z`, or
     /// `24h` from now on
-    #[arg(long, value_name = "TIME", value_parser = end, conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since", "registry", "repository"])]
-    pub until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["pending", "held", "waiting", "done", "kept", "failed", "since", "registry", "repository"])]
+    pub until: Option<Moment>,
 }
 
 impl DeletionsOptions {
@@ -98,8 +98,8 @@ pub struct HoldOptions {
     pub source: Option<Registry>,
 
     /// End of the hold: `2027-01-31` (that day included), `2027-01-31T18:00:00Z`, or `30d` from now on
-    #[arg(long, value_name = "TIME", value_parser = end)]
-    pub until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
 
     /// Reason, shown to everybody
     #[arg(long, value_name = "TEXT")]
@@ -153,11 +153,6 @@ impl ActOptions {
         let Self { repository, source, registry, policy, older_than, .. } = self.clone();
         ManyDeletions { repository, source, registry, policy, older_than }
     }
-}
-
-/// The end of a pause or of a hold.
-pub(super) fn end(text: &str) -> Result<Timestamp, String> {
-    text.parse::<Moment>().map(|moment| moment.end(Timestamp::now()))
 }
 
 /// The commands below `breaker`.

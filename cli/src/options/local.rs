@@ -26,7 +26,7 @@ pub struct LocalOptions {
     pub policy: Option<PathBuf>,
 
     /// Execute what the policy permits; without this, decisions are only recorded (observe mode)
-    #[arg(long)]
+    #[arg(long, requires = "policy")]
     pub enforce: bool,
 
     /// Also send each alert to this URL, like an EventBridge API destination: a POST with the whole event as JSON

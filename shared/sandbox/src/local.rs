@@ -19,15 +19,16 @@ use query::api::{Query, caller::Caller};
 use reconcile::Reconcile;
 use record::{Record, proof::Proofs};
 use simulator::{
-    Simulator,
-    queue::{Message, TOPIC_NAME},
+    Simulator, Step,
+    clock::later,
+    queue::{Backlog, Message, TOPIC_NAME},
     server::{self, FallbackHandler},
     settings::Settings,
 };
 use store::Table;
 use tokio::{
     net::TcpListener,
-    sync::{OnceCell, oneshot},
+    sync::{OnceCell, RwLock, oneshot},
     task::JoinHandle,
 };
 use watch::Watch;
@@ -89,6 +90,8 @@ pub enum LocalEvent<'a> {
     Recorded(&'a Message),
     /// An alert was raised.
     Alert(&'a Alert),
+    /// Events wait to be recorded, or no longer do.
+    Backlog(Backlog),
 }
 
 /// The alerts of the last days that were already reported.
@@ -100,6 +103,10 @@ struct SeenAlerts {
 /// Messages for one invocation, as Lambda's default batch size.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
+
+/// A backlog of this many messages is reported, at this interval.
+const LONG_BACKLOG: usize = 100;
+const REPORTED_EVERY: Duration = Duration::from_secs(5);
 
 /// The interval at which `mirror`, `watch` and `reconcile` are invoked.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -187,26 +194,50 @@ impl Local {
     /// # Errors
     /// When the registries cannot be saved any more, or the table cannot be read.
     pub async fn run(&self, end: impl Future<Output = ()>, on_event: impl Fn(LocalEvent<'_>)) -> Result<(), Error> {
+        // A step of the clock waits for what is being delivered.
+        let turn = RwLock::new(());
+        let recorded = |message: &Message| on_event(LocalEvent::Recorded(message));
         let delivering = async {
             loop {
-                let messages = self.simulator.receive(BATCH).await;
-                self.deliver(messages).await.iter().for_each(|message| on_event(LocalEvent::Recorded(message)));
+                self.simulator.wait_for_messages().await;
+                let _turn = turn.read().await;
+                self.deliver(self.simulator.receive_now(BATCH)).await.iter().for_each(recorded);
             }
         };
         let scheduled = async {
             let clock = self.simulator.clock();
+            let mut steps = self.simulator.steps();
             let mut seen_alerts = SeenAlerts { until: clock.now(), ids: BTreeSet::new() };
             // Alerts from before the start are not reported again.
             if let Err(error) = self.alerts(&mut seen_alerts).await {
                 return error;
             }
             let mut next_heartbeat = clock.now();
+            let mut next_run = later(clock.now(), EVERY);
             loop {
+                self.simulator.keep_time();
                 if self.watch.heartbeats && next_heartbeat <= clock.now() {
                     self.simulator.send_heartbeats();
                     next_heartbeat = clock.now().saturating_add(HEARTBEAT_INTERVAL).unwrap_or(Timestamp::MAX);
                 }
-                clock.wait_until(clock.now().saturating_add(EVERY).unwrap_or(Timestamp::MAX)).await;
+                let step = tokio::select! {
+                    () = clock.wait_until(next_run) => None,
+                    step = steps.recv() => step,
+                };
+                let step = match step {
+                    None => None,
+                    Some(Step { by, done }) => {
+                        let turn = turn.write().await;
+                        self.simulator.step(by);
+                        self.deliver_to(&recorded).await;
+                        Some((turn, done))
+                    }
+                };
+                if clock.now() < next_run {
+                    drop(step);
+                    continue;
+                }
+                next_run = later(clock.now(), EVERY);
                 let (watched, mirrored, listed) =
                     tokio::join!(self.watch_now(), self.mirror_now(), self.reconcile_now());
                 if let Err(error) = watched.map(drop).and(mirrored.map(drop)).and(listed.map(drop)) {
@@ -216,13 +247,35 @@ impl Local {
                     Ok(alerts) => alerts.iter().for_each(|alert| on_event(LocalEvent::Alert(alert))),
                     Err(error) => return error,
                 }
+                if let Some((turn, done)) = step {
+                    // Deletions that `mirror` made have events of their own.
+                    self.deliver_to(&recorded).await;
+                    drop(turn);
+                    _ = done.send(());
+                }
             }
         };
+        let reporting = self.report_backlog(|backlog| on_event(LocalEvent::Backlog(backlog)));
         tokio::select! {
             () = end => Ok(()),
             failure = self.simulator.run() => Err(failure.into()),
             () = delivering => Ok(()),
+            () = reporting => Ok(()),
             error = scheduled => Err(error.into()),
+        }
+    }
+
+    /// Reports every few seconds that many events wait, and once that they no longer do.
+    async fn report_backlog(&self, report: impl Fn(Backlog)) {
+        let mut reported = false;
+        loop {
+            tokio::time::sleep(REPORTED_EVERY).await;
+            let backlog = self.simulator.backlog();
+            let is_long = backlog.receivable >= LONG_BACKLOG;
+            if is_long || reported && backlog.receivable == 0 {
+                report(backlog);
+                reported = is_long;
+            }
         }
     }
 
@@ -280,12 +333,17 @@ impl Local {
 
     /// Delivers all events that are receivable now.
     pub async fn deliver_now(&self) {
+        self.deliver_to(&|_| ()).await;
+    }
+
+    /// Delivers all events that are receivable now, and calls `recorded` for each one.
+    async fn deliver_to(&self, recorded: &impl Fn(&Message)) {
         loop {
             let messages = self.simulator.receive_now(BATCH);
             if messages.is_empty() {
                 return;
             }
-            self.deliver(messages).await;
+            self.deliver(messages).await.iter().for_each(recorded);
         }
     }
 

@@ -11,6 +11,8 @@ mod registries;
 mod repositories;
 mod storage_classes;
 
+use std::fmt;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use domain::image::{Registry, RepositoryName};
 use jiff::Timestamp;
@@ -18,6 +20,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    model::CheckedRequest,
     repository::{ImageId, Refusal, Repository},
     world::{RepositoryId, World},
 };
@@ -52,6 +55,11 @@ pub(crate) type ApiResult = Result<Value, ApiError>;
 
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", message)
+}
+
+/// The error of a parameter that breaks a constraint, in ECR's words.
+fn unsatisfied(parameter: &str, constraint: &dyn fmt::Display) -> ApiError {
+    invalid(format!("Invalid parameter at '{parameter}' failed to satisfy constraint: '{constraint}'"))
 }
 
 /// An operation: its name, whether its CloudTrail record is emitted, and its implementation. Reads have CloudTrail
@@ -94,31 +102,29 @@ const OPERATIONS: [Operation; 32] = [
 ];
 
 /// Performs one operation.
-pub(crate) fn call(world: &mut World, caller: &ApiCaller, name: &str, body: &[u8]) -> ApiResult {
+pub(crate) fn call(world: &mut World, caller: &ApiCaller, name: &str, request: CheckedRequest) -> ApiResult {
     let Some((_, changes, perform)) = OPERATIONS.iter().find(|(operation, ..)| *operation == name) else {
         return Err(ApiError::new("UnknownOperationException", format!("the simulator has no operation {name}")));
     };
     if *changes {
         world.begin();
     }
-    let answer = perform(world, caller, body);
+    let CheckedRequest { parameters, body } = request;
+    let answer = body.and_then(|body| perform(world, caller, &body));
     if *changes {
-        let request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let account = request.get("registryId").and_then(Value::as_str).unwrap_or(&caller.account);
+        let account = parameters.get("registryId").and_then(Value::as_str).unwrap_or(&caller.account);
         let registry =
             Registry::new(account, &caller.region).or_else(|_| Registry::new(&caller.account, &caller.region));
         if let Ok(registry) = registry {
-            world.emit_call(caller, &registry, name, request, answer.as_ref());
+            world.emit_call(caller, &registry, name, parameters, answer.as_ref());
         }
     }
     answer
 }
 
-/// Parses a request.
+/// Parses a request, which the model has checked (A1).
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let value: Value = serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
-        .map_err(|error| ApiError::new("SerializationException", error.to_string()))?;
-    serde_json::from_value(value).map_err(|error| invalid(format!("Invalid parameter: {error}")))
+    serde_json::from_slice(body).map_err(|error| invalid(format!("Invalid parameter: {error}")))
 }
 
 /// The members that most requests have.

@@ -7,11 +7,33 @@ use std::{
     task::{Context, Poll},
 };
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 /// The bytes that are read at a time.
 const CHUNK: usize = 128 << 10;
+
+/// The most bytes of a request that are read only to answer it.
+const MOST_IGNORED: usize = 1 << 30;
+
+/// The body of a request, or nothing if it has more than `most` bytes. What is too large is read to its end: a client
+/// that is still sending would see a closed connection instead of the answer.
+pub(crate) async fn read(mut body: Incoming, most: usize) -> Result<Option<Bytes>, hyper::Error> {
+    let (mut kept, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > MOST_IGNORED {
+            return Ok(None);
+        }
+        if length > most {
+            kept = Vec::new();
+        } else {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok((length <= most).then(|| kept.into()))
+}
 
 pub(crate) enum ResponseBody {
     Whole(Full<Bytes>),

@@ -43,6 +43,12 @@ impl Clock {
         self.read().0
     }
 
+    /// How fast it runs, as a multiple of real time.
+    #[must_use]
+    pub fn speed(&self) -> f64 {
+        self.read().1
+    }
+
     fn read(&self) -> (Timestamp, f64) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = state.at.elapsed().as_secs_f64() * state.speed;

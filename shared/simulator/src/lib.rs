@@ -10,6 +10,7 @@ pub mod keep;
 mod layers;
 mod lifecycle;
 mod manifest;
+mod model;
 mod policy;
 pub mod queue;
 mod replication;
@@ -28,18 +29,18 @@ use std::{
 };
 
 use domain::image::{Image, Registry, Tag};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use api::{ApiCaller, ApiError};
 pub use repository::ImageStatus;
 pub use world::Emitted;
 
-use clock::Clock;
+use clock::{Clock, later};
 use keep::Keep;
 use layers::LayerStore;
-use queue::Message;
+use queue::{Backlog, Message};
 use settings::Settings;
 use trouble::CallFate;
 use world::World;
@@ -51,7 +52,21 @@ pub struct Simulator {
     layers: Arc<LayerStore>,
     clock: Clock,
     changed: watch::Sender<()>,
+    /// Whom to ask for steps of the clock.
+    steps: Arc<Mutex<Option<mpsc::UnboundedSender<Step>>>>,
 }
+
+/// A step of the clock that a client waits for.
+#[derive(Debug)]
+pub struct Step {
+    /// How far the clock moves.
+    pub by: Duration,
+    /// Answers the client.
+    pub done: oneshot::Sender<()>,
+}
+
+/// The longest time between two calls of [`Simulator::keep_time`], of a real clock.
+const UNSAVED: Duration = Duration::from_secs(5);
 
 struct Inside {
     world: World,
@@ -95,7 +110,8 @@ impl Simulator {
             .map_err(|source| keep::Error::Folder { path: folder.unwrap_or(Path::new("")).to_owned(), source })?;
         let clock = Clock::new(now.max(world.now()), speed);
         let inside = Arc::new(Mutex::new(Inside { world, keep, failure: None }));
-        Ok(Self { inside, layers: Arc::new(layers), clock, changed: watch::Sender::new(()) })
+        let (changed, steps) = (watch::Sender::new(()), Arc::default());
+        Ok(Self { inside, layers: Arc::new(layers), clock, changed, steps })
     }
 
     /// The clock that the whole process shares.
@@ -144,22 +160,20 @@ impl Simulator {
     /// simulated fault loses the request or the response.
     #[must_use]
     pub fn call(&self, caller: &ApiCaller, operation: &str, body: &[u8]) -> Option<Result<Value, ApiError>> {
+        // The work that grows with the request is done outside of the world's lock.
+        let request = model::check(operation, body);
         let answer = match api::layers::operation(operation) {
             None => self.with(|world| {
                 let fate = world.fate_of_call();
-                answered(fate, || api::call(world, caller, operation, body))
+                answered(fate, || api::call(world, caller, operation, request))
             }),
             // Content is moved outside of the world's lock.
-            Some(perform) => answered(self.with(World::fate_of_call), || perform(self, caller, body)),
+            Some(perform) => answered(self.with(World::fate_of_call), || perform(self, caller, &request.body?)),
         };
         if self.has_failed() {
             return Some(Err(ApiError::new("ServerException", "the registries cannot be saved")));
         }
         answer
-    }
-
-    pub(crate) fn new_id(&self) -> String {
-        self.with(World::new_id)
     }
 
     /// Changes the settings from now on.
@@ -170,7 +184,35 @@ impl Simulator {
     /// Moves the clock forward, and processes all tasks that are due then.
     pub fn step(&self, by: Duration) {
         self.clock.step(by);
-        self.with(|_| ());
+        self.keep_time();
+    }
+
+    /// Steps that clients ask for, from now on: the receiver of one makes it, does what is due then, and answers.
+    #[must_use]
+    pub fn steps(&self) -> mpsc::UnboundedReceiver<Step> {
+        let (asks, asked) = mpsc::unbounded_channel();
+        *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = Some(asks);
+        asked
+    }
+
+    /// Moves the clock forward, and waits until everything that is due then is done, by those who asked for steps, too.
+    pub(crate) async fn step_through(&self, by: Duration) {
+        let (done, is_done) = oneshot::channel();
+        let step = Step { by, done };
+        let asks = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match asks.map(|asks| asks.send(step)) {
+            Some(Ok(())) => _ = is_done.await,
+            _ => self.step(by),
+        }
+    }
+
+    /// Saves the time, so that the clock does not go back after a restart; of a fast clock, a time that is ahead by what
+    /// passes until it is saved again.
+    pub fn keep_time(&self) {
+        let speed = self.clock.speed();
+        let ahead = if speed > 1.0 { UNSAVED.as_secs_f64() * speed } else { 0.0 };
+        let ahead = SignedDuration::try_from_secs_f64(ahead).unwrap_or_default();
+        self.with(|world| world.keep_time(later(world.now(), ahead)));
     }
 
     /// Processes tasks when they are due. Returns only when a change cannot be saved.
@@ -192,18 +234,15 @@ impl Simulator {
         }
     }
 
-    /// Waits for events and receives up to `most` of them: each at least once, in no order. A message that is not
-    /// deleted is received again after [`queue::VISIBILITY_TIMEOUT`]; after [`queue::MAX_RECEIVES`] receives it moves
-    /// to the dead-letter queue.
-    pub async fn receive(&self, most: usize) -> Vec<Message> {
+    /// Waits until a message can be received.
+    pub async fn wait_for_messages(&self) {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let received = self.receive_now(most);
-            if !received.is_empty() {
-                return received;
-            }
             let next = self.locked().world.queue().next();
+            if next.is_some_and(|next| next <= self.clock.now()) {
+                return;
+            }
             tokio::select! {
                 () = self.clock.wait_until(next.unwrap_or(Timestamp::MAX)) => {}
                 _ = changed.changed() => {}
@@ -211,7 +250,9 @@ impl Simulator {
         }
     }
 
-    /// Receives up to `most` events that are visible now.
+    /// Receives up to `most` events that are visible now: each at least once, in no order. A message that is not
+    /// deleted is received again after [`queue::VISIBILITY_TIMEOUT`]; after [`queue::MAX_RECEIVES`] receives it moves
+    /// to the dead-letter queue.
     #[must_use]
     pub fn receive_now(&self, most: usize) -> Vec<Message> {
         self.with(|world| world.receive(most))
@@ -227,10 +268,17 @@ impl Simulator {
         self.with(World::send_heartbeats);
     }
 
+    /// What waits for `record`.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.with(|world| world.queue().backlog(world.now()))
+    }
+
     /// The number of messages in the queue, and in the dead-letter queue.
     #[must_use]
     pub fn queue_lengths(&self) -> (usize, usize) {
-        self.with(|world| (world.queue().waiting(), world.queue().dead().count()))
+        let Backlog { waiting, dead, .. } = self.backlog();
+        (waiting, dead)
     }
 
     /// The time of the next task or visible message: a copy arrives, a policy is evaluated, a message can be received.

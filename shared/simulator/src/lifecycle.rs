@@ -385,16 +385,13 @@ impl World {
     /// "automatically expire … those artifacts within 24 hours of the deletion … of the subject image" (L5).
     fn clean_up_referrers(&mut self, place: &RepositoryId) {
         let emits = self.settings.unconfirmed.referrer_cleanup_emits_delete;
-        while let Some(repository) = self.repository(place) {
+        let mut orphans = self.repository(place).map(Repository::referrers_without_subject).unwrap_or_default();
+        while let Some(digest) = orphans.pop() {
+            self.delete_image(place, &digest, emits);
+            self.replicate_deletion(place, &digest, None);
             // An artifact may be the subject of other artifacts.
-            let orphans = repository.referrers_without_subject();
-            if orphans.is_empty() {
-                return;
-            }
-            for digest in orphans {
-                self.delete_image(place, &digest, emits);
-                self.replicate_deletion(place, &digest, None);
-            }
+            let repository = self.repository(place);
+            orphans.extend(repository.into_iter().flat_map(|it| it.referrers(&digest)).map(|(next, _)| next.clone()));
         }
     }
 

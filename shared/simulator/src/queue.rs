@@ -27,6 +27,19 @@ pub struct Message {
     pub(crate) visible_at: Option<Timestamp>,
 }
 
+/// What waits for `record`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// The number of messages in the queue, visible or not.
+    pub waiting: usize,
+    /// The number of them that could be received now.
+    pub receivable: usize,
+    /// Since when the first of these could be received.
+    pub since: Option<Timestamp>,
+    /// The number of messages in the dead-letter queue.
+    pub dead: usize,
+}
+
 /// The name of the topic in each registry's stack.
 pub const TOPIC_NAME: &str = "ecr-lineage-events";
 
@@ -107,12 +120,15 @@ impl Queue {
         self.visible.first().map(|(at, _)| *at)
     }
 
-    /// The number of messages in the queue, visible or not.
-    pub(crate) fn waiting(&self) -> usize {
-        self.visible.len()
+    pub(crate) fn backlog(&self, now: Timestamp) -> Backlog {
+        let receivable = self.visible.range(..=(now, u64::MAX));
+        let since = receivable.clone().next().map(|(at, _)| *at);
+        let dead = self.messages.len() - self.visible.len();
+        Backlog { waiting: self.visible.len(), receivable: receivable.count(), since, dead }
     }
 
-    pub(crate) fn dead(&self) -> impl Iterator<Item = &Message> {
+    #[cfg(test)]
+    fn dead(&self) -> impl Iterator<Item = &Message> {
         self.messages.values().filter(|message| message.visible_at.is_none())
     }
 }
@@ -142,7 +158,9 @@ mod tests {
         queue.delete(2);
         assert_eq!(ids(&mut queue, 179), [0; 0]);
         assert_eq!(ids(&mut queue, 180), [1]);
-        assert_eq!(queue.waiting(), 1);
+        let backlog = Backlog { waiting: 1, receivable: 0, since: None, dead: 0 };
+        assert_eq!(queue.backlog(at(180)), backlog);
+        assert_eq!(queue.backlog(at(360)), Backlog { receivable: 1, since: Some(at(360)), ..backlog });
     }
 
     #[test]
@@ -155,6 +173,6 @@ mod tests {
         }
         assert!(queue.receive(10, at(1000)).0.is_empty());
         assert_eq!(queue.dead().map(|message| message.receives).collect::<Vec<_>>(), [5]);
-        assert_eq!((queue.waiting(), queue.next()), (0, None));
+        assert_eq!((queue.backlog(at(2000)).waiting, queue.backlog(at(2000)).dead, queue.next()), (0, 1, None));
     }
 }

@@ -243,13 +243,20 @@ impl World {
 
     /// Copies the children of an index (R7).
     fn copy_children(&mut self, source: &Registry, place: &RepositoryId, index: &Manifest) {
-        for child in &index.children {
-            let there = self.repository(place).is_some_and(|repository| repository.image(child).is_some());
-            let Some(manifest) = self.manifest(child).filter(|_| !there) else { continue };
-            self.copy_children(source, place, &manifest);
+        // Indexes may refer to each other in a long chain: nothing is visited twice, and nothing by recursion.
+        let (mut missing, mut found) = (index.children.clone(), BTreeSet::new());
+        let mut copied = Vec::new();
+        while let Some(child) = missing.pop() {
+            let there = self.repository(place).is_some_and(|repository| repository.image(&child).is_some());
+            let Some(manifest) = self.manifest(&child).filter(|_| !there && found.insert(child)) else { continue };
+            missing.extend(manifest.children.iter().cloned());
+            copied.push(manifest);
+        }
+        // In the order of the list.
+        for manifest in copied.into_iter().rev() {
             self.store_replica(place, &manifest);
             if self.settings.unconfirmed.children_emit_replicate {
-                self.emit_replication(place, source, child, None, Ok(()));
+                self.emit_replication(place, source, &manifest.digest, None, Ok(()));
             }
         }
     }

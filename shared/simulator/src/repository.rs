@@ -45,6 +45,9 @@ pub(crate) struct Repository {
     /// How many images name a layer, uploaded or not.
     #[serde(skip)]
     named_layers: BTreeMap<Digest, usize>,
+    /// The sizes of indexes: each that of its largest image (I5).
+    #[serde(skip)]
+    index_sizes: BTreeMap<Digest, u64>,
 }
 
 /// A lifecycle policy with the time of its last evaluation.
@@ -187,6 +190,7 @@ impl Repository {
             referrers: BTreeMap::new(),
             layers: BTreeSet::new(),
             named_layers: BTreeMap::new(),
+            index_sizes: BTreeMap::new(),
         }
     }
 
@@ -237,8 +241,23 @@ impl Repository {
 
     /// The size of an image in bytes; an index has the size of its largest image (I5).
     pub(crate) fn size_bytes(&self, manifest: &Manifest) -> u64 {
-        let children = manifest.children.iter().filter_map(|child| self.images.get(child));
-        children.map(|child| self.size_bytes(&child.manifest)).max().unwrap_or(manifest.size_bytes)
+        self.index_sizes.get(&manifest.digest).copied().unwrap_or(manifest.size_bytes)
+    }
+
+    /// Makes the indexes of an image at least as large as the image, and their indexes, too: an index may refer to an
+    /// index often, and indexes to each other in a long chain, so nothing is visited twice, and nothing by recursion.
+    fn measure_indexes(&mut self, image: &Digest) {
+        let mut grown = vec![image.clone()];
+        while let Some(digest) = grown.pop() {
+            let Some(size) = self.images.get(&digest).map(|image| self.size_bytes(&image.manifest)) else { continue };
+            for index in self.indexes.get(&digest).into_iter().flatten() {
+                let known = self.index_sizes.entry(index.clone()).or_default();
+                if *known < size {
+                    *known = size;
+                    grown.push(index.clone());
+                }
+            }
+        }
     }
 
     /// One of the indexes that refer to a manifest (D3).
@@ -320,10 +339,14 @@ impl Repository {
             self.tags.insert(tag.clone(), digest.clone());
         }
         let manifest = image.manifest.clone();
-        if self.images.insert(digest, image).is_none() {
+        if self.images.insert(digest.clone(), image).is_none() {
             for layer in &manifest.layers {
                 *self.named_layers.entry(layer.clone()).or_default() += 1;
             }
+        }
+        // When a repository is loaded, its images come in no order.
+        for part in manifest.children.iter().chain([&digest]) {
+            self.measure_indexes(part);
         }
     }
 
@@ -349,6 +372,7 @@ impl Repository {
     /// Removes an image with all its tags.
     pub(crate) fn remove(&mut self, digest: &Digest) -> Option<StoredImage> {
         let image = self.images.remove(digest)?;
+        self.index_sizes.remove(digest);
         for tag in &image.state.tags {
             self.tags.remove(tag);
         }
@@ -382,6 +406,39 @@ fn forget(links: &mut BTreeMap<Digest, BTreeSet<Digest>>, to: &Digest, from: &Di
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By recursion, the first would need as many steps as there are ways to the bottom, and the second too deep a stack.
+    #[test]
+    fn an_index_of_indexes_is_measured_once_however_often_and_deep_they_are_nested() {
+        for (depth, repeated) in [(40, 50), (20_000, 1)] {
+            let mut repository = Repository::new(Timestamp::UNIX_EPOCH);
+            let mut put = |text: String| {
+                let manifest = Arc::new(Manifest::read(text, Some("some/type".to_owned())).unwrap());
+                let digest = manifest.digest.clone();
+                repository.put(StoredImage { manifest, state: ImageState::pushed(Timestamp::UNIX_EPOCH) });
+                digest
+            };
+            let mut last = put(json!({"config": {"size": 7}}).to_string());
+            for _ in 0..depth {
+                last = put(json!({"manifests": vec![json!({"digest": last}); repeated]}).to_string());
+            }
+            assert_eq!(repository.size_bytes(&repository.image(&last).unwrap().manifest), 7);
+        }
+    }
+
+    #[test]
+    fn the_images_of_an_index_may_be_loaded_after_it() {
+        let manifest = |value: Value| Manifest::read(value.to_string(), Some("some/type".to_owned())).unwrap();
+        let image = manifest(json!({"config": {"size": 7}}));
+        let inner = manifest(json!({"manifests": [{"digest": image.digest}]}));
+        let outer = manifest(json!({"manifests": [{"digest": inner.digest}]}));
+        let mut repository = Repository::new(Timestamp::UNIX_EPOCH);
+        for manifest in [&outer, &inner, &image] {
+            let manifest = Arc::new(manifest.clone());
+            repository.put(StoredImage { manifest, state: ImageState::pushed(Timestamp::UNIX_EPOCH) });
+        }
+        assert_eq!(repository.size_bytes(&outer), 7);
+    }
 
     #[test]
     fn exclusions_invert_the_mutability_of_matching_tags() {

@@ -2,11 +2,12 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http_body_util::{BodyExt, Full, Limited};
+use domain::image::Registry;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HOST, HeaderMap},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue},
     service::service_fn,
 };
 use hyper_util::{
@@ -20,8 +21,11 @@ use tokio::net::TcpListener;
 use crate::{
     Simulator,
     api::{ApiCaller, ApiError, layers::DOWNLOADS},
-    body::ResponseBody,
-    distribution, sts,
+    body::{self, ResponseBody},
+    distribution,
+    queue::Backlog,
+    sts,
+    trouble::Chance,
 };
 
 /// The prefix of ECR's target header. <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonParameters.html>
@@ -29,6 +33,10 @@ const ECR: &str = "AmazonEC2ContainerRegistry_V20150921.";
 
 /// The largest request body: a manifest has at most 4 MiB, and is escaped as a JSON string.
 const LARGEST_BODY: usize = 32 << 20;
+
+/// The header with the id of a request (A5).
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html>
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The time for requests in progress after the server was asked to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
@@ -76,7 +84,7 @@ pub async fn serve(
         };
         let answering = service_fn(move |request| {
             let handler = handler.clone();
-            async move { handler.answer(request).await }
+            async move { handler.answer(request).await.map(with_request_id) }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answering));
         // The client detects a broken connection.
@@ -101,10 +109,14 @@ impl RequestHandler {
             return distribution::answer(&self.simulator, request).await.ok_or(NoAnswerError);
         }
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| NoAnswerError)?.to_bytes();
+        let body = body::read(body, LARGEST_BODY).await.map_err(|_| NoAnswerError)?;
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let target = text("x-amz-target");
         let path = head.uri.path();
+        let Some(body) = body else {
+            let message = format!("the body has more than the {LARGEST_BODY} bytes that the simulator reads");
+            return Ok(refused(&ApiError::new("InvalidParameterException", message)));
+        };
         if let Some(operation) = target.strip_prefix(ECR) {
             return call(&self.simulator, &head.headers, operation, &body);
         }
@@ -120,10 +132,15 @@ impl RequestHandler {
             let body = body.collect().await.map_err(|_| NoAnswerError)?.to_bytes();
             return Ok(Response::from_parts(head, ResponseBody::of(body)));
         }
+        if !target.is_empty() {
+            return Ok(refused(&unknown(target)));
+        }
         // The controls come first: `curl -d` sends its body with the content type of a form.
         match (&head.method, path) {
-            (&Method::POST, "/_simulator/step") => return Ok(step(&self.simulator, &body)),
+            (&Method::POST, "/_simulator/step") => return Ok(step(&self.simulator, &body).await),
             (&Method::GET, _) if path.starts_with(DOWNLOADS) => return Ok(download(&self.simulator, path)),
+            (&Method::GET, "/_simulator/clock") => return Ok(clock(&self.simulator)),
+            (&Method::GET, "/_simulator/queue") => return Ok(queue(&self.simulator)),
             (&Method::GET, "/_simulator/events") => return Ok(events(&self.simulator, head.uri.query())),
             _ => {}
         }
@@ -134,9 +151,22 @@ impl RequestHandler {
         if let Some(others) = &self.others {
             return Ok(others(Request::from_parts(head, body)).await.map(ResponseBody::of));
         }
-        let message = format!("nothing at {} {path}: this is ECR, STS and DynamoDB for AWS's clients", head.method);
-        Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": "UnknownOperationException", "message": message})))
+        let error = unknown(&format!("{} {path}", head.method));
+        Ok(json_answer(StatusCode::NOT_FOUND, &json!({"__type": error.code, "message": error.message})))
     }
+}
+
+/// The error of a call to a service that is not simulated.
+fn unknown(what: &str) -> ApiError {
+    let message = format!("the simulator has no {what}: it is ECR, STS and DynamoDB for AWS's clients");
+    ApiError::new("UnknownOperationException", message)
+}
+
+fn with_request_id(mut answer: HttpResponse) -> HttpResponse {
+    if let Ok(id) = HeaderValue::from_str(&Chance::unpredictable().id()) {
+        answer.headers_mut().entry(REQUEST_ID).or_insert(id);
+    }
+    answer
 }
 
 /// Handles ECR's protocol: JSON 1.1. <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
@@ -187,14 +217,17 @@ fn download(simulator: &Simulator, path: &str) -> HttpResponse {
 fn json_answer(status: StatusCode, body: &Value) -> HttpResponse {
     let mut answer = Response::new(ResponseBody::of(body.to_string()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
     answer
 }
 
 /// Handles STS's protocol: forms and XML.
 fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpResponse {
-    let id = simulator.new_id();
-    let answered = caller(headers).and_then(|caller| sts::call(&caller, form, simulator.clock().now(), &id));
+    let id = Chance::unpredictable().id();
+    let answered = caller(headers).and_then(|caller| match service(headers) {
+        "sts" => sts::call(&caller, form, simulator.clock().now(), &id),
+        other => Err(ApiError::new("InvalidAction", unknown(other).message)),
+    });
     let (status, xml) = match answered {
         Ok(xml) => (StatusCode::OK, xml),
         Err(ApiError { code, message }) => {
@@ -209,35 +242,63 @@ fn assume(simulator: &Simulator, headers: &HeaderMap, form: &[u8]) -> HttpRespon
     };
     let mut answer = Response::new(ResponseBody::of(xml));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/xml"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    headers.extend(HeaderValue::from_str(&id).map(|id| (REQUEST_ID, id)));
     answer
 }
 
 /// The caller that signed a request. The signature is not checked, because the simulator has no secret keys.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 fn caller(headers: &HeaderMap) -> Result<ApiCaller, ApiError> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let credential = text("authorization").and_then(|header| header.split("Credential=").nth(1)?.split(',').next());
-    let Some(credential) = credential else {
+    let Some(mut scope) = scope(headers) else {
         return Err(ApiError::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
     };
-    let mut scope = credential.split('/');
-    let (key, _date, region) = (scope.next().unwrap_or_default(), scope.next(), scope.next().unwrap_or_default());
-    sts::caller(key, region, text("x-amz-security-token")).ok_or_else(|| {
-        let message = format!("The security token included in the request is invalid: use a 12-digit account as access key id, not `{key}`");
+    let (key, region) = (scope.next().unwrap_or_default(), scope.nth(1).unwrap_or_default());
+    let token = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    let caller = sts::caller(key, region, token);
+    Registry::new(&caller.account, region).map(|_| caller).map_err(|_| {
+        let message = format!("The security token included in the request is invalid: `{region}` is not a region");
         ApiError::new("UnrecognizedClientException", message)
     })
 }
 
-/// `POST /_simulator/step {"seconds": 60}`: moves the clock forward, and responds when all tasks that are due are done.
-fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
+/// The access key, date, region and service of a signature.
+fn scope(headers: &HeaderMap) -> Option<impl Iterator<Item = &str>> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    Some(header.split("Credential=").nth(1)?.split(',').next()?.split('/'))
+}
+
+/// The service for which a request is signed.
+fn service(headers: &HeaderMap) -> &str {
+    scope(headers).and_then(|mut scope| scope.nth(3)).unwrap_or_default()
+}
+
+/// `POST /_simulator/step {"seconds": 60}`: moves the clock forward, and responds when everything that is due is done:
+/// tasks of the registries, events to be recorded, and the functions whose schedule passed.
+async fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
     let seconds = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("seconds")?.as_f64());
     let Some(Ok(by)) = seconds.map(Duration::try_from_secs_f64) else {
         let message = "expected a body such as {\"seconds\": 60}";
         return json_answer(StatusCode::BAD_REQUEST, &json!({"__type": "ValidationException", "message": message}));
     };
-    simulator.step(by);
+    simulator.step_through(by).await;
     json_answer(StatusCode::OK, &json!({"time": simulator.clock().now().to_string()}))
+}
+
+/// `GET /_simulator/clock`: the time and how fast it runs, for the command line.
+fn clock(simulator: &Simulator) -> HttpResponse {
+    let clock = simulator.clock();
+    json_answer(StatusCode::OK, &json!({"time": clock.now().to_string(), "speed": clock.speed()}))
+}
+
+/// `GET /_simulator/queue`: how many events wait for `record`: in all, and those that could be received by now, with the
+/// time since when.
+fn queue(simulator: &Simulator) -> HttpResponse {
+    let Backlog { waiting, receivable, since, dead } = simulator.backlog();
+    let since = since.map(|time| time.to_string());
+    let answer = json!({"waiting": waiting, "receivable": receivable, "since": since, "deadLetters": dead});
+    json_answer(StatusCode::OK, &answer)
 }
 
 /// `GET /_simulator/events?after=7`: the events that were emitted after number 7, including lost ones.

@@ -17,6 +17,9 @@ use crate::{
 /// The prefix of temporary access key ids; the account follows.
 pub(crate) const TEMPORARY: &str = "ASIA";
 
+/// The longest ARN of a role. <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+const MAX_ROLE_ARN: usize = 2_048;
+
 /// The default duration of a session, in seconds.
 const SESSION: i64 = 3_600;
 
@@ -38,7 +41,8 @@ pub(crate) fn call(caller: &ApiCaller, form: &[u8], now: Timestamp, request_id: 
         }
         Some("AssumeRole") => ("AssumeRole", assume_role(field, now)?),
         other => {
-            let message = format!("Could not find operation {} for version 2011-06-15", other.unwrap_or("null"));
+            let version = field("Version").unwrap_or("2011-06-15");
+            let message = format!("Could not find operation {} for version {version}", other.unwrap_or("null"));
             return Err(ApiError::new("InvalidAction", message));
         }
     };
@@ -60,6 +64,9 @@ fn assume_role<'a>(field: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> R
         return Err(invalid(&format!("Value '{role}' at 'roleArn' is not the ARN of a role")));
     };
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if !(20..=MAX_ROLE_ARN).contains(&role.len()) {
+        return Err(invalid(&format!("Value at 'roleArn' must have length between 20 and {MAX_ROLE_ARN}")));
+    }
     if !(2..=64).contains(&session.len()) || !session.bytes().all(valid) {
         return Err(invalid(&format!("Value '{session}' at 'roleSessionName' must have 2 to 64 of [\\w+=,.@-]")));
     }
@@ -78,17 +85,18 @@ fn assume_role<'a>(field: impl Fn(&str) -> Option<&'a str>, now: Timestamp) -> R
     ))
 }
 
-/// The caller of some credentials. The access key id is the 12-digit account, or [`TEMPORARY`] and the account; the
-/// session token contains the role.
-pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> Option<ApiCaller> {
+/// The account of every access key that names none, such as `test`: that of other local AWS tools (A4).
+const OTHERS: &str = "000000000000";
+
+/// The caller of some credentials. The access key id is the 12-digit account, or [`TEMPORARY`] and the account; any other
+/// belongs to account 000000000000. The session token contains the role.
+pub(crate) fn caller(access_key: &str, region: &str, token: Option<&str>) -> ApiCaller {
     let account = access_key.strip_prefix(TEMPORARY).unwrap_or(access_key);
-    if !is_account(account) {
-        return None;
-    }
+    let account = if is_account(account) { account } else { OTHERS };
     let role = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
     let role = role.and_then(|role| String::from_utf8(role).ok()).filter(|role| role.starts_with("arn:"));
     let arn = role.unwrap_or_else(|| Partition::of(region).iam_arn(account, "root"));
-    Some(ApiCaller { account: account.to_owned(), region: region.to_owned(), arn })
+    ApiCaller { account: account.to_owned(), region: region.to_owned(), arn }
 }
 
 fn is_account(text: &str) -> bool {
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_assumed_role_belongs_to_the_account_of_the_role() {
-        let me = caller("111122223333", "eu-west-1", None).unwrap();
+        let me = caller("111122223333", "eu-west-1", None);
         assert_eq!(me.arn, "arn:aws:iam::111122223333:root");
         let form =
             b"Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A444455556666%3Arole%2Fops%2Fmirror&RoleSessionName=dana";
@@ -115,22 +123,22 @@ mod tests {
             |start: &str, end: &str| answer.split(start).nth(1).unwrap().split(end).next().unwrap().to_owned();
         let key = between("<AccessKeyId>", "<");
         let token = between("<SessionToken>", "<");
-        let role = caller(&key, "eu-west-1", Some(&token)).unwrap();
+        let role = caller(&key, "eu-west-1", Some(&token));
         assert_eq!(role.account, "444455556666");
         assert_eq!(role.arn, "arn:aws:sts::444455556666:assumed-role/mirror/dana");
         assert_eq!(between("<Expiration>", "<"), "1970-01-01T01:00:00Z");
     }
 
     #[test]
-    fn an_invalid_access_key_has_no_caller() {
-        for key in ["", "AKIAIOSFODNN7EXAMPLE", "11112222333", "ASIA11112222333x"] {
-            assert_eq!(caller(key, "eu-west-1", None), None, "{key}");
+    fn an_access_key_that_is_no_account_belongs_to_account_zero() {
+        for key in ["", "test", "AKIAIOSFODNN7EXAMPLE", "11112222333", "ASIA11112222333x"] {
+            assert_eq!(caller(key, "eu-west-1", None).arn, "arn:aws:iam::000000000000:root", "{key}");
         }
     }
 
     #[test]
     fn an_invalid_role_or_session_name_is_refused() {
-        let me = caller("111122223333", "eu-west-1", None).unwrap();
+        let me = caller("111122223333", "eu-west-1", None);
         for form in [
             "Action=AssumeRole&RoleArn=x&RoleSessionName=dana",
             "Action=AssumeRole&RoleArn=arn:aws:iam::444455556666:role/x&RoleSessionName=d",

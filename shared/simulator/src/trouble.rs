@@ -189,6 +189,11 @@ impl Chance {
         Self(fastrand::Rng::with_seed(start))
     }
 
+    /// Randomness that no seed determines: for ids that say nothing about what happens, such as those of requests.
+    pub(crate) fn unpredictable() -> Self {
+        Self(fastrand::Rng::new())
+    }
+
     fn happens(&mut self, share: f64) -> bool {
         self.0.f64() < share
     }

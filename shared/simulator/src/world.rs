@@ -93,7 +93,7 @@ struct Counters {
     ids: u64,
     /// The time of the newest change; with `seconds_apart` it may be ahead of the clock.
     moment: Timestamp,
-    /// The clock's time at that change.
+    /// The latest time that the clock may have shown.
     now: Timestamp,
 }
 
@@ -185,7 +185,7 @@ impl World {
         } else {
             self.now.max(last)
         };
-        self.counters.now = self.now;
+        self.counters.now = self.counters.now.max(self.now);
         self.changed.insert(Key::Counters);
     }
 
@@ -210,6 +210,12 @@ impl World {
             PendingTask::Lifecycle(place) => self.evaluate_lifecycle_policy(&place),
             PendingTask::Backfill { registry, id } => self.go_on_with_backfill(&registry, &id),
         }
+    }
+
+    /// Saves a time that the clock has shown, or may show before it is saved again.
+    pub(crate) fn keep_time(&mut self, time: Timestamp) {
+        self.counters.now = self.counters.now.max(time);
+        self.changed.insert(Key::Counters);
     }
 
     /// Schedules a task.

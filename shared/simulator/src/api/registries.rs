@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ApiCaller, ApiError, ApiResult, between, invalid, read};
-use crate::{policy::RegistryPolicy, replication::ReplicationConfiguration, world::World};
+use super::{ApiCaller, ApiError, ApiResult, between, invalid, read, unsatisfied};
+use crate::{policy::Policy, replication::ReplicationConfiguration, world::World};
 
 /// The limits of a replication configuration (R1).
 const MAX_RULES: usize = 25;
@@ -50,7 +50,8 @@ pub(super) fn put_replication_configuration(world: &mut World, caller: &ApiCalle
                 return Err(invalid(message));
             };
             if to == registry {
-                return Err(validation(format!("The registry {registry} cannot replicate to itself")));
+                let wrong = "Replication destination cannot be the same as the source registry";
+                return Err(unsatisfied("replicationConfiguration", &wrong));
             }
             if to.partition() != registry.partition() {
                 return Err(validation(format!("The destination {to} is in another partition")));
@@ -87,11 +88,7 @@ pub(super) fn put_registry_policy(world: &mut World, caller: &ApiCaller, body: &
     }
     let Request { policy_text: text } = read(body)?;
     let registry = world.own_registry(caller, None, "PutRegistryPolicy")?;
-    if let Err(wrong) = RegistryPolicy::read(&text) {
-        return Err(invalid(format!(
-            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided': {wrong}"
-        )));
-    }
+    Policy::of_registry(&text).map_err(|wrong| unsatisfied("PolicyText", &wrong))?;
     world.registry_mut(&registry).policy = Some(text.clone());
     Ok(json!({"registryId": registry.account(), "policyText": text}))
 }

@@ -3,13 +3,15 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, time};
+use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, time, unsatisfied};
 use domain::image::Registry;
 
 use crate::{
     event::Action,
-    lifecycle::Policy,
+    lifecycle::Policy as LifecycleRules,
+    policy::Policy,
     repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
+    trouble::Chance,
     world::{RepositoryId, World},
 };
 
@@ -54,10 +56,31 @@ pub(super) fn create_repository(world: &mut World, caller: &ApiCaller, body: &[u
     let mut repository = Repository::new(world.moment());
     repository.mutability = request.mutability;
     repository.scanning = request.image_scanning_configuration.unwrap_or(repository.scanning);
-    repository.encryption = request.encryption_configuration.unwrap_or(repository.encryption);
+    if let Some(encryption) = request.encryption_configuration {
+        repository.encryption = encryption_of(&place.registry, &encryption);
+    }
     let answer = json!({"repository": description(&place, &repository)});
     world.put_repository(&place, repository);
     Ok(answer)
+}
+
+/// The encryption of a new repository: with KMS the answer has the ARN of the key, which can be given by its id or its
+/// alias; without one it is AWS's own key for ECR (A3). The simulator has no keys: an alias has one by its name.
+fn encryption_of(registry: &Registry, given: &Value) -> Value {
+    let text = |name: &str| given.get(name).and_then(Value::as_str);
+    let kind = text("encryptionType").unwrap_or("AES256");
+    if kind == "AES256" {
+        return json!({"encryptionType": kind});
+    }
+    let key = text("kmsKey").unwrap_or("alias/aws/ecr");
+    let arn = if key.starts_with("arn:") && !key.contains(":alias/") {
+        key.to_owned()
+    } else if let Some((_, alias)) = key.split_once("alias/") {
+        registry.arn("kms", &format!("key/{}", Chance::of(0, &format!("key {alias} of {registry}"), 0).id()))
+    } else {
+        registry.arn("kms", &format!("key/{key}"))
+    };
+    json!({"encryptionType": kind, "kmsKey": arn})
 }
 
 pub(super) fn delete_repository(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
@@ -166,8 +189,8 @@ fn check(mutability: &Mutability) -> Result<(), ApiError> {
 }
 
 /// Parses a lifecycle policy of a request.
-pub(super) fn read_lifecycle_policy(text: &str) -> Result<Policy, ApiError> {
-    Policy::read(text).map_err(|wrong| {
+pub(super) fn read_lifecycle_policy(text: &str) -> Result<LifecycleRules, ApiError> {
+    LifecycleRules::read(text).map_err(|wrong| {
         let constraint = format!("Lifecycle policy validation failure: {wrong}");
         invalid(format!("Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: '{constraint}'"))
     })
@@ -221,11 +244,7 @@ pub(super) fn set_repository_policy(world: &mut World, caller: &ApiCaller, body:
     }
     let Request { policy_text: text, at } = read(body)?;
     let place = world.found(caller, &at, "SetRepositoryPolicy")?;
-    if serde_json::from_str::<Value>(&text).is_err() {
-        return Err(invalid(
-            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'",
-        ));
-    }
+    Policy::check_of_repository(&text).map_err(|wrong| unsatisfied("PolicyText", &wrong))?;
     if let Some(repository) = world.repository_mut(&place) {
         repository.policy = Some(text.clone());
     }

@@ -1,6 +1,5 @@
 //! Manifests: pushed by `PutImage`, read by `BatchGetImage`, deleted by `BatchDeleteImage`.
 
-use http_body_util::{BodyExt, Limited};
 use hyper::{
     HeaderMap, StatusCode,
     body::Incoming,
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::{CONTENT_DIGEST, DistributionError, Failure, Reply, Session, answer_with};
 use crate::{
     api::layers::layers_not_found,
+    body::read,
     manifest::{MAX_BYTES, Manifest},
 };
 
@@ -55,11 +55,11 @@ impl Session<'_> {
     /// Pushes a manifest, whose layers must have been uploaded before (B1).
     pub(super) async fn put_manifest(&self, name: &str, reference: &str, headers: &HeaderMap, body: Incoming) -> Reply {
         let invalid = |message: &str| DistributionError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message);
-        let body = Limited::new(body, MAX_BYTES).collect().await.map_err(|_| {
+        let body = read(body, MAX_BYTES).await.map_err(|_| Failure::Lost)?.ok_or_else(|| {
             let message = format!("a manifest has at most {MAX_BYTES} bytes");
             DistributionError::new(StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", message)
         })?;
-        let body = String::from_utf8(body.to_bytes().into()).map_err(|_| invalid("Invalid JSON syntax"))?;
+        let body = String::from_utf8(body.into()).map_err(|_| invalid("Invalid JSON syntax"))?;
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
         let media_type = media_type.map(|kind| kind.trim().to_owned()).filter(|kind| !kind.is_empty());
         let manifest = Manifest::read(body.clone(), media_type.clone()).map_err(invalid)?;
