@@ -42,7 +42,7 @@ def test_a_backfill_copies_images_older_than_the_rule(ireland, virginia):
     with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillInvalidStatusException):
         ireland.ecr.stop_replication_backfill(replicationBackfillId=run["replicationBackfillId"])
     with pytest.raises(ireland.ecr.exceptions.ReplicationBackfillNotFoundException):
-        ireland.ecr.stop_replication_backfill(replicationBackfillId="nothing")
+        ireland.ecr.stop_replication_backfill(replicationBackfillId="11111111-2222-3333-4444-555555555555")
     again = ireland.ecr.start_replication_backfill(**destination)
     assert ireland.ecr.stop_replication_backfill(replicationBackfillId=again["replicationBackfillId"])["status"] == "STOPPING"
 

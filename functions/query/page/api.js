@@ -21,6 +21,9 @@ export function asProblem(error) {
   return new Problem({ title: 'Error in this page', detail: String(error), status: 400 });
 }
 
+// What a server on one machine says of its queue: the events that are not recorded yet, if they are many.
+export const events = { waiting: 0 };
+
 const KEY = 'ecr-lineage-key';
 
 // The link that the command line prints has a key in its fragment: kept for this tab, removed from the address bar.
@@ -42,6 +45,7 @@ async function answerTo(path, { signal, body } = {}) {
   const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(
     unreachable,
   );
+  events.waiting = Number(answer.headers.get('x-waiting-events') ?? 0);
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
   const remediation = answer.status === 401 ? 'Open the link that the command line printed again.' : undefined;

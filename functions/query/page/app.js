@@ -1,6 +1,6 @@
 // The page: the view of the current address in its frame, drawn again whenever something changed.
 
-import { asProblem, takeKey } from './api.js';
+import { asProblem, events, takeKey } from './api.js';
 import { number, time } from './format.js';
 import { html, render, useErrorBoundary } from './html.js';
 import { Problem } from './parts.js';
@@ -69,9 +69,12 @@ const Nav = () => html`
       what=${what} />`)}
   </ul>`;
 
-const Notice = () =>
-  state.unreachableSince &&
-  html`<p class="notice" role="status">Server not reachable since ${state.unreachableSince} UTC. Retrying.</p>`;
+function Notice() {
+  const text = state.unreachableSince
+    ? `Server not reachable since ${state.unreachableSince} UTC. Retrying.`
+    : events.waiting > 0 && `${number(events.waiting)} events wait to be recorded: what is shown is not up to date.`;
+  return text && html`<p class="notice" role="status">${text}</p>`;
+}
 
 function Foot() {
   const known = state.overview;

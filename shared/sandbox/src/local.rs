@@ -1,6 +1,6 @@
 //! Registries, the queue, the functions and the table in one process, on one loopback port.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use aws::{
     registry::{Registries, Roles},
@@ -9,6 +9,7 @@ use aws::{
 use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::Credentials;
+use axum::http::HeaderName;
 use domain::{
     alert::Alert, breaker::BreakerLimits, event::notification::Senders, heartbeat::HEARTBEAT_INTERVAL, image::Registry,
     plan::Mode,
@@ -104,6 +105,10 @@ struct SeenAlerts {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
 const BATCH: usize = 10;
 
+/// Messages for one invocation if that many wait: each call to the table then is for more of them. They share the process
+/// with every client of the registries, so `record` would starve with few at a time, and with one invocation at a time.
+const BACKLOG_BATCH: usize = 100;
+
 /// A backlog of this many messages is reported, at this interval.
 const LONG_BACKLOG: usize = 100;
 const REPORTED_EVERY: Duration = Duration::from_secs(5);
@@ -194,16 +199,18 @@ impl Local {
     /// # Errors
     /// When the registries cannot be saved any more, or the table cannot be read.
     pub async fn run(&self, end: impl Future<Output = ()>, on_event: impl Fn(LocalEvent<'_>)) -> Result<(), Error> {
+        self.simulator.return_received();
         // A step of the clock waits for what is being delivered.
         let turn = RwLock::new(());
         let recorded = |message: &Message| on_event(LocalEvent::Recorded(message));
-        let delivering = async {
+        let deliver = || async {
             loop {
                 self.simulator.wait_for_messages().await;
                 let _turn = turn.read().await;
-                self.deliver(self.simulator.receive_now(BATCH)).await.iter().for_each(recorded);
+                self.deliver(self.simulator.receive_now(BACKLOG_BATCH)).await.iter().for_each(recorded);
             }
         };
+        let delivering = async { tokio::join!(deliver(), deliver(), deliver(), deliver()) };
         let scheduled = async {
             let clock = self.simulator.clock();
             let mut steps = self.simulator.steps();
@@ -229,7 +236,7 @@ impl Local {
                     Some(Step { by, done }) => {
                         let turn = turn.write().await;
                         self.simulator.step(by);
-                        self.deliver_to(&recorded).await;
+                        self.deliver_to(BACKLOG_BATCH, &recorded).await;
                         Some((turn, done))
                     }
                 };
@@ -238,9 +245,8 @@ impl Local {
                     continue;
                 }
                 next_run = later(clock.now(), EVERY);
-                let (watched, mirrored, listed) =
-                    tokio::join!(self.watch_now(), self.mirror_now(), self.reconcile_now());
-                if let Err(error) = watched.map(drop).and(mirrored.map(drop)).and(listed.map(drop)) {
+                let (watched, mirrored) = tokio::join!(self.watch_now(), self.mirror_now());
+                if let Err(error) = watched.map(drop).and(mirrored.map(drop)) {
                     return error;
                 }
                 match self.alerts(&mut seen_alerts).await {
@@ -249,9 +255,19 @@ impl Local {
                 }
                 if let Some((turn, done)) = step {
                     // Deletions that `mirror` made have events of their own.
-                    self.deliver_to(&recorded).await;
+                    self.deliver_to(BACKLOG_BATCH, &recorded).await;
                     drop(turn);
                     _ = done.send(());
+                }
+            }
+        };
+        // No step waits for it: it may list every registry.
+        let listing = async {
+            let clock = self.simulator.clock();
+            loop {
+                clock.wait_until(later(clock.now(), EVERY)).await;
+                if let Err(error) = self.reconcile_now().await {
+                    return error;
                 }
             }
         };
@@ -259,9 +275,10 @@ impl Local {
         tokio::select! {
             () = end => Ok(()),
             failure = self.simulator.run() => Err(failure.into()),
-            () = delivering => Ok(()),
+            ((), (), (), ()) = delivering => Ok(()),
             () = reporting => Ok(()),
             error = scheduled => Err(error.into()),
+            error = listing => Err(error.into()),
         }
     }
 
@@ -333,13 +350,13 @@ impl Local {
 
     /// Delivers all events that are receivable now.
     pub async fn deliver_now(&self) {
-        self.deliver_to(&|_| ()).await;
+        self.deliver_to(BATCH, &|_| ()).await;
     }
 
-    /// Delivers all events that are receivable now, and calls `recorded` for each one.
-    async fn deliver_to(&self, recorded: &impl Fn(&Message)) {
+    /// Delivers all events that are receivable now, up to `most` at a time, and calls `recorded` for each one.
+    async fn deliver_to(&self, most: usize, recorded: &impl Fn(&Message)) {
         loop {
-            let messages = self.simulator.receive_now(BATCH);
+            let messages = self.simulator.receive_now(most);
             if messages.is_empty() {
                 return;
             }
@@ -397,9 +414,24 @@ impl Local {
 
 /// The page and the API, whose clock is the simulator's.
 fn page(table: Table, registries: Registries, simulator: Simulator) -> FallbackHandler {
+    let waiting = simulator.clone();
     let query = Query { table, registries, clock: Box::new(move || simulator.clock().now()) };
-    loopback::whole(loopback::router(query, Caller { name: Some(user()), may_change: true }, None))
+    let answer = loopback::whole(loopback::router(query, Caller { name: Some(user()), may_change: true }, None));
+    Arc::new(move |request| {
+        let (answering, waiting) = (answer(request), waiting.clone());
+        Box::pin(async move {
+            let mut answer = answering.await;
+            let backlog = waiting.backlog().receivable;
+            if backlog >= LONG_BACKLOG {
+                answer.headers_mut().insert(WAITING_EVENTS, backlog.into());
+            }
+            answer
+        })
+    })
 }
+
+/// The header that tells the page how many events wait to be recorded, if they are many.
+const WAITING_EVENTS: HeaderName = HeaderName::from_static("x-waiting-events");
 
 /// The roles of the simulated accounts.
 fn roles() -> Roles {

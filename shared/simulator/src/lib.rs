@@ -255,7 +255,15 @@ impl Simulator {
     /// to the dead-letter queue.
     #[must_use]
     pub fn receive_now(&self, most: usize) -> Vec<Message> {
-        self.with(|world| world.receive(most))
+        // A fast clock does not make the receiver faster.
+        let hidden = queue::VISIBILITY_TIMEOUT.as_secs_f64() * self.clock.speed().max(1.0);
+        let hidden = SignedDuration::try_from_secs_f64(hidden).unwrap_or(SignedDuration::MAX);
+        self.with(|world| world.receive(most, hidden))
+    }
+
+    /// Makes every message that was received and not deleted visible again: when the process begins, nobody has it.
+    pub fn return_received(&self) {
+        self.with(World::return_received);
     }
 
     /// Deletes messages from the queue, as a consumer does after it processed them.

@@ -89,7 +89,7 @@ impl Queue {
 
     /// Receives up to `most` visible messages. Also returns the ids of all messages that this changed, including those
     /// that moved to the dead-letter queue.
-    pub(crate) fn receive(&mut self, most: usize, now: Timestamp) -> (Vec<Message>, Vec<u64>) {
+    pub(crate) fn receive(&mut self, most: usize, now: Timestamp, hidden: SignedDuration) -> (Vec<Message>, Vec<u64>) {
         let (mut received, mut changed) = (Vec::new(), Vec::new());
         while received.len() < most {
             let Some((at, id)) = self.visible.first().copied().filter(|(at, _)| *at <= now) else { break };
@@ -101,12 +101,26 @@ impl Queue {
                 continue;
             }
             message.receives += 1;
-            let again = later(now, VISIBILITY_TIMEOUT);
+            let again = later(now, hidden);
             message.visible_at = Some(again);
             self.visible.insert((again, id));
             received.push(message.clone());
         }
         (received, changed)
+    }
+
+    /// Makes every received message visible again. Returns the ids of those that were not.
+    pub(crate) fn return_received(&mut self, now: Timestamp) -> Vec<u64> {
+        let mut returned = Vec::new();
+        for message in self.messages.values_mut() {
+            if let Some(at) = message.visible_at.filter(|at| message.receives > 0 && *at > now) {
+                self.visible.remove(&(at, message.id));
+                self.visible.insert((now, message.id));
+                message.visible_at = Some(now);
+                returned.push(message.id);
+            }
+        }
+        returned
     }
 
     pub(crate) fn delete(&mut self, id: u64) {
@@ -151,7 +165,7 @@ mod tests {
         queue.put(message(1, 0));
         queue.put(message(2, 50));
         let ids = |queue: &mut Queue, second| -> Vec<_> {
-            queue.receive(10, at(second)).0.into_iter().map(|message| message.id).collect()
+            queue.receive(10, at(second), VISIBILITY_TIMEOUT).0.into_iter().map(|message| message.id).collect()
         };
         assert_eq!(ids(&mut queue, 0), [1]);
         assert_eq!(ids(&mut queue, 60), [2]);
@@ -160,6 +174,10 @@ mod tests {
         assert_eq!(ids(&mut queue, 180), [1]);
         let backlog = Backlog { waiting: 1, receivable: 0, since: None, dead: 0 };
         assert_eq!(queue.backlog(at(180)), backlog);
+        let mut restarted = Queue::default();
+        restarted.put(queue.get(1).unwrap().clone());
+        assert_eq!(restarted.return_received(at(181)), [1]);
+        assert_eq!(restarted.backlog(at(181)).receivable, 1);
         assert_eq!(queue.backlog(at(360)), Backlog { receivable: 1, since: Some(at(360)), ..backlog });
     }
 
@@ -168,10 +186,10 @@ mod tests {
         let mut queue = Queue::default();
         queue.put(message(1, 0));
         for time in 0..5 {
-            assert_eq!(queue.receive(10, at(time * 200)).0.len(), 1);
+            assert_eq!(queue.receive(10, at(time * 200), VISIBILITY_TIMEOUT).0.len(), 1);
             assert_eq!(queue.dead().count(), 0);
         }
-        assert!(queue.receive(10, at(1000)).0.is_empty());
+        assert!(queue.receive(10, at(1000), VISIBILITY_TIMEOUT).0.is_empty());
         assert_eq!(queue.dead().map(|message| message.receives).collect::<Vec<_>>(), [5]);
         assert_eq!((queue.backlog(at(2000)).waiting, queue.backlog(at(2000)).dead, queue.next()), (0, 1, None));
     }

@@ -275,7 +275,7 @@ fn service(headers: &HeaderMap) -> &str {
 }
 
 /// `POST /_simulator/step {"seconds": 60}`: moves the clock forward, and responds when everything that is due is done:
-/// tasks of the registries, events to be recorded, and the functions whose schedule passed.
+/// tasks of the registries, events to be recorded, and `watch` and `mirror`.
 async fn step(simulator: &Simulator, body: &[u8]) -> HttpResponse {
     let seconds = serde_json::from_slice::<Value>(body).ok().and_then(|body| body.get("seconds")?.as_f64());
     let Some(Ok(by)) = seconds.map(Duration::try_from_secs_f64) else {

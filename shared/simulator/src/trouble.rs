@@ -16,8 +16,8 @@ pub struct Trouble {
     pub delayed: f64,
     /// Events that arrive up to 10 seconds late, and so in another order.
     pub reordered: f64,
-    /// Events that arrive in another envelope, with an id of its own and a time up to an hour later: what a second path,
-    /// or a forwarding bus in another region, does to them.
+    /// Events that arrive in another envelope, with an id of its own and a time up to an hour later: what a second path
+    /// does to them. The envelope is SNS's: on this route no event bus forwards to another region (E6).
     pub hop: f64,
     /// Copies that take 30 minutes to 3 hours longer.
     pub slow: f64,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use domain::image::{Digest, Registry, RepositoryName, Tag};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -181,7 +181,7 @@ impl World {
         let second = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
         let last = self.counters.moment;
         self.counters.moment = if self.settings.seconds_apart {
-            second(self.now).max(later(second(last), jiff::SignedDuration::from_secs(1)))
+            second(self.now).max(later(second(last), SignedDuration::from_secs(1)))
         } else {
             self.now.max(last)
         };
@@ -410,10 +410,15 @@ impl World {
         &self.queue
     }
 
-    pub(crate) fn receive(&mut self, most: usize) -> Vec<Message> {
-        let (received, changed) = self.queue.receive(most, self.now);
+    pub(crate) fn receive(&mut self, most: usize, hidden: SignedDuration) -> Vec<Message> {
+        let (received, changed) = self.queue.receive(most, self.now, hidden);
         self.changed.extend(changed.into_iter().map(Key::Message));
         received
+    }
+
+    pub(crate) fn return_received(&mut self) {
+        let returned = self.queue.return_received(self.now);
+        self.changed.extend(returned.into_iter().map(Key::Message));
     }
 
     pub(crate) fn delete_message(&mut self, id: u64) {

@@ -87,6 +87,6 @@ async fn a_backfill_can_end_as_failed_or_stopped() {
     let stopped = described(other.replication_backfill_id().unwrap()).send().await.unwrap();
     assert_eq!(stopped.status(), Some(&ReplicationBackfillStatus::Stopped));
     assert!(images(&sites.ecr(OREGON).await).await.is_empty());
-    let unknown = described("nothing").send().await.unwrap_err();
+    let unknown = described("11111111-2222-3333-4444-555555555555").send().await.unwrap_err();
     assert!(unknown.into_service_error().is_replication_backfill_not_found_exception());
 }

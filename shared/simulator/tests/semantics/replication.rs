@@ -172,7 +172,7 @@ async fn a_configuration_beyond_the_limits_is_refused() {
             aws_sdk_ecr::types::ReplicationConfiguration::builder().set_rules(Some(rules)).build().unwrap();
         failed(ecr.put_replication_configuration().replication_configuration(configuration).send().await)
     };
-    assert_eq!(put(vec![rule(&[IRELAND], None)]).await, "ValidationException");
+    assert_eq!(put(vec![rule(&[IRELAND], None)]).await, "InvalidParameterException");
     assert_eq!(put(vec![rule(&["111122223333/cn-north-1"], None)]).await, "ValidationException");
     assert_eq!(put(vec![rule(&[VIRGINIA], None); 26]).await, "InvalidParameterException");
     let many: Vec<_> = (0..26).map(|number| format!("1111222233{number:02}/us-east-1")).collect();
