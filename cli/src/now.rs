@@ -12,6 +12,9 @@ use simulator::clock::Clock;
 /// The simulated clock, as the endpoint showed it last.
 static SIMULATED: Mutex<Option<Clock>> = Mutex::new(None);
 
+/// The time between two questions.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
+
 /// The time for an answer from the same machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -28,15 +31,29 @@ pub(crate) fn now() -> Timestamp {
     simulated.as_ref().map_or_else(Timestamp::now, Clock::now)
 }
 
-/// Asks an endpoint for its clock. Only `local` has one, and it listens on this machine only.
-pub(crate) async fn ask(endpoint: Option<&str>) {
-    let url = endpoint.filter(|url| is_local(url)).map(|url| format!("{}/_simulator/clock", url.trim_end_matches('/')));
-    let shown = match url {
-        None => None,
-        Some(url) => tokio::task::spawn_blocking(move || shown(&url)).await.ok().flatten(),
-    };
-    let clock = shown.map(|Shown { time, speed }| Clock::new(time, speed));
-    *SIMULATED.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+/// Follows the clock of an endpoint from now on, because it may be stepped, or run fast. Only `local` has one, and it
+/// listens on this machine only.
+pub(crate) async fn follow(endpoint: Option<&str>) {
+    let Some(url) = endpoint.filter(|url| is_local(url)) else { return };
+    let url = format!("{}/_simulator/clock", url.trim_end_matches('/'));
+    if !ask(&url).await {
+        return;
+    }
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(ASKED_EVERY).await;
+            ask(&url).await;
+        }
+    });
+}
+
+/// Asks for the time; false if there is no answer.
+async fn ask(url: &str) -> bool {
+    let url = url.to_owned();
+    let shown = tokio::task::spawn_blocking(move || shown(&url)).await.ok().flatten();
+    let Some(Shown { time, speed }) = shown else { return false };
+    *SIMULATED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Clock::new(time, speed));
+    true
 }
 
 fn shown(url: &str) -> Option<Shown> {

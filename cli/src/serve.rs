@@ -1,6 +1,6 @@
 //! `serve`: the page and the API on this machine, for one user with their own credentials.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use query::api::caller::Caller;
 use sandbox::loopback;
@@ -39,22 +39,9 @@ pub async fn serve(target: &Target, options: &ServeOptions) -> Result<(), CliErr
         styled(HEADING, "Lineage at"),
         target.name(),
     ));
-    let serving = async { axum::serve(listener, router).with_graceful_shutdown(interrupted).await };
-    // The clock of `local` may be stepped, or run fast.
-    let watching_the_clock = async {
-        loop {
-            tokio::time::sleep(CLOCK_ASKED_EVERY).await;
-            target.ask_time().await;
-        }
-    };
-    tokio::select! {
-        served = serving => Ok(served?),
-        () = watching_the_clock => Ok(()),
-    }
+    axum::serve(listener, router).with_graceful_shutdown(interrupted).await?;
+    Ok(())
 }
-
-/// How often a simulated clock is asked for the time.
-const CLOCK_ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// What only this person knows: 128 bits as text.
 fn new_key() -> Result<String, CliError> {

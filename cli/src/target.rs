@@ -47,7 +47,7 @@ impl Target {
         }
         let (sdk, roles) = configuration(options).await;
         let registries = Registries::new(sdk.clone(), roles);
-        now::ask(sdk.endpoint_url()).await;
+        now::follow(sdk.endpoint_url()).await;
         let file = options.table.contains(['/', std::path::MAIN_SEPARATOR]) || options.table.ends_with(".db");
         if file && !create && !std::path::Path::new(&options.table).exists() {
             return Err(CliError::NoTable { table: options.table.clone() });
@@ -102,11 +102,6 @@ impl Target {
     #[must_use]
     pub fn query(&self) -> Query {
         Query { table: self.table.clone(), registries: self.registries(), clock: Box::new(now::now) }
-    }
-
-    /// Asks the endpoint again for the time, if it is a simulated one.
-    pub(crate) async fn ask_time(&self) {
-        now::ask(self.sdk.endpoint_url()).await;
     }
 
     /// The name of the table.

@@ -107,7 +107,6 @@ impl Waiting<'_> {
         if asks {
             self.next_question = Instant::now() + ASK_EVERY;
         }
-        self.target.ask_time().await;
         match presence::presence(&self.target.table, image, places, now::now()).await {
             Ok(found) if self.is_outdated(&found, asks).await => Ok(self.by_ecr().await),
             Ok(mut found) => {

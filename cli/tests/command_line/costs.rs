@@ -42,6 +42,7 @@ fn without_days(text: &str) -> String {
 #[test]
 fn costs_sizes_and_last_pulls_are_shown() {
     let scene = scene();
+    scene.pass(2 * 60 * 60);
     let mut report = scene.shows(&["costs"]);
     scene.shows(&["reconcile", IRELAND, TOKYO]);
     report += &scene.shows(&["costs"]);

@@ -210,7 +210,7 @@ impl Local {
                 self.deliver(self.simulator.receive_now(BACKLOG_BATCH)).await.iter().for_each(recorded);
             }
         };
-        let delivering = async { tokio::join!(deliver(), deliver(), deliver(), deliver()) };
+        let delivering = async { tokio::join!(deliver(), deliver()) };
         let scheduled = async {
             let clock = self.simulator.clock();
             let mut steps = self.simulator.steps();
@@ -275,7 +275,7 @@ impl Local {
         tokio::select! {
             () = end => Ok(()),
             failure = self.simulator.run() => Err(failure.into()),
-            ((), (), (), ()) = delivering => Ok(()),
+            ((), ()) = delivering => Ok(()),
             () = reporting => Ok(()),
             error = scheduled => Err(error.into()),
             error = listing => Err(error.into()),

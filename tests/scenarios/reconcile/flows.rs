@@ -203,7 +203,7 @@ async fn drift_and_orphans_are_alerted_when_their_number_grows() {
 #[tokio::test]
 async fn a_repository_without_the_policies_of_its_source_is_alerted_once() {
     let site = site(Settings::default()).await;
-    let allow = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let allow = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"}]}).to_string();
     site.call(IRELAND, "SetRepositoryPolicy", json!({"policyText": allow}));
     site.call(VIRGINIA, "SetRepositoryPolicy", json!({"policyText": allow}));
     let selection = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 100});
