@@ -51,7 +51,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Error> {
         }
     };
     let (meanwhile, backlog, afterwards) = tokio::select! {
-        told = story => told?,
+        measured = story => measured?,
         ended = local.run(std::future::pending(), count) => return Err(format!("it ended: {ended:?}").into()),
     };
     let what = |text: &str| format!("local, {CLIENTS} clients push for {} s: {text}", PUSHED_FOR.as_secs());

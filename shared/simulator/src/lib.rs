@@ -261,7 +261,7 @@ impl Simulator {
         self.with(|world| world.receive(most, hidden))
     }
 
-    /// Makes every message that was received and not deleted visible again: when the process begins, nobody has it.
+    /// Makes every message that was received and not deleted visible again: when the process begins, no receiver has it.
     pub fn return_received(&self) {
         self.with(World::return_received);
     }

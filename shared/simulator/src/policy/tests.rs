@@ -44,7 +44,7 @@ fn with(changes: Value) -> String {
 }
 
 #[test]
-fn a_principal_that_is_a_role_or_a_service_is_that_role_or_nobody() {
+fn a_principal_that_is_a_role_or_a_service_is_only_that() {
     let role = with(json!({"Principal": {"AWS": "arn:aws:iam::111122223333:role/deploy"}}));
     assert!(allows_caller(&role, ROLE, "ecr:PutImage"));
     assert!(!allows(&role, "ecr:PutImage"));
