@@ -4,11 +4,16 @@
 
 pub(crate) mod authorization;
 mod backfills;
+mod creation_templates;
 mod images;
 pub(crate) mod layers;
 mod lifecycle_previews;
+mod pull_through_rules;
 mod registries;
+pub(crate) mod registry_settings;
 mod repositories;
+pub(crate) mod resource_tags;
+pub(crate) mod scanning;
 mod storage_classes;
 
 use std::fmt;
@@ -20,6 +25,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    creation_template::CreationReason,
     model::CheckedRequest,
     repository::{ImageId, Refusal, Repository},
     world::{RepositoryId, World},
@@ -66,39 +72,63 @@ fn unsatisfied(parameter: &str, constraint: &dyn fmt::Display) -> ApiError {
 /// records too, but the simulator does not emit them: none of the product's rules matches them.
 type Operation = (&'static str, bool, fn(&mut World, &ApiCaller, &[u8]) -> ApiResult);
 
-const OPERATIONS: [Operation; 32] = [
+const OPERATIONS: [Operation; 56] = [
     ("BatchCheckLayerAvailability", false, layers::batch_check_layer_availability),
     ("BatchDeleteImage", true, images::batch_delete_image),
     ("BatchGetImage", false, images::batch_get_image),
+    ("BatchGetRepositoryScanningConfiguration", false, scanning::batch_get_repository_scanning_configuration),
+    ("CreatePullThroughCacheRule", true, pull_through_rules::create_pull_through_cache_rule),
     ("CreateRepository", true, repositories::create_repository),
+    ("CreateRepositoryCreationTemplate", true, creation_templates::create_repository_creation_template),
+    ("DeleteLifecyclePolicy", true, repositories::delete_lifecycle_policy),
+    ("DeletePullThroughCacheRule", true, pull_through_rules::delete_pull_through_cache_rule),
+    ("DeleteRegistryPolicy", true, registries::delete_registry_policy),
     ("DeleteRepository", true, repositories::delete_repository),
+    ("DeleteRepositoryCreationTemplate", true, creation_templates::delete_repository_creation_template),
+    ("DeleteRepositoryPolicy", true, repositories::delete_repository_policy),
+    ("DeleteSigningConfiguration", true, registry_settings::delete_signing_configuration),
+    ("DeregisterPullTimeUpdateExclusion", true, registry_settings::deregister_pull_time_update_exclusion),
     ("DescribeImageReplicationStatus", false, images::describe_image_replication_status),
     ("DescribeImages", false, images::describe_images),
+    ("DescribePullThroughCacheRules", false, pull_through_rules::describe_pull_through_cache_rules),
     ("DescribeRegistry", false, registries::describe_registry),
     ("DescribeReplicationBackfillResults", false, backfills::describe_replication_backfill_results),
     ("DescribeRepositories", false, repositories::describe_repositories),
-    ("DescribeRepositoryCreationTemplates", false, registries::describe_repository_creation_templates),
+    ("DescribeRepositoryCreationTemplates", false, creation_templates::describe_repository_creation_templates),
+    ("GetAccountSetting", false, registry_settings::get_account_setting),
     ("GetAuthorizationToken", false, authorization::get_authorization_token),
     ("GetDownloadUrlForLayer", false, layers::get_download_url_for_layer),
     ("GetLifecyclePolicy", false, repositories::get_lifecycle_policy),
     ("GetLifecyclePolicyPreview", false, lifecycle_previews::get_lifecycle_policy_preview),
     ("GetRegistryPolicy", false, registries::get_registry_policy),
+    ("GetRegistryScanningConfiguration", false, scanning::get_registry_scanning_configuration),
     ("GetRepositoryPolicy", false, repositories::get_repository_policy),
+    ("GetSigningConfiguration", false, registry_settings::get_signing_configuration),
     ("ListImageReferrers", false, images::list_image_referrers),
     ("ListImages", false, images::list_images),
+    ("ListPullTimeUpdateExclusions", false, registry_settings::list_pull_time_update_exclusions),
     ("ListReplicationBackfills", false, backfills::list_replication_backfills),
-    ("ListPullTimeUpdateExclusions", false, registries::list_pull_time_update_exclusions),
+    ("ListTagsForResource", false, resource_tags::list_tags_for_resource),
+    ("PutAccountSetting", true, registry_settings::put_account_setting),
     ("PutImage", true, images::put_image),
+    ("PutImageScanningConfiguration", true, scanning::put_image_scanning_configuration),
     ("PutImageTagMutability", true, repositories::put_image_tag_mutability),
     ("PutLifecyclePolicy", true, repositories::put_lifecycle_policy),
     ("PutRegistryPolicy", true, registries::put_registry_policy),
+    ("PutRegistryScanningConfiguration", true, scanning::put_registry_scanning_configuration),
     ("PutReplicationConfiguration", true, registries::put_replication_configuration),
+    ("PutSigningConfiguration", true, registry_settings::put_signing_configuration),
+    ("RegisterPullTimeUpdateExclusion", true, registry_settings::register_pull_time_update_exclusion),
     ("SetRepositoryPolicy", true, repositories::set_repository_policy),
     ("StartLifecyclePolicyPreview", true, lifecycle_previews::start_lifecycle_policy_preview),
     ("StartReplicationBackfill", true, backfills::start_replication_backfill),
     ("StopReplicationBackfill", true, backfills::stop_replication_backfill),
+    ("TagResource", true, resource_tags::tag_resource),
+    ("UntagResource", true, resource_tags::untag_resource),
     ("UpdateImageStorageClass", true, storage_classes::update_image_storage_class),
-    ("DeleteRegistryPolicy", true, registries::delete_registry_policy),
+    ("UpdatePullThroughCacheRule", true, pull_through_rules::update_pull_through_cache_rule),
+    ("UpdateRepositoryCreationTemplate", true, creation_templates::update_repository_creation_template),
+    ("ValidatePullThroughCacheRule", false, pull_through_rules::validate_pull_through_cache_rule),
 ];
 
 /// Performs one operation.
@@ -185,6 +215,19 @@ impl World {
                 format!("The repository with name '{name}' does not exist in the registry with id '{registry}'");
             ApiError::new("RepositoryNotFoundException", message)
         })
+    }
+
+    /// The repository id of a push. ECR creates the repository if a creation template is for it (R12).
+    pub(crate) fn pushed_to(&mut self, caller: &ApiCaller, at: &Where, action: &str) -> Result<RepositoryId, ApiError> {
+        let place = self.place(caller, at, action)?;
+        let reason = CreationReason::CreateOnPush;
+        if self.repository(&place).is_none() && self.template(&place, reason).is_some() {
+            self.authorize(caller, &place.registry, &place.arn(), "CreateRepository")?;
+            self.begin();
+            self.create_repository_for(&place, reason);
+        }
+        self.existing(&place)?;
+        Ok(place)
     }
 
     /// The repository id of a request, after authorization, if the repository exists.

@@ -20,6 +20,7 @@ use crate::{
     api::{ApiCaller, ApiError, Where, authorization::caller_of_token},
     body::ResponseBody,
     layers::{UploadError, sha256},
+    pull_through::registry_of_host,
     server::HttpResponse,
     world::{RepositoryId, World},
 };
@@ -176,7 +177,8 @@ impl<'a> Session<'a> {
             let message = "Your authorization token has expired. Reauthenticate and try again.";
             return Err(DistributionError::new(StatusCode::FORBIDDEN, "DENIED", message));
         }
-        let named = registry_of_host(host).or_else(|| Registry::new(&caller.account, &caller.region).ok());
+        let name = host.split(':').next().unwrap_or_default();
+        let named = registry_of_host(name).or_else(|| Registry::new(&caller.account, &caller.region).ok());
         let Some(registry) = named else {
             return Err(DistributionError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Not Authorized"));
         };
@@ -242,7 +244,11 @@ impl<'a> Session<'a> {
     ) -> Result<T, Failure> {
         let at = Where { registry_id: Some(self.registry.account().to_owned()), repository_name: name.to_owned() };
         self.simulator.with(|world| {
-            let place = world.found(&self.caller, &at, action).map_err(|error| match error.code {
+            let place = match action {
+                "InitiateLayerUpload" | "PutImage" => world.pushed_to(&self.caller, &at, action),
+                _ => world.found(&self.caller, &at, action),
+            };
+            let place = place.map_err(|error| match error.code {
                 "InvalidParameterException" => {
                     DistributionError::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.message).into()
                 }
@@ -256,14 +262,6 @@ impl<'a> Session<'a> {
     fn place(&self, name: &str, action: &str) -> Result<RepositoryId, Failure> {
         self.read(name, action, |_, place| Ok(place.clone()))
     }
-}
-
-/// The registry whose host name this is, such as `111122223333.dkr.ecr.eu-west-1.amazonaws.com`.
-fn registry_of_host(host: &str) -> Option<Registry> {
-    let name = host.split(':').next()?;
-    let mut parts = name.split('.');
-    let (account, _dkr, _ecr, region) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    Registry::new(account, region).ok().filter(|registry| registry.host() == name)
 }
 
 /// The digest of a blob or subject.

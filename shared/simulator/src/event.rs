@@ -101,6 +101,32 @@ impl World {
         });
     }
 
+    /// Emits `ECR Pull Through Cache Action` of an image that the cache brought (K1).
+    pub(crate) fn emit_pull_through(
+        &mut self,
+        place: &RepositoryId,
+        prefix: &str,
+        upstream: &str,
+        digest: &Digest,
+        tag: Option<&Tag>,
+    ) {
+        let mut detail = Map::new();
+        self.put_tag(&mut detail, tag);
+        for (name, value) in [
+            ("rule-version", "1"),
+            ("sync-status", "SUCCESS"),
+            ("ecr-repository-prefix", prefix),
+            ("repository-name", place.repository.as_str()),
+            ("upstream-registry-url", upstream),
+            ("image-digest", digest.as_str()),
+        ] {
+            detail.insert(name.to_owned(), json!(value));
+        }
+        let (registry, arn) = (place.registry.clone(), place.arn());
+        let detail_type = "ECR Pull Through Cache Action";
+        self.emit(|id, time| envelope(&registry, "aws.ecr", detail_type, id, time, &[&arn], detail.into()));
+    }
+
     /// Emits the end of a backfill. AWS documents that there is an event, but not its content (U21).
     pub(crate) fn emit_backfill(&mut self, registry: &Registry, id: &str, status: &str) {
         let detail = json!({"action-type": "REPLICATION_BACKFILL", "result": status, "replication-backfill-id": id});

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::later,
+    creation_template::CreationReason,
     event::Action,
     manifest::Manifest,
-    repository::{CopyState, CopyStatus, ImageState, ImageStatus, Repository, StoredImage},
+    repository::{CopyState, CopyStatus, ImageState, ImageStatus, StoredImage},
     settings::Lag,
     trouble::CopyFate,
     world::{PendingTask, RepositoryId, World},
@@ -220,8 +221,8 @@ impl World {
     pub(crate) fn copy(&mut self, source: &Registry, place: &RepositoryId, digest: &Digest, tag: Option<&Tag>) {
         let Some(manifest) = self.manifest(digest) else { return };
         if self.repository(place).is_none() {
-            // R4: ECR creates the repository with default settings, regardless of the source's settings.
-            self.put_repository(place, Repository::new(self.moment()));
+            // R4: with the settings of a creation template or default settings, regardless of the source's.
+            self.create_repository_for(place, CreationReason::Replication);
         }
         self.copy_children(source, place, &manifest);
         self.store_replica(place, &manifest);
@@ -261,7 +262,7 @@ impl World {
         }
     }
 
-    fn store_replica(&mut self, place: &RepositoryId, manifest: &Arc<Manifest>) {
+    pub(crate) fn store_replica(&mut self, place: &RepositoryId, manifest: &Arc<Manifest>) {
         let moment = self.moment();
         match self.image_mut(place, &manifest.digest) {
             None => {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{lifecycle::LifecyclePreview, manifest::Manifest};
+use crate::{api::resource_tags::ResourceTags, lifecycle::LifecyclePreview, manifest::Manifest};
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub(crate) struct Repository {
     /// The repository policy; it is stored and not evaluated.
     #[serde(default)]
     pub(crate) policy: Option<String>,
+    /// The tags of the repository itself (T1).
+    #[serde(default)]
+    pub(crate) resource_tags: ResourceTags,
     #[serde(skip)]
     images: BTreeMap<Digest, StoredImage>,
     #[serde(skip)]
@@ -184,6 +187,7 @@ impl Repository {
             lifecycle: None,
             lifecycle_preview: None,
             policy: None,
+            resource_tags: ResourceTags::new(),
             images: BTreeMap::new(),
             tags: BTreeMap::new(),
             indexes: BTreeMap::new(),

@@ -15,10 +15,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    api::{
+        registry_settings::{PullTimeExclusions, SigningConfiguration},
+        scanning::ScanningConfiguration,
+    },
     backfill::Backfill,
     clock::later,
+    creation_template::CreationTemplate,
     event::heartbeat,
     manifest::Manifest,
+    pull_through::PullThroughCache,
     queue::{Message, Queue, notification},
     replication::{CopyTask, DeletionTask, ReplicationConfiguration},
     repository::{ImageState, Repository, StoredImage},
@@ -60,10 +66,18 @@ pub(crate) enum Key {
 
 /// The state of a registry as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct RegistryState {
     pub(crate) replication: ReplicationConfiguration,
     pub(crate) policy: Option<String>,
     pub(crate) backfills: BTreeMap<String, Backfill>,
+    pub(crate) account_settings: BTreeMap<String, String>,
+    pub(crate) scanning: ScanningConfiguration,
+    pub(crate) signing: Option<SigningConfiguration>,
+    pub(crate) pull_time_exclusions: PullTimeExclusions,
+    /// The creation templates by prefix, which ends with no `/`.
+    pub(crate) templates: BTreeMap<String, CreationTemplate>,
+    pub(crate) pull_through: PullThroughCache,
 }
 
 /// A pending task.

@@ -7,7 +7,10 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, refused, time};
+use super::{
+    ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, refused,
+    registry_settings::records_pulls, time,
+};
 use crate::{
     clock::later,
     manifest::Manifest,
@@ -47,6 +50,8 @@ pub(super) fn batch_get_image(world: &mut World, caller: &ApiCaller, body: &[u8]
     let Batch { image_ids, at } = read(body)?;
     between("imageIds", &image_ids, MAX_IDS)?;
     let place = world.found(caller, &at, "BatchGetImage")?;
+    let records =
+        world.registry(&place.registry).is_none_or(|state| records_pulls(&state.pull_time_exclusions, &caller.arn));
     let (mut images, mut failures, now) = (Vec::new(), Vec::new(), world.now());
     for id in image_ids {
         let repository = world.existing(&place)?;
@@ -68,7 +73,7 @@ pub(super) fn batch_get_image(world: &mut World, caller: &ApiCaller, body: &[u8]
         let found = ImageId { image_digest: Some(digest.to_string()), image_tag: tag.map(String::from) };
         images.push(image(&place, found, &stored.manifest));
         let noted = stored.state.pulled_at.is_some_and(|pulled| now < later(pulled, PULL_NOTED));
-        if let Some(state) = world.image_mut(&place, &digest).filter(|_| !noted) {
+        if let Some(state) = world.image_mut(&place, &digest).filter(|_| records && !noted) {
             state.pulled_at = Some(now);
         }
     }

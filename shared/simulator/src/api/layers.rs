@@ -54,7 +54,7 @@ impl From<UploadError> for ApiError {
 fn initiate_layer_upload(simulator: &Simulator, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let at: Where = read(body)?;
     let (place, id) = simulator.with(|world| {
-        let place = world.found(caller, &at, "InitiateLayerUpload")?;
+        let place = world.pushed_to(caller, &at, "InitiateLayerUpload")?;
         Ok::<_, ApiError>((place, world.new_id()))
     })?;
     simulator.layers.begin(&id, &place)?;

@@ -107,18 +107,6 @@ pub(super) fn delete_registry_policy(world: &mut World, caller: &ApiCaller, _: &
     Ok(json!({"registryId": registry.account(), "policyText": text}))
 }
 
-/// Creation templates are not simulated: there are none.
-pub(super) fn describe_repository_creation_templates(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
-    let registry = world.own_registry(caller, None, "DescribeRepositoryCreationTemplates")?;
-    Ok(json!({"registryId": registry.account(), "repositoryCreationTemplates": []}))
-}
-
-/// Pull-time exclusions are not simulated: there are none, and every pull counts.
-pub(super) fn list_pull_time_update_exclusions(world: &mut World, caller: &ApiCaller, _: &[u8]) -> ApiResult {
-    world.own_registry(caller, None, "ListPullTimeUpdateExclusions")?;
-    Ok(json!({"pullTimeUpdateExclusions": []}))
-}
-
 fn no_policy(account: &str) -> ApiError {
     let message = format!("Registry policy does not exist in the registry with id '{account}'");
     ApiError::new("RegistryPolicyNotFoundException", message)

@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read, time, unsatisfied};
+use super::{
+    ApiCaller, ApiError, ApiResult, Paging, Where, between, compact, invalid, page, read,
+    resource_tags::{self, ResourceTag},
+    time, unsatisfied,
+};
 use domain::image::Registry;
 
 use crate::{
@@ -40,6 +44,8 @@ pub(super) fn create_repository(world: &mut World, caller: &ApiCaller, body: &[u
     struct Request {
         image_scanning_configuration: Option<Value>,
         encryption_configuration: Option<Value>,
+        #[serde(default)]
+        tags: Vec<ResourceTag>,
         #[serde(flatten)]
         mutability: Mutability,
         #[serde(flatten)]
@@ -55,6 +61,7 @@ pub(super) fn create_repository(world: &mut World, caller: &ApiCaller, body: &[u
     }
     let mut repository = Repository::new(world.moment());
     repository.mutability = request.mutability;
+    repository.resource_tags = resource_tags::with(&repository.resource_tags, request.tags)?;
     repository.scanning = request.image_scanning_configuration.unwrap_or(repository.scanning);
     if let Some(encryption) = request.encryption_configuration {
         repository.encryption = encryption_of(&place.registry, &encryption);
@@ -167,7 +174,7 @@ pub(super) fn put_image_tag_mutability(world: &mut World, caller: &ApiCaller, bo
 }
 
 /// Exclusion filters are required with the settings that use them, and invalid with all others (I2).
-fn check(mutability: &Mutability) -> Result<(), ApiError> {
+pub(super) fn check(mutability: &Mutability) -> Result<(), ApiError> {
     let with = matches!(
         mutability.setting,
         MutabilitySetting::ImmutableWithExclusion | MutabilitySetting::MutableWithExclusion
@@ -234,6 +241,18 @@ pub(super) fn get_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: 
     }))
 }
 
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DeleteLifecyclePolicy.html>
+pub(super) fn delete_lifecycle_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
+    let at: Where = read(body)?;
+    let place = world.found(caller, &at, "DeleteLifecyclePolicy")?;
+    let policy = world.repository_mut(&place).and_then(|repository| repository.lifecycle.take());
+    let policy = policy.ok_or_else(|| no_lifecycle_policy(&place))?;
+    Ok(json!({
+        "registryId": place.registry.account(), "repositoryName": place.repository, "lifecyclePolicyText": policy.text,
+        "lastEvaluatedAt": time(policy.last_evaluated_at),
+    }))
+}
+
 pub(super) fn set_repository_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -254,8 +273,21 @@ pub(super) fn set_repository_policy(world: &mut World, caller: &ApiCaller, body:
 pub(super) fn get_repository_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
     let at: Where = read(body)?;
     let place = world.found(caller, &at, "GetRepositoryPolicy")?;
+    repository_policy(&place, world.existing(&place)?.policy.clone())
+}
+
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DeleteRepositoryPolicy.html>
+pub(super) fn delete_repository_policy(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {
+    let at: Where = read(body)?;
+    let place = world.found(caller, &at, "DeleteRepositoryPolicy")?;
+    let policy = world.repository_mut(&place).and_then(|repository| repository.policy.take());
+    repository_policy(&place, policy)
+}
+
+/// The response with a repository's policy.
+fn repository_policy(place: &RepositoryId, policy: Option<String>) -> ApiResult {
     let (name, account) = (&place.repository, place.registry.account());
-    let text = world.existing(&place)?.policy.as_ref().ok_or_else(|| {
+    let text = policy.ok_or_else(|| {
         let message = format!(
             "Repository policy does not exist for the repository with name '{name}' in the registry with id '{account}'"
         );

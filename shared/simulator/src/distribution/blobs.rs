@@ -80,8 +80,12 @@ impl Session<'_> {
         }
     }
 
-    /// Gives a blob of another repository to this one, if the caller may read it there (B5).
+    /// Gives a blob of another repository to this one, if the caller may read it there, and the registry's account
+    /// setting permits it (B5).
     fn mount(&self, name: &str, digest: &Digest, from: &str) -> Result<Option<super::HttpResponse>, Failure> {
+        if self.simulator.with(|world| world.account_setting(&self.registry, "BLOB_MOUNTING")) != "ENABLED" {
+            return Ok(None);
+        }
         let found = self.read(from, "GetDownloadUrlForLayer", |world, from| Ok(world.layer_size(from, digest)));
         let Ok(Some(size_bytes)) = found else { return Ok(None) };
         self.read(name, "InitiateLayerUpload", |world, place| {

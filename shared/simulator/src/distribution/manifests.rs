@@ -12,6 +12,7 @@ use crate::{
     api::layers::layers_not_found,
     body::read,
     manifest::{MAX_BYTES, Manifest},
+    world::RepositoryId,
 };
 
 /// The header that says that the registry knows the subject of an artifact.
@@ -41,6 +42,7 @@ fn failure(answer: &Value) -> Result<(), Failure> {
 
 impl Session<'_> {
     pub(super) fn get_manifest(&self, name: &str, reference: &str, head: bool) -> Reply {
+        self.pull_through(name, reference);
         let answer = self.call("BatchGetImage", name, json!({"imageIds": [id_of(reference)]}))?;
         failure(&answer)?;
         let manifest = text(&answer, "/images/0/imageManifest").to_owned();
@@ -77,6 +79,18 @@ impl Session<'_> {
         let mut headers = vec![(LOCATION, location), (CONTENT_DIGEST, manifest.digest.to_string())];
         headers.extend(manifest.subject.map(|subject| (SUBJECT, subject.to_string())));
         Ok(answer_with(StatusCode::CREATED, &headers, ""))
+    }
+
+    /// Lets the pull through cache bring an image that the caller may import (K1).
+    fn pull_through(&self, name: &str, reference: &str) {
+        let Ok(repository) = name.parse() else { return };
+        let place = RepositoryId { registry: self.registry.clone(), repository };
+        let Ok(id) = serde_json::from_value(id_of(reference)) else { return };
+        self.simulator.with(|world| {
+            if world.authorize(&self.caller, &place.registry, &place.arn(), "BatchImportUpstreamImage").is_ok() {
+                world.pull_through(&place, &id);
+            }
+        });
     }
 
     pub(super) fn delete_manifest(&self, name: &str, reference: &str) -> Reply {

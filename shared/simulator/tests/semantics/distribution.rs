@@ -184,8 +184,11 @@ async fn a_blob_is_uploaded_in_chunks_read_in_ranges_and_mounted() {
     assert_eq!(web.call(Method::GET, &path, &[("range", "bytes=9-")], b"").await.0, 416);
     let head = web.call(Method::HEAD, &path, &[], b"").await;
     assert_eq!((head.0, header(&head, "content-length")), (200, "9"));
-    // A mount needs no upload; without the blob, it begins one.
+    // A mount needs no upload, if the account setting permits it; without it or the blob, it begins one.
     let mount = format!("/v2/other/blobs/uploads/?mount={layer}&from={APP}");
+    assert_eq!(web.call(Method::POST, &mount, &[], b"").await.0, 202);
+    let setting = sites.ecr(IRELAND).await.put_account_setting().name("BLOB_MOUNTING").value("ENABLED");
+    setting.send().await.unwrap();
     assert_eq!(web.call(Method::POST, &mount, &[], b"").await.0, 201);
     assert_eq!(web.get(&format!("/v2/other/blobs/{layer}")).await.2, b"some more");
     let none = format!("/v2/other/blobs/uploads/?mount={}&from={APP}", blob_digest(b"none"));

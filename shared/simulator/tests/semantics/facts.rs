@@ -5,7 +5,7 @@ fn ids(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     let is_id = |word: &&str| {
         let (letter, number) = word.split_at_checked(1).unwrap_or_default();
-        !number.is_empty() && "ABEDIPSRLU".contains(letter) && number.bytes().all(|b| b.is_ascii_digit())
+        !number.is_empty() && "ABCDEIKLPRSTU".contains(letter) && number.bytes().all(|b| b.is_ascii_digit())
     };
     words.filter(is_id).map(str::to_owned).collect()
 }

@@ -31,7 +31,7 @@ pub(in crate::api) fn put_image(world: &mut World, caller: &ApiCaller, body: &[u
         at: Where,
     }
     let request: Request = read(body)?;
-    let place = world.found(caller, &request.at, "PutImage")?;
+    let place = world.pushed_to(caller, &request.at, "PutImage")?;
     let repository = world.existing(&place)?;
     let manifest = Manifest::read(request.image_manifest, request.image_manifest_media_type).map_err(|wrong| {
         invalid(format!("Invalid parameter at 'ImageManifest' failed to satisfy constraint: '{wrong}'"))
