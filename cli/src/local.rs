@@ -10,8 +10,11 @@ use domain::{
     fact::{Fact, Subject},
     plan::Mode,
 };
-use jiff::Timestamp;
-use sandbox::local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings};
+use jiff::{SignedDuration, Timestamp};
+use sandbox::{
+    local::{HUB, HUB_REGION, Local, LocalEvent, LocalSettings},
+    sample,
+};
 use simulator::{
     queue::{Backlog, Message},
     settings::Settings,
@@ -32,7 +35,10 @@ use crate::{
 pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
     // Fail now on an invalid policy, instead of raising an alert in the table.
     decide::load_policy(options.policy.as_deref())?;
-    let local = Local::start(settings(options)).await?;
+    let mut local = Local::start(settings(options)).await?;
+    if options.sample {
+        sample::fill(&mut local, Timestamp::now(), options.policy.is_some()).await?;
+    }
     let interrupted = interrupted()?;
     say(&welcome(&local.endpoint, options));
     let (bodies, to_send) = mpsc::unbounded_channel();
@@ -82,7 +88,8 @@ fn settings(options: &LocalOptions) -> LocalSettings {
         options.unconfirmed.iter().map(|(name, answer)| (name.clone(), (*answer).into())).collect();
     // The option's parser already validated each name and value.
     registries.unconfirmed = serde_json::from_value(answers.into()).unwrap_or_default();
-    let (now, speed) = (Timestamp::now(), options.speed);
+    let past = if options.sample { sample::SAMPLE_TIME } else { SignedDuration::ZERO };
+    let (now, speed) = (Timestamp::now() - past, options.speed);
     let (port, data, policy) = (options.port, options.data.clone(), options.policy.clone());
     let mode = if options.enforce { Mode::Enforce } else { Mode::Observe };
     LocalSettings {
@@ -118,9 +125,6 @@ pub(crate) fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async move { _ = interrupted.recv().await })
 }
 
-/// A minimal image manifest.
-const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
-
 /// The greeting: settings, and commands to try that work unchanged.
 fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     let mut text = format!("{} {endpoint}  (Ctrl-C stops)\n\n", styled(HEADING, "ECR, STS and DynamoDB listen on"));
@@ -140,6 +144,7 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     }
     let policy = options.policy.as_ref().map(|file| file.display().to_string());
     match (policy, options.enforce) {
+        (None, _) if options.sample => line("mirror", "observes: evaluates the sample's policy, deletes nothing"),
         (None, _) => line("mirror", "keeps every replica (`--policy FILE` permits deletions)"),
         (Some(policy), false) => {
             line("mirror", &format!("observes: evaluates {policy}, deletes nothing (`--enforce` deletes)"));
@@ -152,26 +157,50 @@ fn welcome(endpoint: &str, options: &LocalOptions) -> String {
     if options.trouble != simulator::trouble::Trouble::default() {
         line("faults", &format!("{} (seed {})", options.trouble, options.seed));
     }
-    let try_it = [
-        "# The access key ID is the account: any 12 digits.",
-        &format!(
-            "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=local AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1"
-        ),
-        r#"aws ecr put-replication-configuration --replication-configuration '{"rules":[{"destinations":[{"region":"us-east-1","registryId":"111122223333"}]}]}'"#,
-        "aws ecr create-repository --repository-name team/app",
-        &format!("aws ecr put-image --repository-name team/app --image-tag v1 --image-manifest '{MANIFEST}'"),
-        "aws ecr describe-image-replication-status --repository-name team/app --image-id imageTag=v1",
-        "ecr-lineage --table ecr-lineage show team/app:v1",
-        "aws ecr batch-delete-image --repository-name team/app --image-ids imageTag=v1",
-        "ecr-lineage --table ecr-lineage show team/app:v1",
-        "ecr-lineage --table ecr-lineage deletions --kept --pending",
-    ];
     _ = writeln!(text, "\n{}\n", styled(HEADING, "Try this in another terminal:"));
-    for command in try_it {
+    for command in tour(endpoint, options) {
         _ = writeln!(text, "  {command}");
     }
     _ = writeln!(text, "\n{}", styled(HEADING, "Event log:"));
     text
+}
+
+/// A minimal image manifest.
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+
+/// Its digest.
+const DIGEST: &str = "sha256:f20c43161d73848408ef247f0ec7111b19fe58ffebc0cbcaa0d2c8bda4967268";
+
+/// Commands to try, one after the other: each has an answer at once, whether or not the clock moves.
+fn tour(endpoint: &str, options: &LocalOptions) -> Vec<String> {
+    let ours = |command: &str| format!("ecr-lineage --table ecr-lineage {command}");
+    let mut lines = vec![
+        "# The access key ID is the account: any 12 digits.".to_owned(),
+        format!(
+            "export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=local AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1"
+        ),
+    ];
+    if options.sample {
+        let looks = ["alerts", "orphans", "deletions --kept --pending", "show shop/api:v1.2.0", "lag"];
+        lines.extend(looks.map(ours));
+        return lines;
+    }
+    let copied = match options.speed {
+        0.0 => format!("curl -sS -d '{{\"seconds\": 60}}' {endpoint}/_simulator/step"),
+        _ => ours("wait team/app:v1"),
+    };
+    lines.extend([
+        r#"aws ecr put-replication-configuration --replication-configuration '{"rules":[{"destinations":[{"region":"us-east-1","registryId":"111122223333"}]}]}'"#.to_owned(),
+        "aws ecr create-repository --repository-name team/app".to_owned(),
+        format!("aws ecr put-image --repository-name team/app --image-tag v1 --image-manifest '{MANIFEST}'"),
+        "aws ecr describe-image-replication-status --repository-name team/app --image-id imageTag=v1".to_owned(),
+        copied,
+        ours("show team/app:v1"),
+        format!("aws ecr batch-delete-image --repository-name team/app --image-ids imageDigest={DIGEST}"),
+        ours("show team/app:v1"),
+        ours("orphans"),
+    ]);
+    lines
 }
 
 /// An event as text: one line for each fact.

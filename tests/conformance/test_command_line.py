@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from conftest import welcome
 from manifests import artifact, digest, image
 from sites import APP, COPIED
 
@@ -142,16 +143,46 @@ def test_a_repository_with_images_is_deleted_by_force(aws):
     assert aws("ecr", "delete-repository", "--repository-name", APP, "--force")["repository"]["repositoryName"] == APP
 
 
-@pytest.mark.only_simulator("its own words")
-def test_the_commands_that_local_prints_work(endpoint, request):
-    commands = request.config.welcome.split("Try this in another terminal:")[1].strip().splitlines()
-    # The simulated time does not advance here, so nothing has been copied when the image is deleted.
+def tour(welcome, pause):
+    """Runs the commands of the greeting, each of which has to succeed; their outputs."""
+    commands = welcome.split("Try this in another terminal:")[1].strip().splitlines()
     path = f"{os.path.dirname(os.environ['ECR_LINEAGE'])}:{os.environ['PATH']}"
-    script = "set -eu\n" + "\n".join(command + "\nsleep 0.3" for command in commands)
+    script = "set -eu\n" + "\n".join(f"{command}\nprintf '\\0'\nsleep {pause}" for command in map(str.strip, commands))
     ran = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
-    assert '"status": "IN_PROGRESS"' in ran.stdout and "pushed as v1" in ran.stdout
-    assert len(commands) == 10
+    # The first two lines are a comment and variables.
+    return ran.stdout.split("\0")[2:-1]
+
+
+@pytest.mark.only_simulator("its own words")
+def test_the_commands_that_local_prints_work(endpoint, request):
+    outputs = tour(request.config.welcome, 0.5)
+    assert len(outputs) == 9 and all(outputs)
+    assert '"status": "IN_PROGRESS"' in outputs[3]
+    assert "pushed as v1" in outputs[5] and "us-east-1" in outputs[5]
+    assert "us-east-1" in outputs[8] and "team/app" in outputs[8], outputs[8]
+
+
+@pytest.mark.only_simulator("its own words")
+@pytest.mark.parametrize("options", [("--lag", "1s"), ("--sample",)])
+def test_the_commands_work_with_a_clock_that_moves(options):
+    command = [os.environ["ECR_LINEAGE"], "local", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            outputs = tour(welcome(process.stdout), 0.5)
+        finally:
+            process.terminate()
+    assert all(outputs)
+    if "--sample" in options:
+        alerts, orphans, deletions, shown, lag = outputs
+        for what in ["pay/api", "search/ui", "web/ui"]:
+            assert what in alerts, alerts
+        for what in ["data/api", "shop/jobs", "base/ui"]:
+            assert what in orphans, orphans
+        assert "data/api" in deletions and "base/ui" in deletions, deletions
+        assert "444455556666/ap-northeast-1" in shown and "ap-southeast-2" in lag
+    else:
+        assert "us-east-1" in outputs[-1] and "team/app" in outputs[-1], outputs[-1]
 
 
 @pytest.mark.only_simulator("the table is ours")

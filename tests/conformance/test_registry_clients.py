@@ -1,9 +1,10 @@
-"""A registry client that other people wrote pushes, pulls and deletes: skopeo, with images that umoci made."""
+"""Registry clients that other people wrote push, pull and delete: skopeo, buildah and docker's login."""
 
 import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -142,3 +143,38 @@ def test_a_client_without_login_or_repository_is_refused(sites, ireland, layout)
     assert "does not exist in the registry" in error, error
     push.credentials = "AWS:guess"
     assert "unauthorized" in push("list-tags", push.place, code=1).lower()
+
+
+def test_buildah_pushes_an_image_and_an_index(sites, ireland, virginia, layout, tmp_path):
+    ireland.replicate(virginia)
+    client = Skopeo(sites, ireland)
+    place = client.place.removeprefix("docker://")
+    store = ["buildah", "--storage-driver", "vfs", "--root", tmp_path / "images", "--runroot", tmp_path / "run"]
+    access = ["--creds", client.credentials, "--tls-verify=false"]
+    pulled = run(*store, "pull", "--quiet", f"oci:{layout}:single").strip()
+    run(*store, "push", "--quiet", *access, pulled, f"docker://{place}:built")
+    run(*store, "manifest", "create", "both", pulled)
+    run(*store, "manifest", "push", "--all", "--format", "oci", *access, "both", f"docker://{place}:both")
+    details = {tag: one for one in ireland.ecr.describe_images(repositoryName=APP)["imageDetails"] for tag in one.get("imageTags", [])}
+    assert details["both"]["imageManifestMediaType"] == INDEX
+    pushed = [event["detail"]["image-tag"] for event in sites.own_events() if event["detail"]["action-type"] == "PUSH"]
+    assert {"built", "both"} <= set(pushed)
+    sites.step(COPIED)
+    # The other region, by digest.
+    there = Skopeo(sites, virginia)
+    digest = details["built"]["imageDigest"]
+    run(*store, "pull", "--quiet", "--creds", there.credentials, "--tls-verify=false", f"docker://{place}@{digest}")
+    there("delete", f"{there.place}:both")
+    there("delete", f"{there.place}@{digest}")
+    assert virginia.images() == {}
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="docker is not installed")
+def test_docker_logs_in(sites, ireland, tmp_path):
+    user, password = Skopeo(sites, ireland).credentials.split(":", 1)
+    place = sites.endpoint.removeprefix("http://")
+    login = ["docker", "--config", tmp_path, "login", "--username", user, "--password-stdin", place]
+    assert "Login Succeeded" in run(*login, input=password)
+    assert place in (tmp_path / "config.json").read_text()
+    refused = run("docker", "--config", tmp_path, "login", "--username", user, "--password-stdin", place, input="guess", code=1)
+    assert "unauthorized" in refused.lower() or "not authorized" in refused.lower(), refused

@@ -2,6 +2,7 @@
 //! real DynamoDB client, lineage out.
 //!
 //! - `samples`: every event that AWS documents, and what `record` makes of it.
+//! - `sample`: what `local --sample` fills registries with.
 //! - `records`: records as CloudTrail and EventBridge really write them, and the lineage that they tell.
 //! - `batches`: messages that fail, repeat or can never succeed do not affect the others.
 //! - `transport`: the messages of registries' topics: who may send them, hops, heartbeats.
@@ -71,6 +72,7 @@ mod reconcile;
 mod records;
 mod registries;
 mod restore;
+mod sample;
 mod samples;
 mod schemas;
 mod signatures;

@@ -21,6 +21,10 @@ pub struct LocalOptions {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
+    /// Begin with thirty repositories on four registries, three days old and with a little trouble, to look around in
+    #[arg(long, conflicts_with = "data")]
+    pub sample: bool,
+
     /// Policy that says which replicas may be deleted; without one, every replica is kept
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

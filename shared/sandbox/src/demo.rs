@@ -1,7 +1,7 @@
 //! `demo`: plays a scenario on three registries in two accounts through the AWS SDK, and shows what was recorded.
 
-mod manifests;
-mod stage;
+pub(crate) mod manifests;
+pub(crate) mod stage;
 
 use answers::{
     alerts::{self, Alerts},

@@ -5,5 +5,6 @@ pub mod embedded;
 mod error;
 pub mod local;
 pub mod loopback;
+pub mod sample;
 
 pub use error::Error;

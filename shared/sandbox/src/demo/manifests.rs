@@ -16,7 +16,7 @@ pub(super) fn digest(text: &str) -> String {
 }
 
 /// A manifest of one layer; `of` makes the digest distinct.
-pub(super) fn image(of: &str, architecture: &str) -> String {
+pub(crate) fn image(of: &str, architecture: &str) -> String {
     let (config, layer) = (digest(&format!("{of} {architecture}")), digest(&format!("{of} {architecture} layer")));
     json!({
         "schemaVersion": 2, "mediaType": IMAGE,
@@ -26,14 +26,14 @@ pub(super) fn image(of: &str, architecture: &str) -> String {
     .to_string()
 }
 
-pub(super) fn index(images: &[&str]) -> String {
+pub(crate) fn index(images: &[&str]) -> String {
     let manifests: Vec<_> =
         images.iter().map(|image| json!({"mediaType": IMAGE, "digest": digest(image), "size": image.len()})).collect();
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string()
 }
 
 /// A signature as an OCI artifact whose subject is the signed image.
-pub(super) fn signature(of: &str) -> String {
+pub(crate) fn signature(of: &str) -> String {
     json!({
         "schemaVersion": 2, "mediaType": IMAGE, "artifactType": "application/vnd.cncf.notary.signature",
         "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest("{}"), "size": 2},

@@ -171,7 +171,7 @@ impl Stage {
     }
 }
 
-pub(super) fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(text: &str) -> Result<T, Error> {
+pub(crate) fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(text: &str) -> Result<T, Error> {
     text.parse().map_err(|error: T::Err| Error::Demo(Box::new(error)))
 }
 
