@@ -187,7 +187,7 @@ fn tour(endpoint: &str, options: &LocalOptions) -> Vec<String> {
     }
     let copied = match options.speed {
         0.0 => format!("curl -sS -d '{{\"seconds\": 60}}' {endpoint}/_simulator/step"),
-        _ => ours("wait team/app:v1"),
+        _ => ours("wait team/app:v1 --in us-east-1"),
     };
     lines.extend([
         r#"aws ecr put-replication-configuration --replication-configuration '{"rules":[{"destinations":[{"region":"us-east-1","registryId":"111122223333"}]}]}'"#.to_owned(),
