@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use domain::image::{Digest, Registry, Tag};
+use domain::image::{Registry, Tag};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,8 @@ pub(crate) struct PullThroughCache {
     checked: BTreeMap<String, Timestamp>,
 }
 
-/// "Amazon ECR checks the upstream registry for a newer version of the cached image at most once every 24 hours".
+/// How often ECR asks an upstream whether a cached tag means another image there.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache.html>
 const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The private registry of a host name such as `111122223333.dkr.ecr.eu-west-1.amazonaws.com`.
@@ -121,9 +122,8 @@ impl World {
 
     /// Stores a manifest with its children and layers.
     fn cache(&mut self, place: &RepositoryId, manifest: &Arc<Manifest>) {
-        let children: Vec<Digest> = manifest.children.clone().into_iter().collect();
-        for child in children {
-            if let Some(child) = self.manifest(&child) {
+        for child in &manifest.children {
+            if let Some(child) = self.manifest(child) {
                 self.cache(place, &child);
             }
         }

@@ -93,7 +93,7 @@ impl SigningFilter {
     /// `^(?:[a-z0-9*]+(?:[._-][a-z0-9*]+)*/)*[a-z0-9*]+(?:[._-][a-z0-9*]+)*$`
     fn is_valid(&self) -> bool {
         let valid = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '*';
-        let parts = self.filter.split(|character: char| "._-/".contains(character));
+        let mut parts = self.filter.split(|character: char| "._-/".contains(character));
         self.filter_type == "WILDCARD_MATCH" && self.filter.len() <= 256 && { parts }
             .all(|part| !part.is_empty() && part.chars().all(valid))
     }

@@ -65,10 +65,7 @@ impl ScanningFilter {
     /// Whether the filter covers a repository. Without `*` it covers every name that contains it:
     /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-filters.html>.
     fn covers(&self, repository: &str) -> bool {
-        match self.filter.contains('*') {
-            true => wildcard(&self.filter, repository),
-            false => repository.contains(&self.filter),
-        }
+        if self.filter.contains('*') { wildcard(&self.filter, repository) } else { repository.contains(&self.filter) }
     }
 }
 
