@@ -21,8 +21,8 @@ const ARGUMENTS = [
 export const launch = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGUMENTS });
 
-// Opens the page, and collects its errors.
-export async function open(browser, { endpoint, page: address }, { hash = '', ...settings } = {}) {
+// Opens the page, and collects its errors: also each request to an origin that is neither its own nor one of `origins`.
+export async function open(browser, { endpoint, page: address }, { hash = '', origins = [], ...settings } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
     reducedMotion: 'reduce',
@@ -36,7 +36,7 @@ export async function open(browser, { endpoint, page: address }, { hash = '', ..
   page.on('request', (request) => {
     if (request.url().startsWith('data:')) return;
     requests.push(request);
-    if (new URL(request.url()).origin !== endpoint) wrong.push(`a request to ${request.url()}`);
+    if (![endpoint, ...origins].includes(new URL(request.url()).origin)) wrong.push(`a request to ${request.url()}`);
   });
   await page.addInitScript(() => {
     document.addEventListener('securitypolicyviolation', (event) =>

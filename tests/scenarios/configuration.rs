@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::templates::{resources, template};
 
-const TEMPLATES: [&str; 4] = ["hub.yaml", "monitoring.yaml", "channels.yaml", "registry.yaml"];
+const TEMPLATES: [&str; 5] = ["hub.yaml", "monitoring.yaml", "channels.yaml", "registry.yaml", "page.yaml"];
 
 /// Variables that the AWS SDK or the start of every function reads, not `config.rs`.
 const OF_THE_RUNTIME: [&str; 2] = ["SSL_CERT_FILE", "METRICS_NAMESPACE"];
@@ -205,6 +205,27 @@ fn the_document_has_every_variable_with_its_functions_and_its_parameter() {
         read_by(function).into_iter().chain(runtime).map(|variable| (function.clone(), variable)).collect::<Vec<_>>()
     });
     assert_eq!(documented, functions.collect());
+}
+
+#[test]
+fn every_stage_variable_of_the_page_is_set_read_and_documented() {
+    let asked = RefCell::new(BTreeSet::new());
+    let _ = query::sign_in::SignIn::read(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    });
+    let page = template("page.yaml");
+    let set = page["Resources"]["Stage"]["Properties"]["StageVariables"].as_object().unwrap();
+    assert_eq!(asked.into_inner(), set.keys().cloned().collect());
+    let documented = rows("Stage variables").into_iter().map(|row| {
+        let (variable, parameter) = (row.cells["Variable"].clone(), row.cells["Set by parameter"].clone());
+        assert!(
+            set[&variable].to_string().contains(&format!("{{\"Ref\":\"{parameter}\"}}")),
+            "{variable}: {parameter}"
+        );
+        variable
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), set.keys().cloned().collect());
 }
 
 #[test]

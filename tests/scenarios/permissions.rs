@@ -558,7 +558,7 @@ fn people_have_the_same_permissions_on_the_command_line_and_the_page() {
 
 #[test]
 fn permissions_name_their_resources_where_the_action_supports_it() {
-    for file in ["hub.yaml", "monitoring.yaml", "registry.yaml", "channels.yaml"] {
+    for file in ["hub.yaml", "monitoring.yaml", "registry.yaml", "channels.yaml", "page.yaml"] {
         let text = source(file);
         // Only descriptions and patterns of parameters may name a partition; deployed resources must not.
         let resources = text.split("\nResources:").nth(1).unwrap();

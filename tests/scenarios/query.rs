@@ -2,6 +2,7 @@
 
 mod document;
 mod lists;
+mod people;
 mod presence;
 mod site;
 
@@ -60,6 +61,11 @@ pub(crate) fn operator() -> Caller {
 
 impl Asking {
     pub(crate) async fn new(caller: Caller) -> Self {
+        Self::behind(|router| router.layer(axum::Extension(caller))).await
+    }
+
+    /// An API behind something that says who the caller is.
+    async fn behind(layer: impl FnOnce(Router) -> Router) -> Self {
         let store = Store::new().await;
         let table = store.through(store.client.config().to_builder());
         let sdk = aws_config::SdkConfig::builder().build();
@@ -68,8 +74,7 @@ impl Asking {
             registries: Registries::new(sdk, Roles::default()),
             clock: Box::new(|| at(3_599).parse().unwrap()),
         };
-        let router = api::router(query).layer(axum::Extension(caller));
-        Self { store, router }
+        Self { store, router: layer(api::router(query)) }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answered {
@@ -523,6 +528,7 @@ async fn an_unchanged_response_is_not_sent_again_and_every_response_has_security
             let again =
                 asking.ask(Request::get(path).header("if-none-match", &known).body(Body::empty()).unwrap()).await;
             assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path} {known}");
+            assert_eq!(again.headers[header::CACHE_CONTROL], kept, "{path}");
             assert_eq!(again.headers[header::ETAG], tag);
         }
         let other = asking.ask(Request::get(path).header("if-none-match", "\"x\"").body(Body::empty()).unwrap()).await;

@@ -34,12 +34,19 @@ export function takeKey() {
   history.replaceState(null, '', location.pathname + location.search);
 }
 
-export const needsKey = () => sessionStorage.getItem(KEY) !== null;
+// What proves the identity of the caller: the key, unless people sign in.
+let proof = {
+  isNeeded: () => sessionStorage.getItem(KEY) !== null,
+  token: async () => sessionStorage.getItem(KEY),
+  refused: () => ({ remediation: 'Open the link that the command line printed again.' }),
+};
+export const authorize = (other) => (proof = other);
+export const needsKey = () => proof.isNeeded();
 
 async function answerTo(path, { signal, body } = {}) {
   const headers = { accept: 'application/json' };
-  const key = sessionStorage.getItem(KEY);
-  if (key) headers.authorization = `Bearer ${key}`;
+  const token = await proof.token();
+  if (token) headers.authorization = `Bearer ${token}`;
   if (body) headers['content-type'] = 'application/json';
   const method = body ? 'POST' : 'GET';
   const answer = await fetch(`v1/${path}`, { method, headers, signal, body: body && JSON.stringify(body) }).catch(
@@ -48,8 +55,9 @@ async function answerTo(path, { signal, body } = {}) {
   events.waiting = Number(answer.headers.get('x-waiting-events') ?? 0);
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  const remediation = answer.status === 401 ? 'Open the link that the command line printed again.' : undefined;
-  throw new Problem({ title: answer.statusText, remediation, ...problem, status: answer.status });
+  const refused = answer.status === 401 ? proof.refused(answer) : {};
+  if (refused instanceof Problem) throw refused;
+  throw new Problem({ title: answer.statusText, ...refused, ...problem, status: answer.status });
 }
 
 function unreachable(error) {

@@ -1,11 +1,12 @@
 // The page: the view of the current address in its frame, drawn again whenever something changed.
 
 import { asProblem, events, takeKey } from './api.js';
-import { number, time } from './format.js';
+import { number, time, who } from './format.js';
 import { html, render, useErrorBoundary } from './html.js';
 import { Problem } from './parts.js';
 import { HASHES } from './routes.js';
-import { arrive, connect, draw, here, poll, state } from './store.js';
+import * as session from './session.js';
+import { arrive, connect, draw, here, poll, refresh, state } from './store.js';
 import { alerts } from './views/alerts.js';
 import { deletions } from './views/deletions.js';
 import { drift } from './views/drift.js';
@@ -69,23 +70,33 @@ const Nav = () => html`
       what=${what} />`)}
   </ul>`;
 
+const SignIn = () => html`<button class="primary" type="button" onClick=${signIn}>Sign in</button>`;
+const signIn = async () => (await session.signIn()) || refresh();
+
+const notSignedIn = () =>
+  session.isConfigured && [state.problem, here.problem].find((problem) => problem?.status === 401);
+
 function Notice() {
+  const ended = here.data && notSignedIn();
+  if (ended)
+    return html`<p class="notice" role="status">${ended.title}. What is shown is not current. <${SignIn} /></p>`;
   const text = state.unreachableSince
     ? `Server not reachable since ${state.unreachableSince} UTC. Retrying.`
     : events.waiting > 0 && `${number(events.waiting)} events wait to be recorded: what is shown is not up to date.`;
   return text && html`<p class="notice" role="status">${text}</p>`;
 }
 
+const SignOut = () =>
+  session.isSignedIn() && html`${' '}<button type="button" onClick=${session.signOut}>Sign out</button>`;
+
 function Foot() {
   const known = state.overview;
-  return (
-    known &&
-    html`<p>
-      ${known.caller && `${known.caller}, `}${known.may_change ? 'read-write' : 'read-only'}<span
-        class="sep">·</span>server
-      time <time datetime=${known.now}>${time(known.now)}</time> UTC
-    </p>`
-  );
+  if (!known) return html`<${SignOut} />`;
+  return html`<p>
+    ${known.caller && `${who(known.caller)}, `}${known.may_change ? 'read-write' : 'read-only'}<span
+      class="sep">·</span>server
+    time <time datetime=${known.now}>${time(known.now)}</time> UTC<${SignOut} />
+  </p>`;
 }
 
 const title = () => VIEWS[here.view].title(here.argument, here.data);
@@ -95,7 +106,9 @@ function Content() {
   // An error in one view must not stop polling.
   const [error] = useErrorBoundary();
   const problem = error ? asProblem(error) : (state.problem ?? here.problem);
-  if (problem && (!data || !problem.passes)) return html`<${Problem} problem=${problem} />`;
+  const ended = notSignedIn();
+  if (problem && (!data || !(problem.passes || ended)))
+    return html`<${Problem} problem=${problem} />${ended && html`<p><${SignIn} /></p>`}`;
   return html`<${VIEWS[view].View} found=${data} argument=${argument} visit=${here} />`;
 }
 
@@ -160,7 +173,9 @@ function listen() {
 
 connect({ load: (visit) => VIEWS[visit.view].load(visit), draw: drawAll });
 takeKey();
-listen();
-$('main').replaceChildren();
-arrive();
-showQuery();
+if (await session.begin()) {
+  listen();
+  $('main').replaceChildren();
+  arrive();
+  showQuery();
+}

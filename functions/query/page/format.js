@@ -34,8 +34,9 @@ export function bytes(size) {
 // `98.1 %`, never rounded up.
 export const percent = (share) => `${(Math.floor(share * 1_000) / 10).toFixed(1)} %`;
 
-// A text with principals, without the common beginning of their ARNs.
-export const who = (text) => text.replace(/arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/g, '');
+// A text with principals, without the common beginning of their ARNs, or the identity behind an e-mail address.
+export const who = (text) =>
+  text.replace(/arn:[^:]*:(?:sts|iam)::\d*:(?:assumed-role\/)?/g, '').replace(/ \(sub \S+ at [^\s()]+\)/g, '');
 
 export function grouped(items, by) {
   const groups = new Map();

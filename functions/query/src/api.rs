@@ -3,6 +3,7 @@
 pub mod caller;
 mod document;
 mod etag;
+mod person;
 mod problem;
 mod routes;
 
@@ -47,8 +48,8 @@ const LARGEST_REQUEST: usize = 256 << 10;
 const LONGEST_ANSWER: Duration = Duration::from_secs(25);
 
 /// The Content-Security-Policy of the page: it may only load from and connect to its own origin.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The OpenAPI document except for the operations, which are declared on their functions.
 #[derive(OpenApi)]

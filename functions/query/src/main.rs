@@ -1,12 +1,15 @@
-//! The `query` Lambda function, behind a function URL or an API Gateway with IAM authentication.
+//! The `query` Lambda function, behind a function URL or an API Gateway with IAM authentication, or the HTTP API of
+//! `infra/page.yaml`.
+
+use std::future::ready;
 
 use aws::{log, registry::Registries, start};
 use aws_sdk_dynamodb::Client;
-use axum::{extract::Request, middleware::from_fn};
+use axum::{extract::Request, middleware::map_request};
 use jiff::Timestamp;
-use lambda_http::{Error, RequestExt};
+use lambda_http::Error;
 use query::{
-    api::{self, Query, caller::Caller},
+    api::{self, Query, caller},
     config::Config,
 };
 use store::Table;
@@ -21,10 +24,7 @@ async fn main() -> Result<(), Error> {
         registries: Registries::new(sdk, roles),
         clock: Box::new(Timestamp::now),
     };
-    let router = api::router(query).layer(from_fn(move |mut request: Request, next: axum::middleware::Next| {
-        let name = request.request_context_ref().and_then(Caller::of);
-        request.extensions_mut().insert(Caller { name, may_change });
-        next.run(request)
-    }));
+    let router =
+        api::router(query).layer(map_request(move |request: Request| ready(caller::identify(request, may_change))));
     lambda_http::run(router).await
 }

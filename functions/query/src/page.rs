@@ -4,12 +4,14 @@
 use std::fmt::Write as _;
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderValue, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use sha2::{Digest, Sha256};
+
+use crate::{api::CONTENT_SECURITY_POLICY, sign_in::SignIn};
 
 /// The page's HTML. It names its files in the folder `page`, and has a place for the list of all modules.
 const INDEX: &str = include_str!("../page/index.html");
@@ -38,6 +40,7 @@ const FILES: &[(&str, &str)] = files! {
     "parts.js"
     "plot.js"
     "routes.js"
+    "session.js"
     "signs.js"
     "store.js"
     "vendor/hooks.js"
@@ -62,10 +65,10 @@ const FILES: &[(&str, &str)] = files! {
 /// <https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Cache-Control#immutable>
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// The name of the folder of the files.
+/// The folder of the files. All of it is below `page/`, so that a route of API Gateway can name it.
 fn folder() -> String {
     let all = FILES.iter().fold(Sha256::new(), |hash, (name, text)| hash.chain_update(name).chain_update(text));
-    all.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    all.finalize().iter().take(6).fold("page/".to_owned(), |folder, byte| folder + &format!("{byte:02x}"))
 }
 
 fn is_module(name: &str) -> bool {
@@ -93,12 +96,23 @@ pub fn paths() -> Vec<String> {
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let folder = folder();
     let html = index(&folder);
-    let index = async move || ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+    let index = async move |sign_in: Option<Extension<SignIn>>| first(html, sign_in.as_deref());
     FILES.iter().fold(Router::new().route("/", get(index)), |router, (name, text)| {
         let kind = if is_module(name) { "text/javascript; charset=utf-8" } else { "text/css; charset=utf-8" };
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CACHE_CONTROL, FOREVER)];
         router.route(&format!("/{folder}/{name}"), get(async move || (headers, *text).into_response()))
     })
+}
+
+/// The first response. With a sign-in, it says where, and permits the page to connect there.
+fn first(html: String, sign_in: Option<&SignIn>) -> Response {
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let Some(sign_in) = sign_in else { return ([kind], html).into_response() };
+    let to = sign_in.origins().fold("connect-src 'self'".to_owned(), |all, origin| all + " " + origin);
+    let policy = HeaderValue::from_str(&CONTENT_SECURITY_POLICY.replace("connect-src 'self'", &to));
+    let Ok(policy) = policy else { return ([kind], html).into_response() };
+    let html = html.replace("<head>\n", &format!("<head>\n{}", sign_in.meta()));
+    ([kind, (header::CONTENT_SECURITY_POLICY, policy)], html).into_response()
 }
 
 #[cfg(test)]
@@ -116,6 +130,26 @@ mod tests {
                 found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }
+    }
+
+    #[test]
+    fn the_html_and_the_policy_name_the_sign_in() {
+        let response = first(index("v"), None);
+        assert!(!response.headers().contains_key(header::CONTENT_SECURITY_POLICY), "the usual one");
+        let stage = [
+            ("SIGN_IN_ISSUER", "https://id.example.com"),
+            ("SIGN_IN_ORIGIN", "https://token.example.com"),
+            ("SIGN_IN_CLIENT_ID", "page"),
+            ("SIGN_IN_SCOPES", "openid"),
+            ("GROUPS_CLAIM", "groups"),
+            ("READER_GROUP", "reader"),
+            ("OPERATOR_GROUP", "operator"),
+        ];
+        let value = |name: &str| stage.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+        let sign_in = SignIn::read(value).unwrap().unwrap();
+        let response = first(index("v"), Some(&sign_in));
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("connect-src 'self' https://id.example.com https://token.example.com;"), "{policy}");
     }
 
     #[test]

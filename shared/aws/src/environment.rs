@@ -8,6 +8,8 @@ use crate::registry::Roles;
 
 /// Reads environment variables and collects the errors.
 pub struct Environment<F> {
+    /// What the variables are, in errors.
+    kind: &'static str,
     variable: F,
     errors: Vec<String>,
 }
@@ -25,7 +27,12 @@ impl fmt::Display for ConfigErrors {
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
     /// An environment whose variables this function returns.
     pub fn new(variable: F) -> Self {
-        Self { variable, errors: Vec::new() }
+        Self::of("environment variable", variable)
+    }
+
+    /// Other variables that work like an environment; errors call each of them `kind`.
+    pub fn of(kind: &'static str, variable: F) -> Self {
+        Self { kind, variable, errors: Vec::new() }
     }
 
     /// A variable, unless it is missing or empty.
@@ -37,7 +44,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     pub fn required(&mut self, name: &str, meaning: &str) -> String {
         let text = self.text(name);
         text.unwrap_or_else(|| {
-            self.errors.push(format!("environment variable `{name}` is not set: {meaning}"));
+            self.errors.push(format!("{} `{name}` is not set: {meaning}", self.kind));
             String::new()
         })
     }
@@ -79,7 +86,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
 
     /// Adds an error about a variable.
     pub fn invalid(&mut self, name: &str, what: String) {
-        self.errors.push(format!("environment variable `{name}` {what}"));
+        self.errors.push(format!("{} `{name}` {what}", self.kind));
     }
 
     /// The configuration, if there are no errors.

@@ -6,9 +6,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use lambda_http::request::RequestContext;
+use lambda_http::{RequestExt, request::RequestContext};
+use retry::chain;
 
-use super::problem::{Problem, ProblemCode};
+use super::{
+    person::Person,
+    problem::{Problem, ProblemCode},
+};
+use crate::sign_in::SignIn;
 
 /// The caller. Without a layer that sets it, the caller is unknown and may change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,13 +38,71 @@ impl Caller {
     }
 }
 
+/// Why the API answers nothing to the caller of a request.
+#[derive(Debug, Clone)]
+struct Refused(Problem);
+
+/// Adds the caller to a request that Lambda received: whom IAM authenticated, or who signed in to the page.
+///
+/// `may_change` is whether this function changes anything. Of a person, their groups decide as well.
+pub fn identify(mut request: Request, may_change: bool) -> Request {
+    let variables = request.stage_variables_ref();
+    let sign_in = SignIn::read(|name| variables.and_then(|all| all.first(name)).map(str::to_owned));
+    let identified = match &sign_in {
+        Err(errors) => {
+            tracing::error!(error = chain(errors), "no sign-in is possible");
+            Err(Problem::new(ProblemCode::SignInUnusable, "the stage variables of the API cannot be used"))
+        }
+        Ok(sign_in) => identified(&request, sign_in.as_ref(), may_change),
+    };
+    match identified {
+        Ok(caller) => _ = request.extensions_mut().insert(caller),
+        Err(problem) => _ = request.extensions_mut().insert(Refused(problem)),
+    }
+    if let Ok(Some(sign_in)) = sign_in {
+        request.extensions_mut().insert(sign_in);
+    }
+    request
+}
+
+fn identified(request: &Request, sign_in: Option<&SignIn>, may_change: bool) -> Result<Caller, Problem> {
+    let context = request.request_context_ref();
+    let Some(sign_in) = sign_in else {
+        // A token of an API that says nothing about groups permits nothing.
+        return match context {
+            Some(RequestContext::ApiGatewayV2(context))
+                if context.authorizer.as_ref().is_some_and(|it| it.jwt.is_some()) =>
+            {
+                Err(Problem::new(
+                    ProblemCode::SignInUnusable,
+                    "the API has no stage variables that describe the sign-in",
+                ))
+            }
+            _ => Ok(Caller { name: context.and_then(Caller::of), may_change }),
+        };
+    };
+    let Person { name, is_operator } = Person::of(sign_in, context, request.headers())?;
+    if changes(request) && !is_operator {
+        let detail = format!("{name} is not in the group `{}`", sign_in.operator_group);
+        return Err(Problem::new(ProblemCode::NotOperator, detail).remediation("ask an operator"));
+    }
+    // The page asks a function that changes nothing whether it may offer changes. They go to the other function.
+    Ok(Caller { name: Some(name), may_change: is_operator && (may_change || !changes(request)) })
+}
+
 /// Whether a request changes something: every POST except the policy preview.
 fn changes(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() != "/v1/policy/preview"
 }
 
-/// Refuses changes from callers without permission, from unknown callers, and from pages of other origins.
+/// Refuses callers that may not use the API, and changes from callers without permission, from unknown callers, and
+/// from pages of other origins.
 pub(super) async fn guard(mut request: Request, next: Next) -> Response {
+    if let Some(Refused(problem)) = request.extensions_mut().remove()
+        && request.uri().path().starts_with("/v1/")
+    {
+        return problem.into_response();
+    }
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
     if changes(&request) {
         if from_elsewhere(request.headers()) {

@@ -32,9 +32,11 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         one == "*" || one.trim_start_matches("W/") == tag.trim_start_matches("W/")
     });
     if known {
-        let mut headers = HeaderMap::new();
-        headers.extend(head.headers.remove(header::ETAG).map(|tag| (header::ETAG, tag)));
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+        // A browser replaces the stored headers by these, so they are those of the content.
+        // https://www.rfc-editor.org/rfc/rfc9111#name-updating-stored-header-fiel
+        let kept = [header::ETAG, header::CACHE_CONTROL, header::CONTENT_SECURITY_POLICY];
+        let headers = kept.into_iter().filter_map(|name| Some((name.clone(), head.headers.remove(name)?)));
+        return (StatusCode::NOT_MODIFIED, headers.collect::<HeaderMap>()).into_response();
     }
     Response::from_parts(head, Body::from(body))
 }
