@@ -10,7 +10,7 @@ export const CLIENT = 'page';
 export const PEOPLE = {
   olga: { email: 'olga@example.com', email_verified: true, groups: ['developers', 'operator'] },
   rita: { email: 'rita@example.com', email_verified: true, groups: ['reader'] },
-  // In no group; the name of one of hers contains that of another. Nobody verified her address.
+  // In no group; the name of one of hers contains that of another. Her address is not verified.
   nora: { email: 'olga@example.com', email_verified: false, groups: ['payments operator', 'reader '] },
 };
 

@@ -126,7 +126,7 @@ test('a person in no group sees why nothing is shown', async () => {
   const visit = await opened();
   const { page } = visit;
   await login(page, 'nora');
-  // The address that nobody verified is not her name, and `payments operator` is not `operator`.
+  // An address that is not verified is not her name, and `payments operator` is not `operator`.
   await page.getByText(`${identity('nora')} is in neither of the groups reader and operator`).waitFor();
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
   assert.deepEqual(await faults(page), []);
@@ -196,7 +196,7 @@ test('who signs out is asked for their name again', async () => {
   await close(visit);
 });
 
-test('the page says what the provider says, and does not try again by itself', async () => {
+test('the page says what the provider says, and does not try again', async () => {
   const visit = await opened({ viewport: { width: 375, height: 800 } });
   const { page } = visit;
   await page.getByRole('button', { name: 'Cancel' }).click();

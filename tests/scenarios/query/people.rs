@@ -111,7 +111,7 @@ async fn an_operator_acts_with_their_name() {
         let paused = ask(&operate, CHANGE, &json!({"reason": "audit"}), &person(&groups)).await;
         assert_eq!(paused.status, StatusCode::OK, "{}", paused.text);
         assert_eq!(operate.get("/v1/overview").await.json()["pauses"][0]["by"], expected, "{groups}");
-        // The function for reading changes nothing, whoever asks.
+        // The function for reading changes nothing for an operator, either.
         let refused = ask(&query, CHANGE, &json!({}), &person(&groups)).await;
         problem(&refused, 403, "query");
         assert_eq!(refused.json()["code"], "read_only");
@@ -135,9 +135,9 @@ async fn a_reader_changes_nothing() {
         problem(&refused, 403, path);
         assert_eq!(refused.json()["code"], "not_operator", "{path}");
     }
-    let preview = ("POST", "/v1/policy/preview");
-    let policy = json!({"policy": "@id(\"x\") permit (principal, action, resource);"});
-    assert_eq!(ask(&query, preview, &policy, &reader).await.status, StatusCode::OK);
+    // A reader may preview a policy. This one is none.
+    let preview = ask(&query, ("POST", "/v1/policy/preview"), &json!({"policy": "permit"}), &reader).await;
+    assert_eq!(preview.json()["code"], "invalid_policy", "{}", preview.text);
     assert_eq!(operate.store.dump().await, before);
 }
 
@@ -187,7 +187,7 @@ const DOUBTS: &[Doubt] = &[
     ("another client's token", |event| in_token(event, "aud", &json!(["page2"])), 401, "not_signed_in"),
     ("no client", |event| in_token(event, "aud", &json!(null)), 401, "not_signed_in"),
     ("another person's token", |event| in_token(event, "sub", &json!("other")), 401, "not_signed_in"),
-    ("nobody", |event| in_both(event, "sub", &json!("")), 401, "not_signed_in"),
+    ("no name", |event| in_both(event, "sub", &json!("")), 401, "not_signed_in"),
     ("a name in a name", |event| in_both(event, "sub", &json!("x) (y")), 401, "not_signed_in"),
     ("an endless name", |event| in_both(event, "sub", &json!("x".repeat(256))), 401, "not_signed_in"),
     (
@@ -225,7 +225,7 @@ async fn whatever_is_in_doubt_is_refused() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_issuer_did_not_verify_is_nobodys_name() {
+async fn an_address_that_the_issuer_did_not_verify_is_no_name() {
     let query = deployed(false).await;
     for change in [
         |event: &mut Value| in_both(event, "email_verified", &json!(false)),
@@ -256,7 +256,7 @@ async fn the_page_loads_before_anybody_signs_in_and_says_where() {
     let again = answer(&query, &event).await;
     assert_eq!(again.status, StatusCode::NOT_MODIFIED);
     assert_eq!(again.headers[header::CONTENT_SECURITY_POLICY], policy);
-    // At the function URL, nobody signs in.
+    // There is no sign-in at the function URL.
     let page = query.get("/").await;
     assert!(!page.text.contains("sign-in") && page.text.contains("<title>"), "{}", page.text);
 }
@@ -272,5 +272,5 @@ async fn a_caller_of_a_function_url_is_whom_iam_authenticated() {
     assert_eq!(answer(&operate, &event).await.status, StatusCode::OK);
     assert_eq!(operate.get("/v1/overview").await.json()["pauses"][0]["by"], arn);
     event["requestContext"]["authorizer"] = json!(null);
-    problem(&answer(&operate, &event).await, 403, "nobody");
+    problem(&answer(&operate, &event).await, 403, "anonymous");
 }

@@ -50,7 +50,7 @@ pub fn identify(mut request: Request, may_change: bool) -> Request {
     let sign_in = SignIn::read(|name| variables.and_then(|all| all.first(name)).map(str::to_owned));
     let identified = match &sign_in {
         Err(errors) => {
-            tracing::error!(error = chain(errors), "no sign-in is possible");
+            tracing::error!(path = request.uri().path(), error = chain(errors), "no sign-in is possible");
             Err(Problem::new(ProblemCode::SignInUnusable, "the stage variables of the API cannot be used"))
         }
         Ok(sign_in) => identified(&request, sign_in.as_ref(), may_change),
