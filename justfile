@@ -63,7 +63,8 @@ api: build
 
 # The page in Debian's Chromium
 browser: build
-    ECR_LINEAGE={{ program }} tests/browser/run
+    cargo build --quiet --workspace --bin query
+    ECR_LINEAGE={{ program }} QUERY_FUNCTION={{ justfile_directory() }}/target/debug/query tests/browser/run
 
 # The page's libraries are as their checksums say
 libraries:
