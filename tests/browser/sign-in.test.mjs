@@ -205,7 +205,10 @@ test('the page says what the provider says, and does not try again', async () =>
   assert.deepEqual(await overflow(page), []);
   assert.deepEqual(await faults(page), []);
   await picture(page, 'sign-in-failed');
-  // An answer that this tab did not ask for.
+  // Answers that this tab did not ask for.
+  await page.goto(`${gateway.page}?error=server_error`);
+  await page.getByText('This tab did not ask for this sign-in.').waitFor();
+  assert.equal(page.url(), gateway.page);
   await page.goto(`${gateway.page}?code=stolen&state=other`);
   await page.getByText('This tab did not ask for this sign-in.').waitFor();
   assert.equal(page.url(), gateway.page);

@@ -106,7 +106,9 @@ async function returned(answer) {
   history.replaceState(null, '', location.pathname + (begun.hash ?? ''));
   // https://www.rfc-editor.org/rfc/rfc9207
   const from = answer.get('iss') ?? issuer;
-  if (!begun.state || answer.get('state') !== begun.state || from !== issuer)
+  // An error may come without the state.
+  const state = answer.get('state') ?? (answer.has('error') ? begun.state : undefined);
+  if (!begun.state || state !== begun.state || from !== issuer)
     throw failed('Sign-in failed', 'This tab did not ask for this sign-in.');
   if (!answer.has('code')) throw refusedBy(Object.fromEntries(answer), 'no code');
   const [code, verifier] = [answer.get('code'), begun.verifier];
@@ -182,7 +184,7 @@ export async function begin() {
   if (!isConfigured) return true;
   authorize({ isNeeded: () => true, token, refused });
   const answer = new URLSearchParams(location.search);
-  if (answer.has('state')) {
+  if (answer.has('state') || answer.has('error')) {
     await returned(answer).catch((error) => (why = error));
     return true;
   }
