@@ -68,12 +68,12 @@ async fn a_short_digest_is_found_with_and_without_its_repository() {
     let repository: RepositoryName = "team/app".parse().unwrap();
     for asked in ["sha256:aaaa", "aaaa", &digest('a')] {
         for repository in [None, Some(&repository)] {
-            let found = store.table.find(asked, PageBounds::all_of(repository)).await.unwrap().0;
+            let found = store.table.find(asked, repository).await.unwrap();
             assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [image('a')]);
         }
     }
-    assert!(store.table.find("cccc", PageBounds::ALL).await.unwrap().0.is_empty());
-    assert_eq!(store.table.find("", PageBounds::all_of(Some(&repository))).await.unwrap().0.len(), 2);
+    assert!(store.table.find("cccc", None).await.unwrap().is_empty());
+    assert_eq!(store.table.find("", Some(&repository)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

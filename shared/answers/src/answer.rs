@@ -18,7 +18,7 @@ use domain::{
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{ImageRecord, PageBounds, Table};
+use store::{ImageRecord, Table};
 use utoipa::ToSchema;
 
 use crate::{
@@ -163,7 +163,7 @@ pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Im
     match reference {
         Reference::Exact(image) => Ok([image.clone()].into()),
         Reference::Short { repository, digest } => {
-            let found = find(table, repository.as_ref(), digest).await?;
+            let found = table.find(digest, repository.as_ref()).await?;
             let asked = reference.to_string();
             match found.len() {
                 0 => Err(Error::UnknownImage { asked, repository: repository.clone() }),
@@ -178,30 +178,6 @@ pub async fn resolve(table: &Table, reference: &Reference) -> Result<BTreeSet<Im
             let now: BTreeSet<_> =
                 intervals.into_iter().filter(|interval| interval.ended.is_none()).map(image).collect();
             if now.is_empty() { Err(Error::PastTag { asked: tag.to_string() }) } else { Ok(now) }
-        }
-    }
-}
-
-/// The search for a shortened digest ends at this many matches: they show that it is ambiguous.
-const ENOUGH: usize = 10;
-
-/// The number of images read between two checks for enough matches.
-const AT_A_TIME: usize = 10_000;
-
-/// The images whose digest begins with a prefix; stops after [`ENOUGH`] matches.
-async fn find(
-    table: &Table,
-    repository: Option<&RepositoryName>,
-    digest: &str,
-) -> Result<BTreeSet<Image>, store::Error> {
-    let (mut found, mut after) = (BTreeSet::new(), None);
-    loop {
-        let bounds = PageBounds { repository, after: after.as_ref(), most: AT_A_TIME };
-        let (more, page_end) = table.find(digest, bounds).await?;
-        found.extend(more);
-        after = page_end.next;
-        if after.is_none() || found.len() >= ENOUGH {
-            return Ok(found);
         }
     }
 }

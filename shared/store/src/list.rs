@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     expectation::GIVE_UP,
-    image::{Digest, Image, Registry, RepositoryName},
+    image::{Digest, Image, Registry, RepositoryName, Tag},
     lag::Lane,
     lineage::{Lineage, is_orphan},
 };
@@ -21,6 +21,9 @@ pub(super) const READS_AT_A_TIME: usize = 16;
 /// The least and the largest number of index entries per read if only a part of a list is needed. A hundred entries of
 /// a few hundred bytes cost a handful of read units.
 const ENTRIES_AT_A_TIME: (usize, usize) = (100, 1_000);
+
+/// The search for the beginning of a digest in a repository ends at this many images: they show that it is ambiguous.
+const ENOUGH: usize = 10;
 
 /// The part of a list that is requested.
 #[derive(Debug, Clone, Copy)]
@@ -157,19 +160,60 @@ impl Table {
         Ok(pushes)
     }
 
-    /// The images whose digest starts with some text, with or without its algorithm; and how far the list was read.
+    /// The images whose digest begins with some text, with or without its algorithm, which is then SHA-256: of one
+    /// repository, or of all. Each is found by its key, with one read of each repository in each registry: about [`ENOUGH`]
+    /// of each.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn find(&self, digest: &str, bounds: PageBounds<'_>) -> Result<(BTreeSet<Image>, PageEnd), Error> {
-        let mut found = BTreeSet::new();
-        let page_end = self.everywhere(bounds, |image| {
-            if image.digest.as_str().starts_with(digest) || image.digest.encoded().starts_with(digest) {
-                found.insert(image);
+    pub async fn find(&self, digest: &str, repository: Option<&RepositoryName>) -> Result<BTreeSet<Image>, Error> {
+        let places = stream::iter(self.registries().await?).map(|registry| async move {
+            let repositories = match repository {
+                Some(only) => vec![only.clone()],
+                None => self.repositories(&registry, "", None, usize::MAX).await?,
+            };
+            Ok::<_, Error>(repositories.into_iter().map(move |repository| (registry.clone(), repository)))
+        });
+        let places: Vec<_> = places.buffered(READS_AT_A_TIME).try_collect().await?;
+        let digest = if digest.contains(':') { digest.to_owned() } else { format!("sha256:{digest}") };
+        let reads = places.into_iter().flatten().map(|(registry, repository)| {
+            let mut contents = self.with_digest(&registry, &repository, &digest);
+            async move {
+                let mut found = BTreeSet::new();
+                while let Some((image, _)) = contents.next().await? {
+                    found.insert(image);
+                    if found.len() >= ENOUGH {
+                        break;
+                    }
+                }
+                Ok::<_, Error>(found)
             }
         });
-        let page_end = page_end.await?;
-        Ok((found, page_end))
+        let found: Vec<_> = stream::iter(reads).buffered(READS_AT_A_TIME).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The tags of a repository that are chosen, as the index of a registry records them, past ones included. At most
+    /// `most` images are read, in the order of their digests.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn tags_in(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        most: usize,
+        chosen: impl Fn(&Tag) -> bool,
+    ) -> Result<BTreeSet<Tag>, Error> {
+        let (mut contents, mut found, mut images) = (self.contents(registry, repository), BTreeSet::new(), 0);
+        while let Some((_, entries)) = contents.next().await? {
+            found.extend(entries.into_iter().filter_map(|(name, _)| name.tag).filter(&chosen));
+            images += 1;
+            if images >= most {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Visits the images of all registries, each image once, in the order of their names.

@@ -17,10 +17,20 @@ use super::{
     item::{self, Item},
 };
 
+/// The number of entries per read of the images with the beginning of a digest: mostly there is one image.
+const AT_A_TIME: i32 = 100;
+
 impl Table {
     /// The images of a repository in a registry according to the index, in the order of their names.
     pub(super) fn contents(&self, registry: &Registry, repository: &RepositoryName) -> Contents<'_> {
         self.entries_from(registry, PageBounds::all_of(Some(repository)))
+    }
+
+    /// The images of a repository in a registry whose digest begins with a text.
+    pub(super) fn with_digest(&self, registry: &Registry, repository: &RepositoryName, digest: &str) -> Contents<'_> {
+        let from = format!("{repository}@{digest}");
+        let to = format!("{from}~");
+        Contents { from, to, at_a_time: Some(AT_A_TIME), ..self.contents(registry, repository) }
     }
 
     /// Like `contents`, within `bounds`. Does not enforce `bounds.most`; the caller does.

@@ -18,7 +18,7 @@ use super::{
     Error, Table,
     batch::Shared,
     evidence::decode_evidence,
-    item::{self, Item, ItemError, take},
+    item::{self, EVERYTHING, Item, ItemError, take},
 };
 
 /// The settings of a tag at the nearest earlier second, and those at the nearest later second.
@@ -57,6 +57,18 @@ impl Table {
             let repository = deletions.get(registry).map(Vec::as_slice).unwrap_or_default();
             tag::ends(&name.tag, &evidence(None), &evidence(Some(&name.tag)), repository)
         }))
+    }
+
+    /// Whether a tag was ever seen in any registry.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn has_tag(&self, name: &TagName) -> Result<bool, Error> {
+        let pk = item::pk_of_tag(name);
+        let output = self.between(&pk, EVERYTHING).limit(1).send().await;
+        let output = output.map_err(|error| self.read_error(&pk, error))?;
+        self.read(output.consumed_capacity());
+        Ok(output.items.is_some_and(|items| !items.is_empty()))
     }
 
     /// Whether a newer image has a tag in a destination: one on which the tag was set at the source at a time or later.

@@ -12,7 +12,7 @@ use axum::{
     Json,
     extract::{Query as Parameters, State},
 };
-use domain::image::{Image, Registry, RepositoryName};
+use domain::image::{Registry, RepositoryName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -25,23 +25,23 @@ use crate::api::{Query, problem::Problem};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchParameters {
-    /// The beginning of a repository's name, `REPO:TAG`, `REPO@sha256:…`, or the beginning of a digest; with or without
-    /// a host name.
+    /// A part of the name of a repository, tag, registry or actor, several words that are all in it, `REPO:TAG`,
+    /// `REPO@sha256:…`, or the beginning of a digest; with or without a host name.
     #[serde(deserialize_with = "short")]
     #[param(max_length = 512, example = "team/app:v1")]
     q: String,
-    /// `next_cursor` of the previous response.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<Image>>,
 }
 
-/// Repositories, tags and images that match a search text.
+/// Repositories, tags, images, registries and actors that match a search text
+///
+/// At most 50 of each. Nothing is scanned: parts of tags, of digests and of actors are found in the newest 1,000 entries
+/// of activity; `activity_since` says how far back that is.
 #[utoipa::path(get, path = "/v1/search", tag = "images", params(SearchParameters), responses((status = 200, body = SearchResult), Problem))]
 pub(super) async fn search(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<SearchParameters>,
 ) -> ApiResult<SearchResult> {
-    Ok(Json(search::search(&query.table, &asked.q, asked.cursor.map(|Cursor(image)| image)).await?))
+    Ok(Json(search::search(&query.table, &asked.q, (query.clock)()).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
