@@ -322,8 +322,6 @@ async fn a_cursor_of_another_list_returns_only_what_was_requested() {
     let earlier = json!({"repository": "aaa", "digest": digest('0')});
     let later = json!({"repository": "zzz", "digest": digest('0')});
     for image in [&earlier, &later] {
-        let path = format!("/v1/search?q=team/app@sha256:b&cursor={}", cursor(image.clone()));
-        assert_eq!(asking.get(&path).await.json()["images"], json!([]), "{path}");
         let place = cursor(json!({"registry": IRELAND, "after": image}));
         for list in ["orphans", "drift", "lag"] {
             let answer = asking.get(&format!("/v1/{list}?repository=team/app&cursor={place}")).await;
@@ -352,6 +350,66 @@ pub(crate) fn problem(answer: &Answered, status: u16, asked: &str) {
 }
 
 #[tokio::test]
+async fn an_act_on_a_list_has_a_result_for_each_deletion() {
+    let asking = Asking::new(operator()).await;
+    asking.deletion('a', TOKYO, 100).await;
+    asking.deletion_of('a', Some("v1"), TOKYO, 100).await;
+    asking.deletion('b', TOKYO, 100).await;
+    let mut of_tag = seen('a', TOKYO, 1);
+    of_tag["tag"] = json!("v1");
+    let deletions = [seen('a', TOKYO, 1), of_tag, seen('b', TOKYO, 7), seen('c', TOKYO, 1)];
+    let act = |action: &str, deletions: &[Value]| json!({"action": action, "deletions": deletions, "reason": "audit"});
+    let answer = asking.post("/v1/deletions/act", &act("cancel", &deletions)).await.json();
+    assert_eq!(answer["done"], 2);
+    let results = answer["results"].as_array().unwrap();
+    assert!(results[0]["summary"].as_str().unwrap().starts_with("1 deletion cancelled"), "{answer}");
+    assert_eq!((&results[1]["tag"], &results[1]["problem"]), (&json!("v1"), &Value::Null));
+    assert_eq!(results[2]["problem"]["code"], "changed");
+    assert_eq!(results[3]["problem"]["code"], "unknown_deletion");
+    let kept = asking.get("/v1/deletions?status=kept&from=2026-01-01").await.json();
+    assert_eq!(kept["deletions"].as_array().unwrap().len(), 2);
+    problem(&asking.post("/v1/deletions/act", &act("cancel", &[])).await, 422, "nothing");
+    let many = vec![seen('a', TOKYO, 1); 101];
+    problem(&asking.post("/v1/deletions/act", &act("cancel", &many)).await, 422, "101");
+    problem(&asking.post("/v1/deletions/act", &act("hold", &deletions)).await, 422, "another action");
+}
+
+#[tokio::test]
+async fn a_search_finds_parts_of_names() {
+    let asking = Asking::new(ANONYMOUS).await;
+    let events = [
+        push(IRELAND, 'a', Some("v1.4.2-rc1"), 0),
+        replicate(IRELAND, TOKYO, 'a', Some("v1.4.2-rc1"), 42),
+        push(IRELAND, 'b', Some("stable"), 60),
+    ];
+    assert!(asking.store.deliver(&events).await.is_empty());
+    let found = async |text: &str| asking.get(&format!("/v1/search?q={text}")).await.json();
+    for text in ["am/ap", "APP", "app%20team", "444455556666.dkr.ecr.ap-northeast-1.amazonaws.com/team/app"] {
+        assert_eq!(found(text).await["repositories"], json!(["team/app"]), "{text}");
+    }
+    // A part of a tag, an exact tag in any repository, and parts of both.
+    for text in ["rc1", "1.4.2", "v1.4.2-rc1", "app:v1.4", "app:1.4.2", "am/app%20rc1"] {
+        assert_eq!(found(text).await["tags"], json!(["team/app:v1.4.2-rc1"]), "{text}");
+    }
+    assert_eq!(found("rc1").await["repositories"], json!([]));
+    for (text, registries) in [("4444", json!([TOKYO])), ("eu-west", json!([IRELAND])), ("eu-north", json!([]))] {
+        assert_eq!(found(text).await["registries"], registries, "{text}");
+    }
+    assert_eq!(found("bbbbbb").await["images"], json!([{"repository": "team/app", "digest": digest('b')}]));
+    let nothing = found("%20").await;
+    for kind in ["repositories", "tags", "images", "registries", "actors"] {
+        assert_eq!(nothing[kind], json!([]), "{kind}");
+    }
+    // A person who did something.
+    let by = json!({"hold": "team/*", "reason": "audit"});
+    let operating = Asking::new(operator()).await;
+    assert!(operating.store.deliver(&events).await.is_empty());
+    assert_eq!(operating.post("/v1/holds", &by).await.status, StatusCode::OK);
+    let people = operating.get("/v1/search?q=dana").await.json();
+    assert_eq!(people["actors"], json!([operator().name.unwrap()]));
+}
+
+#[tokio::test]
 async fn a_caller_without_permission_changes_nothing() {
     let unnamed = Caller { name: None, may_change: true };
     let reader = Caller { may_change: false, ..operator() };
@@ -360,6 +418,8 @@ async fn a_caller_without_permission_changes_nothing() {
         assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
         asking.deletion('a', TOKYO, 100).await;
         let before = asking.store.dump().await;
+        let each = json!({"action": "cancel", "deletions": [seen('a', TOKYO, 1)]});
+        problem(&asking.post("/v1/deletions/act", &each).await, 403, "act");
         for did in ["retry", "approve", "cancel"] {
             problem(&asking.post(&format!("/v1/deletions/{did}"), &seen('a', TOKYO, 1)).await, 403, did);
         }

@@ -47,6 +47,7 @@ pub(super) fn all() -> OpenApiRouter<Arc<Query>> {
         .routes(routes!(operator_actions::approve))
         .routes(routes!(operator_actions::cancel))
         .routes(routes!(operator_actions::retry))
+        .routes(routes!(operator_actions::act_on_each))
         .routes(routes!(controls::pause))
         .routes(routes!(controls::resume))
         .routes(routes!(controls::holds, controls::hold))

@@ -12,14 +12,19 @@ use domain::{
     deletion::OperatorAction,
     image::{Registry, Tag},
 };
-use serde::Deserialize;
+use futures::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     ApiResult,
     parameters::{ImageReference, Reason},
 };
-use crate::api::{Query, caller::Caller, problem::Problem};
+use crate::api::{
+    Query,
+    caller::Caller,
+    problem::{Problem, ProblemCode},
+};
 
 /// The deletion to act on, in the version that the caller saw.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -78,6 +83,117 @@ pub(super) async fn retry(
     Json(asked): Json<ActRequest>,
 ) -> ApiResult<Acted> {
     act(&query, caller, asked, OperatorAction::Retry).await
+}
+
+/// What to do with each deletion of a list.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActOnEachRequest {
+    /// `approve`, `cancel` or `retry`.
+    action: ActionOnEach,
+    /// The deletions, each in the version that the caller saw: from 1 to 100.
+    #[schema(min_items = 1, max_items = 100)]
+    deletions: Vec<SeenDeletion>,
+    /// Why; recorded with each deletion.
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    reason: Option<Reason>,
+}
+
+/// An action that is possible on a list of deletions.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ActionOnEach {
+    Approve,
+    Cancel,
+    Retry,
+}
+
+impl From<ActionOnEach> for OperatorAction {
+    fn from(action: ActionOnEach) -> Self {
+        match action {
+            ActionOnEach::Approve => Self::Approve,
+            ActionOnEach::Cancel => Self::Cancel,
+            ActionOnEach::Retry => Self::Retry,
+        }
+    }
+}
+
+/// One deletion of a list, in the version that the caller saw.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeenDeletion {
+    /// The image, as `REPO@sha256:…`.
+    #[schema(value_type = String)]
+    image: ImageReference,
+    /// The registry of the replica.
+    registry: Registry,
+    /// The tag, if the deletion is of a tag and not of the image.
+    tag: Option<Tag>,
+    /// The `version` of the deletion that the caller saw.
+    version: u64,
+}
+
+/// What came of an action on each deletion of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ActedOnEach {
+    /// The number of deletions to which the action was applied, or that were approved before.
+    done: usize,
+    /// One result for each deletion, in the order of the request.
+    results: Vec<ActResult>,
+}
+
+/// What came of an action on one deletion of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ActResult {
+    /// The image, as the caller wrote it.
+    image: String,
+    /// The registry of the replica.
+    registry: Registry,
+    /// The tag, if the deletion is of a tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<Tag>,
+    /// What was done, in one line; absent if the action was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    /// Why the action was refused; absent if it was applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+/// The largest number of deletions in one request, and how many of them are changed at the same time.
+const MOST: usize = 100;
+const AT_A_TIME: usize = 8;
+
+/// Approve, cancel or retry each deletion of a list
+///
+/// What is refused for one of them stops no other: each has its own result.
+#[utoipa::path(post, path = "/v1/deletions/act", tag = "deletions", request_body = ActOnEachRequest, responses((status = 200, body = ActedOnEach), Problem))]
+pub(super) async fn act_on_each(
+    State(query): State<Arc<Query>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ActOnEachRequest>,
+) -> ApiResult<ActedOnEach> {
+    let ActOnEachRequest { action, deletions, reason } = asked;
+    if !(1..=MOST).contains(&deletions.len()) {
+        let detail = format!("deletions: expected from 1 to {MOST}, not {}", deletions.len());
+        return Err(Problem::new(ProblemCode::InvalidBody, detail));
+    }
+    let results = stream::iter(deletions).map(|seen| {
+        let (query, caller, reason) = (&query, caller.clone(), reason.clone());
+        async move {
+            let SeenDeletion { image, registry, tag, version } = seen;
+            let (named, of) = (image.0.to_string(), (registry.clone(), tag.clone()));
+            let request = ActRequest { image, registry, tag, version, reason };
+            let (summary, problem) = match act(query, caller, request, action.into()).await {
+                Ok(Json(acted)) => (Some(acted.summary), None),
+                Err(problem) => (None, Some(problem)),
+            };
+            ActResult { image: named, registry: of.0, tag: of.1, summary, problem }
+        }
+    });
+    let results: Vec<_> = results.buffered(AT_A_TIME).collect().await;
+    let done = results.iter().filter(|result| result.problem.is_none()).count();
+    Ok(Json(ActedOnEach { done, results }))
 }
 
 /// The breaker to close.
