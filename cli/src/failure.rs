@@ -35,6 +35,9 @@ pub enum CliError {
         /// The value of `--table`.
         table: String,
     },
+    /// The address of the page is not known.
+    #[error("the address of the page is not known")]
+    NoPage,
     /// A file could not be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable {
@@ -273,6 +276,9 @@ impl CliError {
             }
             Self::Embedded(_) => "choose another file with `--table`, or use `--table memory`".into(),
             Self::NoTableName { table } => no_table_name(table),
+            Self::NoPage => {
+                "give it with `--page URL` or `ECR_LINEAGE_PAGE`; `ecr-lineage serve` prints one for this machine".into()
+            }
             Self::Query(error) => return error.remediation(),
             Self::NothingRecorded { .. } => {
                 "name the table with `--table`, or record something: `ecr-lineage ingest FILE`, `ecr-lineage reconcile REGISTRY`".into()

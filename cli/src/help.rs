@@ -38,6 +38,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "activity",
             "costs",
             "audit",
+            "open",
         ],
     ),
     ("Records", &["ingest", "reconcile", "backfill", "registry"]),

@@ -14,6 +14,7 @@ mod lifecycle;
 pub mod local;
 mod now;
 mod ocsf;
+pub mod open;
 pub mod options;
 mod output;
 pub mod policies;
@@ -102,6 +103,10 @@ async fn run_once(options: &Options) -> Result<ExitCode, CliError> {
         Command::Completions { shell } => help::completions(*shell).map(|()| ExitCode::SUCCESS),
         Command::Man { path, all } => help::man(path, all.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::Schema { path } => schema(&path.join(" "), options.format).map(|()| ExitCode::SUCCESS),
+        Command::Open(open) => {
+            open::open(open, &options.target, options.format).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo => {
             print(options.format, &demo::play().await?)?;
             Ok(ExitCode::SUCCESS)

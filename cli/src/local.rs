@@ -41,6 +41,7 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
     }
     let interrupted = interrupted()?;
     say(&welcome(&local.endpoint, options));
+    let page = local.endpoint.parse().ok();
     let (bodies, to_send) = mpsc::unbounded_channel();
     let sending = options.webhook.clone().map(|url| {
         let fail = |why: &str| say(&format!("  {}\n", coloured(AnsiColor::Red, format!("! {why}"))));
@@ -51,7 +52,8 @@ pub async fn serve(options: &LocalOptions) -> Result<(), CliError> {
         LocalEvent::Alert(alert) => {
             say(&print::alerts::alert(alert));
             // Without a webhook the channel has no receiver, and the send fails.
-            _ = bodies.send(webhook::body(&PublishedEvent::Alert(alert.clone()), HUB, HUB_REGION));
+            let published = PublishedEvent::Alert(alert.clone());
+            _ = bodies.send(webhook::body(&published, (HUB, HUB_REGION), page.as_ref()));
         }
         LocalEvent::Backlog(backlog) => say(&backlog_line(backlog)),
     };

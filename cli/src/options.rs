@@ -30,7 +30,7 @@ pub use local::LocalOptions;
 pub use output::{OutputOptions, TimeForm};
 pub use policy::PolicyCommand;
 pub use repository::RepositoryPattern;
-pub use setup::{DeployCommand, DoctorOptions, ServeOptions};
+pub use setup::{DeployCommand, DoctorOptions, OpenOptions, ServeOptions};
 pub use target::TargetOptions;
 
 use crate::ingest::Assumed;
@@ -85,6 +85,10 @@ pub enum Command {
     /// Simulated registries, every function, the API and the page run in this process, on one port, for the AWS CLI and
     /// all SDKs.
     Local(LocalOptions),
+    /// Print the address of an image's page, and open it in the browser
+    ///
+    /// The page is that of `--page`; without it, that of `local`, if `--endpoint-url` or `AWS_ENDPOINT_URL` names it.
+    Open(OpenOptions),
     /// Diagnose a deployment, with the fix for each finding
     ///
     /// Finds missing stacks, functions that do not run, and settings that are wrong.

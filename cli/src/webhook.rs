@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::alert::{EVENT_SOURCE, EventDetail, PublishedEvent};
+use domain::alert::{EVENT_SOURCE, EventDetail, PageAddress, PublishedEvent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -31,9 +31,9 @@ struct EventBridgeEvent<'a> {
     detail: EventDetail<'a>,
 }
 
-/// The request body for an event, with its account and region.
+/// The request body for an event, with its account and region, and with a link to the page.
 #[must_use]
-pub fn body(published: &PublishedEvent, account: &str, region: &str) -> String {
+pub fn body(published: &PublishedEvent, (account, region): (&str, &str), page: Option<&PageAddress>) -> String {
     let hash = Sha256::digest(published.id().as_bytes());
     let hex =
         |from: usize, to: usize| hash.iter().take(to).skip(from).map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -46,7 +46,7 @@ pub fn body(published: &PublishedEvent, account: &str, region: &str) -> String {
         time: published.time(),
         region,
         resources: [],
-        detail: published.detail(),
+        detail: published.detail(page),
     };
     // An event always serializes to JSON.
     serde_json::to_string(&event).unwrap_or_default()

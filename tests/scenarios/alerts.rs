@@ -21,7 +21,10 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use domain::{
-    alert::{Alert, AlertKind, AlertState, Incident, PublishedEvent, Response, Severity, SeverityRules, Snooze, day},
+    alert::{
+        Alert, AlertKind, AlertState, Incident, PageAddress, PublishedEvent, Response, Severity, SeverityRules, Snooze,
+        day,
+    },
     expectation::{Completion, ExpectationState, ReplicationExpectation},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -147,8 +150,13 @@ pub(crate) async fn published(alerts: &[Alert]) -> Vec<Value> {
 
 /// These events, as EventBridge delivers them to a target.
 pub(crate) async fn published_events(all: &[PublishedEvent]) -> Vec<Value> {
+    published_with_page(all, None).await
+}
+
+/// The same, if the hub knows the address of the page.
+pub(crate) async fn published_with_page(all: &[PublishedEvent], page: Option<PageAddress>) -> Vec<Value> {
     let events = Events::default();
-    assert!(events.bus().publish(all).await.iter().all(Result::is_ok));
+    assert!(events.bus().with_page(page).publish(all).await.iter().all(Result::is_ok));
     let taken = events.taken.lock().unwrap();
     let event = |entry: &Value| {
         let time = Timestamp::from_second(entry["Time"].as_f64().unwrap() as i64).unwrap();

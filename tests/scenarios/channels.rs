@@ -1,11 +1,11 @@
 //! The messages that `infra/channels.yaml` makes of alerts: the rules and templates are read from the file, and applied
 //! as EventBridge does.
 
-use domain::alert::{Alert, AlertKind, AlertState};
+use domain::alert::{Alert, AlertKind, AlertState, PageAddress, PublishedEvent};
 use serde_json::{Value, json};
 
 use crate::{
-    alerts::{at, complete, every_alert, incident, published, published_events},
+    alerts::{at, complete, every_alert, incident, published, published_events, published_with_page},
     events::IRELAND,
     patterns::matches,
     templates::{resources, source, template},
@@ -128,6 +128,24 @@ async fn every_alert_fits_every_channel() {
             assert!(length(&body["payload"]["source"]) > 0);
             assert!(["critical", "error", "warning", "info"].contains(&body["payload"]["severity"].as_str().unwrap()));
         }
+    }
+}
+
+#[tokio::test]
+async fn every_message_links_to_the_page_that_shows_it() {
+    let template = template(FILE);
+    let page: PageAddress = "https://page.example/".parse().unwrap();
+    let alerts = every_alert();
+    let events: Vec<_> = alerts.iter().cloned().map(PublishedEvent::Alert).chain([complete(Some("v1"))]).collect();
+    for event in published_with_page(&events, Some(page)).await {
+        let link = event["detail"]["link"].as_str().unwrap();
+        assert!(link.starts_with("https://page.example/#/"), "{link}");
+        for rule in ["MailRule", "ChatRule", "WebhookRule"] {
+            let message = sent(&template, rule, &event, &[("AlertKinds", "*,replication_complete")]).unwrap();
+            assert!(message.contains(link), "{rule}: {message}");
+        }
+        let text = &event["detail"]["channel_text"]["remediation"];
+        assert!(length(text) <= 2_000 && text.as_str().unwrap().ends_with(link), "{text}");
     }
 }
 

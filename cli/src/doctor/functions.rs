@@ -151,7 +151,10 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
             expected.extend(hub.dead_letters.first().map(|url| ("DEAD_LETTERS_URL", (*url).to_owned())));
         }
         "mirror" => expected.extend(hub.parameter("PolicyFile").map(|file| ("POLICY_FILE", file.to_owned()))),
-        "alert" => expected.push(("BUS_NAME", hub.alerts_bus.to_owned())),
+        "alert" => {
+            expected.push(("BUS_NAME", hub.alerts_bus.to_owned()));
+            expected.extend(hub.parameter("PageUrl").map(|page| ("PAGE_URL", page.to_owned())));
+        }
         "query" => expected.push(("CHANGES", "refuse".to_owned())),
         "operate" => expected.push(("CHANGES", "allow".to_owned())),
         _ => {}

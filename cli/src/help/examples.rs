@@ -13,6 +13,7 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("history", &["ecr-lineage history prod/api:latest --registry 111122223333/us-east-1"]),
     ("images", &["ecr-lineage images prod/api", "ecr-lineage images prod/api --not-in 111122223333/us-east-1"]),
+    ("open", &["ecr-lineage open prod/api:v1.4.2", "ecr-lineage open --page https://lineage.example.com/ --print"]),
     ("orphans", &["ecr-lineage orphans", "ecr-lineage orphans --registry 111122223333/us-east-1 --output orphans.txt"]),
     ("lag", &["ecr-lineage lag --since 2026-10-01 --until 2026-11-01", "ecr-lineage lag --repository prod/api"]),
     ("alerts", &["ecr-lineage alerts --since 2026-11-01", "ecr-lineage alerts --open --watch"]),

@@ -1,7 +1,23 @@
 //! The options of the commands that deploy, diagnose and serve.
 
+use answers::reference::Reference;
 use clap::{Args, Subcommand};
-use domain::image::Registry;
+use domain::{alert::PageAddress, image::Registry};
+
+/// The options of `open`.
+#[derive(Debug, Args)]
+pub struct OpenOptions {
+    /// Image, written as for `show`; without one, the overview
+    pub image: Option<Reference>,
+
+    /// Address at which people open the page, such as `https://lineage.example.com/`
+    #[arg(long, value_name = "URL", env = "ECR_LINEAGE_PAGE")]
+    pub page: Option<PageAddress>,
+
+    /// Print the address, and open nothing
+    #[arg(long)]
+    pub print: bool,
+}
 
 /// The options of `doctor`.
 #[derive(Debug, Args)]

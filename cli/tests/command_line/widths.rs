@@ -18,6 +18,7 @@ const LEFT_OUT: [(&str, &str); 8] = [
     ("man", "prints pages"),
     ("local", "does not end"),
     ("serve", "does not end"),
+    ("open", "prints an address, which stays whole"),
     ("doctor", "needs a deployment; `fitted` wraps its lines as all others"),
     ("policy deploy", "needs a deployment; its table is that of `policy diff`"),
     ("policy prove", "needs a solver"),

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
     alert::describe_metrics();
     let config = Config::read(|name| std::env::var(name).ok())?;
     let sdk = start::loader().load().await;
-    let bus = Bus::new(aws_sdk_eventbridge::Client::new(&sdk), config.bus);
+    let bus = Bus::new(aws_sdk_eventbridge::Client::new(&sdk), config.bus).with_page(config.page);
     let bus = &bus;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         let response = alert::handle(bus, event.payload).await;

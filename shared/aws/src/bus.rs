@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
 
 use aws_sdk_eventbridge::{Client, primitives::DateTime, types::PutEventsRequestEntry};
+pub use domain::alert::PageAddress;
 use domain::alert::{EVENT_SOURCE, PublishedEvent};
 
 use retry::{CallError, Disposition};
@@ -22,6 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Bus {
     client: Client,
     name: String,
+    page: Option<PageAddress>,
 }
 
 /// Whether an event was published. The events of a call that failed as a whole share its error.
@@ -31,7 +33,13 @@ impl Bus {
     /// The bus with this name.
     #[must_use]
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into() }
+        Self { client, name: name.into(), page: None }
+    }
+
+    /// The bus, whose events have links to the page.
+    #[must_use]
+    pub fn with_page(self, page: Option<PageAddress>) -> Self {
+        Self { page, ..self }
     }
 
     /// Publishes events, in order from call to call. Results are in the order of the events. If a response was lost,
@@ -100,7 +108,7 @@ impl Bus {
 
     fn entry(&self, event: &PublishedEvent) -> PutEventsRequestEntry {
         // An event always serializes to JSON. If it did not, the bus would refuse the empty detail.
-        let detail = serde_json::to_string(&event.detail()).unwrap_or_default();
+        let detail = serde_json::to_string(&event.detail(self.page.as_ref())).unwrap_or_default();
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
             .source(EVENT_SOURCE)

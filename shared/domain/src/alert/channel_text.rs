@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use jiff::Timestamp;
 
-use super::{Alert, AlertState, Severity};
+use super::{Alert, AlertState, PageAddress, Severity};
 use crate::expectation::ReplicationComplete;
 
 /// The longest key, in characters: PagerDuty's limit of a `dedup_key`, the shortest of all channels.
@@ -76,10 +76,11 @@ impl PublishedEvent {
         }
     }
 
-    /// The EventBridge `detail`.
+    /// The EventBridge `detail`, with a link to the page if its address is known.
     #[must_use]
-    pub fn detail(&self) -> EventDetail<'_> {
-        EventDetail { event: self, channel_text: ChannelText::of(self) }
+    pub fn detail(&self, page: Option<&PageAddress>) -> EventDetail<'_> {
+        let link = page.map(|page| page.event(self));
+        EventDetail { event: self, channel_text: ChannelText::of(self, link.as_deref()), link }
     }
 }
 
@@ -88,26 +89,33 @@ impl PublishedEvent {
 pub struct EventDetail<'a> {
     #[serde(flatten)]
     event: &'a PublishedEvent,
+    /// The view of the page that shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
     channel_text: ChannelText,
 }
 
 impl ChannelText {
-    /// The texts of an event.
+    /// The texts of an event. A link follows what to do next: channels show it as a link.
     #[must_use]
-    pub fn of(event: &PublishedEvent) -> Self {
+    pub fn of(event: &PublishedEvent, link: Option<&str>) -> Self {
+        let next = |remediation: &str| {
+            let link = link.map(|link| format!("; page: {link}")).unwrap_or_default();
+            channel_text(remediation, TEXT.saturating_sub(link.chars().count())) + &link
+        };
         match event {
             PublishedEvent::Alert(alert) => Self {
                 key: key(&alert.incident),
                 title: channel_text(&title(alert), TITLE),
                 text: channel_text(&alert.message, TEXT),
-                remediation: channel_text(&alert.remediation, TEXT),
+                remediation: next(&alert.remediation),
                 severity: alert.severity_before.unwrap_or(alert.severity),
             },
             PublishedEvent::ReplicationComplete(complete) => Self {
                 key: key(&complete.incident),
                 title: channel_text(&format!("replication complete: {}", complete.subject), TITLE),
                 text: channel_text(&complete.message, TEXT),
-                remediation: channel_text(&complete.remediation, TEXT),
+                remediation: next(&complete.remediation),
                 severity: complete.severity,
             },
         }
