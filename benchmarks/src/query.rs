@@ -68,7 +68,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     }
     measure_activity(&many, images, report).await?;
     let mut bytes = 0;
-    for path in query::page::paths().iter().map(String::as_str).chain(["/v1/overview", "/v1/lag"]) {
+    for path in query::page::first_paths().iter().map(String::as_str).chain(["/v1/overview", "/v1/lag"]) {
         bytes += many.ask(path, true).await?.1.len();
     }
     #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
-const SHOTS = fileURLToPath(new URL('../../target/browser/', import.meta.url));
+export const SHOTS = fileURLToPath(new URL('../../target/browser/', import.meta.url));
 const ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',

@@ -65,8 +65,8 @@ test('the first load is small', async () => {
 test('a search without a hit says what can be searched', async () => {
   const opened = await open(browser, product);
   const { page } = opened;
-  await page.getByRole('searchbox').fill('team/nothing');
-  await page.getByRole('searchbox').press('Enter');
+  await page.getByRole('combobox', { name: /^Search/ }).fill('team/nothing');
+  await page.getByRole('combobox', { name: /^Search/ }).press('Enter');
   await page.getByRole('heading', { name: 'Nothing found' }).waitFor();
   assert.match(await page.title(), /^Search: team\/nothing/);
   await close(opened);

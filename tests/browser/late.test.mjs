@@ -56,6 +56,14 @@ test('a late copy is shown on the overview and among the alerts', async () => {
   const alerts = page.getByRole('region', { name: 'Open', exact: true });
   await alerts.getByText('replication late').waitFor();
   await page.getByRole('region', { name: 'Recent', exact: true }).getByText('warning').first().waitFor();
+  await alerts.getByRole('button', { name: /^Acknowledge: replication late/ }).click();
+  await alerts.getByLabel('Reason (optional)').fill('dana is on it');
+  await alerts.getByRole('button', { name: 'Acknowledge it' }).click();
+  await alerts.getByText(/^acknowledged by .*: dana is on it/).first().waitFor();
+  await alerts.getByRole('button', { name: /^Snooze for 12 h: replication late/ }).click();
+  await alerts.getByLabel('Reason').fill('a slow region');
+  await alerts.getByRole('button', { name: 'Snooze it' }).click();
+  await alerts.getByText(/^snoozed by .* until .*: a slow region/).first().waitFor();
   await close(opened);
 });
 
@@ -137,6 +145,8 @@ test('every view is accessible and fits, wide and narrow, light and dark', async
     overview: '#/',
     search: `#/search/${encodeURIComponent('t')}`,
     repositories: '#/repositories',
+    activity: '#/activity',
+    activityNone: `#/activity/${encodeURIComponent('actor=someone-else')}`,
     repository: `#/repository/${encodeURIComponent('team/app')}`,
     image: `#/image/${encodeURIComponent(`team/app@${gone}`)}`,
     tag: `#/tag/${encodeURIComponent('team/app:v1')}`,
@@ -146,6 +156,7 @@ test('every view is accessible and fits, wide and narrow, light and dark', async
     drift: '#/drift',
     lag: '#/lag',
     registries: '#/registries',
+    registriesOf: '#/registries/us-east',
     lateImage: `#/image/${encodeURIComponent(`team/app@${late}`)}`,
     nowhere: '#/nowhere',
   };

@@ -1,7 +1,8 @@
 // Acts: each says what it will do and to how much, and asks, before it is done.
 
+import { number } from './format.js';
 import { html } from './html.js';
-import { Problem } from './parts.js';
+import { Problem, prose } from './parts.js';
 import { Sign } from './signs.js';
 import { acting, ask, here, leave } from './store.js';
 
@@ -9,7 +10,16 @@ import { acting, ask, here, leave } from './store.js';
 export function Answered({ at }) {
   const acted = here.acted.get(at);
   if (acted?.problem) return html`<${Problem} problem=${acted.problem} />`;
-  return acted?.text && html`<p class="acted"><${Sign} name="passed" />${acted.text}</p>`;
+  if (!acted?.text) return undefined;
+  const { text, refused = [] } = acted;
+  return html`<p class="acted"><${Sign} name="passed" />${text}</p>
+    ${
+      refused.length > 0 &&
+      html`<details class="problem" open=${refused.length <= 5}>
+      <summary>${number(refused.length)} refused</summary>
+      <ul>${refused.map(({ name, why }) => html`<li><strong>${name}</strong>: ${prose(why)}</li>`)}</ul>
+    </details>`
+    }`;
 }
 
 // What will happen, a field for the reason if the act has one, and a button that does it.
@@ -21,7 +31,7 @@ export function Confirm({ about, says, reason, verb, does }) {
   const escape = (event) => {
     if (event.key === 'Escape') leave();
   };
-  return html`<form class="confirm" role="group" tabindex="-1" aria-label=${about} onSubmit=${decide}
+  return html`<form class="confirm" tabindex="-1" aria-label=${about} onSubmit=${decide}
     onKeyDown=${escape}>
     ${says.map((line) => html`<p>${line}</p>`)}
     ${

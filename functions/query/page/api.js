@@ -108,7 +108,8 @@ export const finished = (statuses, wanted, signal) =>
 export const alerts = (wanted, signal) => pages('alerts', {}, wanted, signal);
 export const drift = (wanted, signal) => pages('drift', {}, wanted, signal);
 export const orphans = (wanted, signal) => pages('orphans', {}, wanted, signal);
-export const search = (q, cursor, signal) => get('search', { q, cursor }, signal);
+export const search = (q, signal) => get('search', { q }, signal);
+export const activity = (filters, wanted, signal) => pages('activity', filters, wanted, signal);
 
 // The largest page of a list.
 const LARGEST = 1_000;
@@ -122,6 +123,23 @@ export const graphFile = async (image, format) => (await answerTo(query('graph',
 // `approve`, `cancel` or `retry` of a deletion, in the version that was seen.
 export const act = (name, { repository, digest, registry, tag, version }, reason) =>
   post(`deletions/${name}`, { image: `${repository}@${digest}`, registry, tag, version, reason });
+// The most deletions in one request.
+const AT_A_TIME = 100;
+
+// `approve`, `cancel` or `retry` of each deletion, in the version that was seen: a result for each.
+export async function actOnEach(action, deletions, reason) {
+  const results = [];
+  for (let from = 0; from < deletions.length; from += AT_A_TIME) {
+    const some = deletions.slice(from, from + AT_A_TIME).map(({ repository, digest, registry, tag, version }) =>
+      given({ image: `${repository}@${digest}`, registry, tag, version }),
+    );
+    results.push(...(await post('deletions/act', { action, deletions: some, reason })).results);
+  }
+  return results;
+}
+
+export const acknowledge = (alert, reason) => post('alerts/acknowledge', { alert, reason });
+export const snooze = (alert, until, reason) => post('alerts/snooze', { alert, until, reason });
 export const hold = (pattern, reason) => post('holds', { hold: pattern, reason });
 export const release = (id, force) => post('holds/release', { hold: id, force });
 export const pause = (source, reason) => post('pauses', { source, reason });

@@ -1,24 +1,16 @@
 // The page: the view of the current address in its frame, drawn again whenever something changed.
 
-import { asProblem, events, takeKey } from './api.js';
+import { Problem as ApiProblem, asProblem, events, takeKey } from './api.js';
 import { number, time, who } from './format.js';
 import { html, render, useErrorBoundary } from './html.js';
 import { Problem } from './parts.js';
 import { HASHES } from './routes.js';
 import * as session from './session.js';
 import { arrive, connect, draw, here, poll, refresh, state } from './store.js';
+import { suggest } from './suggest.js';
 import { alerts } from './views/alerts.js';
-import { deletions } from './views/deletions.js';
-import { drift } from './views/drift.js';
-import { image } from './views/image.js';
-import { lag } from './views/lag.js';
 import { late } from './views/late.js';
 import { overview } from './views/overview.js';
-import { registries } from './views/registries.js';
-import { repositories } from './views/repositories.js';
-import { repository } from './views/repository.js';
-import { search } from './views/search.js';
-import { tag } from './views/tag.js';
 
 const unknown = {
   title: () => 'No such view',
@@ -27,26 +19,39 @@ const unknown = {
 };
 
 // A view: its title, what it asks the API for, and how it shows that.
-const VIEWS = {
-  overview,
-  repositories,
-  repository,
-  image,
-  tag,
-  deletions,
-  alerts,
-  late,
-  drift,
-  lag,
-  registries,
-  search,
-  unknown,
+const VIEWS = { overview, alerts, late, unknown };
+
+// Views that are loaded when they are opened first.
+const LATER = {
+  activity: () => import('./views/activity.js'),
+  repositories: () => import('./views/repositories.js'),
+  repository: () => import('./views/repository.js'),
+  image: () => import('./views/image.js'),
+  tag: () => import('./views/tag.js'),
+  deletions: () => import('./views/deletions.js'),
+  drift: () => import('./views/drift.js'),
+  lag: () => import('./views/lag.js'),
+  registries: () => import('./views/registries.js'),
+  search: () => import('./views/search.js'),
 };
+
+async function load(visit) {
+  const { view } = visit;
+  if (!VIEWS[view]) {
+    const module = await LATER[view]().catch(() => {
+      throw new ApiProblem({ title: 'A part of this page is not there', remediation: 'Reload the page.', status: 404 });
+    });
+    VIEWS[view] = module[view];
+    draw();
+  }
+  return VIEWS[view].load(visit);
+}
 
 const waiting = ({ deletions: counts }) => counts.pending + counts.awaiting_approval;
 const NAV = [
   ['overview', 'Overview'],
   ['repositories', 'Repositories'],
+  ['activity', 'Activity'],
   ['deletions', 'Deletions', waiting, 'pending or awaiting approval'],
   ['alerts', 'Alerts', ({ open }) => open.length, 'open'],
   ['drift', 'Drift'],
@@ -99,7 +104,7 @@ function Foot() {
   </p>`;
 }
 
-const title = () => VIEWS[here.view].title(here.argument, here.data);
+const title = () => VIEWS[here.view]?.title(here.argument, here.data) ?? 'Loading…';
 
 function Content() {
   const { view, argument, data } = here;
@@ -109,6 +114,7 @@ function Content() {
   const ended = notSignedIn();
   if (problem && (!data || !(problem.passes || ended)))
     return html`<${Problem} problem=${problem} />${ended && html`<p><${SignIn} /></p>`}`;
+  if (!VIEWS[view]) return undefined;
   return html`<${VIEWS[view].View} found=${data} argument=${argument} visit=${here} />`;
 }
 
@@ -153,11 +159,7 @@ function listen() {
     event.preventDefault();
     $('query').select();
   });
-  $('search').addEventListener('submit', (event) => {
-    event.preventDefault();
-    const text = $('query').value.trim();
-    if (text) location.hash = HASHES.search(text);
-  });
+  suggest($('search'), $('query'));
   $('skip').addEventListener('click', (event) => {
     event.preventDefault();
     document.querySelector('h1').focus();
@@ -171,7 +173,7 @@ function listen() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
 }
 
-connect({ load: (visit) => VIEWS[visit.view].load(visit), draw: drawAll });
+connect({ load, draw: drawAll });
 takeKey();
 if (await session.begin()) {
   listen();

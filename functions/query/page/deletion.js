@@ -1,12 +1,13 @@
 // A deletion of a replica, with what an operator can do about it.
 
 import * as api from './api.js';
+import { Actor } from './actor.js';
 import { Acts, Answered } from './acts.js';
-import { bytes, capital, distinct, list, plural, referenceOf, sum, who } from './format.js';
+import { bytes, capital, distinct, grouped, list, plural, referenceOf, short, sum } from './format.js';
 import { html } from './html.js';
 import { Countdown, ImageLink, Place, When, prose } from './parts.js';
 import { Badge, Sign, TONES } from './signs.js';
-import { mayChange, state } from './store.js';
+import { draw, here, mayChange, state } from './store.js';
 
 export const QUEUE = ['pending', 'awaiting_approval', 'held', 'executing', 'failed'];
 export const OVER = ['done', 'kept'];
@@ -77,39 +78,106 @@ export function total(deletions) {
 function consequenceForAll(did) {
   if (did === 'cancel') return 'Each replica is kept. Only a new deletion at the source starts a new one.';
   if (did === 'retry') return `Each is evaluated again, and deleted ${LATER}.`;
+  if (did === 'hold') return 'Each image is deleted in no registry until its hold is released.';
+  if (did === 'release') return `The hold of each image ends: its deletions are evaluated again, and done ${LATER}.`;
   return 'Each replica is deleted as soon as it is due and all other checks pass, without another approval.';
 }
 
-// One after the other: what was refused ends it, and what was done before is said.
-async function sendAll(deletions, did, reason) {
-  let done = 0;
-  for (const deletion of deletions) {
-    try {
-      await api.act(did, deletion, reason);
-    } catch (error) {
-      const problem = api.asProblem(error);
-      const before = `${done} of ${deletions.length} are done. ${deletion.repository} in ${deletion.registry}`;
-      throw new api.Problem({ ...problem, detail: `${before}: ${problem.detail ?? problem.title}` });
-    }
-    done += 1;
+const named = ({ repository, digest, tag, registry }) =>
+  `${repository}${tag ? `:${tag}` : `@${short(digest)}`} in ${registry}`;
+
+// One result for each deletion: nothing if it was done, else why not. A hold is of an image, whatever its registries.
+async function resultsOf(deletions, did, reason) {
+  if (did !== 'hold' && did !== 'release') {
+    const results = await api.actOnEach(did, deletions, reason);
+    return results.map(({ problem }) => problem && (problem.detail ?? problem.title));
   }
-  return `${did}: ${total(deletions)}`;
+  const results = [];
+  for (const [, some] of grouped(deletions, referenceOf)) {
+    const [first] = some;
+    const acts = did === 'hold' ? api.hold(referenceOf(first), reason) : api.release(holdOf(first).id);
+    const why = await acts.then(
+      () => undefined,
+      (error) => api.asProblem(error).detail ?? api.asProblem(error).title,
+    );
+    results.push(...some.map(() => why));
+  }
+  return results;
 }
 
-// The acts that every deletion of a group allows.
+async function sendAll(given, did, reason) {
+  const deletions = did === 'hold' || did === 'release' ? [...grouped(given, referenceOf).values()].flat() : given;
+  const results = await resultsOf(deletions, did, reason);
+  const done = deletions.filter((_, nth) => !results[nth]);
+  const refused = deletions.flatMap((one, nth) => (results[nth] ? [{ name: named(one), why: results[nth] }] : []));
+  return { text: done.length > 0 ? `${did}: ${total(done)}` : `${did}: nothing was done`, refused };
+}
+
+// The acts that are possible on some deletions together, each on those that allow it.
 export function actsOnAll(deletions, name) {
   if (deletions.length < 2) return [];
-  return ['approve', 'retry', 'cancel']
-    .filter((did) => deletions.every((deletion) => allowed(deletion).includes(did)))
-    .map((did) => ({
+  return ['approve', 'hold', 'release', 'retry', 'cancel'].flatMap((did) => {
+    const some = deletions.filter((deletion) => allowed(deletion).includes(did));
+    if (some.length === 0) return [];
+    const others = deletions.length - some.length;
+    const how = others > 0 ? some.length : `all ${some.length}`;
+    return {
       name: did,
-      label: `${capital(did)} all ${deletions.length}`,
-      about: `${capital(did)} all ${deletions.length}: ${name}`,
-      says: [`${capital(did)} ${total(deletions)}.`, consequenceForAll(did)],
-      reason: 'optional',
+      label: `${capital(did)} ${how}`,
+      about: `${capital(did)} ${how}: ${name}`,
+      says: [
+        `${capital(did)} ${total(some)}.`,
+        consequenceForAll(did),
+        ...(others > 0 ? [`${plural(others, 'other')} cannot be changed in this way, and stay as they are.`] : []),
+      ],
+      reason: did === 'hold' ? 'required' : did !== 'release' && 'optional',
       verb: `${capital(did)} them`,
-      does: (reason) => sendAll(deletions, did, reason),
-    }));
+      does: (reason) => sendAll(some, did, reason),
+    };
+  });
+}
+
+// A box that selects deletions, to act on all that are selected.
+export function Select({ deletions, label }) {
+  const keys = deletions.map(keyOf);
+  const selected = keys.filter((key) => here.selected.has(key)).length;
+  const change = () => {
+    for (const key of keys) {
+      if (selected < keys.length) here.selected.add(key);
+      else here.selected.delete(key);
+    }
+    draw();
+  };
+  return html`<input
+    type="checkbox"
+    aria-label=${label}
+    checked=${selected > 0 && selected === keys.length}
+    indeterminate=${selected > 0 && selected < keys.length}
+    onChange=${change}
+  />`;
+}
+
+// What is selected among the deletions that are shown, with what can be done to all of it.
+export function Selection({ deletions }) {
+  const selected = deletions.filter((one) => here.selected.has(keyOf(one)));
+  const at = 'selection';
+  const clear = () => {
+    here.selected.clear();
+    draw();
+  };
+  const acts = actsOnAll(selected, 'selected');
+  const only =
+    selected.length === 1 &&
+    html`<span class="quiet">Select more than one; a single one has its own buttons.</span>`;
+  return html`<${Answered} at=${at} />
+    ${
+      selected.length > 0 &&
+      html`<div class="selection" role="group" aria-label="Selected deletions" data-key=${at} tabindex="-1">
+      <p><strong>Selected:</strong> ${total(selected)}</p>
+      ${only} <${Acts} at=${at} acts=${acts} />
+      <button class="quiet" type="button" onClick=${clear}>Clear the selection</button>
+    </div>`
+    }`;
 }
 
 // -- The item
@@ -125,8 +193,7 @@ const Check = ({ check }) => {
 const Done = ({ done }) => html`
   <li>
     <${When} at=${done.at} />
-    <span>${done.action_text} by <span
-      title=${done.by}>${who(done.by)}</span>${done.reason && `: ${done.reason}`}</span>
+    <span>${done.action_text} by <${Actor} name=${done.by} />${done.reason && `: ${done.reason}`}</span>
   </li>`;
 
 function Reasons({ deletion }) {
@@ -159,13 +226,14 @@ const Facts = ({ deletion }) => html`
     ${deletion.size_bytes !== undefined && html`<${Fact} name="size">${bytes(deletion.size_bytes)}<//>`}
   </dl>`;
 
-// `ofImage`: on the page of the image, which is not named again.
-export function Deletion({ deletion, ofImage }) {
+// `ofImage`: on the page of the image, which is not named again. `selects`: it can be selected.
+export function Deletion({ deletion, ofImage, selects }) {
   const { status, due, tag } = deletion;
   const key = keyOf(deletion);
   const acts = allowed(deletion).map((did) => actOn(deletion, did));
   return html`<li class="deletion" data-key=${key} tabindex="-1">
     <div class="deletion-head">
+      ${selects && acts.length > 0 && html`<${Select} deletions=${[deletion]} label=${`Select ${named(deletion)}`} />`}
       <${Badge} name=${status}>${deletion.status_text}<//>
       ${
         status === 'pending' && due
@@ -190,7 +258,9 @@ export function Deletion({ deletion, ofImage }) {
   </li>`;
 }
 
-export const Deletions = ({ deletions, ofImage }) => html`
+export const Deletions = ({ deletions, ofImage, selects }) => html`
   <ul class="deletions">
-    ${deletions.map((one) => html`<${Deletion} key=${keyOf(one)} deletion=${one} ofImage=${ofImage} />`)}
+    ${deletions.map(
+      (one) => html`<${Deletion} key=${keyOf(one)} deletion=${one} ofImage=${ofImage} selects=${selects} />`,
+    )}
   </ul>`;

@@ -1,7 +1,7 @@
 // Parts that several views use.
 
 import * as clock from './clock.js';
-import { bestTag, list, referenceOf, short, time } from './format.js';
+import { bestTag, bytes, list, number, referenceOf, short, time } from './format.js';
 import { html, useEffect, useState } from './html.js';
 import { HASHES } from './routes.js';
 import { Badge, Sign } from './signs.js';
@@ -98,6 +98,21 @@ export function ImageLink({ image }) {
   </span>`;
 }
 
+// What the last listings saw of the copies of an image: `{ size, pulledAt }`, and nothing of what no listing saw.
+export function listedOf(listed) {
+  const copies = Object.values(listed ?? {});
+  const pulls = copies.map(({ last_pulled_at: at }) => at).filter(Boolean);
+  const sizes = copies.map(({ size_bytes: size }) => size);
+  return { size: sizes.length > 0 ? Math.max(...sizes) : undefined, pulledAt: pulls.sort().at(-1) };
+}
+
+export const Size = ({ size }) =>
+  size === undefined ? html`<span class="quiet" title="no listing saw it yet">–</span>` : bytes(size);
+
+// ECR updates the time of a pull once a day, and a copy that was listed without one was not pulled as far as it says.
+export const Pulled = ({ listed, at }) =>
+  at ? html`<${Age} at=${at} />` : html`<span class="quiet">${listed ? 'no pull recorded' : '–'}</span>`;
+
 export const RepositoryLink = ({ name }) => html`<a href=${HASHES.repository(name)}>${name}</a>`;
 
 export const TagLink = ({ repository, tag }) => html`
@@ -113,9 +128,55 @@ export const Section = ({ name, title, children }) => html`
 
 const isBlank = (value) => !value || (Array.isArray(value) && value.flat().every(isBlank));
 
+// Whether tables are shown as blocks.
+const isNarrow = () => innerWidth <= 640;
+
+// Rows by the value of one column. What has no value comes last in either direction.
+function sorted(rows, order) {
+  if (!order) return rows;
+  const { at, down } = order;
+  const compare = (a, b) => (typeof a === 'string' ? a.localeCompare(b, 'en', { numeric: true }) : a - b);
+  const isKnown = ({ sort }) => (sort[at] ?? undefined) !== undefined;
+  const known = rows.filter(isKnown).sort((a, b) => (down ? -1 : 1) * compare(a.sort[at], b.sort[at]));
+  return [...known, ...rows.filter((row) => !isKnown(row))];
+}
+
+const ORDERS = { true: 'descending', false: 'ascending' };
+
+// The heading of a column, which sorts by it: numbers and times begin with the largest.
+function Head({ column: { head, number, by }, at, order, set }) {
+  const here = order?.at === at;
+  const down = here ? !order.down : by === 'down';
+  const classes = number && 'number';
+  if (!by || isNarrow()) return html`<th role="columnheader" scope="col" class=${classes}>${head}</th>`;
+  return html`<th role="columnheader" scope="col" class=${classes} aria-sort=${here ? ORDERS[order.down] : undefined}>
+    <button class="sort" type="button" onClick=${() => set({ at, down })}>
+      ${head}<span class="arrow" aria-hidden="true">${here ? (order.down ? '▼' : '▲') : '↕'}</span>
+    </button>
+  </th>`;
+}
+
+// The same for a narrow screen, where the headings are beside the values.
+function SortBy({ heads, order, set }) {
+  const change = (event) => {
+    const at = Number(event.currentTarget.value);
+    set(at >= 0 ? { at, down: heads[at].by === 'down' } : undefined);
+  };
+  return html`<label class="sort-by">Sort by${' '}
+    <select onChange=${change}>
+      <option value="-1">its usual order</option>
+      ${heads.map(({ head, by }, at) => by && html`<option value=${at} selected=${order?.at === at}>${head}</option>`)}
+    </select>
+  </label>`;
+}
+
 // On a narrow screen each row becomes a block with headings beside the values. For screen readers it stays a table.
-// The first column names the row; a column of numbers has `number`, and a long heading a short `label` for that.
-export function Table({ caption, visible, columns, rows }) {
+// The first column names the row; a column of numbers has `number`, and a long heading a short `label` for that. A
+// column with `by` (`up` or `down`, which comes first) sorts by the values in each row's `sort`; only a list that is whole
+// may have one. Of more than `most` rows the others are shown on demand.
+export function Table({ caption, visible, columns, rows, most = Infinity, what = 'rows' }) {
+  const [order, set] = useState(undefined);
+  const [all, setAll] = useState(false);
   const heads = columns.map((column) => (typeof column === 'string' ? { head: column } : column));
   const cell = ({ head, label = head, number }, value, first) => {
     const classes = [number && 'number', isBlank(value) && 'blank'].filter(Boolean).join(' ') || undefined;
@@ -125,23 +186,30 @@ export function Table({ caption, visible, columns, rows }) {
       <div>${value}</div>
     <//>`;
   };
-  return html`<table role="table">
+  const listed = sorted(rows, order).slice(0, all ? Infinity : most);
+  return html`${isNarrow() && rows.length > 1 && heads.some(({ by }) => by) && html`<${SortBy} heads=${heads}
+      order=${order} set=${set} />`}
+    <table role="table">
     <caption class=${visible ? undefined : 'hidden'}>${caption}</caption>
     <thead role="rowgroup">
       <tr role="row">
-        ${heads.map(
-          ({ head, number }) => html`<th role="columnheader" scope="col" class=${number && 'number'}>${head}</th>`,
-        )}
+        ${heads.map((column, at) => html`<${Head} column=${column} at=${at} order=${order} set=${set} />`)}
       </tr>
     </thead>
     <tbody role="rowgroup">
-      ${rows.map(
+      ${listed.map(
         ({ key, cells }) => html`<tr role="row" key=${key}>
           ${cells.map((value, at) => cell(heads[at], value, at === 0))}
         </tr>`,
       )}
     </tbody>
-  </table>`;
+  </table>
+  ${
+    listed.length < rows.length &&
+    html`<p class="more">
+    <button type="button" onClick=${() => setAll(true)}>Show all ${number(rows.length)} ${what}</button>
+  </p>`
+  }`;
 }
 
 export const More = ({ name, what }) => html`
@@ -164,7 +232,7 @@ export function Long({ items, most = 10, what, children }) {
   ${
     shown.length < items.length &&
     html`<p class="more">
-    <button type="button" onClick=${() => set(true)}>Show all ${items.length} ${what}</button>
+    <button type="button" onClick=${() => set(true)}>Show all ${number(items.length)} ${what}</button>
   </p>`
   }`;
 }

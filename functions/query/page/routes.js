@@ -2,6 +2,12 @@
 
 const at = (view) => (argument) => `#/${view}/${encodeURIComponent(argument)}`;
 
+// `#/activity/actor=dana&kind=pushed`: an address for every question.
+function withFilters(view, filters = {}) {
+  const given = Object.entries(filters).filter(([, value]) => value);
+  return given.length > 0 ? `#/${view}/${encodeURIComponent(new URLSearchParams(given))}` : `#/${view}`;
+}
+
 export const HASHES = {
   overview: () => '#/',
   repositories: () => '#/repositories',
@@ -9,12 +15,13 @@ export const HASHES = {
   repository: at('repository'),
   image: at('image'),
   tag: at('tag'),
+  activity: (filters) => withFilters('activity', filters),
   deletions: () => '#/deletions',
   alerts: () => '#/alerts',
   late: () => '#/late',
   drift: () => '#/drift',
   lag: () => '#/lag',
-  registries: () => '#/registries',
+  registries: (part) => (part ? at('registries')(part) : '#/registries'),
 };
 
 export function routeOf(hash) {

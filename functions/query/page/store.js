@@ -22,6 +22,7 @@ function visit(hash) {
     problem: undefined,
     wanted: {},
     shown: new Set(),
+    selected: new Set(),
     asking: undefined,
     acted: new Map(),
     leaving: new AbortController(),
@@ -50,9 +51,10 @@ export async function acting(key, does) {
   here.acted.set(key, { waits: true });
   draw();
   try {
-    const text = await does();
-    here.acted.set(key, { text });
-    announce(text);
+    const done = await does();
+    const acted = typeof done === 'string' ? { text: done } : done;
+    here.acted.set(key, acted);
+    announce(acted.text);
   } catch (error) {
     here.acted.set(key, { problem: asProblem(error) });
   }

@@ -1,7 +1,7 @@
 //! The page: an HTML file, and the modules and style sheets of the folder `page`, all compiled into the program. They
 //! fetch all data from the API.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use axum::{
     Extension, Router,
@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = files! {
     "style.css"
     "vendor/uplot.css"
     "app.js"
+    "actor.js"
     "acts.js"
     "api.js"
     "bands.js"
@@ -43,10 +44,12 @@ const FILES: &[(&str, &str)] = files! {
     "session.js"
     "signs.js"
     "store.js"
+    "suggest.js"
     "vendor/hooks.js"
     "vendor/htm.js"
     "vendor/preact.js"
     "vendor/uplot.js"
+    "views/activity.js"
     "views/alerts.js"
     "views/deletions.js"
     "views/drift.js"
@@ -75,10 +78,43 @@ fn is_module(name: &str) -> bool {
     name.ends_with(".js")
 }
 
-/// The HTML, with the name of the folder, and with all modules in its head: a browser requests them at once, and not only
-/// when a module that imports them has arrived.
+/// The text of a file of the folder `page`.
+fn text_of(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(other, _)| *other == name).map(|(_, text)| *text)
+}
+
+/// The files that a module imports when it is loaded, and not only when a view is opened.
+fn imports(name: &str) -> impl Iterator<Item = String> {
+    let folder: Vec<&str> = name.split('/').rev().skip(1).collect();
+    let text = text_of(name).unwrap_or_default();
+    text.split(" from '").skip(1).filter_map(move |rest| {
+        let path = rest.split('\'').next()?;
+        let mut place: Vec<&str> = folder.iter().rev().copied().collect();
+        for step in path.split('/') {
+            match step {
+                "." => {}
+                ".." => _ = place.pop(),
+                name => place.push(name),
+            }
+        }
+        Some(place.join("/"))
+    })
+}
+
+/// The modules of the first load: `app.js`, and what it imports. A view that it imports later is not one of them.
+fn first_modules() -> BTreeSet<String> {
+    let (mut first, mut next) = (BTreeSet::new(), vec!["app.js".to_owned()]);
+    while let Some(name) = next.pop() {
+        next.extend(imports(&name).filter(|name| !first.contains(name)));
+        first.insert(name);
+    }
+    first
+}
+
+/// The HTML, with the name of the folder, and with the modules of the first load in its head: a browser requests them at
+/// once, and not only when a module that imports them has arrived.
 fn index(folder: &str) -> String {
-    let links = FILES.iter().filter(|(name, _)| is_module(name)).fold(String::new(), |mut links, (name, _)| {
+    let links = first_modules().iter().fold(String::new(), |mut links, name| {
         _ = writeln!(links, r#"<link rel="modulepreload" href="page/{name}">"#);
         links
     });
@@ -90,6 +126,13 @@ pub fn paths() -> Vec<String> {
     let folder = folder();
     let files = FILES.iter().map(|(name, _)| format!("/{folder}/{name}"));
     std::iter::once("/".to_owned()).chain(files).collect()
+}
+
+/// The paths of the files of the first load, the HTML first.
+pub fn first_paths() -> Vec<String> {
+    let (folder, first) = (folder(), first_modules());
+    let files = FILES.iter().filter(|(name, _)| !is_module(name) || first.contains(*name));
+    std::iter::once("/".to_owned()).chain(files.map(|(name, _)| format!("/{folder}/{name}"))).collect()
 }
 
 /// The routes of the page's files.
@@ -117,7 +160,7 @@ fn first(html: String, sign_in: Option<&SignIn>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -172,10 +215,26 @@ mod tests {
     }
 
     #[test]
-    fn the_html_names_files_that_exist() {
+    fn the_html_names_the_files_of_the_first_load() {
         let html = index("v");
-        let named = html.split('"').filter_map(|text| text.strip_prefix("v/"));
-        let named: BTreeSet<_> = named.collect();
-        assert_eq!(named, FILES.iter().map(|(name, _)| *name).collect());
+        let named: BTreeSet<_> = html.split('"').filter(|text| text.starts_with("v/")).collect();
+        let first: Vec<_> = first_paths().into_iter().skip(1).collect();
+        let first =
+            first.iter().map(|path| format!("v/{}", path.rsplit_once(&folder()).unwrap().1.trim_start_matches('/')));
+        assert_eq!(named.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), first.collect());
+    }
+
+    #[test]
+    fn every_import_names_a_file_that_exists() {
+        for (name, text) in FILES.iter().filter(|(name, _)| is_module(name)) {
+            for import in imports(name) {
+                assert!(text_of(&import).is_some(), "{name} imports {import}");
+            }
+            for later in text.split("import('").skip(1).filter_map(|rest| rest.split('\'').next()) {
+                let path = later.trim_start_matches("./").trim_start_matches("../");
+                assert!(text_of(path).is_some(), "{name} imports {later}");
+            }
+        }
+        assert!(!first_modules().contains("vendor/uplot.js"));
     }
 }

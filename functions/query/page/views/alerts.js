@@ -1,7 +1,8 @@
 // Open incidents, and the alerts of the last days. What is resolved is folded.
 
 import * as api from '../api.js';
-import { grouped, list, number, plural, referenceOf } from '../format.js';
+import { Acts, Answered } from '../acts.js';
+import { grouped, list, number, plural, referenceOf, who } from '../format.js';
 import { html, useState } from '../html.js';
 import {
   Age,
@@ -23,11 +24,37 @@ import {
 } from '../parts.js';
 import { HASHES } from '../routes.js';
 import { Badge, TONES } from '../signs.js';
-import { wanted } from '../store.js';
+import { mayChange, wanted } from '../store.js';
+
+// What an operator can say about an open incident.
+function answersTo({ id, kind_text: text, source, destination, acknowledged, is_snoozed: snoozed }) {
+  const about = `${text}, ${source} to ${destination}`;
+  return [
+    !acknowledged && {
+      name: 'acknowledge',
+      label: 'Acknowledge',
+      about: `Acknowledge: ${about}`,
+      says: ['Say that you work on it. It stays open, and is repeated as before.'],
+      reason: 'optional',
+      verb: 'Acknowledge it',
+      does: async (reason) => (await api.acknowledge(id, reason)).summary,
+    },
+    !snoozed && {
+      name: 'snooze',
+      label: 'Snooze for 12 h',
+      about: `Snooze for 12 h: ${about}`,
+      says: ['It stays open and is shown here, and is not repeated for 12 hours unless it becomes more severe.'],
+      reason: 'required',
+      verb: 'Snooze it',
+      does: async (reason) => (await api.snooze(id, '12h', reason)).summary,
+    },
+  ].filter(Boolean);
+}
 
 export function Incident({ incident }) {
   const { kind, kind_text: text, severity, source, destination, open, count, arrived, image, opened_at: at } = incident;
-  return html`<li class=${`trouble ${TONES[severity]}`} data-key=${`incident|${kind}|${source}|${destination}`}>
+  const key = `incident|${kind}|${source}|${destination}`;
+  return html`<li class=${`trouble ${TONES[severity]}`} data-key=${key} tabindex="-1">
     <p class="trouble-head">
       <${Badge} name=${severity}>${text}<//>
       <span class="lane"><${Place} registry=${source} /> → <${Place} registry=${destination} /></span>
@@ -40,6 +67,9 @@ export function Incident({ incident }) {
       ${arrived > 0 && `, ${number(arrived)} recovered`}; first: <${ImageLink} image=${image} />
     </p>
     <${Next}>${incident.remediation}<//>
+    ${list(incident.responses).map((line) => html`<p class="quiet">${who(line)}</p>`)}
+    ${mayChange() && html`<${Acts} at=${key} acts=${answersTo(incident)} />`}
+    <${Answered} at=${key} />
   </li>`;
 }
 

@@ -3,12 +3,12 @@
 import * as api from '../api.js';
 import { Acts, Answered } from '../acts.js';
 import { Controls } from '../controls.js';
-import { Deletions, OVER, QUEUE, actsOnAll, total } from '../deletion.js';
+import { Deletions, OVER, QUEUE, Select, Selection, actsOnAll, total } from '../deletion.js';
 import { capital, distinct, grouped, list, number } from '../format.js';
 import { html, useState } from '../html.js';
 import { AllWell, Countdown, Empty, Filter, Loading, Long, More, Section, matches } from '../parts.js';
 import { Sign, TONES } from '../signs.js';
-import { here, refresh, state, wanted } from '../store.js';
+import { here, mayChange, refresh, state, wanted } from '../store.js';
 
 // More deletions of a status than this are folded by repository.
 const MOST = 8;
@@ -27,6 +27,7 @@ function OfRepository({ repository, status, deletions }) {
   const policies = distinct(deletions.flatMap(({ policies: some }) => list(some)));
   return html`<li class="folded" data-key=${at} tabindex="-1">
     <div class="folded-head">
+      ${mayChange() && html`<${Select} deletions=${deletions} label=${`Select all of ${repository}, ${status}`} />`}
       <button class="fold" type="button" aria-expanded=${String(open)} onClick=${() => set(!open)}>
         <span class="repository">${repository}</span>${' '}
         <span class="quiet">
@@ -39,7 +40,7 @@ function OfRepository({ repository, status, deletions }) {
     <${Answered} at=${at} />
     ${open &&
     html`<${Long} items=${deletions} most=${20} what="deletions">
-      ${(some) => html`<${Deletions} deletions=${some} />`}
+      ${(some) => html`<${Deletions} deletions=${some} selects=${true} />`}
     <//>`}
   </li>`;
 }
@@ -53,8 +54,14 @@ function OfStatus({ status, text, deletions }) {
   const groups = [...grouped(deletions, ({ repository }) => repository)];
   return html`<${Section} name=${status} title=${title}>
     ${
+      mayChange() &&
+      deletions.length > 1 &&
+      html`<label class="toggle select-all"><${Select} deletions=${deletions} label=${`Select all: ${text}`} /> Select all
+        ${' '}${number(deletions.length)}</label>`
+    }
+    ${
       deletions.length <= MOST
-        ? html`<${Deletions} deletions=${deletions} />`
+        ? html`<${Deletions} deletions=${deletions} selects=${true} />`
         : html`<ul class="deletions">
           ${groups.map(
             ([repository, some]) =>
@@ -105,6 +112,7 @@ function Queue({ found }) {
     }
     ${!queued && html`<${AllWell}>No deletion is pending, on hold or awaiting approval.<//>`}
     ${found.deletions.length > 0 && shown.length === 0 && html`<${Empty}>None of them matches the filter.<//>`}
+    <${Selection} deletions=${shown} />
     ${QUEUE.map(of)} ${found.more && html`<${More} name="deletions" what="deletions" />`}
     ${OVER.filter((status) => here.shown.has(status)).map(
       (status) => of(status) || html`<p class="empty">None ${found.statuses[status]} in the last 30 days.</p>`,

@@ -1,7 +1,7 @@
 // Where sources and replicas differ, and replicas that no source has any more.
 
 import * as api from '../api.js';
-import { list, number, referenceOf } from '../format.js';
+import { bytes, list, number, referenceOf, sum } from '../format.js';
 import { html, useState } from '../html.js';
 import {
   Age,
@@ -9,12 +9,13 @@ import {
   Filter,
   ImageLink,
   Loading,
-  Long,
   More,
   Next,
   NoFindings,
   Place,
+  Pulled,
   Section,
+  Size,
   Table,
   When,
   matches,
@@ -30,27 +31,55 @@ const signOf = ({ drift, expected }) => {
 const Lost = ({ source, at }) =>
   html`<div><${Place} registry=${source} />${' '}${at && html`<${When} at=${at} />`}</div>`;
 
-const Orphans = ({ orphans }) => html`
+const lastOf = ({ sources }) => Math.max(...Object.values(sources).map((at) => (at ? Date.parse(at) : 0)));
+
+const Orphans = ({ orphans, more }) => html`
   <${Table}
     caption="Orphans"
-    columns=${['Image', 'Registry', 'Status', 'Deleted at the source']}
+    columns=${[
+      { head: 'Image', by: more ? undefined : 'up' },
+      { head: 'Registry', by: more ? undefined : 'up' },
+      'Status',
+      { head: 'Size', number: true, by: more ? undefined : 'down' },
+      { head: 'Last pull', by: more ? undefined : 'down' },
+      { head: 'Deleted at the source', by: more ? undefined : 'down' },
+    ]}
+    most=${25}
+    what="orphans"
     rows=${orphans.map((orphan) => ({
       key: `${referenceOf(orphan)}|${orphan.registry}`,
+      sort: [
+        referenceOf(orphan),
+        orphan.registry,
+        undefined,
+        orphan.listed?.size_bytes,
+        orphan.listed?.last_pulled_at && Date.parse(orphan.listed.last_pulled_at),
+        lastOf(orphan),
+      ],
       cells: [
         html`<${ImageLink} image=${orphan} />`,
         html`<${Place} registry=${orphan.registry} />`,
         html`<${Sentence} name="orphan">${orphan.summary}<//>`,
+        html`<${Size} size=${orphan.listed?.size_bytes} />`,
+        html`<${Pulled} listed=${orphan.listed} at=${orphan.listed?.last_pulled_at} />`,
         Object.entries(orphan.sources).map(([source, at]) => html`<${Lost} source=${source} at=${at} />`),
       ],
     }))}
   />`;
 
-const Differences = ({ differences }) => html`
+const Differences = ({ differences, more }) => html`
   <${Table}
     caption="Differences"
-    columns=${['Image', 'Destination', 'Difference']}
+    columns=${[
+      { head: 'Image', by: more ? undefined : 'up' },
+      { head: 'Destination', by: more ? undefined : 'up' },
+      { head: 'Difference', by: more ? undefined : 'up' },
+    ]}
+    most=${25}
+    what="differences"
     rows=${differences.map((one) => ({
       key: `${referenceOf(one)}|${one.source}|${one.destination}|${one.drift}`,
+      sort: [referenceOf(one), one.destination, one.summary],
       cells: [
         html`<${ImageLink} image=${one} />`,
         html`<${Place} registry=${one.destination} />`,
@@ -58,6 +87,13 @@ const Differences = ({ differences }) => html`
       ],
     }))}
   />`;
+
+// How large some orphans are together, as far as listings saw them.
+function sized(orphans) {
+  const known = orphans.filter(({ listed }) => listed);
+  const all = known.length < orphans.length ? `; the size of ${number(orphans.length - known.length)} is not known` : '';
+  return `${bytes(sum(known.map(({ listed }) => listed.size_bytes)))} in all${all}.`;
+}
 
 const counted = (title, shown, all) => [
   `${title} `,
@@ -78,8 +114,7 @@ function Drift({ found }) {
       ${differences.length > 0 && some.length === 0 && none}
       ${
         some.length > 0 &&
-        html`<${Long} items=${some} most=${25} what="differences">${(shown) => html`<${Differences}
-          differences=${shown} />`}<//>`
+        html`<${Differences} differences=${some} more=${found.moreDifferences} />`
       }
       ${remediation && html`<${Next}>${remediation}<//>`}
       ${found.moreDifferences && html`<${More} name="differences" what="differences" />`}
@@ -95,7 +130,10 @@ function Drift({ found }) {
       ${orphans.length > 0 && others.length === 0 && none}
       ${
         others.length > 0 &&
-        html`<${Long} items=${others} most=${25} what="orphans">${(shown) => html`<${Orphans} orphans=${shown} />`}<//>`
+        html`<p class="quiet">
+            ${sized(others)} Images share layers, so deleting them may free less.
+          </p>
+          <${Orphans} orphans=${others} more=${found.moreOrphans} />`
       }
       ${found.moreOrphans && html`<${More} name="orphans" what="orphans" />`}
     <//>

@@ -1,11 +1,13 @@
 // An image: where it is and should be, how it came there, its alerts, deletions and timeline.
 
 import * as api from '../api.js';
+import { Actor } from '../actor.js';
 import { Deletions } from '../deletion.js';
-import { bestTag, bytes, distinct, list, plural, referenceOf, short } from '../format.js';
+import { bestTag, bytes, distinct, list, plural, referenceOf, short, who } from '../format.js';
 import { html } from '../html.js';
 import { Lineage, lacking, lagText } from '../lineage.js';
 import {
+  Age,
   Command,
   Copy,
   Empty,
@@ -14,11 +16,14 @@ import {
   Next,
   Place,
   Problem,
+  Pulled,
   RepositoryLink,
+  Size,
   Table,
   TagLink,
   Tags,
   When,
+  listedOf,
   prose,
 } from '../parts.js';
 import { HASHES } from '../routes.js';
@@ -48,7 +53,7 @@ const Came = ({ where }) => html`
     html`<div>
     ${where.cached_from ? `brought from ${where.cached_from} by the pull through cache ` : 'pushed '}<${When}
       at=${where.pushed_at}
-    />${where.pushed_by && ` by ${where.pushed_by}`}
+    />${where.pushed_by && html` by <${Actor} name=${where.pushed_by} />`}
   </div>`
   }
   ${where.replicated_from.map(
@@ -75,8 +80,10 @@ function InEach({ image }) {
         </span>`,
         where.since && html`<${When} at=${where.since} />`,
         where.tags.length > 0 && html`<${Tags} repository=${image.repository} tags=${where.tags} />`,
+        where.listed && html`<${Size} size=${where.listed.size_bytes} />`,
+        where.listed && html`<${Pulled} listed=${true} at=${where.listed.last_pulled_at} />`,
         html`<${Came} where=${where} />${lack && html`<div>${lack.why}</div>`}`,
-        where.deleted && html`<span><${When} at=${where.deleted.at} /> ${where.deleted.cause_text}</span>`,
+        where.deleted && html`<span><${When} at=${where.deleted.at} /> ${who(where.deleted.cause_text)}</span>`,
       ],
     };
   };
@@ -87,13 +94,24 @@ function InEach({ image }) {
       html`<${Badge} name=${one.state}>${one.state_text}<//>`,
       '',
       '',
+      '',
+      '',
       one.why,
       '',
     ],
   });
   return html`<${Table}
     caption="In each registry"
-    columns=${['Registry', 'Status', 'First seen (UTC)', 'Tags', 'Origin', 'Deleted']}
+    columns=${[
+      'Registry',
+      'Status',
+      'First seen (UTC)',
+      'Tags',
+      { head: 'Size', number: true },
+      'Last pull',
+      'Origin',
+      'Deleted',
+    ]}
     rows=${[...image.registries.map(there), ...lacks.filter(({ registry }) => !known.includes(registry)).map(awaited)]}
   />`;
 }
@@ -139,15 +157,21 @@ function hostOf(registry) {
   return `${account}.dkr.ecr.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
 }
 
+// How to pull exactly this image: from its source, or from any registry that has it.
 function Pull({ image }) {
-  const has = image.registries
+  const [first, ...others] = image.registries
     .filter(({ registry, status }) => status === 'present' && !ELSEWHERE.test(registry.split('/')[1]))
     .map(({ registry }) => registry);
-  if (has.length === 0) return undefined;
+  if (!first) return undefined;
   const command = (registry) => `docker pull ${hostOf(registry)}/${referenceOf(image)}`;
-  return html`<${Folded} summary="Pull it">
-    ${has.map((registry) => html`<${Command} text=${command(registry)} what="command" />`)}
-  <//>`;
+  const each = (registry) => html`<${Command} text=${command(registry)} what=${`command for ${registry}`} />`;
+  return html`<div class="pull">
+    <${Command} text=${command(first)} what="pull command" />
+    ${
+      others.length > 0 &&
+      html`<${Folded} summary=${`Pull it from ${plural(others.length, 'other registry')}`}>${others.map(each)}<//>`
+    }
+  </div>`;
 }
 
 // -- Alerts and timeline
@@ -186,7 +210,7 @@ function eventsOf({ timeline, registries }) {
   const facts = timeline.map((fact) => ({
     at: fact.time,
     registry: fact.registry,
-    text: fact.summary,
+    text: who(fact.summary),
     tone: toneOf(fact),
   }));
   const moves = registries.flatMap(({ registry, moved_tags: moved }) =>
@@ -226,19 +250,28 @@ function Part({ image, alone, name, title, children }) {
   </section>`;
 }
 
+const noPull = (listed) =>
+  listed.length > 0 ? 'no pull recorded' : 'no listing of a registry saw it yet, so its last pull is not known';
+
 function Head({ image }) {
   const { repository, digest } = image;
   const tags = tagsOf(image);
-  const size = image.size_bytes ?? image.deletions.find(({ size_bytes: known }) => known !== undefined)?.size_bytes;
+  const listed = image.registries.map((where) => where.listed).filter(Boolean);
+  const { size = image.deletions.find(({ size_bytes: known }) => known !== undefined)?.size_bytes, pulledAt } =
+    listedOf(listed);
   return html`<div class="image-head">
-    <p><${RepositoryLink} name=${repository} />${' '}<code
-      class="whole">${digest}</code>${size !== undefined && ` ${bytes(size)}`}</p>
+    <p><${RepositoryLink} name=${repository} />${' '}<code class="whole">${digest}</code></p>
+    <p class="quiet">
+      ${size === undefined ? 'Size not known yet' : bytes(size)}<span class="sep">·</span>${
+        pulledAt ? html`last pull <${Age} at=${pulledAt} />` : noPull(listed)
+      }<span class="sep">·</span><a href=${HASHES.activity({ repository: referenceOf(image) })}>activity</a>
+    </p>
     ${tags.length > 0 && html`<p class="tags">${tags.map((tag) => html`<${TagLink} repository=${repository}
       tag=${tag} />`)}</p>`}
     <div class="image-acts">
-      <${Copy} text=${digest} what="digest" /><${Copy} text=${referenceOf(image)} what="reference" /><${Pull}
-        image=${image} />
+      <${Copy} text=${digest} what="digest" /><${Copy} text=${referenceOf(image)} what="reference" />
     </div>
+    <${Pull} image=${image} />
   </div>`;
 }
 

@@ -4,7 +4,6 @@ import * as api from '../api.js';
 import { distinct, duration, list, number, percent } from '../format.js';
 import { html } from '../html.js';
 import { Empty, Folded, Loading, Long, NoFindings, Place, RepositoryLink, Section, Table } from '../parts.js';
-import { LagPlot } from '../plot.js';
 import { HASHES } from '../routes.js';
 
 // How long a report is good enough, in milliseconds: it changes slowly, and its request reads more than all others.
@@ -92,7 +91,8 @@ export const lag = {
   title: () => 'Replication lag',
 
   async load({ leaving: { signal } }) {
-    const all = await lagReport(signal);
+    // The overview shows only the table.
+    const [all, { LagPlot }] = await Promise.all([lagReport(signal), import('../plot.js')]);
     const reached = slowestFirst(all.routes).filter(({ count }) => count > 0);
     const names = distinct(reached.map(({ destination }) => destination));
     const shown = names.slice(0, MOST);
@@ -100,6 +100,7 @@ export const lag = {
     const destinations = shown.map((destination, nth) => ({ destination, days: list(each[nth].days) }));
     return {
       all,
+      LagPlot,
       destinations: destinations.filter(({ days }) => days.length > 0),
       omitted: names.length - shown.length,
     };
@@ -107,7 +108,7 @@ export const lag = {
 
   View({ found }) {
     if (!found) return html`<${Loading} />`;
-    const { all, destinations, omitted } = found;
+    const { all, destinations, omitted, LagPlot } = found;
     const threshold = all.threshold_seconds;
     if (list(all.routes).length === 0)
       return html`<${NoFindings} basis=${all.basis}>No replication with a known push time in the last 30 days.<//>`;

@@ -6,13 +6,23 @@ import { Age, Empty, Filter, ImageLink, Loading, NoFindings, Place, Table, match
 import { Badge } from '../signs.js';
 import { lagReport } from './lag.js';
 
-export const LateCopies = ({ late, visible }) => html`
+// `whole`: the list can be sorted.
+export const LateCopies = ({ late, visible, whole }) => html`
   <${Table}
     caption="Not replicated"
     visible=${visible}
-    columns=${['Image', 'Destination', 'Source', 'Pushed', 'Reason']}
+    columns=${[
+      { head: 'Image', by: whole && 'up' },
+      { head: 'Destination', by: whole && 'up' },
+      { head: 'Source', by: whole && 'up' },
+      { head: 'Pushed', by: whole && 'down' },
+      { head: 'Reason', by: whole && 'up' },
+    ]}
+    most=${50}
+    what="copies"
     rows=${late.map((one) => ({
       key: `${referenceOf(one)}|${one.source}|${one.destination}`,
+      sort: [referenceOf(one), one.destination, one.source, Date.parse(one.pushed_at), one.kind_text],
       cells: [
         html`<${ImageLink} image=${one} />`,
         html`<${Place} registry=${one.destination} />`,
@@ -32,7 +42,7 @@ function Late({ found: { late, basis, next_cursor: more } }) {
   return html`<p class="lead">Copies that a replication rule asks for, and that did not arrive in time.</p>
     <${Filter} label="Filter" value=${text}
       set=${set}>${number(shown.length)} of ${number(late.length)}${more && ', and there may be more'}<//>
-    ${shown.length > 0 ? html`<${LateCopies} late=${shown} />` : html`<${Empty}>None of them matches the filter.<//>`}`;
+    ${shown.length > 0 ? html`<${LateCopies} late=${shown} whole=${!more} />` : html`<${Empty}>None of them matches the filter.<//>`}`;
 }
 
 export const late = {

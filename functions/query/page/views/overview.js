@@ -1,8 +1,9 @@
 // The current state: what needs attention first.
 
+import { Actor } from '../actor.js';
 import { ClosedBreakers, OpenBreaker } from '../breakers.js';
 import { Forget, Pauses } from '../controls.js';
-import { distinct, number, plural, sum, who } from '../format.js';
+import { distinct, number, plural, sum } from '../format.js';
 import { html } from '../html.js';
 import { Age, AllWell, Countdown, Loading, Next, Place, Section, prose } from '../parts.js';
 import { HASHES } from '../routes.js';
@@ -119,7 +120,7 @@ function Drill({ drill }) {
   const all = drill.restorable === drill.tried;
   return html`<${Section} name="drill" title="Restore drill">
     <p><${Sign} name=${all ? 'passed' : 'stopped'} />${' '}${drill.summary}<span
-      class="quiet"> by ${who(drill.by)}</span></p>
+      class="quiet"> by <${Actor} name=${drill.by} /></span></p>
   <//>`;
 }
 

@@ -1,9 +1,11 @@
 // Every registry, by account: its copies, what differs, and whether its events arrive.
 
+import { Actor } from '../actor.js';
 import { Forget } from '../controls.js';
 import { grouped, list, number } from '../format.js';
 import { html } from '../html.js';
 import { Age, Empty, Loading, Table } from '../parts.js';
+import { HASHES } from '../routes.js';
 import { Sentence } from '../signs.js';
 import { silent, state } from '../store.js';
 import { NothingYet } from './overview.js';
@@ -19,7 +21,7 @@ const figure = (value) =>
   value === undefined ? '–' : html`<span class=${value > 0 ? 'some' : 'none'}>${number(value)}</span>`;
 
 const ForgottenBy = ({ at, by, reason }) =>
-  html`<p class="quiet">by ${by}, <${Age} at=${at} />${reason && `: ${reason}`}</p>`;
+  html`<p class="quiet">by <${Actor} name=${by} />, <${Age} at=${at} />${reason && `: ${reason}`}</p>`;
 
 function row({ registry, images, drifts, listed_at: listed, events }, forgettable) {
   return {
@@ -44,12 +46,13 @@ export const registries = {
   title: () => 'Registries',
   load: async () => ({}),
 
-  View() {
+  View({ argument: part }) {
     const known = state.overview;
     if (!known) return html`<${Loading} />`;
     if (known.registries.length === 0) return html`<${NothingYet} />`;
     const without = silent(known);
-    const accounts = grouped(list(known.registries), ({ registry }) => registry.split('/')[0]);
+    const shown = list(known.registries).filter(({ registry }) => registry.includes(part));
+    const accounts = grouped(shown, ({ registry }) => registry.split('/')[0]);
     const never = known.registries.filter(({ listed_at: at }) => !at).length;
     return html`<p class="lead">Counts are of the last complete listing; an image in several registries counts in each.</p>
       ${
@@ -58,6 +61,14 @@ export const registries = {
         ${number(never)} of ${number(known.registries.length)} are not listed yet: nothing is known of what they have beside
         what events said. Each is listed once a day; <code>ecr-lineage reconcile</code> does it now.
       <//>`
+      }
+      ${
+        part &&
+        html`<p class="lead">
+        ${number(shown.length)} of ${number(known.registries.length)} have <code>${part}</code> in their
+        names.${' '}<a href=${HASHES.registries()}>All registries</a>${shown.length === 1 && html`<span
+          class="sep">·</span><a href=${HASHES.activity({ registry: shown[0].registry })}>its activity</a>`}
+      </p>`
       }
       <div>
         ${[...accounts].map(

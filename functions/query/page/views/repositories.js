@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import { grouped, number, plural } from '../format.js';
 import { html, useState } from '../html.js';
-import { Empty, Filter, Loading, Long, More, RepositoryLink, Table, matches } from '../parts.js';
+import { Empty, Filter, Loading, More, RepositoryLink, Table, matches } from '../parts.js';
 import { state, wanted } from '../store.js';
 import { NothingYet } from './overview.js';
 
@@ -26,6 +26,7 @@ function Repositories({ found: { repositories, more } }) {
   const shown = repositories.filter(({ repository, registries }) => matches(text, repository, registries));
   const row = ({ repository, registries }) => ({
     key: repository,
+    sort: [repository, registries.length],
     cells: [
       html`<${RepositoryLink} name=${repository} />`,
       number(registries.length),
@@ -38,13 +39,17 @@ function Repositories({ found: { repositories, more } }) {
     ${shown.length === 0 && html`<${Empty}>No name has this in it${more && '; load more of them below'}.<//>`}
     ${
       shown.length > 0 &&
-      html`<${Long} items=${shown} most=${100} what="repositories">
-      ${(some) => html`<${Table}
+      html`<${Table}
         caption="Repositories"
-        columns=${['Repository', { head: 'Registries', number: true }, 'Where']}
-        rows=${some.map(row)}
-      />`}
-    <//>`
+        columns=${[
+          { head: 'Repository', by: more ? undefined : 'up' },
+          { head: 'Registries', number: true, by: more ? undefined : 'down' },
+          'Where',
+        ]}
+        rows=${shown.map(row)}
+        most=${100}
+        what="repositories"
+      />`
     }
     ${more && html`<${More} name="repositories" what="repositories" />`}`;
 }

@@ -1,9 +1,9 @@
 // The images of a repository: a column for each registry, so that what lacks an image is seen.
 
 import * as api from '../api.js';
-import { distinct, list, number, plural, short } from '../format.js';
+import { bestTag, distinct, list, number, plural, short } from '../format.js';
 import { html, useState } from '../html.js';
-import { Age, Empty, Filter, Loading, Long, More, Table, Tags, When, matches } from '../parts.js';
+import { Age, Empty, Filter, Loading, More, Pulled, Size, Table, Tags, When, listedOf, matches } from '../parts.js';
 import { HASHES } from '../routes.js';
 import { Sign, TONES } from '../signs.js';
 import { wanted } from '../store.js';
@@ -30,6 +30,8 @@ function Images({ found, name }) {
     images.flatMap((image) => [...Object.keys(image.registries), ...Object.keys(image.not_arrived ?? {})]),
   ).sort();
   const accounts = distinct(registries.map((registry) => registry.split('/')[0]));
+  // Only a list that is whole can be sorted here.
+  const by = (first) => (more ? undefined : first);
   const column = (registry) => {
     const [account, region] = registry.split('/');
     return { head: accounts.length > 1 ? `${account} ${region}` : region, label: region };
@@ -43,31 +45,49 @@ function Images({ found, name }) {
       states(image).map((state) => state?.text),
     ),
   );
+  const known = (image) => ({ ...listedOf(image.listed), listed: Object.keys(image.listed ?? {}).length > 0 });
   const row = (image) => ({
     key: image.digest,
+    sort: [
+      image.digest,
+      bestTag(list(image.tags)),
+      image.pushed_at && Date.parse(image.pushed_at),
+      known(image).size,
+      known(image).pulledAt && Date.parse(known(image).pulledAt),
+    ],
     cells: [
       html`<a class="digest" href=${HASHES.image(`${name}@${image.digest}`)}>${short(image.digest)}</a>`,
       list(image.tags).length > 0
         ? html`<${Tags} repository=${name} tags=${image.tags} />`
         : html`<span class="quiet">untagged</span>`,
       image.pushed_at && html`<${When} at=${image.pushed_at} />${' '}<${Age} at=${image.pushed_at} />`,
+      html`<${Size} size=${known(image).size} />`,
+      html`<${Pulled} listed=${known(image).listed} at=${known(image).pulledAt} />`,
       ...states(image).map((state, at) => html`<${Where} registry=${registries[at]} state=${state} />`),
     ],
   });
   return html`<p class="lead">
-      ${plural(images.length, 'image')}${more && ' so far'}, newest push first, in ${plural(registries.length, 'registry')}.
+      ${plural(images.length, 'image')}${more && ' so far'}, newest push first, in ${plural(registries.length, 'registry')}.${' '}
+      <a href=${HASHES.activity({ repository: name })}>Activity of this repository</a>
     </p>
     <${Filter} label="Filter by tag, digest or state" value=${text}
       set=${set}>${number(shown.length)} of ${number(images.length)}<//>
     ${
       shown.length > 0
-        ? html`<${Long} items=${shown} most=${25} what="images">
-          ${(some) => html`<${Table}
+        ? html`<${Table}
             caption=${`Images of ${name}`}
-            columns=${['Image', 'Tags', 'Pushed (UTC)', ...registries.map(column)]}
-            rows=${some.map(row)}
-          />`}
-        <//>`
+            columns=${[
+              'Image',
+              { head: 'Tags', by: by('down') },
+              { head: 'Pushed (UTC)', by: by('down') },
+              { head: 'Size', number: true, by: by('down') },
+              { head: 'Last pull', by: by('down') },
+              ...registries.map(column),
+            ]}
+            rows=${shown.map(row)}
+            most=${25}
+            what="images"
+          />`
         : html`<${Empty}>None of them matches the filter.<//>`
     }
     ${more && html`<${More} name="images" what="images" />`}`;

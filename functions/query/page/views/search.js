@@ -1,45 +1,20 @@
-// What a text finds: repositories with it in their names, a tag, images by digest.
+// What a text finds: repositories, tags, images, registries and people with it in their names.
 
 import * as api from '../api.js';
+import { Actor } from '../actor.js';
 import { list, plural, referenceOf } from '../format.js';
 import { html } from '../html.js';
-import { ImageLink, RepositoryLink, Section, prose } from '../parts.js';
+import { ImageLink, Loading, Place, RepositoryLink, Section, When, prose } from '../parts.js';
 import { HASHES, routeOf } from '../routes.js';
-import { draw } from '../store.js';
 
-// The most pages of 1,000 repositories whose names are searched for a part.
-const MOST = 10;
-const MAY_BE_A_NAME = /^[a-z0-9._/-]+$/;
+const KINDS = ['repositories', 'tags', 'images', 'registries', 'actors'];
 
-// The API finds beginnings of names; parts of them are found in the list of all.
-async function withPart(text, signal) {
-  if (!MAY_BE_A_NAME.test(text)) return [];
-  const all = (await api.repositories(MOST, signal)).all('repositories');
-  return all.map(({ repository }) => repository).filter((name) => name.includes(text));
-}
-
-// A digest without a repository is searched page by page.
-async function searched(visit, text, signal) {
-  const found = { repositories: [], tags: [], images: [], pages: 0 };
-  const parts = withPart(text, signal);
-  let cursor;
-  do {
-    const answer = await api.search(text, cursor, signal);
-    for (const name of ['repositories', 'tags', 'images']) found[name].push(...list(answer[name]));
-    if (found.pages === 0) found.repositories = [...new Set([...found.repositories, ...(await parts)])];
-    found.pages += 1;
-    cursor = answer.next_cursor;
-    visit.looked = found.pages;
-    if (cursor) draw();
-  } while (cursor && found.repositories.length + found.tags.length + found.images.length === 0);
-  return found;
-}
-
-// The only hit, if there is exactly one.
-function onlyHit({ repositories, tags, images }) {
-  if (repositories.length + tags.length + images.length !== 1) return undefined;
-  if (repositories.length === 1) return HASHES.repository(repositories[0]);
-  return HASHES.image(tags[0] ?? referenceOf(images[0]));
+// The only hit, if there is exactly one. Whose name it is in is no hit beside the thing itself.
+function onlyHit({ repositories, tags, images, registries, actors }) {
+  if (registries.length + actors.length > 0) return undefined;
+  if (tags.length + images.length === 1 && repositories.length === 0)
+    return HASHES.image(tags[0] ?? referenceOf(images[0]));
+  return repositories.length === 1 && tags.length + images.length === 0 ? HASHES.repository(repositories[0]) : undefined;
 }
 
 const Hits = ({ name, title, items }) =>
@@ -48,31 +23,36 @@ const Hits = ({ name, title, items }) =>
     <ul class="hits">${items.map((item) => html`<li>${item}</li>`)}</ul>
   <//>`;
 
-const NothingFound = ({ text, looked }) => html`
+const Since = ({ at }) =>
+  at &&
+  html`<p class="quiet">Parts of tags, of digests and of people's names were searched in the activity since <${When}
+    at=${at} />. To search all tags of a repository, write <code>repository:part</code>.</p>`;
+
+const NothingFound = ({ text, since }) => html`
   <div class="welcome">
     <h2>Nothing found</h2>
-    <p>
-      No repository, tag or digest matches <code>${text}</code>${looked > 1 && `; ${plural(looked, 'page')} of digests searched`}.
-      You can search for:
-    </p>
+    <p>Nothing known has <code>${text}</code> in its name. You can search for:</p>
     <ul>
-      <li>${prose('a part of a repository name: `app`, `team/a`')}</li>
-      <li>${prose('a tag, with its repository: `team/app:v1.4.2`')}</li>
-      <li>${prose('a digest or its beginning: `4d6a4344`, `sha256:4d6a…`, `team/app@4d6a`')}</li>
-      <li>any of these with the host name of the registry, as container tools print them</li>
+      <li>${prose('a part of the name of a repository: `app`, `team/a`')}</li>
+      <li>${prose('a tag: `v1.4.2` in any repository, or with a part of both names, `app:v1.4`')}</li>
+      <li>${prose('the beginning of a digest: `4d6a4344`, `sha256:4d6a…`, `team/app@4d6a`')}</li>
+      <li>${prose('an account or a region: `4444`, `us-east`')}</li>
+      <li>a person, a role or a program that did something in the last 30 days</li>
+      <li>an image with the host name of its registry, as container tools print it</li>
     </ul>
+    <${Since} at=${since} />
     <p><a href=${HASHES.repositories()}>All repositories</a></p>
   </div>`;
 
 export const search = {
   title: (text) => `Search: ${text}`,
 
-  async load(visit) {
-    const { argument: text, data, leaving } = visit;
+  async load({ argument: text, data, leaving: { signal } }) {
     if (!text) location.replace(HASHES.repositories());
     // Search results are not refreshed.
     if (!text || data) return data;
-    const found = await searched(visit, text, leaving.signal);
+    const answer = await api.search(text, signal);
+    const found = { ...answer, ...Object.fromEntries(KINDS.map((kind) => [kind, list(answer[kind])])) };
     const only = onlyHit(found);
     // Unless the user started another search.
     const now = routeOf(location.hash);
@@ -80,28 +60,33 @@ export const search = {
     return found;
   },
 
-  View({ found, argument: text, visit }) {
-    if (!found)
-      return html`<p class="empty">
-        ${visit.looked > 0 ? `Searching all images for ${text}: ${plural(visit.looked, 'page')} so far…` : 'Searching…'}
-      </p>`;
-    const { repositories, tags, images } = found;
-    if (repositories.length + tags.length + images.length === 0)
-      return html`<${NothingFound} text=${text} looked=${found.pages} />`;
+  View({ found, argument: text }) {
+    if (!found) return html`<${Loading} />`;
+    const { repositories, tags, images, registries, actors, activity_since: since } = found;
+    if (KINDS.every((kind) => found[kind].length === 0)) return html`<${NothingFound} text=${text} since=${since} />`;
     return html`<${Hits}
+        name="repositories"
+        title=${plural(repositories.length, 'repository')}
+        items=${repositories.map((name) => html`<${RepositoryLink} name=${name} />`)}
+      />
+      <${Hits}
         name="tags"
-        title="Tag"
-        items=${tags.flatMap((name) => [
-          html`<a href=${HASHES.image(name)}>${name}</a>`,
-          html`<a href=${HASHES.tag(name)}>History of ${name}</a>`,
-        ])}
+        title=${plural(tags.length, 'tag')}
+        items=${tags.map(
+          (name) => html`<span class="lane">
+            <a href=${HASHES.image(name)}>${name}</a>
+            <a class="quiet" href=${HASHES.tag(name)} aria-label=${`History of ${name}`}>history</a>
+          </span>`,
+        )}
       />
       <${Hits} name="images" title=${plural(images.length, 'image')} items=${images.map((image) => html`<${ImageLink}
         image=${image} />`)} />
       <${Hits}
-        name="repositories"
-        title=${plural(repositories.length, 'repository')}
-        items=${repositories.map((name) => html`<${RepositoryLink} name=${name} />`)}
-      />`;
+        name="registries"
+        title=${plural(registries.length, 'registry')}
+        items=${registries.map((name) => html`<a href=${HASHES.registries(name)}><${Place} registry=${name} /></a>`)}
+      />
+      <${Hits} name="actors" title="Who did something" items=${actors.map((name) => html`<${Actor} name=${name} />`)} />
+      <${Since} at=${since} />`;
   },
 };
