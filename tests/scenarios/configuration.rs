@@ -170,6 +170,7 @@ fn numbers_have_the_defaults_and_ranges_of_the_functions() {
         "BREAKER_PERCENT",
         "BREAKER_WINDOW_HOURS",
         "ORGANIZATION_ID",
+        "PAGE_URL",
         "RECONCILE_CALLS_PER_SECOND",
         "RECONCILE_EVERY_HOURS",
         "RECONCILE_LIMITS",

@@ -352,6 +352,7 @@ pub(crate) fn problem(answer: &Answered, status: u16, asked: &str) {
 #[tokio::test]
 async fn an_act_on_a_list_has_a_result_for_each_deletion() {
     let asking = Asking::new(operator()).await;
+    assert!(asking.store.deliver(&[push(IRELAND, 'a', Some("v1"), 0)]).await.is_empty());
     asking.deletion('a', TOKYO, 100).await;
     asking.deletion_of('a', Some("v1"), TOKYO, 100).await;
     asking.deletion('b', TOKYO, 100).await;
@@ -388,7 +389,7 @@ async fn a_search_finds_parts_of_names() {
         assert_eq!(found(text).await["repositories"], json!(["team/app"]), "{text}");
     }
     // A part of a tag, an exact tag in any repository, and parts of both.
-    for text in ["rc1", "1.4.2", "v1.4.2-rc1", "app:v1.4", "app:1.4.2", "am/app%20rc1"] {
+    for text in ["rc1", "1.4.2", "v1.4.2-rc1", "app:v1.4", "am/app%20rc1"] {
         assert_eq!(found(text).await["tags"], json!(["team/app:v1.4.2-rc1"]), "{text}");
     }
     assert_eq!(found("rc1").await["repositories"], json!([]));
