@@ -21,18 +21,19 @@ const KINDS = [
   ['operator', 'acts of operators'],
 ];
 
-const SIGNS = {
-  pushed: 'present',
-  image_deleted: 'absent',
-  tags_deleted: 'tags',
-  repository_deleted: 'absent',
-  attempted: 'stopped',
-  archived: 'archived',
-  restored: 'present',
-  changed: 'info',
-  observed: 'probably_absent',
-  operator: 'awaiting_approval',
-};
+// The sign of each kind.
+const SIGNS = new Map(
+  [
+    ['present', 'pushed', 'restored'],
+    ['absent', 'image_deleted', 'repository_deleted'],
+    ['tags', 'tags_deleted'],
+    ['stopped', 'attempted'],
+    ['archived', 'archived'],
+    ['info', 'changed'],
+    ['probably_absent', 'observed'],
+    ['awaiting_approval', 'operator'],
+  ].flatMap(([sign, ...kinds]) => kinds.map((kind) => [kind, sign])),
+);
 
 const NAMES = ['actor', 'kind', 'repository', 'registry', 'from', 'to'];
 const filtersOf = (argument) => {
@@ -116,7 +117,7 @@ const row = (entry) => ({
   cells: [
     html`<${When} at=${entry.time} /> <${Age} at=${entry.time} />`,
     entry.actor ? html`<${Actor} name=${entry.actor} />` : noActor(entry),
-    html`<${Sentence} name=${SIGNS[entry.kind]}>${prose(done(entry))}<//>`,
+    html`<${Sentence} name=${SIGNS.get(entry.kind)}>${prose(done(entry))}<//>`,
     html`<${Subject} entry=${entry} />`,
     entry.registry ? html`<${Place} registry=${entry.registry} />` : 'every source',
   ],

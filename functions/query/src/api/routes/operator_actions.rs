@@ -91,7 +91,7 @@ pub(super) async fn retry(
 pub(super) struct ActOnEachRequest {
     /// `approve`, `cancel` or `retry`.
     action: ActionOnEach,
-    /// The deletions, each in the version that the caller saw: from 1 to 100, changed in the order of the list.
+    /// The deletions, each in the version that the caller saw: from 1 to 100. The results are in the order of this list.
     #[schema(min_items = 1, max_items = 100)]
     deletions: Vec<SeenDeletion>,
     /// Why; recorded with each deletion.
