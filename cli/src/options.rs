@@ -85,7 +85,7 @@ pub enum Command {
     /// Simulated registries, every function, the API and the page run in this process, on one port, for the AWS CLI and
     /// all SDKs.
     Local(LocalOptions),
-    /// Print the address of an image's page, and open it in the browser
+    /// Open the page of an image, and print its address
     ///
     /// The page is that of `--page`; without it, that of `local`, if `--endpoint-url` or `AWS_ENDPOINT_URL` names it.
     Open(OpenOptions),
