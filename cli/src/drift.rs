@@ -11,7 +11,7 @@ use aws::registry::{Backfill, Copied, Registries};
 use domain::{
     drift::{Drift, delta_from_copy},
     fact::{Fact, Subject},
-    image::{Image, Registry, RepositoryName},
+    image::{Image, Registry, RepositoryName, RepositoryPattern},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,10 +22,10 @@ use answers::{
     drift::{self as report, DriftReport},
     paging::PageRequest,
 };
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
-    options::RepositoryPattern,
     print::{
         HEADING, Print,
         answer::{basis, nothing_found, orphan_list},
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Replicas that differ from their source, and orphans.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Drifted {
     /// Missing replicas and replicas with different tags.
     #[serde(flatten)]
@@ -53,17 +53,11 @@ pub async fn drift(
     repositories: Option<&RepositoryPattern>,
     now: Timestamp,
 ) -> Result<Drifted, CliError> {
-    let all = PageRequest::all_of(None, repositories.and_then(RepositoryPattern::one));
-    let mut found = Drifted {
+    let all = PageRequest::all_of(None, repositories);
+    Ok(Drifted {
         report: report::drift(table, &all, now).await?,
         orphans: answer::orphans(table, OrphanFilter::default(), &all).await?.orphans,
-    };
-    if let Some(repositories) = repositories {
-        found.report.differences.retain(|one| repositories.covers(&one.image.repository));
-        found.orphans.retain(|one| repositories.covers(&one.image.repository));
-        found.report.remediation = report::remediation(&found.report.differences);
-    }
-    Ok(found)
+    })
 }
 
 /// What `reconcile` is about to read, as far as the last listing says it.
@@ -114,7 +108,7 @@ pub(crate) async fn what_is_copied(
 }
 
 /// The result of `reconcile`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Reconciled {
     /// The run through each registry.
     pub registries: BTreeMap<Registry, ReconcileRun>,
@@ -144,7 +138,7 @@ pub async fn reconcile(target: &Target, registries: &[Registry], per_second: u32
 }
 
 /// The result of a backfill.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Backfilled {
     /// The registry that was copied from.
     pub source: Registry,
@@ -166,7 +160,7 @@ pub struct Backfilled {
 }
 
 /// A copy that failed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FailedCopy {
     /// The repository and digest of the image.
     #[serde(flatten)]

@@ -42,20 +42,21 @@ use answers::{
     preview,
     reference::Reference,
     registries, responses, schedule,
+    time::{self, Period},
 };
 use aws::registry::Registries;
 use confirm::{confirm, confirm_read};
 use decide::Planner;
 use domain::{
-    controls::{HoldPattern, Instruction},
+    controls::Instruction,
     deletion::OperatorAction,
-    image::Registry,
+    image::{Registry, RepositoryPattern},
 };
 use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, HoldOptions, IngestOptions, Options,
-    PolicyCommand, RegistryCommand, RepositoryPattern, RestoreOptions, TableCommand,
+    PolicyCommand, RegistryCommand, RestoreOptions, TableCommand,
 };
 pub(crate) use output::write;
 use print::Print;
@@ -169,10 +170,9 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             print(format, &answer::images(table, repository, filter, None, usize::MAX, now).await?)?;
         }
         TableCommand::Orphans { registry, repository, not_pulled } => {
-            let one = repository.as_ref().and_then(RepositoryPattern::one);
             let filter = OrphanFilter { unpulled_since: costs::unpulled_since(*not_pulled, now), deleted: None };
-            let mut found = answer::orphans(table, filter, &PageRequest::all_of(registry.as_ref(), one)).await?;
-            found.orphans.retain(|orphan| repository.as_ref().is_none_or(|all| all.covers(&orphan.image.repository)));
+            let all = PageRequest::all_of(registry.as_ref(), repository.as_ref());
+            let found = answer::orphans(table, filter, &all).await?;
             let nothing = found.orphans.is_empty();
             return found_all(target, &found.basis, format, &found, [nothing, !nothing]);
         }
@@ -180,9 +180,8 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let report = costs::costs(table, options, now).await?;
             return found_all(target, &report.basis, format, &report, [report.costs.total.copies == 0, false]);
         }
-        TableCommand::Alerts { open, since, until } => {
-            let mut found = alerts::alerts(table, *open, since.before(now), now).await?;
-            found.alerts.retain(|alert| until.is_none_or(|until| alert.time < until.at(now)));
+        TableCommand::Alerts(options) => {
+            let found = alerts::alerts(table, &options.request(now), now).await?;
             let wrong = !found.open.is_empty();
             return found_all(target, &found.basis, format, &found, [false, wrong]);
         }
@@ -202,10 +201,10 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
             let (by, snooze) = (target.who().await?, (options.until.end(now), options.reason.as_str()));
             print(format, &responses::snooze(table, &options.alert, &by, snooze, now).await?)?;
         }
-        TableCommand::Lag { since, until, destination, repository } => {
+        TableCommand::Lag { since, until, source, destination, repository } => {
             let all = PageRequest::all_of(destination.as_ref(), repository.as_ref());
-            let until = until.map(|until| until.at(now));
-            let found = alerts::lag(table, since.at(now), until, &all).await?;
+            let period = Period { from: since.at(now), to: until.map(|until| until.at(now)) };
+            let found = alerts::lag(table, period, source.as_ref(), &all).await?;
             let wrong = !found.late.is_empty();
             return found_all(target, &found.basis, format, &found, [false, wrong]);
         }
@@ -322,7 +321,7 @@ async fn backfill(
 /// Puts images, repositories or a source on hold.
 async fn hold(target: &Target, options: HoldOptions, format: Format, now: Timestamp) -> Result<(), CliError> {
     let HoldOptions { hold, source, until, reason } = options;
-    let hold = hold.unwrap_or_else(|| HoldTarget::Repositories(HoldPattern::everything()));
+    let hold = hold.unwrap_or_else(|| HoldTarget::Repositories(RepositoryPattern::everything()));
     let instruction = Instruction {
         by: target.who().await?,
         at: now,
@@ -350,10 +349,11 @@ async fn act(
         }
         None => {
             let planned = deletions::planned(table, &options.many(), action, now).await?;
-            if planned.deletions.is_empty() {
+            let is_empty = planned.deletions.is_empty();
+            if is_empty && format == Format::Table {
                 return write("No deletion is selected that allows it: nothing was changed.\n");
             }
-            confirm(&format!("This will {}\n", planned.summary), "Go on?", yes)?;
+            confirm(&format!("This will {}\n", planned.summary), "Go on?", yes || is_empty)?;
             deletions::act_on_many(table, planned, &act).await?
         }
     };
@@ -510,24 +510,8 @@ fn print(format: Format, answer: &(impl Print + serde::Serialize)) -> Result<(),
     }
 }
 
-/// An answer as JSON, with every time in one form: RFC 3339 in UTC and whole seconds.
+/// An answer as JSON.
 fn json(answer: &impl serde::Serialize) -> Result<String, CliError> {
-    let mut value = serde_json::to_value(answer).map_err(std::io::Error::from)?;
-    in_whole_seconds(&mut value);
+    let value = time::json(answer).map_err(std::io::Error::from)?;
     Ok(serde_json::to_string_pretty(&value).map_err(std::io::Error::from)? + "\n")
-}
-
-fn in_whole_seconds(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => {
-            let is_time =
-                text.ends_with('Z') && text.contains('.') && text.starts_with(|first: char| first.is_ascii_digit());
-            if let Some(time) = text.parse::<Timestamp>().ok().filter(|_| is_time) {
-                *text = domain::time::whole_seconds(time).to_string();
-            }
-        }
-        serde_json::Value::Array(entries) => entries.iter_mut().for_each(in_whole_seconds),
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(in_whole_seconds),
-        _ => {}
-    }
 }

@@ -99,6 +99,7 @@ fn metadata(entry: &ActivityEntry) -> Value {
         entry.registry.as_ref().map(ToString::to_string),
         entry.repository.clone(),
         entry.digest.as_ref().map(ToString::to_string),
+        entry.incident.clone(),
     ];
     let mut metadata = json!({
         "version": VERSION,
@@ -194,19 +195,20 @@ fn source(entry: &ActivityEntry) -> Value {
     }
 }
 
-/// The image, the repository or the registry.
+/// The image, the repository, the incident or the registry.
 fn resource(entry: &ActivityEntry) -> Value {
-    let kind = match (&entry.repository, &entry.digest) {
-        (Some(_), Some(_)) => "Image",
-        (Some(_), None) => "Repository",
-        (None, _) => "Registry",
+    let kind = match (&entry.repository, &entry.digest, &entry.incident) {
+        (Some(_), Some(_), _) => "Image",
+        (Some(_), None, _) => "Repository",
+        (None, _, Some(_)) => "Incident",
+        (None, _, None) => "Registry",
     };
     let about = |repository: &String| match &entry.digest {
         Some(digest) => format!("{repository}@{digest}"),
         None => repository.clone(),
     };
     let registry = entry.registry.as_ref().map_or_else(|| "every source".to_owned(), ToString::to_string);
-    let name = entry.repository.as_ref().map_or_else(|| registry.clone(), about);
+    let name = entry.repository.as_ref().map(about).or_else(|| entry.incident.clone()).unwrap_or(registry);
     let mut resource = json!({"type": kind, "name": name});
     if let Some(fields) = resource.as_object_mut() {
         if let Some(registry) = &entry.registry {

@@ -19,17 +19,17 @@ use answers::{
     time::{self, Moment},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::image::{Registry, RepositoryName};
+use domain::image::{Registry, RepositoryName, RepositoryPattern};
 use jiff::SignedDuration;
 
 pub use activity::ActivityOptions;
-pub use alerts::{AcknowledgeOptions, SnoozeOptions};
+pub use alerts::{AcknowledgeOptions, AlertsOptions, SnoozeOptions};
 pub use costs::CostsOptions;
 pub use deletions::{ActOptions, BreakerCommand, DeletionsOptions, HoldOptions};
 pub use local::LocalOptions;
 pub use output::{OutputOptions, TimeForm};
 pub use policy::PolicyCommand;
-pub use repository::RepositoryPattern;
+use repository::repositories;
 pub use setup::{DeployCommand, DoctorOptions, OpenOptions, ServeOptions};
 pub use target::TargetOptions;
 
@@ -137,7 +137,7 @@ impl Command {
                     | TableCommand::Activity(_)
                     | TableCommand::Costs(_)
                     | TableCommand::Orphans { .. }
-                    | TableCommand::Alerts { .. }
+                    | TableCommand::Alerts(_)
                     | TableCommand::Lag { .. }
                     | TableCommand::Drift { .. }
                     | TableCommand::Deletions(_)
@@ -200,7 +200,7 @@ impl TableCommand {
         matches!(
             self,
             Self::Activity(_)
-                | Self::Alerts { .. }
+                | Self::Alerts(_)
                 | Self::Deletions(_)
                 | Self::Drift { .. }
                 | Self::History { .. }
@@ -315,7 +315,7 @@ pub enum TableCommand {
         registry: Option<Registry>,
 
         /// Only in these repositories, such as `prod/api` or `prod/*`
-        #[arg(long, value_name = "PATTERN")]
+        #[arg(long, value_name = "PATTERN", value_parser = repositories)]
         repository: Option<RepositoryPattern>,
 
         /// Only replicas that are older than this, such as `90d`, and of which ECR recorded no pull for as long
@@ -327,19 +327,7 @@ pub enum TableCommand {
     /// Shows size and list price by registry, kind and repository, and what replication transferred.
     Costs(CostsOptions),
     /// List the open incidents, and the alerts of a period
-    Alerts {
-        /// List open incidents only
-        #[arg(long)]
-        open: bool,
-
-        /// Alerts since this time, such as `12h`, `2026-10-01` (UTC) or `2026-10-01T06:00:00Z`
-        #[arg(long, value_name = "TIME", default_value = "7d")]
-        since: Moment,
-
-        /// Alerts until this time; now if it is left out
-        #[arg(long, value_name = "TIME")]
-        until: Option<Moment>,
-    },
+    Alerts(AlertsOptions),
     /// List what was done, across images
     ///
     /// Lists what callers, lifecycle policies, ecr-lineage and operators did, newest first.
@@ -365,18 +353,22 @@ pub enum TableCommand {
         #[arg(long, value_name = "TIME")]
         until: Option<Moment>,
 
+        /// Only from this registry, such as `111122223333/eu-west-1`
+        #[arg(long, value_name = "REGISTRY")]
+        source: Option<Registry>,
+
         /// Only to this registry, such as `111122223333/us-east-1`
         #[arg(long, value_name = "REGISTRY")]
         destination: Option<Registry>,
 
-        /// Only in this repository, such as `team/app`
-        #[arg(long, value_name = "REPO", value_parser = repository)]
-        repository: Option<RepositoryName>,
+        /// Only in these repositories, such as `prod/api` or `prod/*`
+        #[arg(long, value_name = "PATTERN", value_parser = repositories)]
+        repository: Option<RepositoryPattern>,
     },
     /// List missing replicas, tag mismatches and orphans
     Drift {
         /// Only in these repositories, such as `prod/api` or `prod/*`
-        #[arg(long, value_name = "PATTERN")]
+        #[arg(long, value_name = "PATTERN", value_parser = repositories)]
         repository: Option<RepositoryPattern>,
     },
     /// List registries now, and record what no event reported

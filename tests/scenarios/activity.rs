@@ -2,8 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use answers::activity::{ActivityEntry, ActivityRequest, activity};
-use domain::activity::{ActivityFilter, ActivityKind};
+use answers::{
+    activity::{ActivityEntry, ActivityRequest, activity},
+    controls,
+    error::Error,
+};
+use aws_sdk_dynamodb::{
+    config::{ConfigBag, Intercept, interceptors::BeforeSerializationInterceptorContextRef},
+    error::BoxError,
+    operation::put_item::PutItemInput,
+};
+use domain::{
+    activity::{ActivityFilter, ActivityKind},
+    controls::Instruction,
+    image::Registry,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -119,6 +132,47 @@ async fn each_filter_filters_everything() {
     let period = ActivityRequest { since: second(60), until: Some(second(90)), ..request(ActivityFilter::default()) };
     // The end itself is not in the period.
     assert_eq!(kinds(&found(&store, &period).await), ["tags_deleted", "archived", "image_deleted"]);
+}
+
+/// Fails the writes of what operators did.
+#[derive(Debug)]
+struct ActsFail;
+
+impl Intercept for ActsFail {
+    fn name(&self) -> &'static str {
+        "ActsFail"
+    }
+
+    fn read_before_execution(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let put = context.input().downcast_ref::<PutItemInput>();
+        let pk = put.and_then(|put| put.item()?.get("pk")?.as_s().ok());
+        if pk.is_some_and(|pk| pk.starts_with("act#")) { Err("no act is written".into()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn an_act_that_cannot_be_recorded_says_that_it_took_effect() {
+    let asking = Asking::new(ANONYMOUS).await;
+    assert_eq!(asking.store.deliver(&events()).await, Vec::<String>::new());
+    asking.deletion('a', TOKYO, 60).await;
+    let table = asking.store.through(asking.store.client.config().to_builder().interceptor(ActsFail));
+    let (ireland, at): (Registry, Timestamp) = (IRELAND.parse().unwrap(), crate::events::at(120).parse().unwrap());
+    let instruction = || Instruction { by: "dana".to_owned(), at, until: None, reason: Some("incident 7".to_owned()) };
+    let failed = controls::pause(&table, Some(&ireland), instruction()).await.unwrap_err();
+    let says = "deletions of 111122223333/eu-west-1 are paused by dana since 2026-11-16 12:02:00: incident 7: this took \
+                effect, but it is missing in the list of activity";
+    assert_eq!(failed.to_string(), says);
+    assert_eq!(asking.store.table.controls().await.unwrap().pauses.len(), 1);
+    // The act goes on to its end: the deletion is on hold, too.
+    let failed = controls::hold(&table, &"team/*".parse().unwrap(), None, instruction()).await.unwrap_err();
+    assert!(matches!(&failed, Error::ActNotRecorded { done, .. } if done.starts_with("team/* is on hold")), "{failed}");
+    let held = asking.get("/v1/deletions?status=held").await.json();
+    assert_eq!(held["deletions"].as_array().unwrap().len(), 1, "{held}");
+    assert!(found(&asking.store, &request(ActivityFilter::default())).await.iter().all(|one| one.action.is_none()));
 }
 
 #[tokio::test]

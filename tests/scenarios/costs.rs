@@ -9,8 +9,8 @@ use answers::{
     reference::Reference,
 };
 use domain::{
-    costs::{CopyKind, CostScope, KindCost, PriceTable, RepositoryPattern},
-    image::{Image, Registry},
+    costs::{CopyKind, CostScope, KindCost, PriceTable},
+    image::{Image, Registry, RepositoryPattern},
     inventory::{Inventory, InventoryEntry, Origin},
     policy::ManifestKind,
 };

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use answers::time::{self, Moment};
 use clap::Args;
-use domain::{costs::RepositoryPattern, image::Registry};
+use domain::image::{Registry, RepositoryPattern};
 use jiff::SignedDuration;
+
+use super::repositories;
 
 /// The options of `costs`.
 #[derive(Debug, Args)]
@@ -14,8 +16,8 @@ pub struct CostsOptions {
     #[arg(long)]
     pub registry: Option<Registry>,
 
-    /// Only these repositories: a name such as `team/app`, or a pattern such as `prod/*`
-    #[arg(long, value_name = "REPO")]
+    /// Only in these repositories, such as `prod/api` or `prod/*`
+    #[arg(long, value_name = "PATTERN", value_parser = repositories)]
     pub repository: Option<RepositoryPattern>,
 
     /// Only copies that are older than this, such as `90d`, and of which ECR recorded no pull for as long

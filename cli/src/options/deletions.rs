@@ -10,13 +10,12 @@ use answers::{
 };
 use clap::{Args, Subcommand};
 use domain::{
-    controls::HoldPattern,
     deletion::{Deletion, DeletionStatus},
-    image::{Registry, Tag},
+    image::{Registry, RepositoryPattern, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::RepositoryPattern;
+use super::repositories;
 
 /// The options of `deletions`.
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub struct DeletionsOptions {
     #[arg(long, value_name = "REGISTRY")]
     pub registry: Option<Registry>,
     /// Only deletions in these repositories, such as `prod/api` or `prod/*`
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = repositories)]
     pub repository: Option<RepositoryPattern>,
     /// Show instead what will be deleted until this time: `2027-01-31` (that day included), `2027-01-31T06:00:00Z`, or
     /// `24h` from now on
@@ -122,8 +121,8 @@ pub struct ActOptions {
     pub tag: Option<Tag>,
 
     /// All deletions in these repositories, such as `prod/*`
-    #[arg(long, value_name = "PATTERN", conflicts_with = "image")]
-    pub repository: Option<HoldPattern>,
+    #[arg(long, value_name = "PATTERN", value_parser = repositories, conflicts_with = "image")]
+    pub repository: Option<RepositoryPattern>,
 
     /// All deletions of this source, such as `111122223333/eu-west-1`
     #[arg(long, value_name = "REGISTRY", conflicts_with = "image")]

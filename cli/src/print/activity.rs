@@ -1,13 +1,15 @@
 //! Prints activity.
 
 use answers::activity::{ActivityEntry, ActivityReport};
-use domain::time::time_text;
+use domain::{alert::short_id, time::time_text};
 
 use super::{Print, answer::basis, csv, csv::Sheet, filled, table, time};
 
-/// The registry, the repository, or the image with its tags.
+/// The repository, the image, or the short ID of the incident.
 fn subject(entry: &ActivityEntry) -> String {
-    let Some(repository) = &entry.repository else { return String::new() };
+    let Some(repository) = &entry.repository else {
+        return entry.incident.as_deref().map(short_id).unwrap_or_default();
+    };
     match &entry.digest {
         Some(digest) => format!("{repository}@{}", digest.short()),
         None => repository.clone(),

@@ -64,8 +64,16 @@ impl Print for Alerts {
             let line = format!("{short_id}  {kind_text} from {source} to {destination}: {said}");
             _ = writeln!(text, "{}", filled(&line, ["  ", "    "], width));
         }
-        if self.open.is_empty() {
-            _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No open alerts."));
+        match (self.open.len(), self.open_omitted) {
+            (0, 0) => _ = writeln!(text, "\n{}", coloured(AnsiColor::Green, "● No open alerts.")),
+            (0, omitted) => {
+                let what = format!(
+                    "No open alert is selected; {omitted} {} open.",
+                    if omitted == 1 { "other is" } else { "others are" }
+                );
+                _ = writeln!(text, "\n{}", filled(&what, ["", "  "], width));
+            }
+            _ => {}
         }
         if !self.alerts.is_empty() {
             let headings = ["TIME (UTC)", "SEVERITY", "ALERT", "SUMMARY / NEXT STEP"];

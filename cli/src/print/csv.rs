@@ -19,7 +19,7 @@ pub struct Sheet {
 impl Sheet {
     /// The answer as CSV.
     pub(crate) fn csv(&self, answer: &impl Serialize) -> Result<String, serde_json::Error> {
-        let answer = serde_json::to_value(answer)?;
+        let answer = answers::time::json(answer)?;
         let several = self.lists.len() > 1;
         let mut text =
             line(several.then_some("list").into_iter().chain(self.columns.iter().copied()).map(str::to_owned));
@@ -91,6 +91,8 @@ pub(super) const ACTIVITY: Sheet = Sheet {
         "tags",
         "actor",
         "cause",
+        "incident",
+        "until",
         "call",
         "setting",
         "code",

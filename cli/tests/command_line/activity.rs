@@ -48,11 +48,7 @@ fn what_cannot_be_answered_is_an_error() {
     for (arguments, code, says) in [
         (&["activity", "--repository", "no/such"][..], 1, "no image of repository `no/such` is known"),
         (&["activity", "--registry", "999999999999/eu-west-1"], 1, "registry `999999999999/eu-west-1` is not known"),
-        (
-            &["activity", "--kind", "deleted"],
-            2,
-            "`deleted` is no kind of activity: expected one of pushed, image_deleted",
-        ),
+        (&["activity", "--kind", "deleted"], 2, "`deleted` is unknown: expected one of pushed, image_deleted"),
         (&["activity", "--since", "yesterday"], 2, "`yesterday` is not a time"),
     ] {
         let ran = user.run(arguments);

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use simulator::settings::Lag;
 
-use crate::mirror::Scene;
+use crate::mirror::{IRELAND, Scene, TOKYO};
 
 #[test]
 fn late_copies_and_their_alerts_are_listed() {
@@ -28,6 +28,11 @@ fn late_copies_and_their_alerts_are_listed() {
     report += &scene.shows(&["alerts", "--open"]);
     report += &scene.shows(&["snooze", late, "--until", "2099-01-31", "--reason", "a known outage"]);
     report += &scene.shows(&["alerts", "--open"]);
+    report += &scene.shows(&["alerts", "--open", "--severity", "critical", "--repository", "team/*"]);
+    report += &scene.shows(&["alerts", "--kind", "breaker_opened,drift_found"]);
+    report += &scene.shows(&["activity", "--kind", "operator"]);
+    report += &scene.shows(&["lag", "--source", IRELAND, "--repository", "team/*"]);
+    report += &scene.shows(&["lag", "--source", TOKYO]);
     for _ in 0..4 {
         scene.pass(16 * 60);
     }

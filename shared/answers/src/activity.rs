@@ -47,7 +47,8 @@ pub struct ActivityEntry {
     /// What an operator did; absent unless the kind is `operator`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<ActName>,
-    /// The registry. For an operator's action on a deletion, that of the replica; absent if an action is about every source.
+    /// The registry. For an operator's action on a deletion, that of the replica; on an incident, the destination; absent if
+    /// an action is about every source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<Registry>,
     /// The repository, or the repositories that a hold names, as in `prod/*`; absent if it is about the whole registry.
@@ -66,6 +67,12 @@ pub struct ActivityEntry {
     /// The cause of a deletion, an archiving or an attempt: `principal`, `lifecycle`, `repository`, `mirror` or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
+    /// The ID of the incident that an operator acknowledged or snoozed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// When what an operator did ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// The API action or the action of the lifecycle rule that was refused, or whose outcome is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
@@ -97,6 +104,8 @@ impl From<&Activity> for ActivityEntry {
             tags: activity.tags(),
             actor: activity.actor().map(str::to_owned),
             cause: activity.cause().map(Cause::as_str),
+            incident: None,
+            until: None,
             call: None,
             setting: None,
             code: None,
@@ -108,6 +117,8 @@ impl From<&Activity> for ActivityEntry {
             Activity::Act(act) => {
                 entry.action = Some(act.action);
                 entry.reason.clone_from(&act.reason);
+                entry.incident.clone_from(&act.incident);
+                entry.until = act.until;
             }
             Activity::Fact(fact) => {
                 entry.event_id = Some(fact.event_id.clone());
@@ -188,14 +199,23 @@ fn merged(found: Vec<Activity>) -> Vec<Activity> {
     all
 }
 
-/// Records that an operator acted on a source, or on every source. It is recorded after it took effect.
-pub(crate) async fn record_act(
-    table: &Table,
-    action: ActName,
-    source: Option<&Registry>,
-    (by, reason): (&str, Option<&str>),
-    now: Timestamp,
-) -> Result<(), store::Error> {
-    let act = OperatorAct { reason: reason.map(str::to_owned), ..OperatorAct::new(action, source, by, now) };
-    table.put_act(&act).await
+/// Acts of an operator that took effect and could not be recorded as activity. An act goes on to its end: what it changed
+/// says who did it, and stays.
+#[derive(Debug, Default)]
+pub(crate) struct Unrecorded(Option<store::Error>);
+
+impl Unrecorded {
+    /// Records an act, after it took effect.
+    pub(crate) async fn record(self, table: &Table, act: OperatorAct) -> Self {
+        let failed = table.put_act(&act).await.err();
+        Self(self.0.or(failed))
+    }
+
+    /// The answer to an act, or an error that says what was done and is not recorded.
+    pub(crate) fn or<T>(self, done: &str, answer: T) -> Result<T, Error> {
+        match self.0 {
+            None => Ok(answer),
+            Some(source) => Err(Error::ActNotRecorded { done: done.to_owned(), source }),
+        }
+    }
 }

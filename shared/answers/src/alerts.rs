@@ -3,9 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use domain::{
-    alert::{Alert, AlertKind, Incident, Response, Severity, short_id},
+    alert::{Alert, AlertFilter, AlertKind, Incident, Response, Severity, short_id},
     expectation::EXPECTED_REPLICATION_TIME,
-    image::{Image, Registry, RepositoryName, Tag},
+    image::{Image, Registry, RepositoryName, RepositoryPattern, Tag},
     lag::{Distribution, Lane},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -30,6 +30,9 @@ pub struct Alerts {
     pub basis: Basis,
     /// The open incidents, newest first.
     pub open: Vec<OpenIncident>,
+    /// The number of open incidents that the filter does not select.
+    #[serde(skip_serializing_if = "crate::deletions::is_zero")]
+    pub open_omitted: usize,
     /// The alerts of the period, newest first.
     #[serde(serialize_with = "described")]
     #[schema(value_type = Vec<DescribedAlert>)]
@@ -95,15 +98,36 @@ pub struct AlertCursor {
     id: String,
 }
 
-/// Answers `alerts`: the open incidents, and unless `open` is set all alerts since a time.
+/// Which alerts are requested.
+#[derive(Debug, Clone)]
+pub struct AlertRequest {
+    /// What is selected, of incidents and of alerts.
+    pub filter: AlertFilter,
+    /// The period of the alerts; without one, only open incidents.
+    pub period: Option<Period>,
+    /// Start after this alert; without one, at the newest.
+    pub after: Option<AlertCursor>,
+    /// The largest number of alerts.
+    pub most: usize,
+}
+
+/// Answers `alerts`: the open incidents, and the alerts of a period, both newest first.
 ///
 /// # Errors
-/// When the table cannot be read.
-pub async fn alerts(table: &Table, open: bool, since: SignedDuration, now: Timestamp) -> Result<Alerts, Error> {
-    let period = Period::last(since, now);
-    let (alerts, _) = if open { (Vec::new(), None) } else { list(table, period, now, None, usize::MAX).await? };
-    let basis = Basis::read(table, None, None).await?;
-    Ok(Alerts { basis, open: incidents(table, now).await?, alerts, next_cursor: None })
+/// When the registry or the repository is not known, or the table cannot be read.
+pub async fn alerts(table: &Table, request: &AlertRequest, now: Timestamp) -> Result<Alerts, Error> {
+    let AlertRequest { filter, period, .. } = request;
+    let repository = filter.repositories.as_ref().and_then(RepositoryPattern::name);
+    let basis = Basis::read(table, filter.registry.as_ref(), repository.as_ref()).await?;
+    let (alerts, next) = match period {
+        Some(period) => list(table, request, *period, now).await?,
+        None => (Vec::new(), None),
+    };
+    let (open, omitted): (Vec<_>, Vec<_>) = incidents(table, now)
+        .await?
+        .into_iter()
+        .partition(|open| filter.selects_incident(&open.incident, open.severity));
+    Ok(Alerts { basis, open, open_omitted: omitted.len(), alerts, next_cursor: next.map(Cursor) })
 }
 
 /// The open incidents, newest first.
@@ -117,18 +141,14 @@ pub async fn incidents(table: &Table, now: Timestamp) -> Result<Vec<OpenIncident
     Ok(incidents.into_iter().map(|incident| OpenIncident::new(incident, &responses, now)).collect())
 }
 
-/// Alerts of a period, newest first: at most `most`, after the alert of the cursor. Also returns the cursor for the next
-/// page, if there is one.
-///
-/// # Errors
-/// When the table cannot be read.
-pub async fn list(
+/// The selected alerts of a period, newest first, and the cursor for the next page, if there is one.
+async fn list(
     table: &Table,
+    request: &AlertRequest,
     period: Period,
     now: Timestamp,
-    after: Option<AlertCursor>,
-    most: usize,
 ) -> Result<(Vec<Alert>, Option<AlertCursor>), store::Error> {
+    let AlertRequest { filter, after, most, .. } = request;
     let one_day = SignedDuration::from_hours(24);
     // An alert may have tomorrow's date if the clock that set it is ahead of this one.
     let tomorrow = now.checked_add(one_day).unwrap_or(now);
@@ -137,7 +157,7 @@ pub async fn list(
     let mut all = Vec::new();
     while let Some(at) = day {
         let mut alerts = table.alerts(at).await?;
-        alerts.retain(|alert| period.contains(alert.time));
+        alerts.retain(|alert| period.contains(alert.time) && filter.selects(alert));
         alerts.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.id.cmp(&b.id)));
         let comes_after = |alert: &Alert| {
             after
@@ -145,7 +165,7 @@ pub async fn list(
                 .is_none_or(|after| alert.time < after.time || alert.time == after.time && alert.id > after.id)
         };
         for alert in alerts.into_iter().filter(comes_after) {
-            if all.len() == most {
+            if all.len() == *most {
                 let last = all.last().map(|last: &Alert| AlertCursor { time: last.time, id: last.id.clone() });
                 return Ok((all, last));
             }
@@ -250,24 +270,33 @@ struct Copies {
     not_arrived: usize,
 }
 
-/// Answers `lag`, for copies that arrived in a period, and for copies of pushes in that period that did not arrive.
+/// Answers `lag`, for copies that arrived in a period, and for copies of pushes in that period that did not arrive. The
+/// registry of the request is the destination; `source` limits both to copies from one registry.
 ///
 /// # Errors
-/// When the registry or the repository is not known, or the table cannot be read.
+/// When a registry or the repository is not known, or the table cannot be read.
 pub async fn lag(
     table: &Table,
-    since: Timestamp,
-    until: Option<Timestamp>,
+    period: Period,
+    source: Option<&Registry>,
     request: &PageRequest<'_>,
 ) -> Result<LagReport, Error> {
     let threshold_seconds = u32::try_from(EXPECTED_REPLICATION_TIME.as_secs()).unwrap_or(u32::MAX);
-    let basis = Basis::read(table, request.registry, request.repository).await?;
-    let period = Period { from: since, to: until };
+    let repository = request.repository();
+    let basis = Basis::read(table, request.registry, repository.as_ref()).await?;
+    let known = table.registries().await?;
+    if let Some(source) = source.filter(|source| !known.is_empty() && !known.contains(*source)) {
+        return Err(Error::UnknownRegistry { registry: source.clone() });
+    }
+    let Period { from: since, to: until } = period;
+    let is_wanted = |from: &Registry, repository: &RepositoryName| {
+        source.is_none_or(|source| source == from) && request.covers(repository)
+    };
     let (mut lanes, mut days): (BTreeMap<Lane, Copies>, BTreeMap<Date, Copies>) = Default::default();
-    let mut pager = request.through(table.registries().await?);
+    let mut pager = request.through(known);
     while let Some(page) = pager.next_page() {
         let each = |arrival: store::Arrival| {
-            if period.contains(arrival.at) {
+            if period.contains(arrival.at) && is_wanted(&arrival.lane.source, &arrival.lane.repository) {
                 let day = arrival.at.to_zoned(TimeZone::UTC).date();
                 days.entry(day).or_default().lags.push(arrival.lag_seconds);
                 lanes.entry(arrival.lane).or_default().lags.push(arrival.lag_seconds);
@@ -279,10 +308,11 @@ pub async fn lag(
     let next_cursor = pager.token().map(Cursor);
     // Those that did not arrive are listed and counted once: on the first page.
     let mut late = match request.from {
-        None => late(table, request.repository, usize::MAX).await?,
+        None => late(table, repository.as_ref(), usize::MAX).await?,
         Some(_) => Vec::new(),
     };
     late.retain(|copy| request.registry.is_none_or(|only| copy.destination == *only));
+    late.retain(|copy| is_wanted(&copy.source, &copy.image.repository));
     let late_before = late.iter().filter(|copy| copy.pushed_at < since).count();
     late.retain(|copy| period.contains(copy.pushed_at));
     for LateCopy { source, destination, image, .. } in &late {

@@ -439,11 +439,12 @@ pub async fn orphans(table: &Table, filter: OrphanFilter, request: &PageRequest<
         let last = orphan.sources.values().try_fold(Timestamp::MIN, |last, at| Some(last.max((*at)?)));
         deleted.zip(last).is_none_or(|(period, last)| period.contains(last))
     };
-    let basis = Basis::read(table, request.registry, request.repository).await?;
+    let basis = Basis::read(table, request.registry, request.repository().as_ref()).await?;
     let mut pager = request.through(table.registries().await?);
     let mut orphans = Vec::new();
     while let Some(page) = pager.next_page() {
-        let (lineages, page_end) = table.orphans(&page.registry, page.bounds()).await?;
+        let (mut lineages, page_end) = table.orphans(&page.registry, page.bounds()).await?;
+        lineages.retain(|lineage| request.covers(&lineage.image.repository));
         let replica = |lineage: &Lineage| (page.registry.clone(), lineage.image.clone());
         let listed = table.inventory_of(&lineages.iter().map(replica).collect()).await?;
         let chosen = lineages.iter().filter(|lineage| {

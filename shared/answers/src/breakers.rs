@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    activity::ActName,
+    activity::{ActName, OperatorAct},
     alert::{Alert, AlertKind},
     breaker::{Breaker, BreakerClass, BreakerLimits, Opened, Reset},
     deletion::{Deletion, DeletionStatus, OperatorAction},
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use crate::{
     READS_AT_A_TIME,
-    activity::record_act,
+    activity::Unrecorded,
     deletions::{DeletionTotal, MOST, counted, sources},
     error::Error,
 };
@@ -323,7 +323,8 @@ pub async fn reset(
         return Err(Error::Changed { what: format!("the breaker of {source}") });
     }
     let message = format!("the breaker of {source} was closed by {by}");
-    record_act(table, ActName::ResetBreaker, Some(source), (by, None), now).await?;
+    let act = OperatorAct::new(ActName::ResetBreaker, Some(source), by, now);
+    let unrecorded = Unrecorded::default().record(table, act).await;
     table.put_alert(&Alert::notice(AlertKind::BreakerReset, &source.to_string(), message, now)).await?;
     let (mut released, mut after) = (0, None);
     loop {
@@ -338,7 +339,8 @@ pub async fn reset(
         }
         after = next;
         if after.is_none() {
-            return Ok(WasReset::new(source, by, terms, released));
+            let reset = WasReset::new(source, by, terms, released);
+            return unrecorded.or(&reset.summary.clone(), reset);
         }
     }
 }

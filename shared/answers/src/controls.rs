@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use domain::{
     activity::{ActName, OperatorAct},
-    controls::{Controls, Hold, HoldPattern, Instruction, Pause, wildcard},
+    controls::{Controls, Covered, Hold, HoldPattern, Instruction, Pause},
     deletion::{Check, CheckName, Deletion, DeletionStatus, OperatorAction},
-    image::{Image, Registry},
+    image::{Registry, RepositoryPattern},
     time::time_text,
 };
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use store::{Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{
-    activity::record_act,
+    activity::Unrecorded,
     answer, deletions,
     error::Error,
     reference::{Reference, ReferenceError, without_registry},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldTarget {
     /// Repositories.
-    Repositories(HoldPattern),
+    Repositories(RepositoryPattern),
     /// The images that the reference means.
     Image(Reference),
 }
@@ -150,9 +150,11 @@ pub async fn pause(table: &Table, source: Option<&Registry>, instruction: Instru
     let before = table.controls().await?.at(now).pauses;
     table.put_pause(&pause).await?;
     let Instruction { by, reason, .. } = &pause.instruction;
-    record_act(table, ActName::Pause, source, (by, reason.as_deref()), now).await?;
+    let act = OperatorAct { until: pause.instruction.until, ..OperatorAct::new(ActName::Pause, source, by, now) };
+    let unrecorded = Unrecorded::default().record(table, OperatorAct { reason: reason.clone(), ..act }).await;
     let replaced = before.into_iter().find(|before| before.source == pause.source).map(Into::into);
-    Ok(WasPaused { pause: pause.into(), replaced })
+    let summary = pause.summary();
+    unrecorded.or(&summary, WasPaused { pause: pause.into(), replaced })
 }
 
 /// Deletions are not paused any more.
@@ -179,12 +181,12 @@ pub async fn resume(table: &Table, source: Option<&Registry>, by: &str, now: Tim
         return Err(Error::NotPaused { only: source.cloned(), others: others.iter().map(Pause::summary).collect() });
     };
     table.delete_pause(source).await?;
-    record_act(table, ActName::Resume, source, (by, None), now).await?;
+    let unrecorded = Unrecorded::default().record(table, OperatorAct::new(ActName::Resume, source, by, now)).await;
     let of = source.map_or_else(|| "every source".to_owned(), ToString::to_string);
     let still = if others.is_empty() { String::new() } else { format!("; {} other pauses last", others.len()) };
     let summary = format!("deletions of {of} resumed by {by}: what is due runs within 5 minutes{still}");
     let pauses = others.into_iter().map(Into::into).collect();
-    Ok(WasResumed { ended: ended.into(), by: by.to_owned(), pauses, summary })
+    unrecorded.or(&summary.clone(), WasResumed { ended: ended.into(), by: by.to_owned(), pauses, summary })
 }
 
 /// Something is on hold.
@@ -217,13 +219,15 @@ pub async fn hold(
         return Err(Error::NoReason { of: "a hold" });
     }
     let mut held = WasHeld { holds: Vec::new(), repositories: 0, deletions: 0, effect: String::new() };
+    let mut unrecorded = Unrecorded::default();
     for pattern in patterns(table, target).await? {
         let hold = Hold { pattern, source: source.cloned(), instruction: instruction.clone() };
         if table.put_hold(&hold).await? == Stored::Known {
             return Err(Error::Changed { what: format!("the hold {}", hold.id()) });
         }
-        record_hold(table, ActName::Hold, &hold, (&hold.instruction.by, hold.instruction.reason.as_deref()), now)
-            .await?;
+        let Instruction { by, reason, until, .. } = &hold.instruction;
+        let act = act_on(&hold, ActName::Hold, (by, reason.as_deref()), now);
+        unrecorded = unrecorded.record(table, OperatorAct { until: *until, ..act }).await;
         for mut deletion in covered(table, &hold, target).await? {
             // What another process changes meanwhile is stopped before its call to ECR.
             if deletion.hold(&hold, now).is_ok() && table.put_deletion(&mut deletion).await? == Stored::New {
@@ -234,19 +238,14 @@ pub async fn hold(
     }
     held.repositories = repositories(table, target).await?;
     held.effect = held.effect(matches!(target, HoldTarget::Image(_)));
-    Ok(held)
+    let done: Vec<_> = held.holds.iter().map(|hold| hold.summary.clone()).collect();
+    unrecorded.or(&done.join("; "), held)
 }
 
-/// Records that an operator began or ended a hold.
-async fn record_hold(
-    table: &Table,
-    action: ActName,
-    hold: &Hold,
-    (by, reason): (&str, Option<&str>),
-    now: Timestamp,
-) -> Result<(), store::Error> {
+/// What an operator does who begins or ends a hold.
+fn act_on(hold: &Hold, action: ActName, (by, reason): (&str, Option<&str>), now: Timestamp) -> OperatorAct {
     let (pattern, reason) = (Some(hold.pattern.clone()), short_reason(reason));
-    table.put_act(&OperatorAct { pattern, reason, ..OperatorAct::new(action, hold.source.as_ref(), by, now) }).await
+    OperatorAct { pattern, reason, ..OperatorAct::new(action, hold.source.as_ref(), by, now) }
 }
 
 impl WasHeld {
@@ -317,10 +316,10 @@ pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timest
         return Err(if kept.is_empty() { Error::NoHold { asked } } else { Error::HoldOfOther { asked, of_others } });
     }
     let remaining = Controls { holds: others.into_iter().chain(kept.iter().cloned()).collect(), ..Controls::default() };
-    let mut deletions = 0;
+    let (mut deletions, mut unrecorded) = (0, Unrecorded::default());
     for hold in &ended {
         table.delete_hold(hold).await?;
-        record_hold(table, ActName::Release, hold, (by, release.reason), now).await?;
+        unrecorded = unrecorded.record(table, act_on(hold, ActName::Release, (by, release.reason), now)).await;
         let why = released(hold, release.reason);
         let target = target_of(hold);
         for mut deletion in covered(table, hold, &target).await?.into_iter().filter(Deletion::held_by_operator) {
@@ -332,7 +331,8 @@ pub async fn release(table: &Table, release: &Release<'_>, by: &str, now: Timest
             }
         }
     }
-    Ok(WasReleased::new(ended, kept, by, deletions))
+    let released = WasReleased::new(ended, kept, by, deletions);
+    unrecorded.or(&released.summary.clone(), released)
 }
 
 impl WasReleased {
@@ -357,9 +357,9 @@ fn released(hold: &Hold, reason: Option<&str>) -> String {
 }
 
 fn target_of(hold: &Hold) -> HoldTarget {
-    match hold.pattern.to_string().parse::<Image>() {
-        Ok(image) => HoldTarget::Image(Reference::Exact(image)),
-        Err(_) => HoldTarget::Repositories(hold.pattern.clone()),
+    match hold.pattern.covered() {
+        Covered::Image(image) => HoldTarget::Image(Reference::Exact(image.clone())),
+        Covered::Repositories(pattern) => HoldTarget::Repositories(pattern.clone()),
     }
 }
 
@@ -384,18 +384,18 @@ fn checked(instruction: Instruction) -> Result<Instruction, Error> {
 /// The patterns of a target. An image that is gone from its source is meant by the tag that it had.
 async fn patterns(table: &Table, target: &HoldTarget) -> Result<BTreeSet<HoldPattern>, Error> {
     match target {
-        HoldTarget::Repositories(pattern) => Ok([pattern.clone()].into()),
+        HoldTarget::Repositories(pattern) => Ok([pattern.clone().into()].into()),
         HoldTarget::Image(reference) => {
             let images = answer::resolve_ever(table, reference).await?;
-            Ok(images.iter().map(HoldPattern::image).collect())
+            Ok(images.iter().map(HoldPattern::of_image).collect())
         }
     }
 }
 
 /// The deletions that a hold covers and that are not over.
 async fn covered(table: &Table, hold: &Hold, target: &HoldTarget) -> Result<Vec<Deletion>, Error> {
-    let mut all = match (target, hold.pattern.to_string().parse::<Image>()) {
-        (HoldTarget::Image(_), Ok(image)) => table.image_record(&image).await?.deletions,
+    let mut all = match (target, hold.pattern.image()) {
+        (HoldTarget::Image(_), Some(image)) => table.image_record(image).await?.deletions,
         _ => {
             let statuses = [DeletionStatus::Pending, DeletionStatus::Held, DeletionStatus::AwaitingApproval];
             deletions::all(table, &statuses, hold.source.as_ref()).await?
@@ -408,8 +408,6 @@ async fn covered(table: &Table, hold: &Hold, target: &HoldTarget) -> Result<Vec<
 /// The number of known repositories that a target covers.
 async fn repositories(table: &Table, target: &HoldTarget) -> Result<usize, store::Error> {
     let HoldTarget::Repositories(pattern) = target else { return Ok(1) };
-    let pattern = pattern.to_string();
-    let prefix = pattern.split('*').next().unwrap_or_default();
-    let (known, _) = search::repositories(table, prefix, None, usize::MAX).await?;
-    Ok(known.iter().filter(|known| wildcard(&pattern, known.repository.as_str())).count())
+    let (known, _) = search::repositories(table, pattern.prefix(), None, usize::MAX).await?;
+    Ok(known.iter().filter(|known| pattern.covers(&known.repository)).count())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     costs::{CostScope, Costs, PriceOrigin, PriceTable, RegistryListing},
-    image::Registry,
+    image::{Registry, RepositoryPattern},
     inventory::{InventoryEntry, Origin},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -51,7 +51,7 @@ fn is_zero(number: &usize) -> bool {
 /// # Errors
 /// When the registry or the repository is not known, or the table cannot be read.
 pub async fn costs(table: &Table, scope: &CostScope<'_>, prices: &PriceTable) -> Result<CostReport, Error> {
-    let repository = scope.repositories.and_then(domain::costs::RepositoryPattern::name);
+    let repository = scope.repositories.and_then(RepositoryPattern::name);
     let basis = Basis::read(table, scope.registry, repository.as_ref()).await?;
     let runs = table.runs().await?;
     // The whole name, or else also repositories count whose names only begin with it.

@@ -9,7 +9,7 @@ use domain::{
     activity::OperatorAct,
     controls::HoldPattern,
     deletion::{CheckName, Deletion, DeletionStatus, OperatorAction},
-    image::{Image, Registry, Tag},
+    image::{Image, Registry, RepositoryPattern, Tag},
     time::time_text,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,7 +19,9 @@ use store::{Listed, Stored, Table};
 use utoipa::ToSchema;
 
 use crate::{
-    READS_AT_A_TIME, answer, controls,
+    READS_AT_A_TIME,
+    activity::Unrecorded,
+    answer, controls,
     cursor::Cursor,
     described::{Describe, DescribedDeletion, described},
     error::Error,
@@ -321,6 +323,8 @@ pub struct Acted {
     pub changed: usize,
     /// What was done, in one line.
     pub summary: String,
+    #[serde(skip)]
+    unrecorded: Unrecorded,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
@@ -340,6 +344,7 @@ impl Acted {
             approved_before: Vec::new(),
             changed: 0,
             summary: String::new(),
+            unrecorded: Unrecorded::default(),
         }
     }
 
@@ -355,14 +360,15 @@ impl Acted {
             return Ok(());
         }
         let act = OperatorAct::new(self.action.into(), Some(&deletion.registry), &self.by, now);
-        let pattern = Some(HoldPattern::image(&deletion.image));
-        table.put_act(&OperatorAct { reason: self.reason.clone(), pattern, tag: deletion.tag.clone(), ..act }).await?;
+        let pattern = Some(HoldPattern::of_image(&deletion.image));
+        let act = OperatorAct { reason: self.reason.clone(), pattern, tag: deletion.tag.clone(), ..act };
+        self.unrecorded = std::mem::take(&mut self.unrecorded).record(table, act).await;
         self.deletions.push(deletion);
         Ok(())
     }
 
     /// The answer with its text.
-    fn finished(mut self) -> Self {
+    fn finished(mut self) -> Result<Self, Error> {
         let because = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let count = |count: usize| if count == 1 { "1 deletion".to_owned() } else { format!("{count} deletions") };
         let mut parts = Vec::new();
@@ -381,7 +387,7 @@ impl Acted {
             parts.push(format!("{} changed at the same time, look again", count(self.changed)));
         }
         self.summary = parts.join("; ");
-        self
+        std::mem::take(&mut self.unrecorded).or(&self.summary.clone(), self)
     }
 }
 
@@ -469,7 +475,7 @@ pub async fn act(table: &Table, selector: &DeletionSelector, act: &Act<'_>) -> R
     match (acted.deletions.is_empty() && acted.approved_before.is_empty(), refused, asked) {
         (true, Some(invalid), _) => Err(invalid.into()),
         (true, None, Some(asked)) => Err(Error::NoDeletion { asked, registry: selector.registry.clone() }),
-        _ => Ok(acted.finished()),
+        _ => acted.finished(),
     }
 }
 
@@ -538,7 +544,7 @@ fn size_text(bytes: u64) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct ManyDeletions {
     /// Repositories, as in `prod/*`.
-    pub repository: Option<HoldPattern>,
+    pub repository: Option<RepositoryPattern>,
     /// The source.
     pub source: Option<Registry>,
     /// The registry of the replicas.
@@ -579,7 +585,7 @@ pub async fn planned(
     let mut deletions = all(table, statuses, many.source.as_ref()).await?;
     deletions.retain(|deletion| !too_old(deletion));
     deletions.retain(|deletion| {
-        many.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image))
+        many.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image.repository))
             && many.registry.as_ref().is_none_or(|registry| deletion.registry == *registry)
             && many.policy.as_ref().is_none_or(|policy| deletion.policies.contains(policy))
             && many.older_than.is_none_or(|age| now.duration_since(deletion.since) >= age)
@@ -605,5 +611,5 @@ pub async fn act_on_many(table: &Table, planned: PlannedAct, act: &Act<'_>) -> R
             done => done?,
         }
     }
-    Ok(acted.finished())
+    acted.finished()
 }

@@ -47,7 +47,7 @@ const BACKFILL: &str = "`ecr-lineage backfill SOURCE DESTINATION` makes ECR copy
 /// # Errors
 /// When the repository is not known, or the table cannot be read.
 pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> Result<DriftReport, Error> {
-    let basis = Basis::read(table, request.registry, request.repository).await?;
+    let basis = Basis::read(table, request.registry, request.repository().as_ref()).await?;
     let known = table.known_registries().await?;
     // If the clock that set these times is ahead of this one, the newest of them counts as now.
     let listed = basis.registries.values().filter_map(|known| known.listed_at);
@@ -64,7 +64,11 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
     let mut pager = request.through(settings.keys().cloned().collect());
     while let Some(page) = pager.next_page() {
         let Some(settings) = settings.get(&page.registry) else { continue };
-        let each = |difference| differences.push(difference);
+        let each = |difference: Difference| {
+            if request.covers(&difference.image.repository) {
+                differences.push(difference);
+            }
+        };
         let page_end = table.drift(&page.registry, settings, page.bounds(), now, each).await?;
         pager.end_page(page, page_end);
     }
@@ -72,13 +76,7 @@ pub async fn drift(table: &Table, request: &PageRequest<'_>, now: Timestamp) -> 
     // The order of the index, in which images are texts.
     let position = |of: &Difference| (of.source.clone(), of.image.to_string(), of.destination.clone());
     differences.sort_by_key(position);
-    let remediation = remediation(&differences);
-    Ok(DriftReport { basis, unread, differences, remediation, next_cursor })
-}
-
-/// The recommended next step for some differences; nothing if no replica is missing.
-#[must_use]
-pub fn remediation(differences: &[Difference]) -> Option<&'static str> {
     let is_missing = |difference: &Difference| matches!(difference.drift, Drift::Missing { .. });
-    differences.iter().any(is_missing).then_some(BACKFILL)
+    let remediation = differences.iter().any(is_missing).then_some(BACKFILL);
+    Ok(DriftReport { basis, unread, differences, remediation, next_cursor })
 }

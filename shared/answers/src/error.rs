@@ -124,6 +124,15 @@ pub enum Error {
         /// The pauses of other sources, or of all.
         others: Vec<String>,
     },
+    /// What an operator did took effect, and could not be recorded as activity.
+    #[error("{done}: this took effect, but it is missing in the list of activity")]
+    ActNotRecorded {
+        /// What was done, in one line.
+        done: String,
+        /// Why it could not be recorded.
+        #[source]
+        source: store::Error,
+    },
     /// The image is not a replica in the registry.
     #[error("`{image}` is not known as a replica in `{registry}`")]
     NoReplica {
@@ -178,6 +187,9 @@ impl Error {
             Self::NotPaused { others, .. } if others.is_empty() => "none; nothing is paused".into(),
             Self::NotPaused { .. } => {
                 "name the pause: `--source REGISTRY`, or none for the pause of every source".into()
+            }
+            Self::ActNotRecorded { .. } => {
+                "do not repeat it; for an audit, note when and why it was done: `activity` will not list it".into()
             }
             Self::NoReplica { image, .. } => format!("`ecr-lineage show {image}` shows where it is and was"),
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, btree_set};
 
-use domain::image::{Image, Registry, RepositoryName};
+use domain::image::{Image, Registry, RepositoryName, RepositoryPattern};
 use serde::{Deserialize, Serialize};
 use store::{PageBounds, PageEnd};
 
@@ -19,8 +19,8 @@ pub struct PageToken {
 pub struct PageRequest<'a> {
     /// Only this registry.
     pub registry: Option<&'a Registry>,
-    /// Only this repository.
-    pub repository: Option<&'a RepositoryName>,
+    /// Only these repositories.
+    pub repositories: Option<&'a RepositoryPattern>,
     /// Start at this position; without one, at the first registry.
     pub from: Option<PageToken>,
     /// The largest number of images to read, at least 1.
@@ -28,21 +28,33 @@ pub struct PageRequest<'a> {
 }
 
 impl<'a> PageRequest<'a> {
-    /// Everything: of one registry or of all, of one repository or of all.
+    /// Everything: of one registry or of all, of some repositories or of all.
     #[must_use]
-    pub fn all_of(registry: Option<&'a Registry>, repository: Option<&'a RepositoryName>) -> Self {
-        Self { registry, repository, from: None, most: usize::MAX }
+    pub fn all_of(registry: Option<&'a Registry>, repositories: Option<&'a RepositoryPattern>) -> Self {
+        Self { registry, repositories, from: None, most: usize::MAX }
+    }
+
+    /// The repository, if only one is requested: its images are read, and no others.
+    #[must_use]
+    pub fn repository(&self) -> Option<RepositoryName> {
+        self.repositories.and_then(RepositoryPattern::name)
+    }
+
+    /// Whether the images of a repository are requested.
+    #[must_use]
+    pub fn covers(&self, repository: &RepositoryName) -> bool {
+        self.repositories.is_none_or(|pattern| pattern.covers(repository))
     }
 
     /// A pager through the requested ones of these registries, in their order.
     #[must_use]
-    pub fn through(&self, mut registries: BTreeSet<Registry>) -> RegistryPager<'a> {
+    pub fn through(&self, mut registries: BTreeSet<Registry>) -> RegistryPager {
         registries.retain(|registry| self.registry.is_none_or(|only| only == registry));
         if let Some(place) = &self.from {
             registries.retain(|registry| *registry >= place.registry);
         }
         RegistryPager {
-            repository: self.repository,
+            repository: self.repository(),
             registries: registries.into_iter(),
             from: self.from.clone(),
             left: self.most,
@@ -52,8 +64,8 @@ impl<'a> PageRequest<'a> {
 
 /// Iterates over registries until enough images were read.
 #[derive(Debug)]
-pub struct RegistryPager<'a> {
-    repository: Option<&'a RepositoryName>,
+pub struct RegistryPager {
+    repository: Option<RepositoryName>,
     registries: btree_set::IntoIter<Registry>,
     from: Option<PageToken>,
     left: usize,
@@ -61,36 +73,36 @@ pub struct RegistryPager<'a> {
 
 /// The next registry to read, with bounds.
 #[derive(Debug)]
-pub struct Page<'a> {
+pub struct Page {
     /// The registry to read.
     pub registry: Registry,
-    repository: Option<&'a RepositoryName>,
+    repository: Option<RepositoryName>,
     after: Option<Image>,
     most: usize,
 }
 
-impl Page<'_> {
+impl Page {
     /// The bounds within the registry's list.
     #[must_use]
     pub fn bounds(&self) -> PageBounds<'_> {
-        PageBounds { repository: self.repository, after: self.after.as_ref(), most: self.most }
+        PageBounds { repository: self.repository.as_ref(), after: self.after.as_ref(), most: self.most }
     }
 }
 
-impl<'a> RegistryPager<'a> {
+impl RegistryPager {
     /// The next registry to read; nothing at the end, or when enough images were read.
-    pub fn next_page(&mut self) -> Option<Page<'a>> {
+    pub fn next_page(&mut self) -> Option<Page> {
         let registry = self.registries.next()?;
         let after = self.from.take().filter(|place| place.registry == registry).and_then(|place| place.after);
         if self.left == 0 {
             self.stop(registry, after);
             return None;
         }
-        Some(Page { registry, repository: self.repository, after, most: self.left })
+        Some(Page { registry, repository: self.repository.clone(), after, most: self.left })
     }
 
     /// Records how far a page was read.
-    pub fn end_page(&mut self, page: Page<'_>, page_end: PageEnd) {
+    pub fn end_page(&mut self, page: Page, page_end: PageEnd) {
         self.left = self.left.saturating_sub(page_end.images);
         if page_end.next.is_some() {
             self.stop(page.registry, page_end.next);

@@ -177,7 +177,7 @@ fn entries(plan: Plan, recorded: &BTreeSet<Key>) -> Vec<PreviewEntry> {
 }
 
 /// What changes from one policy to another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PolicyDiff {
     /// The replicas for which another action is planned, or the same for another reason.
     pub changes: Vec<PolicyChange>,
@@ -188,7 +188,7 @@ pub struct PolicyDiff {
 }
 
 /// What changes for one replica.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PolicyChange {
     /// The planned action under the old policy.
     pub before: PreviewAction,
@@ -201,7 +201,7 @@ pub struct PolicyChange {
 }
 
 /// The number and size of the replicas with the same change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ChangeTotal {
     /// The planned action under the old policy.
     pub before: PreviewAction,
@@ -270,7 +270,7 @@ async fn orphans(
     most: usize,
     candidates: &mut Vec<Candidate>,
 ) -> Result<Option<PreviewPageToken>, Error> {
-    let mut pager = PageRequest { registry: None, repository: None, from, most }.through(table.registries().await?);
+    let mut pager = PageRequest { registry: None, repositories: None, from, most }.through(table.registries().await?);
     while let Some(page) = pager.next_page() {
         let (orphans, page_end) = table.orphans(&page.registry, page.bounds()).await?;
         for orphan in orphans {

@@ -1,12 +1,17 @@
 //! What an operator does with a registry.
 
-use domain::{activity::ActName, heartbeat::Forgotten, image::Registry, replication::ReplicationSettings};
+use domain::{
+    activity::{ActName, OperatorAct},
+    heartbeat::Forgotten,
+    image::Registry,
+    replication::ReplicationSettings,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::Table;
 use utoipa::ToSchema;
 
-use crate::{activity::record_act, error::Error};
+use crate::{activity::Unrecorded, error::Error};
 
 /// A registry was forgotten.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,8 +58,9 @@ pub async fn forget(
     let reason = short_reason(reason);
     let forgotten = Forgotten { at: now, by: by.to_owned(), reason };
     table.forget_registry(registry, &forgotten).await?;
-    let who = (by, forgotten.reason.as_deref());
-    record_act(table, ActName::ForgetRegistry, Some(registry), who, now).await?;
+    let act = OperatorAct::new(ActName::ForgetRegistry, Some(registry), by, now);
+    let act = OperatorAct { reason: forgotten.reason.clone(), ..act };
+    let unrecorded = Unrecorded::default().record(table, act).await;
     let summary = format!("{registry} forgotten by {by}: no heartbeat is expected until one, or an event, arrives");
-    Ok(WasForgotten { registry: registry.clone(), forgotten, summary })
+    unrecorded.or(&summary.clone(), WasForgotten { registry: registry.clone(), forgotten, summary })
 }

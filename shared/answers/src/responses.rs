@@ -1,7 +1,9 @@
 //! What operators say about open incidents: that they work on it, or that it is not repeated until a time.
 
 use domain::{
+    activity::{ActName, OperatorAct},
     alert::{Acknowledgement, AlertKind, Incident, Response, Severity, Snooze},
+    image::Registry,
     time::time_text,
 };
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use serde::Serialize;
 use store::{Responses, Table};
 use utoipa::ToSchema;
 
-use crate::{error::Error, registries::short_reason};
+use crate::{activity::Unrecorded, error::Error, registries::short_reason};
 
 /// An incident was acknowledged or snoozed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,8 +28,18 @@ pub struct WasAnswered {
 /// An incident that is open, as operators name it.
 struct Named {
     id: String,
+    /// The registry whose copies or events are missing.
+    registry: Registry,
     severity: Severity,
     what: String,
+}
+
+impl Named {
+    /// What an operator did about it, for the list of activity.
+    fn act(&self, action: ActName, by: &str, reason: Option<String>, now: Timestamp) -> OperatorAct {
+        let incident = Some(self.id.clone());
+        OperatorAct { reason, incident, ..OperatorAct::new(action, Some(&self.registry), by, now) }
+    }
 }
 
 /// Records that an operator works on an incident. It is repeated as before.
@@ -41,12 +53,15 @@ pub async fn acknowledge(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<WasAnswered, Error> {
-    let (Named { id, what, .. }, responses) = named(table, alert).await?;
+    let (named, responses) = named(table, alert).await?;
     let said = Acknowledgement { by: by.to_owned(), at: now, reason: short_reason(reason) };
-    table.put_acknowledgement(&id, &said).await?;
+    table.put_acknowledgement(&named.id, &said).await?;
+    let act = named.act(ActName::Acknowledge, by, said.reason.clone(), now);
+    let unrecorded = Unrecorded::default().record(table, act).await;
+    let Named { id, what, .. } = named;
     let summary = format!("{what}: {said}");
     let response = Response { acknowledged: Some(said), ..responses.get(&id).cloned().unwrap_or_default() };
-    Ok(WasAnswered { incident: id, response, summary })
+    unrecorded.or(&summary.clone(), WasAnswered { incident: id, response, summary })
 }
 
 /// Stops the repetitions of an incident until a time. A higher severity is sent nevertheless, and so is its end.
@@ -64,12 +79,15 @@ pub async fn snooze(
     if until <= now {
         return Err(Error::EndIsOver { until: time_text(until) });
     }
-    let (Named { id, severity, what }, responses) = named(table, alert).await?;
-    let snooze = Snooze { by: by.to_owned(), at: now, until, reason, severity };
-    table.put_snooze(&id, &snooze).await?;
+    let (named, responses) = named(table, alert).await?;
+    let snooze = Snooze { by: by.to_owned(), at: now, until, reason, severity: named.severity };
+    table.put_snooze(&named.id, &snooze).await?;
+    let act = named.act(ActName::Snooze, by, Some(snooze.reason.clone()), now);
+    let unrecorded = Unrecorded::default().record(table, OperatorAct { until: Some(until), ..act }).await;
+    let Named { id, what, .. } = named;
     let summary = format!("{what}: {snooze}");
     let response = Response { snoozed: Some(snooze), ..responses.get(&id).cloned().unwrap_or_default() };
-    Ok(WasAnswered { incident: id, response, summary })
+    unrecorded.or(&summary.clone(), WasAnswered { incident: id, response, summary })
 }
 
 /// The open incident that an operator names, by its ID, its short ID, or the ID of one of its alerts.
@@ -79,11 +97,12 @@ async fn named(table: &Table, alert: &str) -> Result<(Named, Responses), Error> 
         severity: severity(&incident),
         what: format!("{} from {} to {}", incident.kind.words(), incident.source, incident.destination),
         id: incident.id(),
+        registry: incident.destination,
     });
     let kind = AlertKind::EventsMissing;
     let of_events = heartbeats.into_iter().filter_map(|(registry, heartbeat)| {
         let what = format!("{} of {registry}", kind.words());
-        Some(Named { id: heartbeat.incident?, severity: kind.severity(), what })
+        Some(Named { id: heartbeat.incident?, registry, severity: kind.severity(), what })
     });
     let is_meant = |named: &Named| {
         let of_alert = alert.strip_prefix(named.id.as_str()).is_some_and(|rest| rest.starts_with('/'));

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// A time as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,31 @@ impl Period {
     }
 }
 
+/// An answer as JSON, with every time in one form: RFC 3339 in UTC and whole seconds.
+///
+/// # Errors
+/// When it cannot be JSON.
+pub fn json(answer: &impl Serialize) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(answer)?;
+    in_whole_seconds(&mut value);
+    Ok(value)
+}
+
+fn in_whole_seconds(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let is_time =
+                text.ends_with('Z') && text.contains('.') && text.starts_with(|first: char| first.is_ascii_digit());
+            if let Some(time) = text.parse::<Timestamp>().ok().filter(|_| is_time) {
+                *text = domain::time::whole_seconds(time).to_string();
+            }
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(in_whole_seconds),
+        Value::Object(fields) => fields.values_mut().for_each(in_whole_seconds),
+        _ => {}
+    }
+}
+
 /// A duration back from now, as in `12h` or `30d`; a day has 24 hours.
 ///
 /// # Errors
@@ -110,6 +136,15 @@ pub fn back(text: &str) -> Result<SignedDuration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_an_answer_have_whole_seconds_and_other_texts_stay() {
+        let texts =
+            ["2026-11-30T12:00:00.123456789Z", "2026-11-30T12:00:00Z", "1.2.Z", "v1.5", "at 2026-11-30T12:00:00.1Z"];
+        let json = json(&[texts]).unwrap();
+        let expected = ["2026-11-30T12:00:00Z", "2026-11-30T12:00:00Z", "1.2.Z", "v1.5", "at 2026-11-30T12:00:00.1Z"];
+        assert_eq!(json, serde_json::json!([expected]));
+    }
 
     #[test]
     fn a_moment_is_a_date_a_time_or_a_duration_back() {

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    controls::{HoldPattern, wildcard},
+    controls::{Covered, HoldPattern, wildcard},
     deletion::OperatorAction,
     fact::{Cause, Fact, Subject, What},
-    image::{Digest, Image, MalformedError, Registry, Tag},
+    image::{Digest, MalformedError, Registry, Tag},
     named::named,
+    time::time_text,
 };
 
 named! {
@@ -64,6 +65,10 @@ named! {
         ResetBreaker = "reset_breaker",
         /// Expect no heartbeat of a registry.
         ForgetRegistry = "forget_registry",
+        /// Say that one works on an incident.
+        Acknowledge = "acknowledge",
+        /// Stop the repetitions of an incident until a time.
+        Snooze = "snooze",
     }
 }
 
@@ -92,6 +97,8 @@ impl ActName {
             Self::Cancel => "deletion cancelled",
             Self::ResetBreaker => "breaker reset",
             Self::ForgetRegistry => "registry forgotten",
+            Self::Acknowledge => "incident acknowledged",
+            Self::Snooze => "incident snoozed",
         }
     }
 }
@@ -108,7 +115,8 @@ pub struct OperatorAct {
     /// Why, in the operator's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The registry: of the replica of a deletion, else the source; absent if the action is about every source.
+    /// The registry: of the replica of a deletion, the destination of an incident, else the source; absent if the action is
+    /// about every source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Registry>,
     /// The image or the repositories.
@@ -117,6 +125,12 @@ pub struct OperatorAct {
     /// The tag, if the deletion is of a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
+    /// The ID of the incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// When what was done ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl OperatorAct {
@@ -124,7 +138,7 @@ impl OperatorAct {
     #[must_use]
     pub fn new(action: ActName, registry: Option<&Registry>, by: &str, time: Timestamp) -> Self {
         let (by, registry) = (by.to_owned(), registry.cloned());
-        Self { time, action, by, reason: None, registry, pattern: None, tag: None }
+        Self { time, action, by, reason: None, registry, pattern: None, tag: None, incident: None, until: None }
     }
 }
 
@@ -225,9 +239,9 @@ impl Activity {
             Self::Fact(Fact { subject: Subject::Image(image), .. }) => Some(image.repository.to_string()),
             Self::Fact(Fact { subject: Subject::Repository(repository), .. }) => Some(repository.to_string()),
             Self::Fact(_) => None,
-            Self::Act(act) => act.pattern.as_ref().map(|pattern| {
-                let text = pattern.to_string();
-                text.split_once('@').map_or(text.clone(), |(repository, _)| repository.to_owned())
+            Self::Act(act) => act.pattern.as_ref().map(|pattern| match pattern.covered() {
+                Covered::Image(image) => image.repository.to_string(),
+                Covered::Repositories(pattern) => pattern.to_string(),
             }),
         }
     }
@@ -238,10 +252,7 @@ impl Activity {
         match self {
             Self::Fact(Fact { subject: Subject::Image(image), .. }) => Some(image.digest.clone()),
             Self::Fact(_) => None,
-            Self::Act(act) => {
-                let image = act.pattern.as_ref()?.to_string().parse::<Image>().ok()?;
-                Some(image.digest)
-            }
+            Self::Act(act) => Some(act.pattern.as_ref()?.image()?.digest.clone()),
         }
     }
 
@@ -264,9 +275,10 @@ impl Activity {
     pub fn summary(&self) -> String {
         match self {
             Self::Fact(fact) => fact.summary(),
-            Self::Act(OperatorAct { action, by, reason, .. }) => {
+            Self::Act(OperatorAct { action, by, reason, until, .. }) => {
+                let until = until.map(|until| format!(" until {}", time_text(until))).unwrap_or_default();
                 let because = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-                format!("{} by {by}{because}", action.past_tense())
+                format!("{} by {by}{until}{because}", action.past_tense())
             }
         }
     }
@@ -299,11 +311,13 @@ impl ActivityFilter {
 /// Whether an activity is about what a pattern names. A hold of `prod/*` is about `prod/api`, too.
 fn names(pattern: &HoldPattern, activity: &Activity) -> bool {
     let Some(repository) = activity.repository() else { return false };
-    let text = pattern.to_string();
-    match (text.parse::<Image>(), activity.digest()) {
-        (Ok(image), Some(digest)) => image.digest == digest && image.repository.as_str() == repository,
-        (Ok(image), None) => wildcard(&repository, image.repository.as_str()),
-        (Err(_), _) => wildcard(&text, &repository) || wildcard(&repository, &text),
+    match (pattern.image(), activity.digest()) {
+        (Some(image), Some(digest)) => image.digest == digest && image.repository.as_str() == repository,
+        (Some(image), None) => wildcard(&repository, image.repository.as_str()),
+        (None, _) => {
+            let text = pattern.to_string();
+            wildcard(&text, &repository) || wildcard(&repository, &text)
+        }
     }
 }
 
@@ -344,22 +358,6 @@ impl FromStr for ActorPattern {
             return Err(MalformedError::new(text, "an actor", "an ARN, a part of it, or with `*` for any text"));
         }
         Ok(Self(text.to_owned()))
-    }
-}
-
-/// The text is not the name of a kind of activity.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{asked}` is no kind of activity: expected one of {}", ActivityKind::ALL.map(ActivityKind::as_str).join(", "))]
-pub struct NoActivityKindError {
-    asked: String,
-}
-
-impl FromStr for ActivityKind {
-    type Err = NoActivityKindError;
-
-    fn from_str(text: &str) -> Result<Self, NoActivityKindError> {
-        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        known.ok_or_else(|| NoActivityKindError { asked: text.to_owned() })
     }
 }
 

@@ -5,6 +5,7 @@
 //! counted for [`WINDOW`] and reported in one alert. An [`Alert`] is immutable and has its own id.
 
 mod channel_text;
+mod filter;
 mod page_address;
 mod response;
 mod severity_rules;
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use channel_text::{ChannelText, EventDetail, PublishedEvent, short_id};
+pub use filter::AlertFilter;
 pub use page_address::PageAddress;
 pub use response::{Acknowledgement, Response, Snooze};
 pub use severity_rules::{SeverityRule, SeverityRuleError, SeverityRules};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    image::{Image, MalformedError, Registry},
+    image::{Image, MalformedError, Registry, RepositoryPattern},
     time::time_text,
 };
 
@@ -21,9 +21,6 @@ const PAUSED_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// How long a deletion that a hold keeps waits until it is evaluated again. A release does not wait for it; it is for
 /// a release that stopped half-way.
 const HELD_FOR: SignedDuration = SignedDuration::from_hours(24);
-
-/// The longest pattern of a hold, in characters: a repository name, `@` and a digest.
-const LONGEST_PATTERN: usize = 512;
 
 /// The bytes of the hash in the ID of a hold: 32 bits, because one hub has tens of holds.
 const ID_BYTES: usize = 4;
@@ -76,36 +73,54 @@ pub struct Hold {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = r"^[a-z0-9*._/@:-]+$"))]
-pub struct HoldPattern(String);
+pub struct HoldPattern(Covered);
+
+/// The two kinds of patterns.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Covered {
+    /// One image.
+    Image(Image),
+    /// Every image of some repositories.
+    Repositories(RepositoryPattern),
+}
 
 impl HoldPattern {
-    /// Every image of every repository.
-    #[must_use]
-    pub fn everything() -> Self {
-        Self("*".to_owned())
-    }
-
     /// One image.
     #[must_use]
-    pub fn image(image: &Image) -> Self {
-        Self(image.to_string())
+    pub fn of_image(image: &Image) -> Self {
+        Self(Covered::Image(image.clone()))
+    }
+
+    /// The image, if it covers only one.
+    #[must_use]
+    pub fn image(&self) -> Option<&Image> {
+        match &self.0 {
+            Covered::Image(image) => Some(image),
+            Covered::Repositories(_) => None,
+        }
+    }
+
+    /// The image or the repositories.
+    #[must_use]
+    pub fn covered(&self) -> &Covered {
+        &self.0
     }
 
     /// The pattern, with the beginning of a digest: for people.
     #[must_use]
     pub fn short(&self) -> String {
-        match self.0.parse::<Image>() {
-            Ok(image) => format!("{}@{}", image.repository, image.digest.short()),
-            Err(_) => self.0.clone(),
+        match &self.0 {
+            Covered::Image(image) => format!("{}@{}", image.repository, image.digest.short()),
+            Covered::Repositories(pattern) => pattern.to_string(),
         }
     }
 
     /// Whether the pattern covers an image.
     #[must_use]
     pub fn covers(&self, image: &Image) -> bool {
-        match self.0.parse::<Image>() {
-            Ok(held) => held == *image,
-            Err(_) => wildcard(&self.0, image.repository.as_str()),
+        match &self.0 {
+            Covered::Image(held) => held == image,
+            Covered::Repositories(pattern) => pattern.covers(&image.repository),
         }
     }
 }
@@ -114,10 +129,9 @@ impl TryFrom<String> for HoldPattern {
     type Error = MalformedError;
 
     fn try_from(text: String) -> Result<Self, MalformedError> {
-        let of_repository = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "*._-/".contains(c);
-        let is_repository = !text.is_empty() && text.chars().all(of_repository);
-        if text.len() <= LONGEST_PATTERN && (is_repository || text.parse::<Image>().is_ok()) {
-            return Ok(Self(text));
+        let image = || text.parse().map(Covered::Image);
+        if let Ok(covered) = text.parse().map(Covered::Repositories).or_else(|_| image()) {
+            return Ok(Self(covered));
         }
         let rule = "expected repositories, as in `prod/*`, or an image, as in `prod/api@sha256:…`";
         Err(MalformedError::new(&text, "a pattern of a hold", rule))
@@ -134,13 +148,22 @@ impl FromStr for HoldPattern {
 
 impl From<HoldPattern> for String {
     fn from(pattern: HoldPattern) -> Self {
-        pattern.0
+        pattern.to_string()
+    }
+}
+
+impl From<RepositoryPattern> for HoldPattern {
+    fn from(pattern: RepositoryPattern) -> Self {
+        Self(Covered::Repositories(pattern))
     }
 }
 
 impl fmt::Display for HoldPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        match &self.0 {
+            Covered::Image(image) => f.pad(&image.to_string()),
+            Covered::Repositories(pattern) => fmt::Display::fmt(pattern, f),
+        }
     }
 }
 
@@ -348,7 +371,7 @@ mod tests {
         let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();
         let holds = vec![hold("prod/*", None, Some(2)), hold("*", None, Some(5)), hold("prod/api", None, Some(3))];
         let controls = Controls { pauses: Vec::new(), holds };
-        assert_eq!(controls.held(&ireland, &image(), at(1)).unwrap().pattern, HoldPattern::everything());
+        assert_eq!(controls.held(&ireland, &image(), at(1)).unwrap().pattern.to_string(), "*");
         assert!(controls.held(&ireland, &image(), at(4)).is_some());
         assert!(controls.held(&ireland, &image(), at(5)).is_none(), "the end itself is not held");
         assert_eq!(controls.clone().at(at(2)).holds.len(), 2);

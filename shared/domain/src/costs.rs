@@ -2,11 +2,7 @@
 
 mod prices;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,8 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use prices::{PriceOrigin, PriceTable};
 
 use crate::{
-    controls::wildcard,
-    image::{Digest, Registry, RepositoryName},
+    image::{Digest, Registry, RepositoryName, RepositoryPattern},
     inventory::{Inventory, InventoryEntry, Origin},
     named::named,
     policy::ManifestKind,
@@ -49,46 +44,6 @@ pub struct RegistryListing {
     pub listed_at: Option<Timestamp>,
     /// What was seen, by repository.
     pub repositories: BTreeMap<RepositoryName, Inventory>,
-}
-
-/// The repositories with a name, or with names that match a pattern, as in `prod/*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepositoryPattern(String);
-
-impl RepositoryPattern {
-    /// The repository, if the pattern is a name.
-    #[must_use]
-    pub fn name(&self) -> Option<RepositoryName> {
-        self.0.parse().ok()
-    }
-
-    /// With what the names begin.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        self.0.split_once('*').map_or(&self.0, |(prefix, _)| prefix)
-    }
-
-    fn matches(&self, repository: &RepositoryName) -> bool {
-        wildcard(&self.0, repository.as_str())
-    }
-}
-
-impl FromStr for RepositoryPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "*._-/".contains(c);
-        if !text.is_empty() && text.chars().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(format!("`{text}` is no repository: write `team/app`, or a pattern such as `prod/*`"))
-    }
-}
-
-impl fmt::Display for RepositoryPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
 }
 
 /// Which copies count.
@@ -309,7 +264,7 @@ impl Costs {
     pub fn of(listings: &BTreeMap<Registry, RegistryListing>, scope: &CostScope<'_>, prices: &PriceTable) -> Self {
         let mut sums = Sums::default();
         let counts = |registry: &Registry| scope.registry.is_none_or(|only| only == registry);
-        let chosen = |repository: &RepositoryName| scope.repositories.is_none_or(|pattern| pattern.matches(repository));
+        let chosen = |repository: &RepositoryName| scope.repositories.is_none_or(|pattern| pattern.covers(repository));
         for (registry, listing) in listings.iter().filter(|(registry, _)| counts(registry)) {
             for (repository, inventory) in listing.repositories.iter().filter(|(repository, _)| chosen(repository)) {
                 for (digest, entry) in inventory {

@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::controls::wildcard;
+
 /// A value that does not follow the grammar of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {what}: {rule}")]
@@ -137,6 +139,43 @@ text! {
 }
 
 text! {
+    /// The repositories with a name, as in `team/app`, or with names that match a pattern, as in `prod/*`: a `*` stands for
+    /// any characters.
+    RepositoryPattern, "a pattern of repositories", "expected repositories, as in `prod/api` or `prod/*`, in lower case",
+    r"^[a-z0-9*._/-]{1,256}$",
+    |text| {
+        (1..=256).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-/".contains(&b))
+    }
+}
+
+impl RepositoryPattern {
+    /// Every repository.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self("*".to_owned())
+    }
+
+    /// The repository, if the pattern is a name.
+    #[must_use]
+    pub fn name(&self) -> Option<RepositoryName> {
+        self.0.parse().ok()
+    }
+
+    /// With what the names begin.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.0.split_once('*').map_or(&self.0, |(prefix, _)| prefix)
+    }
+
+    /// Whether a repository is meant.
+    #[must_use]
+    pub fn covers(&self, repository: &RepositoryName) -> bool {
+        wildcard(&self.0, repository.as_str())
+    }
+}
+
+text! {
     /// The digest of a manifest, such as `sha256:7f5b…`.
     ///
     /// Grammar:
@@ -258,6 +297,20 @@ mod tests {
         for bad in ["", "sha256", "sha256:", ":abc", "sha256:a#b", "SHA256:abc"] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pattern_covers_a_repository_or_those_with_a_star() {
+        let covers =
+            |pattern: &str, name: &str| pattern.parse::<RepositoryPattern>().unwrap().covers(&name.parse().unwrap());
+        assert!(covers("prod/api", "prod/api") && !covers("prod/api", "prod/api2"));
+        assert!(covers("prod/*", "prod/a/b") && covers("*", "web") && !covers("prod/*", "staging/api"));
+        for bad in ["", "Prod/*", "prod/api:*", "prod/api:v1", "prod/?", "a b"] {
+            assert!(bad.parse::<RepositoryPattern>().is_err(), "{bad}");
+        }
+        let pattern = |text: &str| text.parse::<RepositoryPattern>().unwrap();
+        assert_eq!((pattern("prod/*").name(), pattern("prod/*").prefix()), (None, "prod/"));
+        assert_eq!(pattern("prod/api").name().unwrap().as_str(), "prod/api");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod image;
 pub mod inventory;
 pub mod lag;
 pub mod lineage;
-mod named;
+pub mod named;
 pub mod observation;
 pub mod partition;
 pub mod plan;

@@ -1,7 +1,23 @@
 //! Enums whose values have one name everywhere: in JSON, in the table, in texts and in the OpenAPI document.
 
-/// Declares an enum, and writes the name of each value once: as what serde and OpenAPI call it, in `as_str` and in
-/// `ALL`.
+/// The text is the name of no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{asked}` is unknown: expected one of {}", names.join(", "))]
+pub struct UnknownNameError {
+    asked: String,
+    names: Vec<&'static str>,
+}
+
+impl UnknownNameError {
+    /// Keeps the first 100 characters of the text, without control characters.
+    pub(crate) fn new(asked: &str, names: impl Into<Vec<&'static str>>) -> Self {
+        let asked = asked.chars().filter(|c| !c.is_control()).take(100).collect();
+        Self { asked, names: names.into() }
+    }
+}
+
+/// Declares an enum, and writes the name of each value once: as what serde and OpenAPI call it, in `as_str`, in `ALL` and
+/// for parsing.
 macro_rules! named {
     ($(#[$attribute:meta])* pub enum $name:ident {
         $($(#[$variant_attribute:meta])* $variant:ident = $text:tt,)+
@@ -21,6 +37,15 @@ macro_rules! named {
                 match self {
                     $(Self::$variant => $text,)+
                 }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::named::UnknownNameError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let known = Self::ALL.into_iter().find(|one| one.as_str() == text);
+                known.ok_or_else(|| $crate::named::UnknownNameError::new(text, Self::ALL.map(Self::as_str)))
             }
         }
     };
@@ -67,6 +92,15 @@ mod tests {
         same(&ManifestKind::ALL, ManifestKind::as_str);
         same(&Mode::ALL, Mode::as_str);
         same(&Setting::ALL, Setting::as_str);
+    }
+
+    #[test]
+    fn a_name_is_parsed_and_an_unknown_one_is_refused_with_those_that_are_known() {
+        for kind in AlertKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        let refused = "urgent\u{1b}".parse::<Severity>().unwrap_err().to_string();
+        assert_eq!(refused, "`urgent` is unknown: expected one of info, warning, critical");
     }
 
     #[cfg(feature = "openapi")]

@@ -411,11 +411,12 @@ pub(super) fn period(since: Timestamp, until: Option<Timestamp>) -> (String, Str
 const ACTS: &str = "act#";
 
 pub(super) fn key_of_act(act: &OperatorAct) -> Key {
-    let OperatorAct { time, action, by, registry, pattern, tag, .. } = act;
+    let OperatorAct { time, action, by, registry, pattern, tag, incident, .. } = act;
     let about = [
         registry.as_ref().map(ToString::to_string),
         pattern.as_ref().map(ToString::to_string),
         tag.as_ref().map(ToString::to_string),
+        incident.clone(),
     ];
     let hash = Sha256::digest(format!("{by}\n{about:?}"));
     let hash: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -63,6 +64,16 @@ async fn every_parameter_has_an_example_that_is_accepted() {
     }
 }
 
+/// Every text that is a time.
+fn times<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) if text.parse::<Timestamp>().is_ok() => found.push(text),
+        Value::Array(entries) => entries.iter().for_each(|entry| times(entry, found)),
+        Value::Object(fields) => fields.values().for_each(|field| times(field, found)),
+        _ => {}
+    }
+}
+
 /// The examples are requests that people wrote, and the answers to them. `UPDATE_EXAMPLES=1` writes the answers.
 #[tokio::test]
 async fn the_example_of_each_answer_is_the_answer_to_the_example_of_its_request() {
@@ -89,6 +100,10 @@ async fn the_example_of_each_answer_is_the_answer_to_the_example_of_its_request(
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<_> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", operation.name());
+        let mut found = Vec::new();
+        times(&answer, &mut found);
+        let other = found.into_iter().find(|time| time.len() != "2026-11-16T12:00:00Z".len());
+        assert_eq!(other, None, "{}: a time in another form", operation.name());
         example.insert("answer".to_owned(), answer);
         examples.insert(operation.name(), example.into());
     }

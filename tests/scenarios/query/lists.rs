@@ -109,10 +109,60 @@ async fn every_filter_of_lag_filters_the_copies_that_did_not_arrive_too() {
     };
     assert_eq!(late("").await, (vec![digest('c')], 0));
     assert_eq!(late(&format!("destination={TOKYO}&repository=team/app")).await, (vec![digest('c')], 0));
-    assert_eq!(late(&format!("destination={VIRGINIA}")).await, (vec![], 0));
+    assert_eq!(late(&format!("source={IRELAND}&repository=team/*")).await, (vec![digest('c')], 0));
+    for other in [format!("destination={VIRGINIA}"), format!("source={TOKYO}"), "repository=prod/*".to_owned()] {
+        assert_eq!(late(&other).await, (vec![], 0), "{other}");
+    }
     // It was pushed before, and it is not hidden.
     assert_eq!(late("from=10m").await, (vec![], 1));
     assert_eq!(late(&format!("from=10m&destination={VIRGINIA}")).await, (vec![], 0));
+}
+
+#[tokio::test]
+async fn a_pattern_of_repositories_filters_every_list_of_replication() {
+    let asking = site().await;
+    for (list, path) in [("lanes", "lag"), ("orphans", "orphans"), ("open", "alerts")] {
+        let listed = async |pattern: &str| {
+            let answer = asking.get(&format!("/v1/{path}?repository={pattern}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path} {pattern}: {}", answer.text);
+            answer.json()[list].as_array().unwrap().len()
+        };
+        assert_eq!([listed("team/*").await, listed("*/app").await, listed("prod/*").await], [1, 1, 0], "{path}");
+        let refused = asking.get(&format!("/v1/{path}?repository=Team/*")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn each_filter_of_alerts_filters_incidents_and_alerts() {
+    let asking = site().await;
+    let listed = async |filter: &str| {
+        let answer = asking.get(&format!("/v1/alerts?{filter}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{filter}: {}", answer.text);
+        let answer = answer.json();
+        let kinds = |list: &str| texts(answer[list].as_array().unwrap(), "kind");
+        (kinds("open"), kinds("alerts"), answer["open_omitted"].as_u64().unwrap_or_default())
+    };
+    let (late, reset) = (vec!["replication_late".to_owned()], vec!["breaker_reset".to_owned()]);
+    for both in ["", "registry=111122223333/eu-west-1", "severity=info,warning", "kind=breaker_reset,replication_late"]
+    {
+        assert_eq!(listed(both).await, (late.clone(), reset.clone(), 0), "{both}");
+    }
+    for incident in [&format!("registry={TOKYO}"), "kind=replication_late", "severity=warning", "repository=team/*"] {
+        assert_eq!(listed(incident).await, (late.clone(), vec![], 0), "{incident}");
+    }
+    for alert in ["kind=breaker_reset", "severity=info", "severity=info&registry=111122223333/eu-west-1"] {
+        assert_eq!(listed(alert).await, (vec![], reset.clone(), 1), "{alert}");
+    }
+    for neither in [&format!("registry={VIRGINIA}"), "repository=prod/*", "severity=critical"] {
+        assert_eq!(listed(neither).await, (vec![], vec![], 1), "{neither}");
+    }
+    let wrong = asking.get("/v1/alerts?severity=urgent").await;
+    assert!(
+        wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("info, warning, critical"),
+        "{}",
+        wrong.text
+    );
 }
 
 #[tokio::test]

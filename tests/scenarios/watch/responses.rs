@@ -1,7 +1,10 @@
 //! What operators say about open incidents, and what `watch` makes of it.
 
-use answers::responses;
-use domain::alert::{AlertKind, AlertState, Severity};
+use answers::{activity::ActivityRequest, responses};
+use domain::{
+    activity::{ActName, ActivityFilter, ActivityKind},
+    alert::{AlertKind, AlertState, Severity},
+};
 use jiff::SignedDuration;
 use serde_json::json;
 use simulator::settings::Settings;
@@ -72,6 +75,31 @@ async fn a_snoozed_incident_that_becomes_more_severe_is_sent() {
     assert_eq!(site.late().await, expected);
     site.minutes(120).await;
     assert_eq!(site.late().await.len(), 3, "{:?}: the snooze was of a warning", site.late().await);
+}
+
+#[tokio::test]
+async fn what_operators_say_about_an_incident_is_activity() {
+    let site = Site::with_late_copy().await;
+    let (table, now) = (&site.local.table, site.now());
+    let [open] = &*answers::alerts::incidents(table, now).await.unwrap() else { panic!("one incident") };
+    let until = now.saturating_add(SignedDuration::from_hours(3)).unwrap();
+    responses::acknowledge(table, &open.short_id, "erin", Some("on it"), now).await.unwrap();
+    responses::snooze(table, &open.id, "dana", (until, "a known outage"), now).await.unwrap();
+    let kinds = [ActivityKind::Operator].into();
+    let filter = ActivityFilter { registry: Some(TOKYO.parse().unwrap()), kinds, ..ActivityFilter::default() };
+    let request = ActivityRequest { filter, since: now, until: None, from: None, most: None };
+    let mut found = answers::activity::activity(table, &request).await.unwrap().activity;
+    found.sort_by_key(|entry| entry.action);
+    let said: Vec<_> =
+        found.iter().map(|entry| (entry.actor.as_deref(), entry.reason.as_deref(), entry.until)).collect();
+    let until = Some(domain::time::whole_seconds(until));
+    assert_eq!(said, [(Some("dana"), Some("a known outage"), until), (Some("erin"), Some("on it"), None)]);
+    assert_eq!(
+        found.iter().map(|entry| entry.action).collect::<Vec<_>>(),
+        [Some(ActName::Snooze), Some(ActName::Acknowledge)]
+    );
+    assert!(found.iter().all(|entry| entry.incident.as_ref() == Some(&open.id)), "{found:?}");
+    assert_eq!(found[1].summary, "incident acknowledged by erin: on it");
 }
 
 #[tokio::test]

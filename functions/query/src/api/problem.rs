@@ -89,6 +89,11 @@ impl From<Error> for Problem {
             Error::UnknownRegion { .. } => ProblemCode::UnknownRegion,
             Error::NoHold { .. } => ProblemCode::UnknownHold,
             Error::NoIncident { .. } => ProblemCode::UnknownIncident,
+            Error::ActNotRecorded { source, .. } => {
+                warn!(error = chain(source), "an act is not recorded");
+                let problem = Self::new(ProblemCode::ActNotRecorded, error.to_string());
+                return Self { remediation: error.remediation(), ..problem };
+            }
             Error::NoReplica { .. } => ProblemCode::UnknownReplica,
             Error::Ambiguous { .. } => ProblemCode::AmbiguousDigest,
             Error::InvalidTransition(_) => ProblemCode::InvalidTransition,

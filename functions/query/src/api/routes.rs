@@ -16,12 +16,30 @@ mod responses;
 
 use std::sync::Arc;
 
-use axum::Json;
+use answers::time;
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Query, problem::Problem};
 
-type ApiResult<T> = Result<Json<T>, Problem>;
+type ApiResult<T> = Result<Answer<T>, Problem>;
+
+/// An answer as JSON, with every time in one form.
+struct Answer<T>(T);
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        match time::json(&self.0) {
+            Ok(json) => Json(json).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
 
 /// The operations, in the order of the OpenAPI document.
 pub(super) fn all() -> OpenApiRouter<Arc<Query>> {

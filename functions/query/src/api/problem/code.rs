@@ -75,6 +75,7 @@ codes! {
     InvalidPolicy = "invalid_policy" UNPROCESSABLE_ENTITY "The policy cannot be used",
     NoReason = "no_reason" UNPROCESSABLE_ENTITY "A reason is missing",
     EndIsOver = "end_is_over" UNPROCESSABLE_ENTITY "The end is not in the future",
+    ActNotRecorded = "act_not_recorded" INTERNAL_SERVER_ERROR "It took effect, and is missing in the list of activity",
     Internal = "internal" INTERNAL_SERVER_ERROR "An error of this program; its log says more",
     SignInUnusable = "sign_in_unusable" INTERNAL_SERVER_ERROR "The sign-in is not configured correctly",
     TableUnusable = "table_unusable" INTERNAL_SERVER_ERROR "The table cannot be used",

@@ -6,10 +6,7 @@ use answers::{
     activity::{self, ActivityReport, ActivityRequest},
     cursor::Cursor,
 };
-use axum::{
-    Json,
-    extract::{Query as Parameters, State},
-};
+use axum::extract::{Query as Parameters, State};
 use domain::{
     activity::{ActivityFilter, ActivityKind, ActorPattern},
     controls::HoldPattern,
@@ -20,7 +17,7 @@ use store::ActivityPosition;
 use utoipa::IntoParams;
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{PageSize, TimeRange, maybe_parsed, several},
 };
 use crate::api::{Query, problem::Problem};
@@ -71,5 +68,5 @@ pub(super) async fn activity(
         from: cursor.map(|Cursor(position)| position),
         most: Some(limit.0),
     };
-    Ok(Json(activity::activity(&query.table, &request).await?))
+    Ok(Answer(activity::activity(&query.table, &request).await?))
 }

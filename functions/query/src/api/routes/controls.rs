@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{Reason, parsed, short},
 };
 use crate::api::{Query, caller::Caller, problem::Problem};
@@ -42,7 +42,7 @@ pub(super) async fn pause(
     let (PauseRequest { source, until, reason }, at) = (asked, (query.clock)());
     let (until, reason) = (until.map(|until| until.end(at)), reason.map(|Reason(reason)| reason));
     let instruction = Instruction { by: caller.name.unwrap_or_default(), at, until, reason };
-    Ok(Json(controls::pause(&query.table, source.as_ref(), instruction).await?))
+    Ok(Answer(controls::pause(&query.table, source.as_ref(), instruction).await?))
 }
 
 /// What to resume.
@@ -61,13 +61,13 @@ pub(super) async fn resume(
     Json(asked): Json<ResumeRequest>,
 ) -> ApiResult<WasResumed> {
     let by = caller.name.unwrap_or_default();
-    Ok(Json(controls::resume(&query.table, asked.source.as_ref(), &by, (query.clock)()).await?))
+    Ok(Answer(controls::resume(&query.table, asked.source.as_ref(), &by, (query.clock)()).await?))
 }
 
 /// The pauses and holds that last now.
 #[utoipa::path(get, path = "/v1/holds", tag = "deletions", responses((status = 200, body = Holds), Problem))]
 pub(super) async fn holds(State(query): State<Arc<Query>>) -> ApiResult<Holds> {
-    Ok(Json(controls::holds(&query.table, (query.clock)()).await?))
+    Ok(Answer(controls::holds(&query.table, (query.clock)()).await?))
 }
 
 /// What to hold.
@@ -100,7 +100,7 @@ pub(super) async fn hold(
     let (by, at) = (caller.name.unwrap_or_default(), (query.clock)());
     let until = until.map(|until| until.end(at));
     let instruction = Instruction { by, at, until, reason: Some(reason) };
-    Ok(Json(controls::hold(&query.table, &hold, source.as_ref(), instruction).await?))
+    Ok(Answer(controls::hold(&query.table, &hold, source.as_ref(), instruction).await?))
 }
 
 /// Which holds to end.
@@ -132,5 +132,5 @@ pub(super) async fn release(
     let reason = reason.as_ref().map(|Reason(reason)| reason.as_str());
     let release = Release { hold, source: source.as_ref(), force: *force, reason };
     let by = caller.name.unwrap_or_default();
-    Ok(Json(controls::release(&query.table, &release, &by, (query.clock)()).await?))
+    Ok(Answer(controls::release(&query.table, &release, &by, (query.clock)()).await?))
 }

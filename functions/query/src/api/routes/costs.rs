@@ -6,21 +6,15 @@ use answers::{
     costs::{self, CostReport},
     time::Moment,
 };
-use axum::{
-    Json,
-    extract::{Query as Parameters, State},
-};
+use axum::extract::{Query as Parameters, State};
 use domain::{
-    costs::{CostScope, PriceTable, RepositoryPattern},
-    image::Registry,
+    costs::{CostScope, PriceTable},
+    image::{Registry, RepositoryPattern},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{
-    ApiResult,
-    parameters::{TimeRange, short},
-};
+use super::{Answer, ApiResult, parameters::TimeRange};
 use crate::api::{Query, problem::Problem};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -30,8 +24,7 @@ pub(super) struct CostsParameters {
     #[param(example = "444455556666/ap-northeast-1")]
     registry: Option<Registry>,
     /// Only these repositories: a name, as in `team/app`, or a pattern, as in `prod/*`.
-    #[serde(default, deserialize_with = "pattern")]
-    #[param(value_type = Option<String>, pattern = r"^[a-z0-9*._/-]+$", max_length = 512, example = "team/*")]
+    #[param(example = "team/*")]
     repository: Option<RepositoryPattern>,
     /// Only copies that are older than this, as in `90d`, and of which ECR recorded no pull for as long.
     #[param(value_type = Option<String>, example = "90d")]
@@ -39,10 +32,6 @@ pub(super) struct CostsParameters {
     /// Transfers at this time or later, written as in the other lists.
     #[param(value_type = Option<String>, default = "30d", example = "30d")]
     from: Option<Moment>,
-}
-
-fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RepositoryPattern>, D::Error> {
-    short(deserializer)?.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// What images cost
@@ -61,5 +50,5 @@ pub(super) async fn costs(
         unpulled_since: asked.not_pulled.map(|not_pulled| not_pulled.at(now)),
         transferred_since: TimeRange::since(asked.from).of_days(30, now)?.from,
     };
-    Ok(Json(costs::costs(&query.table, &scope, &PriceTable::of_aws()).await?))
+    Ok(Answer(costs::costs(&query.table, &scope, &PriceTable::of_aws()).await?))
 }

@@ -9,18 +9,15 @@ use answers::{
     schedule::{self, Schedule},
     time::Moment,
 };
-use axum::{
-    Json,
-    extract::{Query as Parameters, State},
-};
+use axum::extract::{Query as Parameters, State};
 use domain::{deletion::DeletionStatus, image::Registry};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer};
 use store::Listed;
 use utoipa::IntoParams;
 
 use super::{
-    ApiResult,
-    parameters::{PageSize, TimeRange},
+    Answer, ApiResult,
+    parameters::{PageSize, TimeRange, several},
 };
 use crate::api::{Query, problem::Problem};
 
@@ -56,17 +53,12 @@ pub(super) async fn deletions(
     let statuses = asked.status.unwrap_or_else(DeletionFilter::not_over);
     let filter = DeletionFilter { statuses, source: asked.source.as_ref(), changed: range.of_days(30, now)? };
     let after = asked.cursor.map(|Cursor(listed)| listed);
-    Ok(Json(deletions::page(&query.table, &filter, after.as_ref(), asked.limit.0, now).await?))
+    Ok(Answer(deletions::page(&query.table, &filter, after.as_ref(), asked.limit.0, now).await?))
 }
 
 /// Parses statuses that are separated by commas.
 fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<DeletionStatus>>, D::Error> {
-    let status = |word: &str| {
-        let words = DeletionStatus::ALL.map(DeletionStatus::as_str).join(", ");
-        let found = DeletionStatus::ALL.into_iter().find(|status| status.as_str() == word.trim());
-        found.ok_or_else(|| D::Error::custom(format!("`{word}` is no status: expected some of {words}")))
-    };
-    String::deserialize(deserializer)?.split(',').map(status).collect::<Result<_, _>>().map(Some)
+    several(deserializer).map(|statuses| Some(statuses.into_iter().collect()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -91,7 +83,7 @@ pub(super) async fn schedule(
 ) -> ApiResult<Schedule> {
     let now = (query.clock)();
     let (source, until) = (asked.source.as_ref(), asked.until.end(now));
-    Ok(Json(schedule::schedule(&query.table, source, until, now).await?))
+    Ok(Answer(schedule::schedule(&query.table, source, until, now).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -108,7 +100,7 @@ pub(super) async fn breakers(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<BreakersParameters>,
 ) -> ApiResult<Breakers> {
-    Ok(Json(breakers::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
+    Ok(Answer(breakers::breakers(&query.table, asked.source.as_ref(), (query.clock)()).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -133,5 +125,5 @@ pub(super) async fn preview_reset(
     Parameters(asked): Parameters<ResetPreviewParameters>,
 ) -> ApiResult<ResetPreview> {
     let terms = ResetTerms { allow: asked.allow.map(NonZeroU32::get), ignore_share: asked.ignore_share };
-    Ok(Json(breakers::preview_reset(&query.table, &asked.source, terms).await?))
+    Ok(Answer(breakers::preview_reset(&query.table, &asked.source, terms).await?))
 }

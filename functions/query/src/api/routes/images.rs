@@ -8,16 +8,13 @@ use answers::{
     search::{self, Repositories, SearchResult},
     time::Moment,
 };
-use axum::{
-    Json,
-    extract::{Query as Parameters, State},
-};
+use axum::extract::{Query as Parameters, State};
 use domain::image::{Registry, RepositoryName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{PageSize, TimeRange, short},
 };
 use crate::api::{Query, problem::Problem};
@@ -41,7 +38,7 @@ pub(super) async fn search(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<SearchParameters>,
 ) -> ApiResult<SearchResult> {
-    Ok(Json(search::search(&query.table, &asked.q, (query.clock)()).await?))
+    Ok(Answer(search::search(&query.table, &asked.q, (query.clock)()).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -69,7 +66,7 @@ pub(super) async fn repositories(
     let after = asked.cursor.map(|Cursor(repository)| repository);
     let (repositories, more) = search::repositories(&query.table, &asked.prefix, after.as_ref(), asked.limit.0).await?;
     let last = repositories.last().map(|known| Cursor(known.repository.clone()));
-    Ok(Json(Repositories { repositories, next_cursor: last.filter(|_| more) }))
+    Ok(Answer(Repositories { repositories, next_cursor: last.filter(|_| more) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -110,5 +107,5 @@ pub(super) async fn images(
     let pushed = range.asked(now)?;
     let unpulled_since = asked.not_pulled.map(|not_pulled| not_pulled.at(now));
     let filter = ImageFilter { only_in: asked.only_in.as_ref(), not_in: asked.not_in.as_ref(), pushed, unpulled_since };
-    Ok(Json(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
+    Ok(Answer(answer::images(table, &asked.repository, filter, after, asked.limit.0, now).await?))
 }

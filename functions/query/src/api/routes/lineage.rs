@@ -8,7 +8,6 @@ use answers::{
     reference::TagReference,
 };
 use axum::{
-    Json,
     extract::{Query as Parameters, State},
     response::{IntoResponse, Response},
 };
@@ -17,7 +16,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{ImageReference, TimeRange, parsed},
 };
 use crate::api::{
@@ -48,7 +47,7 @@ pub(super) async fn lineage(
 ) -> ApiResult<Shown> {
     let now = (query.clock)();
     let (ImageReference(image), period) = (asked.image, range.period(now)?);
-    Ok(Json(answer::show_period(&query.table, &image, period, MAX_TIMELINE_FACTS, now).await?))
+    Ok(Answer(answer::show_period(&query.table, &image, period, MAX_TIMELINE_FACTS, now).await?))
 }
 
 /// The format of a graph.
@@ -89,7 +88,7 @@ pub(super) async fn graph(
     let ImageReference(image) = asked.image;
     let graph = Graph::of(&answer::show(&query.table, &image, MAX_TIMELINE_FACTS, (query.clock)()).await?);
     Ok(match asked.format {
-        GraphFormat::Json => Json(graph).into_response(),
+        GraphFormat::Json => Answer(graph).into_response(),
         GraphFormat::Dot => problem::text("text/vnd.graphviz", graph.dot()),
         GraphFormat::Mermaid => problem::text("text/vnd.mermaid", graph.mermaid()),
     })
@@ -117,5 +116,5 @@ pub(super) async fn history(
     Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<History> {
     let period = range.period((query.clock)())?;
-    Ok(Json(answer::history_period(&query.table, &asked.tag, asked.registry.as_ref(), period).await?))
+    Ok(Answer(answer::history_period(&query.table, &asked.tag, asked.registry.as_ref(), period).await?))
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{ImageReference, Reason},
 };
 use crate::api::{
@@ -52,7 +52,7 @@ async fn act(query: &Query, caller: Caller, asked: ActRequest, action: OperatorA
     let by = caller.name.unwrap_or_default();
     let reason = asked.reason.as_ref().map(|Reason(reason)| reason.as_str());
     let act = Act { action, by: &by, reason, now: (query.clock)() };
-    Ok(Json(deletions::act(&query.table, &selector, &act).await?))
+    Ok(Answer(deletions::act(&query.table, &selector, &act).await?))
 }
 
 /// Approve a deletion for which the policy requires approval. Every other check still applies.
@@ -223,7 +223,7 @@ pub(super) async fn reset(
     let by = caller.name.unwrap_or_default();
     let ResetRequest { source, version, allow, ignore_share } = asked;
     let terms = ResetTerms { allow: allow.map(NonZeroU32::get), ignore_share };
-    Ok(Json(breakers::reset(&query.table, &source, version, terms, &by, (query.clock)()).await?))
+    Ok(Answer(breakers::reset(&query.table, &source, version, terms, &by, (query.clock)()).await?))
 }
 
 /// The registry to forget.
@@ -246,5 +246,5 @@ pub(super) async fn forget(
 ) -> ApiResult<WasForgotten> {
     let reason = asked.reason.as_ref().map(|Reason(reason)| reason.as_str());
     let by = caller.name.unwrap_or_default();
-    Ok(Json(registries::forget(&query.table, &asked.registry, reason, &by, (query.clock)()).await?))
+    Ok(Answer(registries::forget(&query.table, &asked.registry, reason, &by, (query.clock)()).await?))
 }

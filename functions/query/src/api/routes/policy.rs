@@ -15,7 +15,7 @@ use policy::Policy;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{ApiResult, parameters::TimeRange};
+use super::{Answer, ApiResult, parameters::TimeRange};
 use crate::api::{Query, problem::Problem};
 
 /// Replicas on one page of a preview, each with fresh reads of ECR.
@@ -24,7 +24,7 @@ const PREVIEWED: usize = 100;
 /// With which policy, mode and limits `mirror` runs
 #[utoipa::path(get, path = "/v1/policy", tag = "deletions", responses((status = 200, body = MirrorSettings), Problem))]
 pub(super) async fn policy(State(query): State<Arc<Query>>) -> ApiResult<MirrorSettings> {
-    Ok(Json(query.table.mirror_settings().await?.ok_or(Error::NoMirror)?))
+    Ok(Answer(query.table.mirror_settings().await?.ok_or(Error::NoMirror)?))
 }
 
 /// The policy to preview, and for which deletions.
@@ -59,5 +59,5 @@ pub(super) async fn policy_preview(
     let now = (query.clock)();
     let since = now.duration_since(TimeRange::since(asked.from).of_days(30, now)?.from);
     let from = asked.cursor.map(|Cursor(place)| place);
-    Ok(Json(preview::preview(&planner, since, now, from, PREVIEWED).await?))
+    Ok(Answer(preview::preview(&planner, since, now, from, PREVIEWED).await?))
 }

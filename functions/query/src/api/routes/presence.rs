@@ -7,17 +7,14 @@ use answers::{
     presence::{self, Outcome, Place, Presence},
     time,
 };
-use axum::{
-    Json,
-    extract::{Query as Parameters, State},
-};
+use axum::extract::{Query as Parameters, State};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{ImageReference, several},
 };
 use crate::api::{Query, problem::Problem};
@@ -89,7 +86,7 @@ pub(super) async fn presence(
         let now = Instant::now();
         if !may_change || now >= ends {
             let presence = found?;
-            return Ok(Json(AskedPresence { outcome: presence.outcome(), presence }));
+            return Ok(Answer(AskedPresence { outcome: presence.outcome(), presence }));
         }
         sleep(PAUSE.min(ends - now)).await;
     }

@@ -3,26 +3,28 @@
 use std::sync::Arc;
 
 use answers::{
-    alerts::{self, AlertCursor, Alerts, LagReport},
+    alerts::{self, AlertCursor, AlertRequest, Alerts, LagReport},
     answer::{self, OrphanFilter, Orphans},
-    basis::Basis,
     cursor::Cursor,
     drift::{self, DriftReport},
     overview::{self, Overview},
     paging::{self, PageRequest},
-    time::{Moment, Period},
+    time::Moment,
 };
 use axum::{
-    Extension, Json,
+    Extension,
     extract::{Query as Parameters, State},
 };
-use domain::image::{Registry, RepositoryName};
+use domain::{
+    alert::{AlertFilter, AlertKind, Severity},
+    image::{Registry, RepositoryPattern},
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    ApiResult,
-    parameters::{PageSize, TimeRange},
+    Answer, ApiResult,
+    parameters::{PageSize, TimeRange, several},
 };
 use crate::api::{Query, caller::Caller, problem::Problem};
 
@@ -40,12 +42,27 @@ pub(super) async fn overview(
 ) -> ApiResult<Overview> {
     let overview = overview::overview(&query.table, (query.clock)()).await?;
     let may_change = caller.may_change && caller.name.is_some();
-    Ok(Json(Overview { caller: caller.name, may_change, ..overview }))
+    Ok(Answer(Overview { caller: caller.name, may_change, ..overview }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AlertsParameters {
+    /// Only this registry, as source or destination, as in `111122223333/us-east-1`.
+    #[param(example = "444455556666/ap-northeast-1")]
+    registry: Option<Registry>,
+    /// Only these repositories: a name, as in `team/app`, or a pattern, as in `prod/*`. An alert names 50 repositories at
+    /// most; one that does may be about others, too, and is in the answer.
+    #[param(example = "team/*")]
+    repository: Option<RepositoryPattern>,
+    /// Only these kinds, separated by commas.
+    #[serde(default, deserialize_with = "several")]
+    #[param(value_type = Option<String>, example = "replication_late,replication_failed")]
+    kind: Vec<AlertKind>,
+    /// Only these severities, separated by commas. What is resolved counts by the severity that it had.
+    #[serde(default, deserialize_with = "several")]
+    #[param(value_type = Option<String>, example = "warning,critical")]
+    severity: Vec<Severity>,
     /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
@@ -57,30 +74,38 @@ pub(super) struct AlertsParameters {
 
 /// Open incidents, and the alerts of a time
 ///
-/// Both newest first. `from` and `to` choose alerts; without `from` the last 7 days. Every incident that is open now is in
-/// the answer.
+/// Both newest first. `from` and `to` choose alerts; without `from` the last 7 days. The other filters choose incidents,
+/// too.
 #[utoipa::path(get, path = "/v1/alerts", tag = "replication", params(AlertsParameters, TimeRange), responses((status = 200, body = Alerts), Problem))]
 pub(super) async fn alerts(
     State(query): State<Arc<Query>>,
     Parameters(asked): Parameters<AlertsParameters>,
     Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Alerts> {
-    let (table, now) = (&query.table, (query.clock)());
-    let (period, after) = (range.of_days(7, now)?, asked.cursor.map(|Cursor(alert)| alert));
-    let (alerts, next) = alerts::list(table, period, now, after, asked.limit.0).await?;
-    let basis = Basis::read(table, None, None).await?;
-    Ok(Json(Alerts { basis, open: alerts::incidents(table, now).await?, alerts, next_cursor: next.map(Cursor) }))
+    let AlertsParameters { registry, repository, kind, severity, limit, cursor } = asked;
+    let (kinds, severities) = (kind.into_iter().collect(), severity.into_iter().collect());
+    let now = (query.clock)();
+    let request = AlertRequest {
+        filter: AlertFilter { registry, repositories: repository, kinds, severities },
+        period: Some(range.of_days(7, now)?),
+        after: cursor.map(|Cursor(alert)| alert),
+        most: limit.0,
+    };
+    Ok(Answer(alerts::alerts(&query.table, &request, now).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LagParameters {
+    /// Only this source, as in `111122223333/eu-west-1`.
+    #[param(example = "111122223333/eu-west-1")]
+    source: Option<Registry>,
     /// Only this destination, as in `111122223333/us-east-1`.
     #[param(example = "444455556666/ap-northeast-1")]
     destination: Option<Registry>,
-    /// Only this repository.
-    #[param(example = "team/app")]
-    repository: Option<RepositoryName>,
+    /// Only these repositories: a name, as in `team/app`, or a pattern, as in `prod/*`.
+    #[param(example = "team/*")]
+    repository: Option<RepositoryPattern>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
@@ -99,20 +124,20 @@ pub(super) async fn lag(
 ) -> ApiResult<LagReport> {
     let request = PageRequest {
         registry: asked.destination.as_ref(),
-        repository: asked.repository.as_ref(),
+        repositories: asked.repository.as_ref(),
         from: asked.cursor.map(|Cursor(place)| place),
         most: LAG_OF,
     };
-    let Period { from, to } = range.of_days(30, (query.clock)())?;
-    Ok(Json(alerts::lag(&query.table, from, to, &request).await?))
+    let period = range.of_days(30, (query.clock)())?;
+    Ok(Answer(alerts::lag(&query.table, period, asked.source.as_ref(), &request).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DriftParameters {
-    /// Only this repository.
-    #[param(example = "team/app")]
-    repository: Option<RepositoryName>,
+    /// Only these repositories: a name, as in `team/app`, or a pattern, as in `prod/*`.
+    #[param(example = "team/*")]
+    repository: Option<RepositoryPattern>,
     /// `next_cursor` of the previous response.
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<paging::PageToken>>,
@@ -125,8 +150,8 @@ pub(super) async fn drift(
     Parameters(asked): Parameters<DriftParameters>,
 ) -> ApiResult<DriftReport> {
     let from = asked.cursor.map(|Cursor(place)| place);
-    let request = PageRequest { registry: None, repository: asked.repository.as_ref(), from, most: LOOKED_AT };
-    Ok(Json(drift::drift(&query.table, &request, (query.clock)()).await?))
+    let request = PageRequest { registry: None, repositories: asked.repository.as_ref(), from, most: LOOKED_AT };
+    Ok(Answer(drift::drift(&query.table, &request, (query.clock)()).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -135,9 +160,9 @@ pub(super) struct OrphansParameters {
     /// Only this registry, as in `111122223333/us-east-1`.
     #[param(example = "444455556666/ap-northeast-1")]
     registry: Option<Registry>,
-    /// Only this repository.
-    #[param(example = "team/app")]
-    repository: Option<RepositoryName>,
+    /// Only these repositories: a name, as in `team/app`, or a pattern, as in `prod/*`.
+    #[param(example = "team/*")]
+    repository: Option<RepositoryPattern>,
     /// Only replicas that are older than this, as in `90d`, and of which ECR recorded no pull for as long.
     #[param(value_type = Option<String>, example = "90d")]
     not_pulled: Option<Moment>,
@@ -157,9 +182,9 @@ pub(super) async fn orphans(
     Parameters(range): Parameters<TimeRange>,
 ) -> ApiResult<Orphans> {
     let deleted = range.asked((query.clock)())?;
-    let (registry, repository) = (asked.registry.as_ref(), asked.repository.as_ref());
+    let (registry, repositories) = (asked.registry.as_ref(), asked.repository.as_ref());
     let from = asked.cursor.map(|Cursor(place)| place);
-    let request = PageRequest { registry, repository, from, most: LOOKED_AT };
+    let request = PageRequest { registry, repositories, from, most: LOOKED_AT };
     let unpulled_since = asked.not_pulled.map(|not_pulled| not_pulled.at((query.clock)()));
-    Ok(Json(answer::orphans(&query.table, OrphanFilter { deleted, unpulled_since }, &request).await?))
+    Ok(Answer(answer::orphans(&query.table, OrphanFilter { deleted, unpulled_since }, &request).await?))
 }

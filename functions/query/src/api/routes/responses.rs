@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    ApiResult,
+    Answer, ApiResult,
     parameters::{Reason, short},
 };
 use crate::api::{Query, caller::Caller, problem::Problem};
@@ -39,7 +39,7 @@ pub(super) async fn acknowledge(
     let AcknowledgeRequest { alert, reason } = &asked;
     let by = caller.name.unwrap_or_default();
     let reason = reason.as_ref().map(|Reason(reason)| reason.as_str());
-    Ok(Json(responses::acknowledge(&query.table, alert, &by, reason, (query.clock)()).await?))
+    Ok(Answer(responses::acknowledge(&query.table, alert, &by, reason, (query.clock)()).await?))
 }
 
 /// Which incident to snooze.
@@ -68,5 +68,5 @@ pub(super) async fn snooze(
 ) -> ApiResult<WasAnswered> {
     let SnoozeRequest { alert, until, reason: Reason(reason) } = &asked;
     let (by, now) = (caller.name.unwrap_or_default(), (query.clock)());
-    Ok(Json(responses::snooze(&query.table, alert, &by, (until.end(now), reason), now).await?))
+    Ok(Answer(responses::snooze(&query.table, alert, &by, (until.end(now), reason), now).await?))
 }
