@@ -10,6 +10,7 @@ use aws::registry::Registries;
 use domain::image::Registry;
 use retry::chain;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The stacks to deploy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Plan {
     /// The hub's stack.
     pub hub: StackPlan,
@@ -30,7 +31,7 @@ pub struct Plan {
 }
 
 /// A stack with its parameters.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StackPlan {
     /// The account of the stack, 12 digits.
     pub account: String,
@@ -42,6 +43,7 @@ pub struct StackPlan {
     pub template: &'static str,
     /// The parameters that need a value. `EXTERNAL_ID` stands for a text and `BUCKET` for an S3 bucket that the operator
     /// chooses, `QUEUE_ARN` for an output of the hub's stack.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub parameters: BTreeMap<&'static str, String>,
 }
 

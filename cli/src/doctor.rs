@@ -25,6 +25,7 @@ use aws::registry::Registries;
 use domain::{heartbeat::Heartbeat, image::Registry, replication::ReplicationSettings};
 use futures::{StreamExt, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
@@ -37,7 +38,7 @@ use hub::Hub;
 use registry::CheckedRegistry;
 
 /// The result of `doctor`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Diagnosis {
     /// All findings: the hub first, then registry by registry.
     pub findings: Vec<Finding>,

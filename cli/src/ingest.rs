@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use store::{Stored, Table};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
 use self::forms::Reading;
 use crate::{
@@ -62,7 +63,7 @@ pub struct Assumed {
 }
 
 /// The result of `ingest`: every entry that was read was recorded, known, ignored or rejected.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IngestSummary {
     /// The number of entries read.
     pub read: usize,
@@ -77,7 +78,7 @@ pub struct IngestSummary {
 }
 
 /// Entries of a file that could not be recorded for one reason.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rejected {
     /// The path of the file; `-` for standard input.
     pub file: String,

@@ -17,6 +17,7 @@ use anstyle::AnsiColor;
 pub use cases::{TestedPolicies, test};
 use policy::{InvalidPolicyError, PolicyProblem};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
@@ -57,14 +58,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The shipped policies, or one of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ShippedPolicies {
     /// The policies; one if a name was given.
     pub policies: Vec<ShippedPolicy>,
 }
 
 /// A shipped policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ShippedPolicy {
     /// The name, as in `policy new NAME`.
     pub name: &'static str,
@@ -90,11 +91,13 @@ pub fn shipped() -> ShippedPolicies {
 }
 
 /// The files that `policy new` wrote.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct WrittenPolicy {
     /// The policy.
+    #[schema(value_type = String)]
     pub file: PathBuf,
     /// Its cases.
+    #[schema(value_type = String)]
     pub cases: PathBuf,
 }
 
@@ -140,16 +143,17 @@ impl Print for WrittenPolicy {
 }
 
 /// The result of `policy check`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CheckedPolicies {
     /// The checked files, in the order of the arguments.
     pub files: Vec<CheckedFile>,
 }
 
 /// The result for one file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CheckedFile {
     /// The path of the file.
+    #[schema(value_type = String)]
     pub file: PathBuf,
     /// The errors, in the order of the text; empty if the policy can be used.
     pub problems: Vec<PolicyProblem>,

@@ -4,9 +4,10 @@ use std::{error::Error, fmt::Display};
 
 use retry::chain;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The result of one check.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Finding {
     /// The result's level.
     pub level: Level,
@@ -20,7 +21,7 @@ pub struct Finding {
 }
 
 /// The level of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// No fix is needed.

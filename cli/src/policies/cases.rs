@@ -16,6 +16,7 @@ use domain::{
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use policy::{InvalidPolicyError, Policy, PolicyProblem};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::ToSchema;
 
 use crate::print::{HEADING, Print, coloured, filled, styled};
 
@@ -246,7 +247,7 @@ fn outcome(
 }
 
 /// The result of `policy test`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TestedPolicies {
     /// The policies, in the order of the arguments.
     pub files: Vec<TestedFile>,
@@ -257,13 +258,15 @@ pub struct TestedPolicies {
 }
 
 /// The result of the cases of one policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TestedFile {
     /// The path of the policy.
+    #[schema(value_type = String)]
     pub file: PathBuf,
     /// The errors in the policy; without any, it can be used.
     pub problems: Vec<PolicyProblem>,
     /// The path of the cases.
+    #[schema(value_type = String)]
     pub cases_file: PathBuf,
     /// Why the cases cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,7 +278,7 @@ pub struct TestedFile {
 }
 
 /// The result of one case.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TestedCase {
     /// The name.
     pub name: String,

@@ -9,6 +9,7 @@ use domain::{fact::Cause, image::Registry, policy::ManifestKind};
 use policy::{InvalidPolicyError, Policy};
 use serde::Serialize;
 use tokio::process::Command;
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
@@ -37,7 +38,7 @@ when { if context has tag then resource.tags.contains(context.tag) else true }
 "#;
 
 /// The result of `policy prove`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Proof {
     /// Whether no request of the kind is permitted.
     pub proven: bool,
@@ -50,7 +51,7 @@ pub struct Proof {
 }
 
 /// A request that a policy permits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Counterexample {
     /// The action.
     pub action: String,

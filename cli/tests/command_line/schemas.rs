@@ -1,38 +1,23 @@
 //! The JSON of each command is as its schema says, and its times have one form.
 
+use std::sync::Arc;
+
+use cli::doctor::{Diagnosis, Finding, Level};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::mirror::{IRELAND, Scene, TOKYO};
+use crate::{
+    mirror::{Scene, TOKYO},
+    widths::{WAITING, leaves, prepared},
+};
 
-/// Stands for the short ID of an open incident.
-const INCIDENT: &str = "INCIDENT";
-
-/// Arguments with which each command that has a schema prints something.
-const CALLS: [(&str, &[&str]); 23] = [
-    ("show", &["team/app:archived"]),
-    ("history", &["team/app:build-7"]),
-    ("images", &["team/app"]),
-    ("orphans", &[]),
-    ("activity", &["--since", "90d"]),
-    ("costs", &[]),
-    ("lag", &[]),
-    ("alerts", &["--since", "90d"]),
-    ("acknowledge", &[INCIDENT, "--reason", "on it"]),
-    ("snooze", &[INCIDENT, "--until", "2099-01-31", "--reason", "a known outage"]),
-    ("drift", &[]),
-    ("deletions", &["--since", "2026-01-01"]),
-    ("hold", &["team/app:build-7", "--reason", "audit"]),
-    ("pause", &["--source", IRELAND, "--reason", "incident 7"]),
-    ("holds", &[]),
-    ("resume", &["--source", IRELAND]),
-    ("release", &["team/app:build-7"]),
-    ("approve", &["--repository", "*", "--yes"]),
-    ("retry", &["--repository", "*", "--yes"]),
-    ("cancel", &["team/app:stable"]),
-    ("breaker status", &[]),
-    ("breaker reset", &[IRELAND, "--allow", "50", "--yes"]),
-    ("registry forget", &[TOKYO]),
+/// Commands without a schema, and why.
+const WITHOUT: [(&str, &str); 5] = [
+    ("completions", "prints a script"),
+    ("man", "prints pages"),
+    ("local", "does not end"),
+    ("serve", "does not end"),
+    ("policy prove", "is not built; its own tests need a solver"),
 ];
 
 /// Every text that is a time.
@@ -45,31 +30,52 @@ fn times(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Checks what a command prints with `--format json`.
+fn check(scene: &Scene, path: &str, printed: &str) {
+    let words: Vec<_> = path.split(' ').collect();
+    let schema = scene.user.run(&[&["schema"], &words[..]].concat());
+    let schema: Value = serde_json::from_str(&schema.out).unwrap_or_else(|_| panic!("{path}: {schema:?}"));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let Ok(json) = serde_json::from_str::<Value>(printed) else { panic!("{path}: {printed}") };
+    let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{path}: {errors:#?}\n{printed}");
+    // A schema in which everything may be left out would be as good as none.
+    assert!(validator.validate(&serde_json::json!({})).is_err(), "the schema of `{path}` accepts anything");
+    let mut found = Vec::new();
+    times(&json, &mut found);
+    let other = found.iter().find(|time| time.len() != "2026-11-30T12:00:00Z".len());
+    assert_eq!(other, None, "{path}");
+}
+
 #[test]
 fn json_is_as_its_schema_says_and_has_times_in_one_form() {
-    for (command, _) in cli::schema::SCHEMAS {
-        assert!(CALLS.iter().any(|(call, _)| *call == command), "add a call of `{command}` to CALLS of schemas.rs");
+    for path in leaves(&cli::help::command(&Arc::default()), "") {
+        let has_one = cli::schema::SCHEMAS.iter().any(|(name, _)| *name == path);
+        assert_ne!(has_one, WITHOUT.iter().any(|(name, _)| *name == path), "a schema of `{path}` in schema.rs?");
     }
-    let scene = Scene::new();
-    scene.pass(24 * 3600);
-    scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
-    scene.push("v4.0.0");
-    scene.pass(60);
-    let incident = scene.open_incident();
-    for (command, arguments) in CALLS {
-        let words: Vec<_> = command.split(' ').collect();
-        let arguments = arguments.iter().map(|word| if *word == INCIDENT { incident.as_str() } else { word });
-        let arguments: Vec<_> = arguments.collect();
-        let schema = scene.user.run(&[&["schema"], &words[..]].concat());
-        let schema: Value = serde_json::from_str(&schema.out).unwrap();
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        let ran = scene.run(&[&words[..], &arguments, &["--format", "json"]].concat());
-        let Ok(json) = serde_json::from_str::<Value>(&ran.out) else { panic!("{command}: {ran:?}") };
-        let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{command}: {errors:#?}\n{}", ran.out);
-        let mut found = Vec::new();
-        times(&json, &mut found);
-        let other = found.iter().find(|time| time.len() != "2026-11-30T12:00:00Z".len());
-        assert_eq!(other, None, "{command}");
+    let (scene, calls) = prepared();
+    let written = format!("{}/written.cedar", scene.user.path());
+    let others: [(&str, &[&str]); 4] = [
+        ("drift", &["--repository", "customer-facing/*"]),
+        ("deletions", &["--until", "2099-01-31"]),
+        ("restore", &["--drill", "--count", "1"]),
+        ("policy new", &["never-release-tags", "--output", &written]),
+    ];
+    let others = others.map(|(path, more)| (path, more.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()));
+    let calls: Vec<_> = calls.into_iter().chain(others).collect();
+    for (path, _) in cli::schema::SCHEMAS.iter().filter(|(path, _)| *path != "doctor") {
+        assert!(calls.iter().any(|(call, _)| call == path), "add a call of `{path}` to `calls` of widths.rs");
     }
+    for (path, arguments) in &calls {
+        let words = path.split(' ').chain(arguments.iter().map(String::as_str)).chain(["--format", "json"]);
+        let words: Vec<_> = words.collect();
+        let run = || scene.run(&words);
+        let ran = if WAITING.contains(path) { scene.while_time_passes(run) } else { run() };
+        check(&scene, path, &ran.out);
+    }
+    // `doctor` needs a deployment.
+    let what = "no heartbeat arrives".to_owned();
+    let finding = |fix| Finding { level: Level::Wrong, place: TOKYO.to_owned(), what: what.clone(), fix };
+    let diagnosis = Diagnosis { findings: vec![finding(None), finding(Some("deploy it".to_owned()))] };
+    check(&scene, "doctor", &serde_json::to_string(&diagnosis).unwrap());
 }

@@ -1,6 +1,6 @@
 //! Every table of every command is readable at 80 columns, with the longest usual names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use clap::Command;
 use jiff::SignedDuration;
@@ -44,7 +44,7 @@ const CHANGES: [&str; 14] = [
 ];
 
 /// Commands that wait for ECR.
-const WAITING: [&str; 2] = ["audit lifecycle", "backfill"];
+pub(crate) const WAITING: [&str; 2] = ["audit lifecycle", "backfill"];
 
 /// A policy with a reason for each of the three images.
 const POLICY: &str = r#"
@@ -57,7 +57,8 @@ forbid (principal, action, resource)
 when { resource.tagLine like "* stable *" };
 "#;
 
-fn leaves(command: &Command, above: &str) -> Vec<String> {
+/// The names of all commands that do something.
+pub(crate) fn leaves(command: &Command, above: &str) -> Vec<String> {
     let below = command.get_subcommands().flat_map(|below| {
         let path = format!("{above}{}", below.get_name());
         if below.has_subcommands() { leaves(below, &format!("{path} ")) } else { vec![path] }
@@ -116,7 +117,7 @@ fn calls(policy: &str, keep: &str, incident: &str) -> Vec<(&'static str, Vec<Str
         ("ingest", vec![crate::command::example().display().to_string()]),
         ("backfill", vec![IRELAND.into(), TOKYO.into(), "--yes".into()]),
     ];
-    all.into_iter().collect()
+    all.into()
 }
 
 /// Whether a line is a command, or the end of one: these stay whole.
@@ -131,8 +132,8 @@ fn broken_word<'a>(whole: &'a str, wrapped: &str) -> Option<&'a str> {
     whole.split_whitespace().filter(fits).find(|word| !wrapped.contains(*word))
 }
 
-#[test]
-fn every_table_of_every_command_fits_into_its_width() {
+/// A scene in which each command has something to print, and a call of each, in an order.
+pub(crate) fn prepared() -> (Scene, Vec<(&'static str, Vec<String>)>) {
     let scene = Scene::of(REPOSITORY, PERSON, SignedDuration::from_hours(49));
     scene.local.simulator.set(|settings| settings.trouble.failed = 1.0);
     scene.push("v4.0.0-rc.1.build.20261130");
@@ -148,17 +149,21 @@ fn every_table_of_every_command_fits_into_its_width() {
     scene.pass(60);
     let [policy, keep] = [("mine.cedar", POLICY), ("keep.cedar", policy::KEEP_EVERYTHING)]
         .map(|(name, text)| scene.user.file(name, text));
-    let incident = scene.open_incident();
-    let calls: BTreeMap<_, _> = calls(&policy, &keep, &incident).into_iter().collect();
-    let order = self::calls(&policy, &keep, &incident);
+    let calls = calls(&policy, &keep, &scene.open_incident());
+    (scene, calls)
+}
+
+#[test]
+fn every_table_of_every_command_fits_into_its_width() {
+    let (scene, calls) = prepared();
     for path in leaves(&cli::help::command(&Arc::default()), "") {
-        let known = calls.contains_key(path.as_str()) || LEFT_OUT.iter().any(|(name, _)| *name == path);
+        let known = calls.iter().any(|(name, _)| *name == path) || LEFT_OUT.iter().any(|(name, _)| *name == path);
         assert!(
             known,
             "add a call of `{path}` to `calls` in cli/tests/command_line/widths.rs, or say why it prints no table"
         );
     }
-    for (path, arguments) in order {
+    for (path, arguments) in calls {
         let words: Vec<_> = path.split(' ').chain(arguments.iter().map(String::as_str)).collect();
         let run = |environment: &[(&str, &str)]| {
             let run = || scene.run_with(&words, environment);

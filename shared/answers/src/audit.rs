@@ -11,9 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use retry::{CallError, chain};
 use serde::Serialize;
 use store::Table;
+use utoipa::ToSchema;
 
 /// What native deletion replication could delete, rule by rule.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct NativeDeletes {
     /// The replication rules of each source.
     pub rules: Vec<AuditedRule>,
@@ -22,7 +23,7 @@ pub struct NativeDeletes {
 }
 
 /// What native deletion replication of one rule could delete.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AuditedRule {
     /// The source.
     pub source: Registry,
@@ -45,7 +46,7 @@ pub struct AuditedRule {
 }
 
 /// A replica with tags that its source does not have.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OnlyThere {
     /// The repository and digest of the image.
     #[serde(flatten)]
@@ -57,7 +58,7 @@ pub struct OnlyThere {
 }
 
 /// A replica that was pulled recently.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Pulled {
     /// The repository and digest of the image.
     #[serde(flatten)]

@@ -15,11 +15,12 @@ use domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::preview::{PreviewAction, PreviewEntry, Total};
 
 /// What would follow at the replicas.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LifecycleAudit {
     /// The registry of the lifecycle policy.
     pub source: Registry,
@@ -36,7 +37,7 @@ pub struct LifecycleAudit {
 }
 
 /// An image that would expire at the source.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ExpiringImage {
     /// The digest.
     pub digest: Digest,

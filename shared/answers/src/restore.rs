@@ -15,6 +15,7 @@ use domain::{
 use retry::{CallError, chain};
 use serde::Serialize;
 use store::Table;
+use utoipa::ToSchema;
 
 pub use copy::{Copied, CopyAnswer, CopyError, CopyPlan, copy, plan_copy};
 pub use drill::{Drilled, DrilledDeletion, drill};
@@ -22,7 +23,7 @@ pub use drill::{Drilled, DrilledDeletion, drill};
 use crate::{answer, error, reference::Reference};
 
 /// The result of `restore`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Restored {
     /// The repository and digest of the image.
     #[serde(flatten)]
@@ -35,7 +36,7 @@ pub struct Restored {
 }
 
 /// The state of the image in the registry.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RestoreOutcome {
     /// The image is present and can be pulled.
@@ -48,7 +49,7 @@ pub enum RestoreOutcome {
 }
 
 /// How a missing image comes back.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Return {
     /// The registries that have the image now, from fresh reads.
     pub held_by: BTreeSet<Registry>,

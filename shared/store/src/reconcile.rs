@@ -21,6 +21,7 @@ use super::{
 
 /// The current or the last run through a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReconcileRun {
     /// When the run began, which identifies it.
     pub began_at: Timestamp,
@@ -43,6 +44,7 @@ pub struct ReconcileRun {
 
 /// The counts of one repository, or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReconcileCounts {
     /// Images in the registry.
     pub images: u64,

@@ -14,6 +14,7 @@ use retry::CallError;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use store::Table;
+use utoipa::ToSchema;
 
 use super::{
     Error, RestoreOutcome, Restored, Return, activate, drill::MANIFESTS_PER_IMAGE, resolve, tags_when_deleted,
@@ -51,7 +52,7 @@ pub enum CopyAnswer {
 }
 
 /// The result of a copy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Copied {
     /// The repository and digest of the image.
     #[serde(flatten)]
@@ -72,7 +73,7 @@ pub struct Copied {
 }
 
 /// How far a copy is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CopyProgress {
     /// The layers that were copied.
     pub layers: usize,

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use retry::chain;
 use serde::Serialize;
 use store::Table;
+use utoipa::ToSchema;
 
 use crate::{
     deletions::{self, DeletionFilter},
@@ -25,7 +26,7 @@ use crate::{
 pub(super) const MANIFESTS_PER_IMAGE: usize = 200;
 
 /// The result of a restore drill.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Drilled {
     /// The figure that is stored.
     #[serde(flatten)]
@@ -35,7 +36,7 @@ pub struct Drilled {
 }
 
 /// One deletion of a drill.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DrilledDeletion {
     /// The repository and digest of the image.
     #[serde(flatten)]
