@@ -1,25 +1,67 @@
 //! Prints the demo.
 
-use sandbox::demo::Demo;
+use std::fmt::Write as _;
+
+use sandbox::demo::{Answer, Demo, Question, Scene, StoryEntry};
 
 use super::{HEADING, Print, styled, table, time};
 
 impl Print for Demo {
     fn table(&self, width: Option<u16>) -> String {
-        let mut story = table(width, &["TIME (UTC)", "REGISTRY", "ACTION"], &[0, 1]);
-        for act in &self.story {
-            story.add_row([time(act.time), act.registry.to_string(), act.what.clone()]);
+        let mut text = String::new();
+        for one in &self.registries {
+            _ = writeln!(text, "{:<8}  {}", one.name, one.registry);
         }
-        let (shown, history, orphans) = (self.shown.table(width), self.history.table(width), self.orphans.table(width));
-        let asked = |what: &str| styled(HEADING, format!("$ {what}"));
-        let shown = format!("{}\n{shown}", asked("ecr-lineage show shop/api@…"));
-        let history = format!("{}\n{history}", asked("ecr-lineage history shop/api:stable"));
-        let orphans = format!("{}\n{orphans}", asked("ecr-lineage orphans --repository shop/api"));
-        let alerts = format!("{}\n{}", asked("ecr-lineage alerts"), self.alerts.table(width));
-        let deletions = format!("{}\n{}", asked("ecr-lineage deletions --done --kept"), self.deletions.table(width));
-        let breakers = format!("{}\n{}", asked("ecr-lineage breaker status"), self.breakers.table(width));
-        let holds = format!("{}\n{}", asked("ecr-lineage holds"), self.holds.table(width));
-        let next = "Try it yourself with the AWS CLI or any SDK: ecr-lineage local";
-        format!("{story}\n\n{shown}\n{history}\n{alerts}\n{deletions}\n{breakers}\n{holds}\n{orphans}\n{next}\n")
+        for (number, scene) in self.scenes.iter().enumerate() {
+            let title = format!("{}. {}", number + 1, scene.title);
+            _ = write!(text, "\n{}\n\n{}", styled(HEADING, title), scene.table(width));
+        }
+        text + "\nTry it yourself with the AWS CLI or any SDK: ecr-lineage local\n"
+    }
+}
+
+impl Print for Scene {
+    fn table(&self, width: Option<u16>) -> String {
+        let mut parts = Vec::new();
+        let is_step = |entry: &StoryEntry| matches!(entry, StoryEntry::Step(_));
+        for entries in self.story.chunk_by(|one, next| is_step(one) && is_step(next)) {
+            let mut steps = table(width, &["TIME (UTC)", "REGISTRY", "ACTION"], &[0, 1]);
+            for entry in entries {
+                match entry {
+                    StoryEntry::Step(step) => {
+                        steps.add_row([time(step.time), step.place.name.to_owned(), step.what.clone()]);
+                    }
+                    StoryEntry::Asked(question) => parts.push(question.table(width)),
+                }
+            }
+            if entries.iter().any(is_step) {
+                parts.push(format!("{steps}\n"));
+            }
+        }
+        parts.join("\n")
+    }
+}
+
+impl Print for Question {
+    fn table(&self, width: Option<u16>) -> String {
+        let command = styled(HEADING, format!("$ ecr-lineage {}", self.command));
+        format!("{}\n{command}\n\n{}\n", self.question, self.answer.table(width).trim_matches('\n'))
+    }
+}
+
+impl Print for Answer {
+    fn table(&self, width: Option<u16>) -> String {
+        match self {
+            Self::Where(answer) => answer.table(width),
+            Self::Show(answer) => answer.table(width),
+            Self::History(answer) => answer.table(width),
+            Self::Images(answer) => answer.table(width),
+            Self::Alerts(answer) => answer.table(width),
+            Self::Activity(answer) => answer.table(width),
+            Self::Deletions(answer) => answer.table(width),
+            Self::Schedule(answer) => answer.table(width),
+            Self::Breakers(answer) => answer.table(width),
+            Self::Costs(answer) => answer.table(width),
+        }
     }
 }

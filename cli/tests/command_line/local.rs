@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser;
 use serde_json::{Value, json};
 
 use crate::command::User;
@@ -271,8 +272,44 @@ fn the_demo_is_the_same_story_every_time() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
     insta::assert_snapshot!(ran.out);
     assert_eq!(user.run(&["demo"]).out, ran.out);
-    let json: Value = serde_json::from_str(&user.run(&["demo", "--format", "json"]).out).unwrap();
-    assert!(json.get("story").unwrap().as_array().unwrap().len() >= 15);
+    insta::assert_snapshot!("demo_at_80_columns", user.run_with(&["demo"], &[("COLUMNS", "80")], "").out);
     // The demo uses its own table, and does not change the user's.
     assert_eq!(user.run(&["images", "shop/api"]).code, Some(1));
+}
+
+/// The questions of the demo are commands, and each answer is right for the story.
+#[test]
+fn the_demo_asks_commands_and_answers_what_happened() {
+    let demo: Value = serde_json::from_str(&User::new().run(&["demo", "--format", "json"]).out).unwrap();
+    let scenes = demo["scenes"].as_array().unwrap();
+    let entries: Vec<_> = scenes.iter().flat_map(|scene| scene["story"].as_array().unwrap()).collect();
+    let asked: Vec<_> = entries.iter().filter(|entry| entry["command"].is_string()).collect();
+    assert!(entries.len() - asked.len() >= 15 && asked.len() >= 5, "{entries:?}");
+    let answer = |command: &str| {
+        let words = asked.iter().find(|entry| entry["command"].as_str().unwrap().starts_with(command));
+        &words.unwrap_or_else(|| panic!("{command} is not asked"))["answer"]
+    };
+    for entry in &asked {
+        let words = format!("ecr-lineage {}", entry["command"].as_str().unwrap());
+        let options = cli::options::Options::try_parse_from(words.split(' '));
+        assert!(options.is_ok_and(|options| options.command.is_question()), "{words}");
+    }
+    // v1.2.0 was pushed 35 minutes before.
+    let tokyo = &answer("where")["registries"][0];
+    assert_eq!((&tokyo["there"], &tokyo["state"]), (&json!(false), &json!("late")), "{tokyo}");
+    // One is from before replication, one could not be copied.
+    let tags = |list: &Value| list.as_array().unwrap().iter().flat_map(tags_of).collect::<BTreeSet<_>>();
+    let only = tags(&answer("images")["images"]);
+    assert_eq!(only, ["v1.0.0", "v1.2.3"].map(str::to_owned).into(), "{only:?}");
+    let activity = &answer("activity")["activity"];
+    let actor = |entry: &Value| entry["actor"].as_str().unwrap().contains("role/release/");
+    assert!(activity.as_array().unwrap().iter().all(actor), "{activity}");
+    let costs = &answer("costs")["kinds"];
+    assert!(costs.as_array().unwrap().iter().any(|one| one["kind"] == "orphan"), "{costs}");
+    // The tag and the image in two registries each; the policy keeps the release.
+    assert_eq!(answer("deletions --until")["deletions"].as_array().unwrap().len(), 4);
+}
+
+fn tags_of(entry: &Value) -> Vec<String> {
+    entry["tags"].as_array().into_iter().flatten().map(|tag| tag.as_str().unwrap().to_owned()).collect()
 }

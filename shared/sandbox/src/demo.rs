@@ -1,24 +1,18 @@
-//! `demo`: plays a scenario on three registries in two accounts through the AWS SDK, and shows what was recorded.
+//! `demo`: plays a story on three registries in two accounts through the AWS SDK, and asks what was recorded in its course.
 
 pub(crate) mod manifests;
+mod questions;
 pub(crate) mod stage;
 
-use answers::{
-    alerts::{self, Alerts},
-    answer::{self, History, OrphanFilter, Orphans, Shown},
-    breakers::{self, Breakers},
-    controls::{self, Holds},
-    deletions::{self, DeletionFilter, Deletions},
-    paging::PageRequest,
-    reference::Reference,
-    time::Period,
-};
+use answers::controls;
 use aws_sdk_ecr::types::ImageIdentifier;
-use domain::{alert::AlertState, controls::Instruction, deletion::DeletionStatus, image::Registry};
+use domain::{controls::Instruction, image::Registry};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use simulator::settings::Lag;
+use utoipa::ToSchema;
 
+pub use crate::demo::questions::{Answer, Question};
 use crate::{
     Error,
     demo::{
@@ -27,57 +21,83 @@ use crate::{
     },
 };
 
-/// The steps of the scenario, and the lineage afterwards.
-#[derive(Debug, Serialize)]
+/// The story: what happened, and what the product answers about it.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Demo {
-    /// The steps, in order.
-    pub story: Vec<StoryStep>,
-    /// The lineage of the scenario's main image.
-    pub shown: Shown,
-    /// The history of a tag that moved, late in one registry.
-    pub history: History,
-    /// The replication incidents and alerts.
-    pub alerts: Alerts,
-    /// The deletions of replicas, with status and reasons.
-    pub deletions: Deletions,
-    /// The breakers, one of which opened because too many images were deleted.
-    pub breakers: Breakers,
-    /// The pauses and holds.
-    pub holds: Holds,
-    /// The replicas whose source no longer has the image.
-    pub orphans: Orphans,
+    /// The registries, in the order in which they appear.
+    pub registries: Vec<DemoRegistry>,
+    /// The scenes, in order.
+    pub scenes: Vec<Scene>,
 }
 
-/// One step of the scenario: an action of a user, or something that happened.
-#[derive(Debug, Serialize)]
+/// A registry, and its name in the story.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DemoRegistry {
+    /// The name in the story, such as `Ireland`.
+    pub name: &'static str,
+    /// The registry.
+    pub registry: Registry,
+}
+
+/// A part of the story.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Scene {
+    /// What it is about.
+    pub title: &'static str,
+    /// What happened and what was asked, in order.
+    pub story: Vec<StoryEntry>,
+}
+
+/// A step, or a question with its answer at that time.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum StoryEntry {
+    /// A step.
+    Step(StoryStep),
+    /// A question.
+    Asked(Box<Question>),
+}
+
+/// One step of the story: an action of a user, or something that happened.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StoryStep {
     /// The simulated time.
     pub time: Timestamp,
     /// The registry.
-    pub registry: Registry,
+    #[serde(flatten)]
+    pub place: DemoRegistry,
     /// The action or event, as text.
     pub what: String,
 }
 
-/// Plays the scenario, and returns the answers of `show`, `history`, `alerts`, `deletions`, `breaker status`, `holds`
-/// and `orphans`.
+/// Plays the story, and asks its questions.
 ///
 /// # Errors
 /// When no port is free, or a call fails.
 pub async fn play() -> Result<Demo, Error> {
     let mut stage = Stage::open().await?;
     let sites = stage.sites().await?;
+    stage.begin("A release is pushed and replicated");
     stage.start_replication(&sites).await?;
     let release = stage.push_release(&sites).await?;
+    stage.begin("A copy is late");
     stage.replicate_late(&sites).await?;
+    stage.begin("Events are lost, and a copy fails");
     stage.lose_events(&sites).await?;
     stage.fail_to_replicate(&sites).await?;
+    stage.begin("Images are deleted at their source");
     stage.delete_tags_and_images(&sites, &release).await?;
     stage.delete_protected_release(&sites).await?;
+    stage.ask_about_deletions(&release).await?;
+    stage.begin("Too many images are deleted at once");
     stage.delete_too_many_builds(&sites).await?;
     stage.expire_old_images(&sites).await?;
+    stage.ask_about_too_many().await?;
+    stage.begin("Operators keep what is needed, and pay for it");
     stage.hold_and_pause(&sites).await?;
-    let demo = stage.answers(&release).await?;
+    stage.list_registries(&sites).await?;
+    let registries = sites.all().map(|site| site.place.clone()).into();
+    let demo = Demo { registries, scenes: std::mem::take(&mut stage.scenes) };
     stage.local.close().await;
     Ok(demo)
 }
@@ -111,12 +131,13 @@ impl Stage {
     /// A copy that takes so long that an alert is raised, and a tag that moves.
     async fn replicate_late(&mut self, Sites { ireland, tokyo, .. }: &Sites) -> Result<(), Error> {
         let tokyo_is_slow = Lag::exactly(SignedDuration::from_mins(47));
-        self.set(|settings| _ = settings.lags.insert(tokyo.registry.clone(), tokyo_is_slow));
+        self.set(|settings| _ = settings.lags.insert(tokyo.place.registry.clone(), tokyo_is_slow));
         let newer = image("api 1.2.0", "amd64");
         self.push(ireland, &newer, Some("v1.2.0"), "which Tokyo gets 47 minutes late").await?;
         self.push(ireland, &newer, Some("stable"), "which takes the tag from v1.1.0").await?;
         self.wait(SignedDuration::from_mins(35)).await;
         self.act(tokyo, "has waited for 35 minutes: an alert");
+        self.ask_about_late_copy().await?;
         self.wait(SignedDuration::from_mins(25)).await;
         self.act(tokyo, "has the image now: the alert is resolved");
         self.set(|settings| settings.lags.clear());
@@ -147,7 +168,7 @@ impl Stage {
         self.push(ireland, &image("api 1.2.3", "amd64"), Some("v1.2.3"), "which ECR fails to copy").await?;
         self.set(|settings| settings.trouble.failed = 0.0);
         self.wait(SignedDuration::from_mins(3)).await;
-        Ok(())
+        self.ask_about_copies(&ireland.place.registry).await
     }
 
     /// Deletions of one of two tags, of an image by its digest, and of a replica by its only tag.
@@ -166,6 +187,7 @@ impl Stage {
         self.push(ireland, &newest, Some("release-1.3"), "which both get").await?;
         self.wait(SignedDuration::from_mins(3)).await;
         self.delete(ireland, by_digest(&newest), "release-1.3, a release").await?;
+        self.ask_what_goes_tonight().await?;
         self.wait(SignedDuration::from_hours(25)).await;
         self.act(ireland, "a day later replicas have followed, where the policy lets them");
         Ok(())
@@ -225,24 +247,11 @@ impl Stage {
         Ok(())
     }
 
-    /// The answers after the last scene. `release` is the digest of the scenario's main image.
-    async fn answers(&mut self, release: &str) -> Result<Demo, Error> {
-        let (table, now) = (&self.local.table, self.local.simulator.clock().now());
-        let release = Reference::Exact(parsed(&format!("shop/api@{release}"))?);
-        let shown = answer::show(table, &release, usize::MAX, now).await?;
-        let history = answer::history(table, &parsed("shop/api:stable")?, None).await?;
-        let mut alerts = alerts::alerts(table, false, SignedDuration::from_hours(24 * 30), now).await?;
-        // The deletions list already shows the alerts about deletions, and repeated alerts are left out.
-        alerts.alerts.retain(|alert| matches!(alert.state, AlertState::Opened | AlertState::Resolved));
-        let over = [DeletionStatus::Done, DeletionStatus::Kept].into();
-        let filter = DeletionFilter { statuses: over, source: None, changed: Period::ALL };
-        let deletions = deletions::list(table, &filter, now).await?;
-        let breakers = breakers::breakers(table, None, now).await?;
-        let orphans =
-            answer::orphans(table, OrphanFilter::default(), &PageRequest::all_of(None, Some(&parsed("shop/api")?)))
-                .await?;
-        let story = std::mem::take(&mut self.story);
-        let holds = controls::holds(table, now).await?;
-        Ok(Demo { story, shown, history, alerts, deletions, breakers, holds, orphans })
+    /// A listing of all registries, which sees sizes.
+    async fn list_registries(&mut self, Sites { ireland, .. }: &Sites) -> Result<(), Error> {
+        self.act(ireland, "is listed, and so are the others: now the table has the sizes");
+        _ = self.local.reconcile_now().await?;
+        self.breathe().await;
+        self.ask_about_costs().await
     }
 }

@@ -16,7 +16,7 @@ use policy::Policy;
 use serde_json::json;
 use simulator::settings::{Lag, Settings};
 
-use super::StoryStep;
+use super::{Answer, DemoRegistry, Question, Scene, StoryEntry, StoryStep};
 use crate::{
     Error,
     local::{Local, LocalSettings},
@@ -40,7 +40,7 @@ forbid (principal, action, resource) when { resource.tagLine like "* release-*" 
 
 /// A registry of the scenario, with a client.
 pub(super) struct Site {
-    pub(super) registry: Registry,
+    pub(super) place: DemoRegistry,
     pub(super) ecr: Client,
 }
 
@@ -51,10 +51,16 @@ pub(super) struct Sites {
     pub(super) tokyo: Site,
 }
 
+impl Sites {
+    pub(super) fn all(&self) -> [&Site; 3] {
+        [&self.ireland, &self.virginia, &self.tokyo]
+    }
+}
+
 /// The running scenario.
 pub(super) struct Stage {
     pub(super) local: Local,
-    pub(super) story: Vec<StoryStep>,
+    pub(super) scenes: Vec<Scene>,
 }
 
 impl Stage {
@@ -65,29 +71,47 @@ impl Stage {
         let settings = LocalSettings { registries, now, mode: Mode::Enforce, ..LocalSettings::default() };
         let mut local = Local::start(settings).await?;
         local.mirror.policy = Policy::load("demo.cedar", POLICY);
-        Ok(Self { local, story: Vec::new() })
+        Ok(Self { local, scenes: Vec::new() })
     }
 
     pub(super) async fn sites(&self) -> Result<Sites, Error> {
-        let ireland = self.site(IRELAND, "release", "pipeline").await?;
-        let virginia = self.site(VIRGINIA, "platform", "dana").await?;
-        let tokyo = self.site(TOKYO, "platform", "kenji").await?;
+        let ireland = self.site("Ireland", IRELAND, "release", "pipeline").await?;
+        let virginia = self.site("Virginia", VIRGINIA, "platform", "dana").await?;
+        let tokyo = self.site("Tokyo", TOKYO, "platform", "kenji").await?;
         Ok(Sites { ireland, virginia, tokyo })
     }
 
     /// A registry, with a client that uses a role session.
-    async fn site(&self, registry: &str, role: &str, session_name: &str) -> Result<Site, Error> {
+    async fn site(&self, name: &'static str, registry: &str, role: &str, session_name: &str) -> Result<Site, Error> {
         let registry: Registry = parsed(registry)?;
-        Ok(Site { ecr: self.local.registry(&registry, role, session_name).await?, registry })
+        let ecr = self.local.registry(&registry, role, session_name).await?;
+        Ok(Site { place: DemoRegistry { name, registry }, ecr })
     }
 
     pub(super) fn set(&self, change: impl FnOnce(&mut Settings)) {
         self.local.simulator.set(change);
     }
 
+    /// Begins the next scene.
+    pub(super) fn begin(&mut self, title: &'static str) {
+        self.scenes.push(Scene { title, story: Vec::new() });
+    }
+
     pub(super) fn act(&mut self, site: &Site, what: impl Into<String>) {
         let time = self.local.simulator.clock().now();
-        self.story.push(StoryStep { time, registry: site.registry.clone(), what: what.into() });
+        let step = StoryStep { time, place: site.place.clone(), what: what.into() };
+        self.tell(StoryEntry::Step(step));
+    }
+
+    /// A question, the command that asks it, and its answer.
+    pub(super) fn asked(&mut self, question: &'static str, command: impl Into<String>, answer: Answer) {
+        self.tell(StoryEntry::Asked(Box::new(Question { question, command: command.into(), answer })));
+    }
+
+    fn tell(&mut self, entry: StoryEntry) {
+        if let Some(scene) = self.scenes.last_mut() {
+            scene.story.push(entry);
+        }
     }
 
     /// Moves the clock forward and processes everything that happens until the last event.
@@ -134,12 +158,12 @@ impl Stage {
 
     /// Sets a registry policy that allows another account to replicate into the registry.
     pub(super) async fn allow(&mut self, site: &Site, source: &Site) -> Result<(), Error> {
-        self.act(site, format!("lets account {} replicate into it", source.registry.account()));
+        self.act(site, format!("lets account {} replicate into it", source.place.registry.account()));
         let policy = json!({"Version": "2012-10-17", "Statement": [{
             "Sid": "replication", "Effect": "Allow",
-            "Principal": {"AWS": source.registry.partition().iam_arn(source.registry.account(), "root")},
+            "Principal": {"AWS": source.place.registry.partition().iam_arn(source.place.registry.account(), "root")},
             "Action": ["ecr:ReplicateImage", "ecr:CreateRepository"],
-            "Resource": site.registry.arn("ecr", "repository/*"),
+            "Resource": site.place.registry.arn("ecr", "repository/*"),
         }]});
         site.ecr.put_registry_policy().policy_text(policy.to_string()).send().await?;
         Ok(())
@@ -150,7 +174,7 @@ impl Stage {
         let filter = RepositoryFilter::builder().filter("shop/").filter_type(RepositoryFilterType::PrefixMatch);
         let mut rule = ReplicationRule::builder().repository_filters(filter.build()?);
         for to in destinations {
-            let (region, account) = (to.registry.region(), to.registry.account());
+            let (region, account) = (to.place.registry.region(), to.place.registry.account());
             rule = rule.destinations(ReplicationDestination::builder().region(region).registry_id(account).build()?);
         }
         let configuration = ReplicationConfiguration::builder().rules(rule.build()?).build()?;
