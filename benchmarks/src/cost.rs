@@ -148,7 +148,7 @@ async fn record(table: &Table, events: &[Value]) -> Result<(), Error> {
 
 /// Counts `Query` calls to DynamoDB.
 #[derive(Debug, Clone, Default)]
-struct Queries(Arc<AtomicU32>);
+pub(crate) struct Queries(pub(crate) Arc<AtomicU32>);
 
 impl Intercept for Queries {
     fn name(&self) -> &'static str {

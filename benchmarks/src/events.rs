@@ -40,6 +40,19 @@ pub(crate) fn push(number: u32, tag: &str, second: u32) -> Value {
     event("ECR Image Action", SOURCE, number, second, more)
 }
 
+/// The repository of an image in tables with a thousand images in each.
+pub(crate) fn repository(number: u32) -> String {
+    if number < 1_000 { "team/app".to_owned() } else { format!("team/app-{}", number / 1_000) }
+}
+
+/// The same event in another repository.
+pub(crate) fn in_repository(mut event: Value, repository: &str) -> Value {
+    if let Some(name) = event.pointer_mut("/detail/repository-name") {
+        *name = repository.into();
+    }
+    event
+}
+
 pub(crate) fn delete(registry: &str, number: u32, tag: &str, second: u32) -> Value {
     event("ECR Image Action", registry, number, second, json!({"action-type": "DELETE", "image-tag": tag}))
 }

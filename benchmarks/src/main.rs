@@ -11,6 +11,7 @@ mod load;
 mod mirror;
 mod price;
 mod query;
+mod questions;
 mod reconcile;
 mod report;
 mod route;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws::registry::{Registries, Roles};
+use aws_sdk_dynamodb::Client;
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -17,8 +18,9 @@ use tower::ServiceExt;
 
 use crate::{
     Error,
-    cost::fill,
-    events::{REPLICAS, SOURCE, delete, delete_by, digest, push, replicate},
+    cost::{Queries, fill},
+    events::{REPLICAS, SOURCE, delete, delete_by, digest, in_repository, push, replicate, repository},
+    questions,
     report::Report,
 };
 
@@ -31,12 +33,8 @@ const FACTS: u32 = 50;
 /// Requests per table; the tables take turns, so that other load on the machine affects both.
 const ASKED: usize = 4_000;
 
-/// Requests for activity, and deletions of one role in the table.
-const ACTIVITY_ASKED: usize = 200;
-const DELETED: u32 = 50;
-
-/// Limit of an answer about activity, in ms.
-const LONGEST_ACTIVITY: f64 = 1_000.0;
+/// Deletions of one role in the table.
+pub(crate) const DELETED: u32 = 50;
 
 /// Lower limit of the small table's latency divided by the large table's: the large one may be 1.2 times as slow.
 const SLOWER: f64 = 1.0 / 1.2;
@@ -66,7 +64,7 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
         let (few, many) = (percentile(&mut small, percent), percentile(&mut large, percent));
         report.beside(&what, "ms", many, few, SLOWER);
     }
-    measure_activity(&many, images, report).await?;
+    questions::measure(&few, &many, images, report).await?;
     let mut bytes = 0;
     for path in query::page::first_paths().iter().map(String::as_str).chain(["/v1/overview", "/v1/lag"]) {
         bytes += many.ask(path, true).await?.1.len();
@@ -77,49 +75,30 @@ pub(crate) async fn measure(images: u32, report: &mut Report) -> Result<(), Erro
     Ok(())
 }
 
-/// The newest activity, and what one role deleted, among the pushes of all images.
-async fn measure_activity(served: &Served, images: u32, report: &mut Report) -> Result<(), Error> {
-    for (what, parameters, entries) in [
-        ("the newest 100", "", 100),
-        ("the deletions of one role", "&actor=role/ci&kind=image_deleted,tags_deleted,repository_deleted", DELETED),
-    ] {
-        let path = format!("/v1/activity?since=2026-09-01&limit=100{parameters}");
-        let mut times = Vec::new();
-        for _ in 0..ACTIVITY_ASKED {
-            let (took, body) = served.ask(&path, false).await?;
-            let answer = serde_json::from_slice::<Value>(&body)?;
-            let listed = answer.get("activity").and_then(Value::as_array).map(Vec::len);
-            if listed != Some(entries as usize) {
-                return Err(format!("{path}: {listed:?} entries instead of {entries}").into());
-            }
-            times.push(took);
-        }
-        let what = format!("activity: {what}, median, with {images} images");
-        report.alone(what, "ms", percentile(&mut times, 50), Some(LONGEST_ACTIVITY));
-    }
-    Ok(())
-}
-
-fn percentile(times: &mut [Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> f64 {
     times.sort_unstable();
     let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
     times.get(place).copied().unwrap_or_default().as_secs_f64() * 1_000.0
 }
 
 /// A table and the API that serves it.
-struct Served {
+pub(crate) struct Served {
+    pub(crate) table: Table,
+    pub(crate) queries: Queries,
     router: Router,
     _embedded: Embedded,
 }
 
 impl Served {
-    /// A table of `images` images, one of which has a history.
+    /// A table of `images` images, one of which has a history. A thousand are in one repository.
     async fn with(images: u32) -> Result<Self, Error> {
         let embedded = Embedded::open(None).await?;
-        let client = embedded.client().await;
-        let table = Table::new(client.clone(), "query");
+        let queries = Queries::default();
+        let config = embedded.client().await.config().to_builder().interceptor(queries.clone());
+        let table = Table::new(Client::from_conf(config.build()), "query");
         table.create().await?;
-        fill(&table, (0..images).map(|n| push(n, &format!("v{n}"), n)).collect()).await?;
+        let pushed = |n| in_repository(push(n, &format!("v{n}"), n), &repository(n));
+        fill(&table, (0..images).map(pushed).collect()).await?;
         let third = "444455556666/eu-central-1";
         let [first, second] = REPLICAS;
         let mut history: Vec<_> = [first, second, third].map(|to| replicate(to, IMAGE, "v5", 60)).into();
@@ -134,14 +113,14 @@ impl Served {
         }
         fill(&table, history).await?;
         fill(&table, (0..DELETED).map(|n| delete_by("ci", 10 + n, 1_000 + n)).collect()).await?;
-        let sdk = aws_config::SdkConfig::builder().build();
-        let query =
-            Query { table, registries: Registries::new(sdk, Roles::default()), clock: Box::new(Timestamp::now) };
-        Ok(Self { router: api::router(query), _embedded: embedded })
+        questions::prepare(&table, images).await?;
+        let registries = Registries::new(aws_config::SdkConfig::builder().build(), Roles::default());
+        let query = Query { table: table.clone(), registries, clock: Box::new(Timestamp::now) };
+        Ok(Self { table, queries, router: api::router(query), _embedded: embedded })
     }
 
     /// Sends one request; returns how long the response took, and its body.
-    async fn ask(&self, path: &str, compressed: bool) -> Result<(Duration, Vec<u8>), Error> {
+    pub(crate) async fn ask(&self, path: &str, compressed: bool) -> Result<(Duration, Vec<u8>), Error> {
         let mut request = Request::get(path);
         if compressed {
             request = request.header(header::ACCEPT_ENCODING, "gzip");

@@ -33,6 +33,12 @@ impl Report {
         self.rows.push(Row { what: what.into(), unit, ours, baseline: Some(baseline), at_most, met });
     }
 
+    /// Adds a value, the baseline's, and a limit that does not depend on it.
+    pub(crate) fn within(&mut self, what: &str, unit: &'static str, ours: f64, baseline: f64, limit: f64) {
+        let met = ours <= limit;
+        self.rows.push(Row { what: what.into(), unit, ours, baseline: Some(baseline), at_most: Some(limit), met });
+    }
+
     /// Adds a value without a baseline, with or without a limit.
     pub(crate) fn alone(&mut self, what: impl Into<String>, unit: &'static str, ours: f64, at_most: Option<f64>) {
         let met = at_most.is_none_or(|limit| ours <= limit);
