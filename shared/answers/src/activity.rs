@@ -70,7 +70,7 @@ pub struct ActivityEntry {
     /// The ID of the incident that an operator acknowledged or snoozed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
-    /// When what an operator did ends by itself.
+    /// When what an operator did expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The API action or the action of the lifecycle rule that was refused, or whose outcome is not known.

@@ -128,7 +128,7 @@ pub struct OperatorAct {
     /// The ID of the incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
-    /// When what was done ends by itself.
+    /// When what was done expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
