@@ -63,8 +63,8 @@ api: build
 
 # The page in Debian's Chromium
 browser: build
-    cargo build --quiet --workspace --bin query
-    ECR_LINEAGE={{ program }} QUERY_FUNCTION={{ justfile_directory() }}/target/debug/query tests/browser/run
+    cargo build --quiet --profile {{ profile }} --workspace --bin query
+    ECR_LINEAGE={{ program }} QUERY_FUNCTION={{ parent_directory(program) }}/query tests/browser/run
 
 # The page's libraries are as their checksums say
 libraries:

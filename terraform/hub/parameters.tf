@@ -40,5 +40,6 @@ locals {
     TeamsTenantId           = var.teams_tenant_id
     TeamsChannelId          = var.teams_channel_id
     PagerDutyKey            = var.pager_duty_key
+    PageUrl                 = var.page_url
   }
 }

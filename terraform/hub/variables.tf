@@ -362,3 +362,14 @@ variable "pager_duty_key" {
     error_message = "PagerDutyKey must match ^([0-9A-Za-z]{32})?$."
   }
 }
+
+variable "page_url" {
+  description = "URL at which people open the page; alerts have links to it. Without it they have none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(https://[^\\s\"'<>\\\\`]+)?$", var.page_url))
+    error_message = "PageUrl must match ^(https://[^\\s\"'<>\\\\`]+)?$."
+  }
+}

@@ -11,7 +11,7 @@ import urllib.parse
 import pytest
 
 from cloud import HUB, HUB_REGION, ask
-from stacks import INFRA, deploy
+from stacks import ARTIFACTS, deploy
 
 PASSWORD = "correct horse battery staple"
 VERIFIER = "v" * 43
@@ -19,7 +19,7 @@ VERIFIER = "v" * 43
 
 @pytest.fixture(scope="module")
 def page(cloud, hub):
-    body = (INFRA / "page.yaml").read_text()
+    body = (ARTIFACTS / "page.yaml").read_text()
     return deploy(
         cloud, "ecr-lineage-page", body, HUB, HUB_REGION, Functions=hub.outputs["Functions"], Mfa="OFF",
     )

@@ -40,7 +40,7 @@ fn instruction(until: Option<Timestamp>) -> Instruction {
 }
 
 fn hold(until: Option<Timestamp>) -> Hold {
-    Hold { pattern: HoldPattern::everything(), source: None, instruction: instruction(until) }
+    Hold { pattern: HoldPattern::try_from("*".to_owned()).unwrap(), source: None, instruction: instruction(until) }
 }
 
 #[test]

@@ -185,7 +185,7 @@ pub(super) async fn act_on_each(
             let (named, of) = (image.0.to_string(), (registry.clone(), tag.clone()));
             let request = ActRequest { image, registry, tag, version, reason };
             let (summary, problem) = match act(query, caller, request, action.into()).await {
-                Ok(Json(acted)) => (Some(acted.summary), None),
+                Ok(Answer(acted)) => (Some(acted.summary), None),
                 Err(problem) => (None, Some(problem)),
             };
             ActResult { image: named, registry: of.0, tag: of.1, summary, problem }
@@ -193,7 +193,7 @@ pub(super) async fn act_on_each(
     });
     let results: Vec<_> = results.buffered(AT_A_TIME).collect().await;
     let done = results.iter().filter(|result| result.problem.is_none()).count();
-    Ok(Json(ActedOnEach { done, results }))
+    Ok(Answer(ActedOnEach { done, results }))
 }
 
 /// The breaker to close.
