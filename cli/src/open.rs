@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use answers::reference::Reference;
 use domain::alert::PageAddress;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     failure::CliError,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// The address of a view of the page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PageLink {
     /// The URL.
     pub url: String,

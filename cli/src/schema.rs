@@ -25,6 +25,7 @@ use crate::{
     crate::drift::Reconciled,
     crate::drift::Backfilled,
     crate::ingest::IngestSummary,
+    crate::open::PageLink,
     crate::policies::ShippedPolicies,
     crate::policies::WrittenPolicy,
     crate::policies::CheckedPolicies,
@@ -35,7 +36,7 @@ struct OwnSchemas;
 
 #[cfg(feature = "doctor")]
 #[derive(OpenApi)]
-#[openapi(components(schemas(crate::doctor::Diagnosis)))]
+#[openapi(components(schemas(crate::doctor::Diagnosis, crate::policies::deploy::DeployedPolicy)))]
 struct DoctorSchemas;
 
 #[cfg(feature = "prove")]
@@ -49,6 +50,7 @@ pub const SCHEMAS: &[(&str, &[&str])] = &[
     #[cfg(feature = "doctor")]
     ("doctor", &["Diagnosis"]),
     ("deploy plan", &["Plan"]),
+    ("open", &["PageLink"]),
     ("schema", &["Schemas"]),
     ("ingest", &["IngestSummary"]),
     ("show", &["Shown"]),
@@ -86,6 +88,8 @@ pub const SCHEMAS: &[(&str, &[&str])] = &[
     ("policy prove", &["Proof"]),
     ("policy preview", &["Preview"]),
     ("policy diff", &["PolicyDiff"]),
+    #[cfg(feature = "doctor")]
+    ("policy deploy", &["DeployedPolicy"]),
     ("policy explain", &["Explained"]),
     ("audit native-deletes", &["NativeDeletes"]),
     ("audit lifecycle", &["LifecycleAudit"]),

@@ -19,7 +19,7 @@ const NOT_RUNNING_AFTER: SignedDuration = SignedDuration::from_mins(15);
 const FUNCTIONS: [&str; 7] = ["record", "watch", "mirror", "reconcile", "alert", "query", "operate"];
 
 /// The variables of each function that have the value of a parameter of the stack.
-const OF_PARAMETERS: [(&str, &[(&str, &str)]); 6] = [
+const OF_PARAMETERS: [(&str, &[(&str, &str)]); 7] = [
     ("record", &[("ORGANIZATION_ID", "OrganizationId")]),
     (
         "watch",
@@ -59,6 +59,7 @@ const OF_PARAMETERS: [(&str, &[(&str, &str)]); 6] = [
             ("RECONCILE_LIMITS", "ReconcileLimits"),
         ],
     ),
+    ("alert", &[("PAGE_URL", "PageUrl")]),
     ("query", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId")]),
     ("operate", &[("READ_ROLE", "ReadRoleName"), ("EXTERNAL_ID", "ExternalId")]),
 ];
@@ -151,10 +152,7 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
             expected.extend(hub.dead_letters.first().map(|url| ("DEAD_LETTERS_URL", (*url).to_owned())));
         }
         "mirror" => expected.extend(hub.parameter("PolicyFile").map(|file| ("POLICY_FILE", file.to_owned()))),
-        "alert" => {
-            expected.push(("BUS_NAME", hub.alerts_bus.to_owned()));
-            expected.extend(hub.parameter("PageUrl").map(|page| ("PAGE_URL", page.to_owned())));
-        }
+        "alert" => expected.push(("BUS_NAME", hub.alerts_bus.to_owned())),
         "query" => expected.push(("CHANGES", "refuse".to_owned())),
         "operate" => expected.push(("CHANGES", "allow".to_owned())),
         _ => {}

@@ -10,6 +10,7 @@ use aws::deployment::{self, Stack};
 use decide::Planner;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     confirm::confirm,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// A policy that the hub's stack has now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DeployedPolicy {
     /// The hub's stack.
     pub stack: String,
@@ -33,7 +34,7 @@ pub struct DeployedPolicy {
 }
 
 /// The parameters of the hub's stack that choose its policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct PolicyParameters {
     /// The ARN of a version of a layer; empty for the policies of the release.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cli::doctor::{Diagnosis, Finding, Level};
+use cli::{
+    doctor::{Diagnosis, Finding, Level},
+    policies::deploy::{DeployedPolicy, PolicyParameters},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -55,7 +58,8 @@ fn json_is_as_its_schema_says_and_has_times_in_one_form() {
     }
     let (scene, calls) = prepared();
     let written = format!("{}/written.cedar", scene.user.path());
-    let others: [(&str, &[&str]); 4] = [
+    let others: [(&str, &[&str]); 5] = [
+        ("open", &["team/app:v1", "--page", "https://lineage.example.com/", "--print"]),
         ("drift", &["--repository", "customer-facing/*"]),
         ("deletions", &["--until", "2099-01-31"]),
         ("restore", &["--drill", "--count", "1"]),
@@ -63,7 +67,7 @@ fn json_is_as_its_schema_says_and_has_times_in_one_form() {
     ];
     let others = others.map(|(path, more)| (path, more.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()));
     let calls: Vec<_> = calls.into_iter().chain(others).collect();
-    for (path, _) in cli::schema::SCHEMAS.iter().filter(|(path, _)| *path != "doctor") {
+    for (path, _) in cli::schema::SCHEMAS.iter().filter(|(path, _)| !["doctor", "policy deploy"].contains(path)) {
         assert!(calls.iter().any(|(call, _)| call == path), "add a call of `{path}` to `calls` of widths.rs");
     }
     for (path, arguments) in &calls {
@@ -73,9 +77,13 @@ fn json_is_as_its_schema_says_and_has_times_in_one_form() {
         let ran = if WAITING.contains(path) { scene.while_time_passes(run) } else { run() };
         check(&scene, path, &ran.out);
     }
-    // `doctor` needs a deployment.
+    // These need a deployment.
     let what = "no heartbeat arrives".to_owned();
     let finding = |fix| Finding { level: Level::Wrong, place: TOKYO.to_owned(), what: what.clone(), fix };
     let diagnosis = Diagnosis { findings: vec![finding(None), finding(Some("deploy it".to_owned()))] };
     check(&scene, "doctor", &serde_json::to_string(&diagnosis).unwrap());
+    let before = PolicyParameters { policy_layer: String::new(), policy_file: "keep-everything.cedar".to_owned() };
+    let layer = "arn:aws:lambda:eu-west-1:999988887777:layer:ecr-lineage-policy:2".to_owned();
+    let deployed = DeployedPolicy { stack: "ecr-lineage".to_owned(), file: "mine.cedar".to_owned(), layer, before };
+    check(&scene, "policy deploy", &serde_json::to_string(&deployed).unwrap());
 }
