@@ -74,7 +74,7 @@ pub async fn search(table: &Table, text: &str, now: Timestamp) -> Result<SearchR
     found.tags = tags(table, &reference, text, &known.0).await?;
     match &reference {
         Ok(Reference::Exact(image)) if !table.placements(image).await?.is_empty() => {
-            _ = found.images.insert(image.clone())
+            found.images.insert(image.clone());
         }
         Ok(Reference::Short { repository, digest }) => found.images = table.find(digest, repository.as_ref()).await?,
         _ => {}
