@@ -220,11 +220,7 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         }
         TableCommand::Deletions(options) => match options.until.map(|until| until.end(now)) {
             Some(until) => print(format, &schedule::schedule(table, options.source.as_ref(), until, now).await?)?,
-            None => {
-                let mut found = deletions::list(table, &options.filter(now), now).await?;
-                found.deletions.retain(|tagged| options.covers(&tagged.deletion));
-                print(format, &found)?;
-            }
+            None => print(format, &deletions::list(table, &options.filter(now), now).await?)?,
         },
         TableCommand::Pause { source, until, reason } => {
             let instruction = Instruction {

@@ -10,7 +10,7 @@ use answers::{
 };
 use clap::{Args, Subcommand};
 use domain::{
-    deletion::{Deletion, DeletionStatus},
+    deletion::DeletionStatus,
     image::{Registry, RepositoryPattern, Tag},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -58,13 +58,6 @@ pub struct DeletionsOptions {
 }
 
 impl DeletionsOptions {
-    /// Whether a deletion is one of those that are listed.
-    #[must_use]
-    pub fn covers(&self, deletion: &Deletion) -> bool {
-        self.registry.as_ref().is_none_or(|registry| *registry == deletion.registry)
-            && self.repository.as_ref().is_none_or(|pattern| pattern.covers(&deletion.image.repository))
-    }
-
     /// The filter with the chosen statuses; without a chosen status, every status except `done` and `kept`.
     #[must_use]
     pub fn filter(&self, now: Timestamp) -> DeletionFilter<'_> {
@@ -81,7 +74,12 @@ impl DeletionsOptions {
         if statuses.is_empty() {
             statuses = DeletionFilter::not_over();
         }
-        DeletionFilter { statuses, source: self.source.as_ref(), changed: Period::since(self.since.at(now)) }
+        DeletionFilter {
+            source: self.source.as_ref(),
+            registry: self.registry.as_ref(),
+            repositories: self.repository.as_ref(),
+            ..DeletionFilter::everywhere(statuses, Period::since(self.since.at(now)))
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn late_copies_and_their_alerts_are_listed() {
     scene.pass(29 * 60 + 30);
     scene.pass(2 * 60);
     report += &scene.shows(&["alerts", "--open"]);
+    report += &scene.shows(&["images", "team/app"]);
     report += &scene.shows(&["lag"]);
     let late = &*scene.open_incident();
     report += &scene.shows(&["acknowledge", late, "--reason", "on it"]);

@@ -7,7 +7,7 @@ use std::{
 
 use domain::{
     deletion::Deletion,
-    expectation::{ExpectedReplica, ReplicaState, expected_replicas},
+    expectation::{ExpectedReplica, ReplicaState, ReplicationExpectation, expected_replicas},
     fact::{Fact, Subject},
     image::{Digest, Image, Registry, RepositoryName, Tag},
     inventory::{InventoryEntry, ListedCopy},
@@ -343,17 +343,26 @@ pub async fn images(
     let more = images.len() > most;
     images.truncate(most);
     let next_cursor = images.last().filter(|_| more).cloned().map(Cursor);
+    let settings = &settings;
     let read = stream::iter(images).map(|NewestFirst { digest, .. }| async move {
-        table.placements(&Image { repository: repository.clone(), digest }).await
+        let image = Image { repository: repository.clone(), digest };
+        let lineage = table.placements(&image).await?;
+        let listed = ListedImage::of(&lineage, settings, &[], now);
+        if listed.not_arrived.is_empty() {
+            return Ok::<_, store::Error>((lineage, listed));
+        }
+        // ECR's answers to `watch` say why a copy has not arrived.
+        let expectations = table.expectations(&image).await?.expectations;
+        let listed = ListedImage::of(&lineage, settings, &expectations, now);
+        Ok((lineage, listed))
     });
-    let lineages: Vec<_> = read.buffered(READS_AT_A_TIME).try_collect().await?;
-    let inventory = inventory::of(table, lineages.iter()).await?;
+    let read: Vec<_> = read.buffered(READS_AT_A_TIME).try_collect().await?;
+    let inventory = inventory::of(table, read.iter().map(|(lineage, _)| lineage)).await?;
     let mut by_digest: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for ((registry, image), entry) in &inventory {
         by_digest.entry(&image.digest).or_default().push((registry, entry));
     }
-    let images = lineages.into_iter().filter_map(|lineage| {
-        let mut image = ListedImage::of(lineage, &settings, now);
+    let images = read.into_iter().filter_map(|(_, mut image)| {
         let copies = by_digest.remove(&image.digest).unwrap_or_default();
         image.listed = copies.iter().map(|(registry, entry)| ((*registry).clone(), (*entry).into())).collect();
         let copies: Vec<_> = copies.into_iter().map(|(_, entry)| entry).collect();
@@ -368,8 +377,13 @@ pub async fn images(
 impl ListedImage {
     /// Summarizes a lineage for a list of images.
     #[must_use]
-    pub fn of(lineage: Lineage, settings: &BTreeMap<Registry, ReplicationSettings>, now: Timestamp) -> Self {
-        let expected = expected_replicas(&lineage, settings, &[], now).into_iter();
+    pub fn of(
+        lineage: &Lineage,
+        settings: &BTreeMap<Registry, ReplicationSettings>,
+        expectations: &[ReplicationExpectation],
+        now: Timestamp,
+    ) -> Self {
+        let expected = expected_replicas(lineage, settings, expectations, now).into_iter();
         let not_arrived = expected.filter(|replica| {
             !matches!(replica.state, ReplicaState::Arrived | ReplicaState::Deleted | ReplicaState::NotExpected)
         });
@@ -379,7 +393,7 @@ impl ListedImage {
             tags: lineage.placements.values().flat_map(|placement| placement.current_tags()).cloned().collect(),
             registries: lineage.placements.iter().map(|(registry, here)| (registry.clone(), here.status())).collect(),
             listed: BTreeMap::new(),
-            digest: lineage.image.digest,
+            digest: lineage.image.digest.clone(),
         }
     }
 }

@@ -100,11 +100,27 @@ pub struct DeletionFilter<'a> {
     pub statuses: BTreeSet<DeletionStatus>,
     /// Deletions from this source; without one, from every source.
     pub source: Option<&'a Registry>,
+    /// Deletions in this registry; without one, in every registry.
+    pub registry: Option<&'a Registry>,
+    /// Deletions in these repositories; without a pattern, in every repository.
+    pub repositories: Option<&'a RepositoryPattern>,
     /// Deletions that changed last in this time.
     pub changed: Period,
 }
 
 impl DeletionFilter<'_> {
+    /// The deletions with these statuses that changed last in this time, everywhere.
+    #[must_use]
+    pub fn everywhere(statuses: BTreeSet<DeletionStatus>, changed: Period) -> Self {
+        Self { statuses, source: None, registry: None, repositories: None, changed }
+    }
+
+    fn selects(&self, deletion: &Deletion) -> bool {
+        self.changed.contains(deletion.changed_at)
+            && self.registry.is_none_or(|registry| *registry == deletion.registry)
+            && self.repositories.is_none_or(|pattern| pattern.covers(&deletion.image.repository))
+    }
+
     /// Every status except `done` and `kept`.
     #[must_use]
     pub fn not_over() -> BTreeSet<DeletionStatus> {
@@ -171,9 +187,8 @@ async fn newest(
     most: usize,
 ) -> Result<(Vec<Deletion>, Option<Listed>), Error> {
     let groups = filter.groups(table).await?;
-    let read = stream::iter(groups).map(|(status, source)| async move {
-        newest_of_group(table, status, &source, filter.changed, after, most).await
-    });
+    let read = stream::iter(groups)
+        .map(|(status, source)| async move { newest_of_group(table, status, &source, filter, after, most).await });
     let mut read = read.buffered(READS_AT_A_TIME);
     let (mut found, mut more) = (Vec::new(), false);
     while let Some((deletions, continues)) = read.try_next().await? {
@@ -193,13 +208,14 @@ async fn newest_of_group(
     table: &Table,
     status: DeletionStatus,
     source: &Registry,
-    changed: Period,
+    filter: &DeletionFilter<'_>,
     after: Option<&Listed>,
     most: usize,
 ) -> Result<(Vec<Deletion>, bool), store::Error> {
+    let changed = filter.changed;
     let until = after.map(|after| after.changed_at).into_iter().chain(changed.to).min();
     let is_wanted = |deletion: &Deletion| {
-        changed.contains(deletion.changed_at) && after.is_none_or(|after| position(&listed(deletion)) > position(after))
+        filter.selects(deletion) && after.is_none_or(|after| position(&listed(deletion)) > position(after))
     };
     let (mut found, mut continued): (Vec<Deletion>, _) = (Vec::new(), None);
     loop {

@@ -184,10 +184,11 @@ impl Sample<'_> {
         self.wait(time.duration_since(self.local.simulator.clock().now()).max(SignedDuration::ZERO)).await;
     }
 
-    /// Moves the clock forward and processes everything that happens until then.
+    /// Moves the clock forward and processes everything that happens until then. The clock may run meanwhile, so that a
+    /// little less than an hour is left of the last one.
     async fn wait(&self, time: SignedDuration) {
         self.local.simulator.step(Duration::try_from(time).unwrap_or_default());
-        if time < SignedDuration::from_hours(1) {
+        if time < SignedDuration::from_mins(30) {
             return self.local.deliver_now().await;
         }
         self.local.simulator.send_heartbeats();

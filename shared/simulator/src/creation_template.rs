@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     api::resource_tags::ResourceTags,
     pull_through::prefixes,
-    repository::{LifecyclePolicy, Mutability, Repository},
+    repository::{LifecyclePolicy, Mutability, Repository, encryption_of},
     world::{RepositoryId, World},
 };
 
@@ -56,7 +56,9 @@ impl World {
         let mut repository = Repository::new(self.moment());
         if let Some(template) = self.template(place, reason).cloned() {
             repository.mutability = template.mutability;
-            repository.encryption = template.encryption.unwrap_or(repository.encryption);
+            if let Some(encryption) = &template.encryption {
+                repository.encryption = encryption_of(&place.registry, encryption);
+            }
             repository.policy = template.repository_policy;
             repository.resource_tags = template.resource_tags;
             repository.lifecycle = template.lifecycle_policy.map(|text| LifecyclePolicy {

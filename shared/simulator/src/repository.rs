@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{api::resource_tags::ResourceTags, lifecycle::LifecyclePreview, manifest::Manifest};
+use crate::{api::resource_tags::ResourceTags, lifecycle::LifecyclePreview, manifest::Manifest, trouble::Chance};
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -405,6 +405,25 @@ fn forget(links: &mut BTreeMap<Digest, BTreeSet<Digest>>, to: &Digest, from: &Di
             links.remove(to);
         }
     }
+}
+
+/// The encryption of a new repository: with KMS the answer has the ARN of the key, which can be given by its id or its
+/// alias; without one it is AWS's own key for ECR (A3). The simulator has no keys: an alias has one by its name.
+pub(crate) fn encryption_of(registry: &Registry, given: &Value) -> Value {
+    let text = |name: &str| given.get(name).and_then(Value::as_str);
+    let kind = text("encryptionType").unwrap_or("AES256");
+    if kind == "AES256" {
+        return json!({"encryptionType": kind});
+    }
+    let key = text("kmsKey").unwrap_or("alias/aws/ecr");
+    let arn = if key.starts_with("arn:") && !key.contains(":alias/") {
+        key.to_owned()
+    } else if let Some((_, alias)) = key.split_once("alias/") {
+        registry.arn("kms", &format!("key/{}", Chance::of(0, &format!("key {alias} of {registry}"), 0).id()))
+    } else {
+        registry.arn("kms", &format!("key/{key}"))
+    };
+    json!({"encryptionType": kind, "kmsKey": arn})
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ async fn a_pause_of_one_source_ends_by_itself() {
     assert_eq!(paused.len(), 1);
     // It is shown on each deletion at once.
     let statuses = [DeletionStatus::Pending].into();
-    let all = deletions::DeletionFilter { statuses, source: None, changed: Period::ALL };
+    let all = deletions::DeletionFilter::everywhere(statuses, Period::ALL);
     let listed = deletions::list(&site.local.table, &all, site.now()).await.unwrap().deletions;
     assert!(listed.len() == 2 && listed.iter().all(|one| one.deletion.summary() == paused[0].summary), "{listed:?}");
     site.pass(25 * 3600).await;

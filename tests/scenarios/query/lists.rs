@@ -166,6 +166,27 @@ async fn each_filter_of_alerts_filters_incidents_and_alerts() {
 }
 
 #[tokio::test]
+async fn deletions_are_listed_by_registry_and_repository() {
+    let asking = site().await;
+    let deletion = asking.get("/v1/deletions").await.json()["deletions"][0].clone();
+    let registry = deletion["registry"].as_str().unwrap();
+    let number = async |filter: &str| {
+        let answer = asking.get(&format!("/v1/deletions?limit=1&{filter}")).await.json();
+        answer["deletions"].as_array().unwrap().len()
+    };
+    for all in
+        [&format!("registry={registry}"), "repository=team/*", &format!("registry={registry}&repository=team/app")]
+    {
+        assert_eq!(number(all).await, 1, "{all}");
+    }
+    for none in
+        [&format!("registry={VIRGINIA}"), "repository=prod/*", &format!("registry={registry}&repository=prod/*")]
+    {
+        assert_eq!(number(none).await, 0, "{none}");
+    }
+}
+
+#[tokio::test]
 async fn acts_and_questions_take_what_answers_print() {
     let asking = site().await;
     let deletion = asking.get("/v1/deletions").await.json()["deletions"][0].clone();

@@ -62,7 +62,7 @@ pub async fn drill(
     now: Timestamp,
 ) -> Result<Drilled, Error> {
     let changed = Period::last(since, now);
-    let filter = DeletionFilter { statuses: [DeletionStatus::Done].into(), source: None, changed };
+    let filter = DeletionFilter::everywhere([DeletionStatus::Done].into(), changed);
     let mut done = deletions::stored(table, &filter).await?;
     done.retain(|deletion| deletion.tag.is_none());
     let mut deletions = Vec::new();

@@ -111,7 +111,7 @@ impl Stage {
         let shown = answer::show(table, &parsed(&image)?, usize::MAX, now).await?;
         let history = answer::history(table, &parsed(tag)?, None).await?;
         let statuses = [DeletionStatus::Done, DeletionStatus::Kept].into();
-        let filter = DeletionFilter { statuses, source: None, changed: Period::since(self.usual_period()) };
+        let filter = DeletionFilter::everywhere(statuses, Period::since(self.usual_period()));
         let deletions = deletions::list(table, &filter, now).await?;
         self.asked("Who deleted v1.1.0, everywhere?", format!("show {image}"), Answer::Show(shown));
         self.asked("Which image did a tag mean, and when?", format!("history {tag}"), Answer::History(history));

@@ -9,10 +9,11 @@ use super::{
     ApiCaller, ApiError, ApiResult, Paging, between, compact, invalid, name, page, read,
     repositories::{check, read_lifecycle_policy},
     resource_tags::{self, ResourceTag, ResourceTags},
-    time,
+    time, unsatisfied,
 };
 use crate::{
     creation_template::{CreationReason, CreationTemplate, ROOT},
+    policy::Policy,
     repository::{Mutability, MutabilitySetting},
     world::World,
 };
@@ -108,15 +109,15 @@ impl TemplateRequest {
             template.lifecycle_policy.as_deref().map(read_lifecycle_policy).transpose()?;
         }
         if let Some(text) = self.repository_policy {
-            if !text.is_empty() && serde_json::from_str::<Value>(&text).is_err() {
-                return Err(invalid(
-                    "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'",
-                ));
+            if !text.is_empty() {
+                Policy::check_of_repository(&text).map_err(|wrong| unsatisfied("PolicyText", &wrong))?;
             }
             template.repository_policy = (!text.is_empty()).then_some(text);
         }
         if let Some(tags) = self.resource_tags {
-            template.resource_tags = resource_tags::with(&ResourceTags::new(), tags)?;
+            // This operation documents no error of tags.
+            let tags = resource_tags::with(&ResourceTags::new(), tags);
+            template.resource_tags = tags.map_err(|error| invalid(error.message))?;
         }
         if let Some(encryption) = self.encryption_configuration {
             template.encryption = Some(encryption.into_value()?);

@@ -14,8 +14,7 @@ use crate::{
     event::Action,
     lifecycle::Policy as LifecycleRules,
     policy::Policy,
-    repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository},
-    trouble::Chance,
+    repository::{LifecyclePolicy, Mutability, MutabilitySetting, Repository, encryption_of},
     world::{RepositoryId, World},
 };
 
@@ -69,25 +68,6 @@ pub(super) fn create_repository(world: &mut World, caller: &ApiCaller, body: &[u
     let answer = json!({"repository": description(&place, &repository)});
     world.put_repository(&place, repository);
     Ok(answer)
-}
-
-/// The encryption of a new repository: with KMS the answer has the ARN of the key, which can be given by its id or its
-/// alias; without one it is AWS's own key for ECR (A3). The simulator has no keys: an alias has one by its name.
-fn encryption_of(registry: &Registry, given: &Value) -> Value {
-    let text = |name: &str| given.get(name).and_then(Value::as_str);
-    let kind = text("encryptionType").unwrap_or("AES256");
-    if kind == "AES256" {
-        return json!({"encryptionType": kind});
-    }
-    let key = text("kmsKey").unwrap_or("alias/aws/ecr");
-    let arn = if key.starts_with("arn:") && !key.contains(":alias/") {
-        key.to_owned()
-    } else if let Some((_, alias)) = key.split_once("alias/") {
-        registry.arn("kms", &format!("key/{}", Chance::of(0, &format!("key {alias} of {registry}"), 0).id()))
-    } else {
-        registry.arn("kms", &format!("key/{key}"))
-    };
-    json!({"encryptionType": kind, "kmsKey": arn})
 }
 
 pub(super) fn delete_repository(world: &mut World, caller: &ApiCaller, body: &[u8]) -> ApiResult {

@@ -10,7 +10,10 @@ use answers::{
     time::Moment,
 };
 use axum::extract::{Query as Parameters, State};
-use domain::{deletion::DeletionStatus, image::Registry};
+use domain::{
+    deletion::DeletionStatus,
+    image::{Registry, RepositoryPattern},
+};
 use serde::{Deserialize, Deserializer};
 use store::Listed;
 use utoipa::IntoParams;
@@ -31,6 +34,12 @@ pub(super) struct DeletionsParameters {
     /// Only this source, as in `111122223333/eu-west-1`.
     #[param(example = "111122223333/eu-west-1")]
     source: Option<Registry>,
+    /// Only deletions in this registry, as in `111122223333/us-east-1`.
+    #[param(example = "111122223333/us-east-1")]
+    registry: Option<Registry>,
+    /// Only deletions in these repositories, as in `prod/api` or `prod/*`.
+    #[param(value_type = Option<String>, example = "prod/*")]
+    repository: Option<RepositoryPattern>,
     /// The number of entries on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100, example = 100)]
@@ -51,7 +60,12 @@ pub(super) async fn deletions(
 ) -> ApiResult<Deletions> {
     let now = (query.clock)();
     let statuses = asked.status.unwrap_or_else(DeletionFilter::not_over);
-    let filter = DeletionFilter { statuses, source: asked.source.as_ref(), changed: range.of_days(30, now)? };
+    let filter = DeletionFilter {
+        source: asked.source.as_ref(),
+        registry: asked.registry.as_ref(),
+        repositories: asked.repository.as_ref(),
+        ..DeletionFilter::everywhere(statuses, range.of_days(30, now)?)
+    };
     let after = asked.cursor.map(|Cursor(listed)| listed);
     Ok(Answer(deletions::page(&query.table, &filter, after.as_ref(), asked.limit.0, now).await?))
 }
