@@ -161,7 +161,8 @@ impl Print for Plan {
             styled(HEADING, format!("1. Deploy the hub in {} {}", self.hub.account, self.hub.region))
         );
         _ = writeln!(text, "  aws s3 cp --recursive RELEASE s3://{BUCKET}/{}", prefix());
-        text.push_str(&command("CAPABILITY_IAM", &self.hub));
+        // The template is longer than what CloudFormation accepts in a call.
+        text.push_str(&command(&format!("CAPABILITY_IAM --s3-bucket {BUCKET}"), &self.hub));
         _ = writeln!(
             text,
             "  aws cloudformation describe-stacks --region {} --stack-name {} --output text \\\n    --query \
@@ -177,7 +178,8 @@ impl Print for Plan {
         }
         let known = "Replace RELEASE by the folder with the files of this version, BUCKET by an S3 bucket in the hub's \
                      region, EXTERNAL_ID by a text of your choice, the same in every stack, and QUEUE_ARN by what the \
-                     last command of step 1 prints. ecr-lineage deletes nothing until you set DeletableRepositories, a \
+                     last command of step 1 prints. If your organization requires a path or a permissions boundary of \
+                     roles, give RolePath and PermissionsBoundary to every stack. ecr-lineage deletes nothing until you set DeletableRepositories, a \
                      policy and Mode=enforce.";
         _ = writeln!(text, "\n{}", filled(known, ["", ""], width));
         text
@@ -185,12 +187,12 @@ impl Print for Plan {
 }
 
 /// A command to copy, with one option on each line.
-fn command(capabilities: &str, stack: &StackPlan) -> String {
+fn command(options: &str, stack: &StackPlan) -> String {
     let StackPlan { region, stack, template, parameters, .. } = stack;
     let parameters: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!(
         "  aws cloudformation deploy --template-file RELEASE/{template} \\\n    --region {region} --stack-name {stack} \
-         --capabilities {capabilities} \\\n    --parameter-overrides {}\n",
+         --capabilities {options} \\\n    --parameter-overrides {}\n",
         parameters.join(" \\\n      ")
     )
 }

@@ -62,6 +62,28 @@ variable "delete_role_name" {
   }
 }
 
+variable "role_path" {
+  description = "Path of every role, such as platform/ecr/, the same in the hub and in every registry stack."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([\\w+=,.@-]{1,30}/){0,4}$", var.role_path))
+    error_message = "RolePath must match ^([\\w+=,.@-]{1,30}/){0,4}$."
+  }
+}
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of every role: a customer managed policy of the stack's account, by path and name, such as platform/boundary."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([\\w+=,.@-]+(/[\\w+=,.@-]+)*)?$", var.permissions_boundary))
+    error_message = "PermissionsBoundary must match ^([\\w+=,.@-]+(/[\\w+=,.@-]+)*)?$."
+  }
+}
+
 variable "external_id" {
   description = "STS external ID that the roles' trust policies require. Any text, the same in every stack."
   type        = string
@@ -227,13 +249,57 @@ variable "architecture" {
 }
 
 variable "log_retention_days" {
-  description = "Days for which CloudWatch Logs keeps the functions' logs."
+  description = "Days for which CloudWatch Logs keeps the functions' logs, but for those of mirror and operate."
   type        = number
   default     = 30
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
     error_message = "LogRetentionDays is one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
+  }
+}
+
+variable "deletion_log_retention_days" {
+  description = "Days for which CloudWatch Logs keeps the logs of mirror and operate, which say who deleted what."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.deletion_log_retention_days)
+    error_message = "DeletionLogRetentionDays is one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
+  }
+}
+
+variable "log_group_prefix" {
+  description = "Beginning of the names of the log groups, such as /platform/. If empty, CloudFormation makes the names."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^[\\w./#-]{0,128}$", var.log_group_prefix))
+    error_message = "LogGroupPrefix must match ^[\\w./#-]{0,128}$."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Subnets of a VPC in which the functions run, separated by commas. They need a way to the AWS APIs of the hub's region and of every registry's region. If empty, the functions run outside of a VPC."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(subnet-[0-9a-f]+(,subnet-[0-9a-f]+){0,15})?$", var.subnet_ids))
+    error_message = "SubnetIds must match ^(subnet-[0-9a-f]+(,subnet-[0-9a-f]+){0,15})?$."
+  }
+}
+
+variable "security_group_ids" {
+  description = "Security groups of the functions, separated by commas. Required with SubnetIds."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(sg-[0-9a-f]+(,sg-[0-9a-f]+){0,4})?$", var.security_group_ids))
+    error_message = "SecurityGroupIds must match ^(sg-[0-9a-f]+(,sg-[0-9a-f]+){0,4})?$."
   }
 }
 
@@ -311,6 +377,17 @@ variable "webhook_key" {
   sensitive   = true
 }
 
+variable "webhook_secret" {
+  description = "ARN of a secret of Secrets Manager with this value, instead of WebhookKey. For one key of a JSON text, the ARN followed by :SecretString:KEY; for one version, by :SecretString:KEY::VERSION_ID."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[\\w/+=.@-]+(:SecretString:[\\w.-]*(::[\\w-]+)?)?)?$", var.webhook_secret))
+    error_message = "WebhookSecret must match ^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[\\w/+=.@-]+(:SecretString:[\\w.-]*(::[\\w-]+)?)?)?$."
+  }
+}
+
 variable "slack_workspace_id" {
   description = "Slack workspace ID. Authorize the workspace first in the console of Amazon Q Developer in chat applications."
   type        = string
@@ -360,6 +437,17 @@ variable "pager_duty_key" {
   validation {
     condition     = can(regex("^([0-9A-Za-z]{32})?$", var.pager_duty_key))
     error_message = "PagerDutyKey must match ^([0-9A-Za-z]{32})?$."
+  }
+}
+
+variable "pager_duty_secret" {
+  description = "ARN of a secret of Secrets Manager with this key, instead of PagerDutyKey. As WebhookSecret."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[\\w/+=.@-]+(:SecretString:[\\w.-]*(::[\\w-]+)?)?)?$", var.pager_duty_secret))
+    error_message = "PagerDutySecret must match ^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[\\w/+=.@-]+(:SecretString:[\\w.-]*(::[\\w-]+)?)?)?$."
   }
 }
 

@@ -10,6 +10,8 @@ locals {
     OrganizationId        = var.organization_id
     ReadRoleName          = var.read_role_name
     DeleteRoleName        = var.delete_role_name
+    RolePath              = var.role_path
+    PermissionsBoundary   = var.permissions_boundary
     DeletableRepositories = var.deletable_repositories
     DeletableTag          = var.deletable_tag
   }

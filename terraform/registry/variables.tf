@@ -82,6 +82,28 @@ variable "delete_role_name" {
   }
 }
 
+variable "role_path" {
+  description = "Path of every role, such as platform/ecr/, the same in the hub and in every registry stack."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([\\w+=,.@-]{1,30}/){0,4}$", var.role_path))
+    error_message = "RolePath must match ^([\\w+=,.@-]{1,30}/){0,4}$."
+  }
+}
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of every role: a customer managed policy of the stack's account, by path and name, such as platform/boundary."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([\\w+=,.@-]+(/[\\w+=,.@-]+)*)?$", var.permissions_boundary))
+    error_message = "PermissionsBoundary must match ^([\\w+=,.@-]+(/[\\w+=,.@-]+)*)?$."
+  }
+}
+
 variable "deletable_repositories" {
   description = "ARNs of the repositories in which the hub may delete and archive images, with wildcards, separated by commas, such as arn:aws:ecr:*:111122223333:repository/dev/*. If empty, the role that deletes is not created."
   type        = string

@@ -59,11 +59,12 @@ def hub_template(cloud, layers):
 def registry_template(region):
     """The template of a registry's stack, as ministack understands it in this region.
 
-    - Conditions on aws:PrincipalArn match role sessions: AWS uses the role's own ARN there, ministack the session's.
+    - Conditions on aws:PrincipalArn match role sessions: AWS uses the role's own ARN there, ministack the session's, which
+      has no path.
       https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
     - The condition that compares RolesRegion names the region: ministack has no pseudo parameters in conditions."""
     text, count = re.subn(
-        r"arn:(\S+):iam::(\S+):role/(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", (ARTIFACTS / "registry.yaml").read_text()
+        r"arn:(\S+):iam::(\S+):role/\$\{RolePath\}(\S+)Role-\*", r"arn:\1:sts::\2:assumed-role/\3Role-*", (ARTIFACTS / "registry.yaml").read_text()
     )
     assert count == 6, "conditions of the read role and of the delete role"
     own = '[{Ref: RolesRegion}, {Ref: "AWS::Region"}]'

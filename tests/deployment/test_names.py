@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-li
 """
 
 import functools
+import json
 import re
 import uuid
 
@@ -68,6 +69,8 @@ def value(node, scope):
             return scope[name]
         case {"Fn::GetAtt": [name, _]}:
             return name
+        case {"Fn::Sub": [text, more]}:
+            return value({"Fn::Sub": text}, scope | {name: value(part, scope) for name, part in more.items()})
         case {"Fn::Sub": str(text)}:
             return re.sub(r"\$\{([\w:]+)\}", lambda found: scope[found[1]], text)
         case {"Fn::Join": [separator, parts]}:
@@ -95,8 +98,15 @@ def names(file, stack, parameters):
             yield from names(properties["TemplateURL"]["Fn::Sub"].rpartition("/")[2], nested, given)
         elif resource["Type"] not in UNNAMED:
             name, _, _ = LIMITS[resource["Type"]]
-            if name in properties:
-                yield file, logical, resource["Type"], value(properties[name], scope)
+            match properties.get(name):
+                case None:
+                    pass
+                case {"Fn::If": [condition, given, {"Ref": "AWS::NoValue"}]}:
+                    # A condition on a parameter, which is empty by default, is named after it.
+                    if scope[condition.removeprefix("Has")]:
+                        yield file, logical, resource["Type"], value(given, scope)
+                case given:
+                    yield file, logical, resource["Type"], value(given, scope)
 
 
 def every(of, file):
@@ -135,12 +145,40 @@ def test_the_limits_are_those_of_awss_models(kind):
 
 def test_a_hub_whose_roles_registries_trust_by_name_has_room_for_these_names():
     text = (INFRA / "registry.yaml").read_text()
-    trusted = set(re.findall(r":role/\$\{HubStackName\}-(\w+)-\*", text))
+    trusted = set(re.findall(r":role/\$\{RolePath\}\$\{HubStackName\}-(\w+)-\*", text))
     roles = {name for name, resource in template("hub.yaml")["Resources"].items() if resource["Type"] == "AWS::IAM::Role"}
     assert trusted == roles - {"RecordRole", "AlertRole"}
     # AWS appends 12 random characters to the names of stack and resource, and cuts what is longer than 64.
     most = len(longest(template("registry.yaml")["Parameters"]["HubStackName"]))
     assert max(len(f"{'s' * most}-{role}-{'x' * 12}") for role in trusted) == 64
+
+
+def test_the_longest_trust_policy_fits():
+    """IAM permits 2,048 characters, without white space.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+    parameters = template("registry.yaml")["Parameters"]
+    known = {"AWS::Partition": "aws-us-gov", "Hub": "9" * 12, "OrganizationId": f"o-{'a' * 32}", "ExternalId": "platform-team"}
+    known |= {name: longest(parameters[name]) for name in ("HubStackName",)} | {"RolePath": f"{'a' * 30}/" * 4}
+    assert re.search(parameters["RolePath"]["AllowedPattern"], known["RolePath"])
+    trust = template("registry.yaml")["Resources"]["ReadRole"]["Properties"]["AssumeRolePolicyDocument"]
+
+    def resolved(node):
+        match node:
+            case {"Fn::Sub": [text, {"Hub": _}]}:
+                return value({"Fn::Sub": text}, known)
+            case {"Ref": name}:
+                return known[name]
+            case {"Fn::Select": _}:
+                return known["Hub"]
+            case {"Fn::If": [_, given, _]}:
+                return resolved(given)
+            case dict():
+                return {name: resolved(part) for name, part in node.items()}
+            case list():
+                return [resolved(part) for part in node]
+        return node
+
+    assert 1000 < len(json.dumps(resolved(trust), separators=(",", ":"))) <= 2048
 
 
 def test_hub_and_registry_name_the_topic_alike():

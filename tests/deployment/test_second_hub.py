@@ -1,17 +1,21 @@
 """A second hub in the account and region of the first one, and in one of its registries. It admits an organization instead
-of accounts, and has no function URLs."""
+of accounts, has no function URLs, and has what organizations may require: a path and a permissions boundary of roles, a
+VPC, and names of log groups."""
 
 import json
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cloud import HUB, HUB_REGION, eventually
 from conftest import OF_RELEASE, EXTERNAL_ID, SOURCE
 from stacks import deploy, registry_template
+from test_roles import as_role
 from topics import HUB_STACK, topic
 
-SECOND, ORGANIZATION = "second-hub", "o-a1b2c3d4e5"
+SECOND, ORGANIZATION, PATH = "second-hub", "o-a1b2c3d4e5", "platform/ecr/"
+SECRET = f"arn:aws:secretsmanager:{HUB_REGION}:{HUB}:secret:channels-AbCdEf:SecretString:key"
 FUNCTIONS = ["Record", "Watch", "Mirror", "Reconcile", "Alert", "Query", "Operate"]
 
 
@@ -21,12 +25,13 @@ def second(cloud, hub, registries, hub_body):
     second = deploy(
         cloud, SECOND, hub_body, HUB, HUB_REGION, **OF_RELEASE, ExternalId=EXTERNAL_ID,
         OrganizationId=ORGANIZATION, ReadRoleName=f"{SECOND}-read", DeleteRoleName=f"{SECOND}-delete",
-        FunctionUrls="disabled",
+        FunctionUrls="disabled", RolePath=PATH, PermissionsBoundary="platform/boundary", LogGroupPrefix="/platform/",
+        SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1",
     )
     registry = deploy(
         cloud, f"{SECOND}-registry", registry_template(SOURCE[1]), *SOURCE, HubQueueArn=second.outputs["QueueArn"],
         HubStackName=SECOND, ExternalId=EXTERNAL_ID, RolesRegion=SOURCE[1], ReadRoleName=f"{SECOND}-read",
-        DeleteRoleName=f"{SECOND}-delete",
+        DeleteRoleName=f"{SECOND}-delete", RolePath=PATH,
     )
     return second, registry
 
@@ -39,6 +44,53 @@ def every_resource(cloud, stack, account, region):
         yield kind, name
         if kind == "AWS::CloudFormation::Stack" and name != stack:
             yield from every_resource(cloud, name, account, region)
+
+
+def test_all_roles_have_the_path_and_trust_each_other_by_it(cloud, hub, second):
+    for stack, account in ((second[0], HUB), (second[1], SOURCE[0])):
+        iam = cloud.client("iam", account)
+        roles = [iam.get_role(RoleName=name)["Role"] for logical, name in stack.ids.items() if logical.endswith("Role")]
+        assert len(roles) >= 2
+        assert {role["Path"] for role in roles} == {f"/{PATH}"}
+    read = f"arn:aws:iam::{SOURCE[0]}:role/{PATH}{SECOND}-read"
+    variables = cloud.client("lambda").get_function_configuration(FunctionName=second[0].ids["Watch"])["Environment"]["Variables"]
+    assert f"arn:aws:iam::{SOURCE[0]}:role/{variables['READ_ROLE']}" == read
+    policy = cloud.client("iam").get_role_policy(RoleName=second[0].ids["WatchRole"], PolicyName="all")["PolicyDocument"]
+    [allowed] = [each for each in policy["Statement"] if each["Sid"] == "registries"]
+    assert allowed["Resource"] == f"arn:aws:iam::*:role/{PATH}{SECOND}-read"
+    # ministack knows no organization of resources, which the role of the second hub asks for.
+    more = {"Version": "2012-10-17", "Statement": [{name: allowed[name] for name in ("Effect", "Action", "Resource")}]}
+    cloud.client("iam").put_role_policy(RoleName=second[0].ids["WatchRole"], PolicyName="tried", PolicyDocument=json.dumps(more))
+    enter = {"RoleArn": read, "RoleSessionName": "tried", "ExternalId": EXTERNAL_ID}
+    assert cloud.client("sts", **as_role(cloud, second[0], "Watch")).assume_role(**enter)
+    # The first hub's role has another path and another name.
+    with pytest.raises(ClientError, match="not authorized"):
+        cloud.client("sts", **as_role(cloud, hub, "Watch")).assume_role(**enter)
+
+
+def test_the_log_groups_have_the_prefix_and_the_functions_their_policy_for_the_vpc(cloud, second):
+    logs = {name: second[0].ids[f"{name}Log"] for name in FUNCTIONS}
+    assert all(group.startswith(f"/platform/{SECOND}-{name.lower()}-") for name, group in logs.items()), logs
+    groups = cloud.client("logs").describe_log_groups(logGroupNamePrefix="/platform/")["logGroups"]
+    days = {group["logGroupName"]: group["retentionInDays"] for group in groups}
+    assert {name for name, group in logs.items() if days[group] == 365} == {"Mirror", "Operate"}
+    for function in FUNCTIONS:
+        attached = cloud.client("iam").list_attached_role_policies(RoleName=second[0].ids[f"{function}Role"])
+        assert [policy["PolicyArn"] for policy in attached["AttachedPolicies"]] == [second[0].ids["Network"]]
+
+
+@pytest.mark.parametrize("values, expected", [
+    ({"SubnetIds": "subnet-1"}, "SubnetIds needs the parameter SecurityGroupIds"),
+    ({"SecurityGroupIds": "sg-1"}, "SecurityGroupIds needs the parameter SubnetIds"),
+    ({"WebhookUrl": "https://example.com", "WebhookKey": "x", "WebhookSecret": SECRET}, "WebhookKey and WebhookSecret exclude"),
+    ({"WebhookSecret": SECRET}, "WebhookSecret needs the parameter WebhookUrl"),
+    ({"PagerDutyKey": "a" * 32, "PagerDutySecret": SECRET}, "PagerDutyKey and PagerDutySecret exclude"),
+    ({"RolePath": "/platform/"}, "a path that ends with a slash"),
+    ({"PermissionsBoundary": "arn:aws:iam::111122223333:policy/boundary"}, "the path and name of a policy"),
+])
+def test_values_that_exclude_each_other_are_refused_before_anything_is_made(cloud, hub_body, values, expected):
+    with pytest.raises(ClientError, match=expected):
+        deploy(cloud, "refused", hub_body, HUB, HUB_REGION, **OF_RELEASE, ExternalId=EXTERNAL_ID, **values)
 
 
 def test_two_hubs_have_no_resource_in_common(cloud, second):

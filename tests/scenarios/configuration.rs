@@ -191,7 +191,8 @@ fn the_document_has_every_variable_with_its_functions_and_its_parameter() {
             let value = &set[function][&variable];
             // The value comes from a parameter, or from a resource or a constant of the template.
             let parameter = value["Ref"].as_str().or_else(|| value["Fn::Sub"].as_str()).unwrap_or_default();
-            let parameter = parameter.trim_start_matches("/opt/").trim_matches(['$', '{', '}']);
+            let parameter =
+                parameter.trim_start_matches("/opt/").trim_start_matches("${RolePath}").trim_matches(['$', '{', '}']);
             let parameter = Some(parameter).filter(|name| hub["Parameters"].get(*name).is_some());
             assert_eq!(cell("Set by parameter"), parameter.unwrap_or("–"), "{function}: {variable}");
             if let Some(allowed) = parameter.and_then(|name| allowed(&hub["Parameters"][name])) {

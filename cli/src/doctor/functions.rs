@@ -139,7 +139,8 @@ fn expected_variables(hub: &Hub<'_>, name: &str) -> Vec<(&'static str, String)> 
     let of_parameters = OF_PARAMETERS.iter().filter(|(function, _)| *function == name).flat_map(|(_, all)| *all);
     expected.extend(of_parameters.filter_map(|(variable, parameter)| {
         let value = if *parameter == "Mode" { Some(hub.mode) } else { hub.parameter(parameter) };
-        Some((*variable, value?.to_owned()))
+        let path = if variable.ends_with("_ROLE") { hub.parameter("RolePath") } else { None };
+        Some((*variable, [path.unwrap_or_default(), value?].concat()))
     }));
     match name {
         "record" => {
@@ -284,12 +285,15 @@ mod tests {
     #[test]
     fn every_variable_of_a_parameter_is_checked() {
         let template = include_str!("../../../infra/hub.yaml");
-        let variables = template.lines().filter_map(|line| line.trim().split_once(": {Ref: "));
+        // Roles have a path.
+        let begins = [": {Ref: ", ": {\"Fn::Sub\": \"${RolePath}${"];
+        let variables =
+            template.lines().filter_map(|line| begins.iter().find_map(|begin| line.trim().split_once(begin)));
         let of_template: BTreeSet<_> = variables
-            .map(|(variable, parameter)| (variable, parameter.trim_end_matches('}')))
+            .map(|(variable, parameter)| (variable, parameter.trim_end_matches(['}', '"'])))
             .filter(|(variable, _)| variable.chars().all(|each| each.is_ascii_uppercase() || each == '_'))
             // Resources; accounts are checked with the hub's own.
-            .filter(|(_, name)| !["Table", "Alerts", "DeadLetters", "\"AWS::StackName\""].contains(name))
+            .filter(|(_, name)| !["Table", "Alerts", "DeadLetters", "\"AWS::StackName"].contains(name))
             .collect();
         let checked: BTreeSet<_> = OF_PARAMETERS.iter().flat_map(|(_, all)| all.iter().copied()).collect();
         assert_eq!(of_template, checked);
