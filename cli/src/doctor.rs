@@ -12,6 +12,7 @@ mod registry;
 mod registry_policy;
 mod replication;
 mod resource_policy;
+mod table;
 mod topic;
 mod triggers;
 
@@ -105,7 +106,9 @@ async fn check_hub(hub: &Hub<'_>) -> Vec<Finding> {
     let (functions, unread) = functions::read_functions(hub).await;
     findings.extend(unread);
     findings.extend(functions::check_variables(hub, &functions));
-    findings.extend(triggers::check_mappings(hub, &functions).await);
+    let (stream, of_table) = table::check_table(hub).await;
+    findings.extend(of_table);
+    findings.extend(triggers::check_mappings(hub, &functions, stream.as_deref()).await);
     findings.extend(triggers::check_schedules(hub, &functions).await);
     findings.extend(functions::check_runs(hub).await);
     findings

@@ -32,6 +32,8 @@ locals {
     LogGroupPrefix           = var.log_group_prefix
     SubnetIds                = var.subnet_ids
     SecurityGroupIds         = var.security_group_ids
+    ExistingTableName        = var.existing_table_name
+    ExistingTableStreamArn   = var.existing_table_stream_arn
     Tracing                  = var.tracing
     MinimumSeverity          = var.minimum_severity
     AlertRepositories        = join(",", var.alert_repositories)

@@ -303,6 +303,28 @@ variable "security_group_ids" {
   }
 }
 
+variable "existing_table_name" {
+  description = "Table of an older hub, or one that was restored from a backup, in the hub's account and region. The hub uses it, and makes none. docs/deploy.md says what the table needs; doctor checks it."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([\\w.-]{3,255})?$", var.existing_table_name))
+    error_message = "ExistingTableName must match ^([\\w.-]{3,255})?$."
+  }
+}
+
+variable "existing_table_stream_arn" {
+  description = "ARN of the stream of this table. A restored table has none until it is enabled."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:[a-z-]+:dynamodb:[a-z0-9-]+:\\d{12}:table/[\\w.-]+/stream/[\\w:.-]+)?$", var.existing_table_stream_arn))
+    error_message = "ExistingTableStreamArn must match ^(arn:[a-z-]+:dynamodb:[a-z0-9-]+:\\d{12}:table/[\\w.-]+/stream/[\\w:.-]+)?$."
+  }
+}
+
 variable "tracing" {
   description = "AWS X-Ray tracing of the functions. Active records traces."
   type        = string

@@ -69,6 +69,8 @@ def value(node, scope):
             return scope[name]
         case {"Fn::GetAtt": [name, _]}:
             return name
+        case {"Fn::If": ["MakesTable", made, _]}:
+            return value(made, scope)
         case {"Fn::Sub": [text, more]}:
             return value({"Fn::Sub": text}, scope | {name: value(part, scope) for name, part in more.items()})
         case {"Fn::Sub": str(text)}:

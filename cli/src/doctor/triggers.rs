@@ -15,12 +15,19 @@ const SCHEDULED: [(&str, &str); 3] = [
     ("reconcile", "what no event reported is not recorded"),
 ];
 
-/// Checks whether the queue of events invokes `record`, and the table's stream `alert`.
-pub(super) async fn check_mappings(hub: &Hub<'_>, functions: &Functions) -> Vec<Finding> {
-    let stream = format!(":table/{}/stream/", hub.table_name);
-    let reads = |function: &str, source: &str| match function {
-        "record" => source == hub.queue,
-        _ => source.contains(&stream),
+/// Checks whether the queue of events invokes `record`, and the table's stream `alert`. A table may have had several
+/// streams: `newest` is the ARN of the one that it writes to, if it could be read.
+pub(super) async fn check_mappings(hub: &Hub<'_>, functions: &Functions, newest: Option<&str>) -> Vec<Finding> {
+    let of_table = format!(":table/{}/stream/", hub.table_name);
+    let reads = |function: &str, source: &str| match (function, newest) {
+        ("record", _) => source == hub.queue,
+        (_, Some(newest)) => source == newest,
+        (_, None) => source.contains(&of_table),
+    };
+    let is_existing = hub.parameter("ExistingTableName").is_some_and(|name| !name.is_empty());
+    let restore = |function: &str| match newest.filter(|_| function == "alert" && is_existing) {
+        Some(newest) => format!("deploy the hub with ExistingTableStreamArn={newest}"),
+        None => REVERT_DRIFT.to_owned(),
     };
     let consequences = [
         ("record", "the queue", "no event is recorded, and after four days in the queue events are lost"),
@@ -53,7 +60,7 @@ pub(super) async fn check_mappings(hub: &Hub<'_>, functions: &Functions) -> Vec<
             findings.push(Finding::wrong(HUB, what, &fix));
         } else {
             let what = format!("no event source mapping leads from {source} to {function}: {consequence}");
-            findings.push(Finding::wrong(HUB, what, REVERT_DRIFT));
+            findings.push(Finding::wrong(HUB, what, &restore(function)));
         }
     }
     if !enabled.is_empty() {
