@@ -56,6 +56,8 @@ class Gate(http.server.ThreadingHTTPServer):
         self.roles = {}
         # Every answered call: (service.operation, caller).
         self.calls = []
+        # Calls whose answers are lost on their way back: service.operation.
+        self.lost = set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -82,6 +84,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 headers["x-amz-security-token"] = base64.urlsafe_b64encode(arn.encode()).rstrip(b"=").decode()
             status, said, answer = ask(self.server.cloud.registries_url, self.command, self.path, headers, body)
         self.server.calls.append((f"{service}:{operation}", self.server.roles.get(key, key), status))
+        if f"{service}:{operation}" in self.server.lost:
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, value in said:
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
@@ -107,6 +112,8 @@ class Cloud:
     def __init__(self, folder, destinations):
         self.folder, self.destinations = folder, destinations
         self.processes = []
+        # The last simulated event that was published to the topics of each hub, by the name of its stack.
+        self.delivered = {}
         self.start_registries()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -79,10 +79,16 @@ def registries(cloud, hub, listener):
     """The stacks of the registries, with the values of one StackSet per account. The last account permits deletions
     only in repositories below dev/."""
 
+    return of_registries(cloud, hub, "ecr-lineage-registry")
+
+
+def of_registries(cloud, hub, name, **parameters):
+    """The stacks of the three registries for a hub."""
+
     def made(account, region, roles_region, **more):
         stack = deploy(
-            cloud, "ecr-lineage-registry", registry_template(region), account, region, HubQueueArn=hub.outputs["QueueArn"],
-            ExternalId=EXTERNAL_ID, RolesRegion=roles_region, **more,
+            cloud, name, registry_template(region), account, region, HubQueueArn=hub.outputs["QueueArn"],
+            ExternalId=EXTERNAL_ID, RolesRegion=roles_region, **parameters, **more,
         )
         # ministack's CloudFormation ignores the property of the topic.
         cloud.client("sns", account, region).set_topic_attributes(

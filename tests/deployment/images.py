@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 
 from cloud import HUB, HUB_REGION, TLS, eventually
 from conftest import FAR, NEAR, SOURCE
-from topics import is_published, publish
+from topics import HUB_STACK, is_published, publish
 
 
 class Image:
@@ -19,8 +19,8 @@ class Image:
 
     count = 0
 
-    def __init__(self, cloud, hub, repository):
-        self.cloud, self.hub, self.repository = cloud, hub, repository
+    def __init__(self, cloud, hub, repository, hub_stack=HUB_STACK):
+        self.cloud, self.hub, self.repository, self.hub_stack = cloud, hub, repository, hub_stack
         self.ecr = cloud.registry(*SOURCE)
         destinations = [{"registryId": account, "region": region} for account, region in (NEAR, FAR)]
         allowed = {
@@ -57,7 +57,7 @@ class Image:
         """Waits until the hub knows the image in these registries."""
 
         def known():
-            deliver(self.cloud)
+            deliver(self.cloud, self.hub_stack)
             return {"/".join(registry) for registry in registries} <= set(self.where())
 
         eventually(known)
@@ -72,17 +72,17 @@ class Image:
         return {place["registry"]: place["status"] for place in (self.ask() or {"registries": []})["registries"]}
 
 
-def deliver(cloud):
+def deliver(cloud, hub_stack=HUB_STACK):
     """Publishes the registries' events to their topics, from which they reach the hub's queue in another account and
     region. Only ECR itself can put its events onto a bus: the pattern of the deployed rule decides which are published."""
-    after = getattr(cloud, "delivered", 0)
+    after = cloud.delivered.get(hub_stack, 0)
     with urllib.request.urlopen(f"{cloud.registries_url}/_simulator/events?after={after}", timeout=20) as opened:
         answer = json.load(opened)
     for event in answer["events"]:
         registry = (event["account"], event["region"])
-        if is_published(cloud, *registry, event):
-            publish(cloud, *registry, event)
-    cloud.delivered = answer["next"]
+        if is_published(cloud, *registry, event, hub_stack):
+            publish(cloud, *registry, event, hub_stack)
+    cloud.delivered[hub_stack] = answer["next"]
 
 
 def ask(cloud, url, path, credentials=None, method="GET", body=None):

@@ -19,19 +19,19 @@ BUCKET, PREFIX = "artifacts", "ecr-lineage/tested"
 BATCH = "dynamodb:BatchExecuteStatement"
 
 
-def uploaded(cloud):
-    """Puts the files of the release into the bucket, as docs/deploy.md says."""
+def uploaded(cloud, files=ARTIFACTS, prefix=PREFIX):
+    """Puts the files of a release into the bucket, as docs/deploy.md says."""
     store = cloud.client("s3")
-    for file in ARTIFACTS.iterdir():
-        store.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{file.name}", Body=file.read_bytes())
+    for file in files.iterdir():
+        store.put_object(Bucket=BUCKET, Key=f"{prefix}/{file.name}", Body=file.read_bytes())
 
 
-def hub_template(cloud, layers):
+def hub_template(cloud, layers, files=ARTIFACTS, prefix=PREFIX):
     """The hub's template, as ministack understands it. Layers are unpacked into a folder, because ministack gives a
     function no /opt, and nested templates are at ministack's address. It signs no messages, so `record` does not verify
     them. Roles that may insert by PartiQL may call BATCH, which ministack asks for, and readers may list the targets of
     any rule: ministack does not see which one."""
-    template = yaml.safe_load((ARTIFACTS / "hub.yaml").read_text())
+    template = yaml.safe_load((files / "hub.yaml").read_text())
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         match resource["Type"]:
@@ -40,10 +40,10 @@ def hub_template(cloud, layers):
                 if "SNS_SIGNATURES" in variables:
                     variables["SNS_SIGNATURES"] = "ignore"
             case "AWS::Lambda::LayerVersion":
-                zipfile.ZipFile(ARTIFACTS / "policies.zip").extractall(layers)
+                zipfile.ZipFile(files / "policies.zip").extractall(layers)
             case "AWS::CloudFormation::Stack":
                 name = properties["TemplateURL"]["Fn::Sub"].rpartition("/")[2]
-                properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{PREFIX}/{name}"
+                properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{prefix}/{name}"
             case "AWS::IAM::ManagedPolicy":
                 for statement in properties["PolicyDocument"]["Statement"]:
                     if "events:ListTargetsByRule" in statement["Action"]:

@@ -12,21 +12,22 @@ def topic(account, region, name=f"{HUB_STACK}-events"):
     return f"arn:aws:sns:{region}:{account}:{name}"
 
 
-def publish(cloud, account, region, event):
+def publish(cloud, account, region, event, hub_stack=HUB_STACK):
     """Publishes an event to a registry's topic, as the registry's rule does."""
-    cloud.client("sns", account, region).publish(TopicArn=topic(account, region), Message=json.dumps(event))
+    arn = topic(account, region, f"{hub_stack}-events")
+    cloud.client("sns", account, region).publish(TopicArn=arn, Message=json.dumps(event))
 
 
-def rule(cloud, account, region):
+def rule(cloud, account, region, hub_stack=HUB_STACK):
     """The deployed rule that publishes to a registry's topic."""
-    events = cloud.client("events", account, region)
-    [name] = events.list_rule_names_by_target(TargetArn=topic(account, region))["RuleNames"]
+    events, target = cloud.client("events", account, region), topic(account, region, f"{hub_stack}-events")
+    [name] = events.list_rule_names_by_target(TargetArn=target)["RuleNames"]
     return events.describe_rule(Name=name)
 
 
-def is_published(cloud, account, region, event):
+def is_published(cloud, account, region, event, hub_stack=HUB_STACK):
     """Whether the deployed rule of a registry matches an event."""
-    pattern = rule(cloud, account, region)["EventPattern"]
+    pattern = rule(cloud, account, region, hub_stack)["EventPattern"]
     return cloud.client("events", account, region).test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
 
 
