@@ -108,6 +108,7 @@ templates:
       while read -r regions; do cfn-lint --regions $regions --template infra/*.yaml </dev/null; done
     checkov --config-file infra/.checkov.yaml --file infra/*.yaml
     {{ tools }}/environments/cfn-lint/bin/python terraform/generate --check
+    {{ tools }}/environments/cfn-lint/bin/python infra/deployer/generate --check
 
 # The GitHub workflow, by actionlint; the action and the job for GitLab, by their schemas
 workflows:

@@ -95,8 +95,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    # Lambda's API reads with GET.
-    do_GET = do_POST
+    # Lambda's API reads with GET, and the AWS CLI calls S3 with the others.
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST
 
 
 def ask(url, method, path, headers, body):

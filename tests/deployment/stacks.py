@@ -26,7 +26,7 @@ def uploaded(cloud, files=ARTIFACTS, prefix=PREFIX):
         store.put_object(Bucket=BUCKET, Key=f"{prefix}/{file.name}", Body=file.read_bytes())
 
 
-def hub_template(cloud, layers, files=ARTIFACTS, prefix=PREFIX):
+def hub_template(cloud, layers, files=ARTIFACTS, prefix=PREFIX, bucket=BUCKET):
     """The hub's template, as ministack understands it. Layers are unpacked into a folder, because ministack gives a
     function no /opt, and nested templates are at ministack's address. It signs no messages, so `record` does not verify
     them. Roles that may insert by PartiQL may call BATCH, which ministack asks for, and readers may list the targets of
@@ -43,7 +43,7 @@ def hub_template(cloud, layers, files=ARTIFACTS, prefix=PREFIX):
                 zipfile.ZipFile(files / "policies.zip").extractall(layers)
             case "AWS::CloudFormation::Stack":
                 name = properties["TemplateURL"]["Fn::Sub"].rpartition("/")[2]
-                properties["TemplateURL"] = f"{cloud.ministack_url}/{BUCKET}/{prefix}/{name}"
+                properties["TemplateURL"] = f"{cloud.ministack_url}/{bucket}/{prefix}/{name}"
             case "AWS::IAM::ManagedPolicy":
                 for statement in properties["PolicyDocument"]["Statement"]:
                     if "events:ListTargetsByRule" in statement["Action"]:
