@@ -130,6 +130,7 @@ wheel: build
     ECR_LINEAGE={{ program }} WHEEL_PLATFORM=linux_{{ arch() }} .ci/wheel target/wheel
     python3 -m venv target/wheel/environment
     target/wheel/environment/bin/pip install --quiet --disable-pip-version-check --no-index target/wheel/*.whl
+    test -s target/wheel/environment/share/doc/ecr-lineage/THIRD-PARTY-LICENSES.txt
     env -i target/wheel/environment/bin/ecr-lineage demo >target/wheel/demo
     tail -n 5 target/wheel/demo
 

@@ -10,3 +10,6 @@ class Program(BuildHookInterface):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{os.environ['WHEEL_PLATFORM']}"
         build_data["shared_scripts"][os.environ["ECR_LINEAGE"]] = "ecr-lineage"
+        for text in ("../LICENSE", "../target/THIRD-PARTY-LICENSES.txt"):
+            name = os.path.basename(text)
+            build_data["shared_data"][os.path.join(self.root, text)] = f"share/doc/ecr-lineage/{name}"
