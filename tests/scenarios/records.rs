@@ -117,6 +117,18 @@ async fn store_of(events: impl IntoIterator<Item = Value>) -> Store {
     store
 }
 
+/// The manifest is of the form that BuildKit writes; its attestation is no platform.
+/// <https://docs.docker.com/build/metadata/attestations/attestation-storage/>
+#[tokio::test]
+async fn the_platforms_of_an_index_are_read_from_its_push() {
+    for (record, platforms) in [("put-image-index", &["linux/amd64", "linux/arm/v7"][..]), ("put-image", &[])] {
+        let store = store_of([push(IRELAND, 'a', Some("v10"), 0), delivered(fixture(record))]).await;
+        let asked = image('a').parse().unwrap();
+        let shown = answer::show(&store.table, &asked, 100, Timestamp::now()).await.unwrap();
+        assert_eq!(Vec::from_iter(&shown.images[0].platforms), platforms, "{record}");
+    }
+}
+
 #[tokio::test]
 async fn one_bad_id_in_a_batch_deletion_loses_only_itself() {
     for name in ["batch-delete-bad-digest", "batch-delete-digest-as-tag", "batch-delete-bad-tag"] {

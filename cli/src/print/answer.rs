@@ -39,6 +39,10 @@ impl Print for Shown {
 impl Print for ShownImage {
     fn table(&self, width: Option<u16>) -> String {
         let mut text = format!("\n{}\n", styled(HEADING, &self.image));
+        if !self.platforms.is_empty() {
+            let platforms: Vec<_> = self.platforms.iter().map(String::as_str).collect();
+            _ = writeln!(text, "for {}", platforms.join(", "));
+        }
         if !self.registries.is_empty() {
             let expected = self.expected.iter().map(|expected| &expected.registry);
             let registries = self.registries.iter().map(|place| &place.registry).chain(expected);

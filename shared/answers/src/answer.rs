@@ -50,6 +50,11 @@ pub struct ShownImage {
     /// The repository and digest of the image.
     #[serde(flatten)]
     pub image: Image,
+    /// The platforms of an index, by name, as its manifest in CloudTrail's record of the push has them; absent for any
+    /// other image, whose manifest names none.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub platforms: BTreeSet<String>,
     /// Every registry that has or had the image, by name: those where it was pushed, and then its replicas.
     pub registries: Vec<Whereabouts>,
     /// Every destination that a replication rule names for the image, by name, and the state of its copy.
@@ -115,7 +120,9 @@ pub async fn show_period(
         timeline.retain(|fact| period.contains(fact.time));
         let timeline_omitted = timeline.len().saturating_sub(max_facts);
         timeline.drain(..timeline_omitted);
-        images.push(ShownImage { image: lineage.image, registries, expected, deletions, timeline, timeline_omitted });
+        let platforms = lineage.platforms();
+        let image = lineage.image;
+        images.push(ShownImage { image, platforms, registries, expected, deletions, timeline, timeline_omitted });
     }
     Ok(Shown { past, images })
 }

@@ -9,7 +9,7 @@ mod cloudtrail;
 mod identity;
 pub mod notification;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -127,6 +127,7 @@ fn image_action(action: &str, detail: &Value) -> Result<Option<(Subject, What)>,
         ("PUSH", Some("SUCCESS")) => What::Pushed {
             tag: tag(detail)?,
             artifact_media_type: optional(detail, "detail.artifact-media-type")?.map(str::to_owned),
+            platforms: BTreeSet::new(),
             by: None,
         },
         ("DELETE", Some("SUCCESS")) => match tag(detail)? {

@@ -60,6 +60,10 @@ pub enum What {
         /// The media type of the artifact, if ECR reports it. It distinguishes a signature or an SBOM from an image.
         #[serde(skip_serializing_if = "Option::is_none")]
         artifact_media_type: Option<String>,
+        /// The platforms of an index, by name, as `linux/arm64` or `linux/arm/v7`. Empty for any other image, and if
+        /// CloudTrail did not report the manifest.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        platforms: BTreeSet<String>,
         /// The caller's ARN, or else the most specific identity that CloudTrail names; absent if the event names none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
@@ -475,7 +479,7 @@ mod tests {
         assert_eq!(causes.len(), variants::<Cause>("cause"));
         let cause = Cause::Unknown;
         let all = [
-            What::Pushed { tag: None, artifact_media_type: None, by: None },
+            What::Pushed { tag: None, artifact_media_type: None, platforms: BTreeSet::new(), by: None },
             What::Cached { upstream: String::new(), tag: None },
             What::Replicated { source: source.clone(), tag: None },
             What::ReplicationFailed { source, tag: None, code: None, reason: None },

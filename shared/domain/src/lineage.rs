@@ -220,6 +220,16 @@ impl Lineage {
         }
     }
 
+    /// The platforms of an index, by name, from its pushes.
+    #[must_use]
+    pub fn platforms(&self) -> BTreeSet<String> {
+        let of_push = |fact: &Fact| match &fact.what {
+            What::Pushed { platforms, .. } => platforms.clone(),
+            _ => BTreeSet::new(),
+        };
+        self.facts.iter().flat_map(of_push).collect()
+    }
+
     /// What a fact near the newest push to a registry says about it.
     fn newest_push(
         &self,

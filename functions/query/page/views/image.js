@@ -264,6 +264,8 @@ function Head({ image }) {
     <p class="quiet">
       ${size === undefined ? 'Size not known yet' : bytes(size)}<span class="sep">·</span>${
         pulledAt ? html`last pull <${Age} at=${pulledAt} />` : noPull(listed)
+      }${
+        list(image.platforms).length > 0 && html`<span class="sep">·</span>for ${image.platforms.join(', ')}`
       }<span class="sep">·</span><a href=${HASHES.activity({ repository: referenceOf(image) })}>activity</a>
     </p>
     ${tags.length > 0 && html`<p class="tags">${tags.map((tag) => html`<${TagLink} repository=${repository}

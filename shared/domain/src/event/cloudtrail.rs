@@ -239,7 +239,9 @@ impl<'a> Call<'a> {
         let Some((Some(digest), tag)) = image_id(part(part(self.answer, "image"), "imageId")) else {
             return Ok(self.without_answer());
         };
-        let what = What::Pushed { tag, artifact_media_type: None, by: Some(self.by.clone()) };
+        let manifest = part(self.parameters, "imageManifest").as_str().unwrap_or_default();
+        let what =
+            What::Pushed { tag, artifact_media_type: None, platforms: platforms(manifest), by: Some(self.by.clone()) };
         Ok([(Subject::narrowest(self.repository()?, Some(digest)), what)].into())
     }
 
@@ -312,6 +314,24 @@ fn caller(record: &Value) -> String {
         (None, Some(name), _) | (None, None, Some(name)) => name.to_owned(),
         (None, None, None) => named("type").unwrap_or("an unnamed caller").to_owned(),
     }
+}
+
+/// The most platforms that are kept of an index, and the longest name of one: with more, the fact would cost more.
+const PLATFORMS: usize = 30;
+const PLATFORM_CHARS: usize = 40;
+
+/// The platforms that an index names; none of any other manifest, whose platform is in its configuration.
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md>
+fn platforms(manifest: &str) -> BTreeSet<String> {
+    let index: Value = serde_json::from_str(manifest).unwrap_or_default();
+    let named = list(&index, "/manifests").filter_map(|child| {
+        let platform = part(child, "platform");
+        let [os, architecture, variant] = ["os", "architecture", "variant"].map(|field| part(platform, field).as_str());
+        let name = [os?, architecture?].into_iter().chain(variant).collect::<Vec<_>>().join("/");
+        // BuildKit's attestations are children, too, of the platform `unknown/unknown`.
+        (name != "unknown/unknown" && name.chars().count() <= PLATFORM_CHARS).then_some(name)
+    });
+    named.collect::<BTreeSet<_>>().into_iter().take(PLATFORMS).collect()
 }
 
 /// The digest and the tag of an image id; `None` if one of them is impossible. Callers send ids such as `<none>`, and an

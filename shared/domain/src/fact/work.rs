@@ -129,7 +129,7 @@ mod tests {
             },
             What::Archived { cause: unknown() },
             What::Restored,
-            What::Pushed { tag: None, artifact_media_type: None, by: None },
+            What::Pushed { tag: None, artifact_media_type: None, platforms: BTreeSet::new(), by: None },
             present(BTreeSet::new()),
         ] {
             assert_eq!(work_started_by(&fact(what.clone())), [], "{what:?}");

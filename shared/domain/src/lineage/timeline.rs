@@ -105,10 +105,11 @@ fn adopt(line: &mut Fact, repeated: Fact) {
         line.time = line.time.max(repeated.time);
     }
     if let (
-        What::Pushed { artifact_media_type: known @ None, .. },
-        What::Pushed { artifact_media_type: Some(media_type), .. },
+        What::Pushed { artifact_media_type: known, platforms: known_platforms, .. },
+        What::Pushed { artifact_media_type: media_type, platforms, .. },
     ) = (&mut line.what, repeated.what)
     {
-        *known = Some(media_type);
+        *known = known.take().or(media_type);
+        known_platforms.extend(platforms);
     }
 }

@@ -48,7 +48,7 @@ fn perform(acts: &[(Act, bool)]) -> (Option<BTreeSet<Tag>>, Vec<Fact>) {
             Act::Push(tag) => {
                 let tag: Tag = tag.parse().unwrap();
                 tags.get_or_insert_default().insert(tag.clone());
-                What::Pushed { tag: Some(tag), artifact_media_type: None, by: None }
+                What::Pushed { tag: Some(tag), artifact_media_type: None, platforms: BTreeSet::new(), by: None }
             }
             Act::Untag(tag) => {
                 let tag: Tag = tag.parse().unwrap();

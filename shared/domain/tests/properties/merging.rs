@@ -113,7 +113,7 @@ fn what() -> impl Strategy<Value = What> {
     });
     prop_oneof![
         6 => proptest::option::weighted(0.8, tag())
-            .prop_map(|tag| What::Pushed { tag, artifact_media_type: None, by: None }),
+            .prop_map(|tag| What::Pushed { tag, artifact_media_type: None, platforms: BTreeSet::new(), by: None }),
         4 => (registry(), proptest::option::weighted(0.8, tag()))
             .prop_map(|(source, tag)| What::Replicated { source, tag }),
         1 => (registry(), proptest::option::of(tag()))
