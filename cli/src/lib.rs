@@ -413,7 +413,8 @@ async fn policy(
         PolicyCommand::Preview { file, since } => {
             let policy = decide::load_policy(Some(file))?;
             let (planner, mirror) = (Planner::new(table, &registries, &policy), table.mirror_settings().await?);
-            let planner = mirror.iter().fold(planner, Planner::limited_as);
+            let usage_reads = mirror.as_ref().map(|mirror| decide::usage_reads(&registries, mirror));
+            let planner = mirror.iter().fold(planner, Planner::limited_as).reading(usage_reads.as_ref());
             print(format, &preview::preview(&planner, since.before(now), now, None, usize::MAX).await?)?;
         }
         PolicyCommand::Diff { old, new, since } => {
@@ -436,7 +437,8 @@ async fn policy(
             } else {
                 let (mirror, policy) = preview::deployed(table).await?;
                 let planner = Planner { mode: mirror.mode, ..Planner::new(table, &registries, &policy) };
-                let planner = planner.limited_as(&mirror);
+                let usage_reads = decide::usage_reads(&registries, &mirror);
+                let planner = planner.limited_as(&mirror).reading(Some(&usage_reads));
                 print(format, &preview::explain(&planner, image, registry, Some(mirror.since), now).await?)?;
             }
         }
