@@ -7,8 +7,8 @@ use domain::usage::UsageService;
 
 use super::{Finding, Level, registry::CheckedRegistry};
 
-/// Checks each service of the hub's parameter UsageServices with the credentials of this command. Without services there
-/// is nothing to check.
+/// Checks each service of the hub's parameter UsageServices with the credentials of this command. Without services
+/// there is nothing to check.
 pub(super) async fn check_usage(checked: &CheckedRegistry<'_>) -> Vec<Finding> {
     let configured = checked.hub.parameter("UsageServices").unwrap_or_default();
     let services: BTreeSet<UsageService> = configured.split(',').filter_map(|name| name.parse().ok()).collect();

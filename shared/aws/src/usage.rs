@@ -89,6 +89,9 @@ impl UsageReader {
     /// Reads what the services of an account run in a region.
     async fn read(&self, registry: &Registry) -> Usage {
         let mut usage = Usage::default();
+        if self.services.is_empty() {
+            return usage;
+        }
         let caller = match Caller::new(&self.registries, registry, self.http.clone()).await {
             Ok(caller) => caller,
             Err(failure) => {

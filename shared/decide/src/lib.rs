@@ -18,7 +18,7 @@ use domain::{
     policy::ManifestKind,
     replication::ReplicationRules,
     settings::MirrorSettings,
-    usage::UsageObservations,
+    usage::{Usage, UsageObservations},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -135,15 +135,20 @@ impl<'a> Planner<'a> {
         self.describe(&mut observations, sources, ExpectedPresence::Absent).await;
         let subjects = subjects(&observations);
         self.describe(&mut observations, subjects, ExpectedPresence::Absent).await;
-        self.usage(&mut observations).await;
+        self.usage(&mut observations, now).await?;
         Ok(observations)
     }
 
-    /// What services run in the registries of the replicas that are there. Where anything in a repository is in use, it
+    /// What lists name, and what services run in the registries of the replicas that are there. Where anything in a repository is in use, it
     /// is listed, and the manifests of its indexes are read that are in use or are to be deleted.
-    async fn usage(&self, observations: &mut Observations) {
-        let Some(usage_reads) = self.usage_reads.filter(|reads| reads.is_configured()) else { return };
-        let mut usage = UsageObservations::default();
+    async fn usage(&self, observations: &mut Observations, now: Timestamp) -> Result<(), store::Error> {
+        let Some(usage_reads) = self.usage_reads else { return Ok(()) };
+        let (lists, mut listed) = (self.table.usage_lists().await?, Usage::default());
+        if lists.is_empty() && !usage_reads.is_configured() {
+            return Ok(());
+        }
+        lists.iter().for_each(|list| list.add_to(&mut listed, now));
+        let mut usage = UsageObservations { lists: listed.into(), ..UsageObservations::default() };
         let mut repositories: BTreeMap<_, BTreeSet<Digest>> = BTreeMap::new();
         for Candidate { deletion: Deletion { registry, image, .. }, .. } in &observations.candidates {
             if observations.image(registry, image).seen().is_some() {
@@ -180,6 +185,7 @@ impl<'a> Planner<'a> {
             }
         }
         observations.usage = Some(usage);
+        Ok(())
     }
 
     /// The manifests of an index. ECR counts this as a pull of the index.

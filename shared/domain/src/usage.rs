@@ -271,6 +271,52 @@ impl Usage {
     }
 }
 
+/// The references that one list may have: an item of the table has at most 400 KB.
+pub const MAX_LISTED: usize = 2_000;
+
+/// A list of images in use, by an operator who knows what no service says: what a cluster of Kubernetes or Nomad runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageList {
+    /// The name: 1 to 64 of `a-z 0-9 . _ -`.
+    pub name: String,
+    /// The images and tags.
+    pub images: BTreeSet<UsedImage>,
+    /// Who imported it.
+    pub by: String,
+    /// When it was imported.
+    pub at: Timestamp,
+    /// When it ends; without it, it holds until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl UsageList {
+    /// Whether a text can be the name of a list.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+    }
+
+    /// Whether the list has ended: then it no longer says what is in use.
+    #[must_use]
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Adds the list to what was read. A list that has ended still names its images, and cannot be read any more: it
+    /// keeps everything until it is imported again or removed.
+    pub fn add_to(&self, usage: &mut Usage, now: Timestamp) {
+        for image in &self.images {
+            usage.add(image.clone(), UserKind::List(self.name.clone()), format!("list {}", self.name), None);
+        }
+        if let Some(until) = self.until.filter(|_| self.has_ended(now)) {
+            let why = format!("it ended {until}; import it again, or remove it");
+            usage.unreadable.insert(format!("the list {}", self.name), why);
+        }
+    }
+}
+
 /// Everything that was read of the use of images.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageObservations {
@@ -465,6 +511,30 @@ mod tests {
             unknown(&observations(usage)).unwrap(),
             format!("ECS in {TOKYO} cannot be read: AccessDeniedException")
         );
+    }
+
+    #[test]
+    fn a_list_that_has_ended_keeps_everything() {
+        let until = Timestamp::from_second(100).unwrap();
+        let list = UsageList {
+            name: "shop".to_owned(),
+            images: [UsedImage::digest(&tokyo(), &image("a"))].into(),
+            by: "dana".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            until: Some(until),
+        };
+        let seen = |second| {
+            let mut lists = Usage::default();
+            list.add_to(&mut lists, Timestamp::from_second(second).unwrap());
+            UsageObservations { lists: Arc::new(lists), ..observations(Usage::default()) }
+        };
+        let used = |second| seen(second).in_use(&tokyo(), &image("a"), &no_tags).summary();
+        assert_eq!(used(99), "1 entries of the list shop, such as list shop");
+        assert_eq!(used(100), used(99));
+        assert_eq!(seen(99).unknown(&tokyo(), &image("b")), None);
+        let why = "the list shop cannot be read: it ended 1970-01-01T00:01:40Z; import it again, or remove it";
+        assert_eq!(seen(100).unknown(&tokyo(), &image("b")).as_deref(), Some(why));
+        assert!(UsageList::is_name("shop.1") && !UsageList::is_name("") && !UsageList::is_name("Shop"));
     }
 
     #[test]

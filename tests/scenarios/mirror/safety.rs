@@ -324,8 +324,8 @@ impl Watched<'_> {
         self.done.push((deletion.source.clone(), registry.clone(), now));
     }
 
-    /// Asserts that nothing runs the image, or pulls it by a tag that it has; and that of an index and its images, nothing
-    /// runs or pulls another.
+    /// Asserts that nothing runs the image, or pulls it by a tag that it has; and that of an index and its images,
+    /// nothing runs or pulls another.
     fn is_not_in_use(&self, before: &Holdings, (registry, image): &Place) {
         let tagged = |tag: &Tag| {
             let has = |(place, held): &(&Place, &Held)| place.0 == *registry && held.tags.contains(tag);

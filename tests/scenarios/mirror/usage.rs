@@ -3,7 +3,9 @@
 use domain::{
     deletion::{CheckName, DeletionStatus},
     image::Image,
+    usage::{UsageList, UsedImage},
 };
+use jiff::SignedDuration;
 
 use super::{FOLLOW, Site, manifest};
 use crate::{
@@ -88,6 +90,18 @@ async fn a_service_that_does_not_answer_keeps_every_replica() {
 }
 
 #[tokio::test]
+async fn a_task_that_an_answer_leaves_out_keeps_every_replica() {
+    let (site, image, running) = site().await;
+    running.start(TOKYO, user(By::Task, &other(), None));
+    running.leave_out();
+    site.pass(60).await;
+    site.pass(24 * 3600).await;
+    assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image));
+    let last = site.deletion(TOKYO, &image, None).await.checks.pop().unwrap();
+    assert!(last.why.contains("DescribeTasks: the answer does not mention arn:aws:ecs"), "{last:?}");
+}
+
+#[tokio::test]
 async fn a_tag_that_a_service_pulls_is_not_removed() {
     let mut site = Site::new(FOLLOW).await;
     let running = Running::new(2);
@@ -147,6 +161,37 @@ async fn each_account_and_region_is_read_once_in_a_run() {
     ];
     let expected = expected.map(|(name, number)| (name.to_owned(), number));
     assert_eq!(calls, expected.into_iter().collect());
+}
+
+#[tokio::test]
+async fn an_imported_list_keeps_its_images_and_when_it_has_ended_everything() {
+    let (site, image) = Site::with_loss(FOLLOW).await;
+    let other = site.push(IRELAND, &manifest("b"), None);
+    site.arrive().await;
+    site.delete_image(IRELAND, &other);
+    let images = [UsedImage::digest(&TOKYO.parse().unwrap(), &image)].into();
+    let until = site.now() + SignedDuration::from_hours(48);
+    let list =
+        UsageList { name: "tills".to_owned(), images, by: "dana".to_owned(), at: site.now(), until: Some(until) };
+    site.local.table.put_usage_list(&list).await.unwrap();
+    assert_eq!(site.local.table.usage_lists().await.unwrap(), [list]);
+    site.pass(60).await;
+    site.pass(25 * 3600).await;
+    assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image) && !site.has(TOKYO, &other));
+    let last = site.deletion(TOKYO, &image, None).await.checks.pop().unwrap();
+    assert_eq!(last.why, format!("in use in {TOKYO}: 1 entries of the list tills, such as list tills"));
+    // Nothing says what is in use any more.
+    let third = site.push(IRELAND, &manifest("c"), None);
+    site.arrive().await;
+    site.delete_image(IRELAND, &third);
+    site.pass(60).await;
+    site.pass(25 * 3600).await;
+    assert!(site.has(TOKYO, &image) && site.has(TOKYO, &third));
+    let last = site.deletion(TOKYO, &third, None).await.checks.pop().unwrap();
+    assert!(last.why.contains("the list tills cannot be read: it ended "), "{last:?}");
+    site.local.table.delete_usage_list("tills").await.unwrap();
+    site.pass(25 * 3600).await;
+    assert!(!site.has(TOKYO, &image) && !site.has(TOKYO, &third));
 }
 
 /// `docs/usage.md` has the same numbers. What is kept in memory grows with the images, not with their users.
