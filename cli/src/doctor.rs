@@ -15,6 +15,7 @@ mod resource_policy;
 mod table;
 mod topic;
 mod triggers;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -191,6 +192,7 @@ async fn check_in_account(checked: &CheckedRegistry<'_>) -> Result<Vec<Finding>,
     findings.push(events::check_trail(checked).await);
     findings.extend(registry_policy::check_registry_policy(checked).await);
     findings.extend(replication::check_replication_rules(checked).await);
+    findings.extend(usage::check_usage(checked).await);
     Ok(findings)
 }
 

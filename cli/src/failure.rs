@@ -55,6 +55,20 @@ pub enum CliError {
         /// The problem.
         problem: String,
     },
+    /// A file is no list of images in use.
+    #[error("`{}` is no list of images in use: {problem}", path.display())]
+    UsageList {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
+    /// There is no such list of images in use.
+    #[error("there is no list of images in use called `{name}`")]
+    NoUsageList {
+        /// The name, as the caller wrote it.
+        name: String,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
     Unwritable {
@@ -295,6 +309,10 @@ impl CliError {
                 ErrorKind::PermissionDenied => "check the permissions of the file".into(),
                 _ => "check the disk, and run the command again".into(),
             },
+            Self::UsageList { .. } => {
+                "name images as in `111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/web@sha256:…`, in any text".into()
+            }
+            Self::NoUsageList { .. } => "`ecr-lineage usage lists` lists them".into(),
             Self::Prices { .. } => {
                 "write `date`, `sources` and `regions` as docs/cli.md shows; prices are in USD for a GB".into()
             }

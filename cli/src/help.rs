@@ -54,6 +54,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "cancel",
             "retry",
             "breaker",
+            "usage",
             "restore",
             "acknowledge",
             "snooze",

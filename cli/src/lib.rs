@@ -23,6 +23,7 @@ mod restore;
 pub mod schema;
 pub mod serve;
 pub mod target;
+pub mod usage;
 mod verbose;
 mod wait;
 pub mod webhook;
@@ -56,7 +57,7 @@ use failure::CliError;
 use jiff::Timestamp;
 use options::{
     ActOptions, AuditCommand, BreakerCommand, Command, DeployCommand, Format, HoldOptions, IngestOptions, Options,
-    PolicyCommand, RegistryCommand, RestoreOptions, TableCommand,
+    PolicyCommand, RegistryCommand, RestoreOptions, TableCommand, UsageCommand,
 };
 pub(crate) use output::write;
 use print::Print;
@@ -246,6 +247,12 @@ async fn answer(command: &TableCommand, target: &Target, format: Format) -> Resu
         TableCommand::Approve(options) => act(target, options, OperatorAction::Approve, format, now).await?,
         TableCommand::Cancel(options) => act(target, options, OperatorAction::Cancel, format, now).await?,
         TableCommand::Breaker(command) => breaker(command, target, format, now).await?,
+        TableCommand::Usage(UsageCommand::Import { path, name, until }) => {
+            let end = (target.who().await?, until.map(|until| until.end(now)));
+            print(format, &usage::import(table, path, name, end, now).await?)?;
+        }
+        TableCommand::Usage(UsageCommand::Lists) => print(format, &usage::lists(table, now).await?)?,
+        TableCommand::Usage(UsageCommand::Remove { name }) => print(format, &usage::remove(table, name, now).await?)?,
         TableCommand::Registry(RegistryCommand::Forget { registry, reason }) => {
             let by = target.who().await?;
             print(format, &registries::forget(table, registry, reason.as_deref(), &by, now).await?)?;
@@ -413,7 +420,8 @@ async fn policy(
         PolicyCommand::Preview { file, since } => {
             let policy = decide::load_policy(Some(file))?;
             let (planner, mirror) = (Planner::new(table, &registries, &policy), table.mirror_settings().await?);
-            let planner = mirror.iter().fold(planner, Planner::limited_as);
+            let usage_reads = mirror.as_ref().map(|mirror| decide::usage_reads(&registries, mirror));
+            let planner = mirror.iter().fold(planner, Planner::limited_as).reading(usage_reads.as_ref());
             print(format, &preview::preview(&planner, since.before(now), now, None, usize::MAX).await?)?;
         }
         PolicyCommand::Diff { old, new, since } => {
@@ -436,7 +444,8 @@ async fn policy(
             } else {
                 let (mirror, policy) = preview::deployed(table).await?;
                 let planner = Planner { mode: mirror.mode, ..Planner::new(table, &registries, &policy) };
-                let planner = planner.limited_as(&mirror);
+                let usage_reads = decide::usage_reads(&registries, &mirror);
+                let planner = planner.limited_as(&mirror).reading(Some(&usage_reads));
                 print(format, &preview::explain(&planner, image, registry, Some(mirror.since), now).await?)?;
             }
         }

@@ -47,7 +47,8 @@ pub(crate) async fn lifecycle(target: &Target, asked: &Asked<'_>, now: Timestamp
         None => {
             let (mirror, policy) = preview::deployed(table).await?;
             let planner = Planner { mode: mirror.mode, ..Planner::new(table, &registries, &policy) };
-            let planner = planner.limited_as(&mirror);
+            let usage_reads = decide::usage_reads(&registries, &mirror);
+            let planner = planner.limited_as(&mirror).reading(Some(&usage_reads));
             lifecycle::lifecycle(&planner, asked.source, asked.repository, taken, now).await?
         }
     };

@@ -142,6 +142,7 @@ impl Command {
                     | TableCommand::Drift { .. }
                     | TableCommand::Deletions(_)
                     | TableCommand::Holds
+                    | TableCommand::Usage(UsageCommand::Lists)
                     | TableCommand::Breaker(BreakerCommand::Status { .. })
                     | TableCommand::Audit(_)
             ),
@@ -472,6 +473,11 @@ pub enum TableCommand {
     /// They stop mirroring when too many images are deleted at once.
     #[command(subcommand)]
     Breaker(BreakerCommand),
+    /// Say what is in use where no service says it
+    ///
+    /// Replicas of these images are kept.
+    #[command(subcommand)]
+    Usage(UsageCommand),
     /// Change what the hub expects of a registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -490,6 +496,35 @@ pub enum TableCommand {
     /// Write, check, test and compare policies, preview one
     #[command(subcommand)]
     Policy(PolicyCommand),
+}
+
+/// The commands below `usage`.
+#[derive(Debug, Subcommand)]
+pub enum UsageCommand {
+    /// Import a list of images in use
+    ///
+    /// Takes every reference to an image of ECR in a text of any form, such as the pods of a cluster as JSON. It replaces
+    /// the list of the same name.
+    Import {
+        /// File to read; `-` is standard input
+        path: PathBuf,
+
+        /// Name of the list, such as the cluster's
+        #[arg(long, value_name = "NAME", value_parser = crate::usage::list_name)]
+        name: String,
+
+        /// When the list is out of date: `2027-01-31`, `2027-01-31T18:00:00Z`, or `12h` from now on. From then on it keeps
+        /// every replica, until it is imported again or removed
+        #[arg(long, value_name = "TIME")]
+        until: Option<Moment>,
+    },
+    /// List the lists
+    Lists,
+    /// Remove a list
+    Remove {
+        /// Name of the list
+        name: String,
+    },
 }
 
 /// The commands below `registry`.

@@ -30,6 +30,9 @@ use crate::{
     crate::policies::WrittenPolicy,
     crate::policies::CheckedPolicies,
     crate::policies::TestedPolicies,
+    crate::usage::ImportedUsage,
+    crate::usage::UsageLists,
+    crate::usage::RemovedUsage,
     Schemas,
 )))]
 struct OwnSchemas;
@@ -72,6 +75,9 @@ pub const SCHEMAS: &[(&str, &[&str])] = &[
     ("holds", &["Holds"]),
     ("breaker status", &["Breakers"]),
     ("breaker reset", &["WasReset"]),
+    ("usage import", &["ImportedUsage"]),
+    ("usage lists", &["UsageLists"]),
+    ("usage remove", &["RemovedUsage"]),
     ("pause", &["WasPaused"]),
     ("resume", &["WasResumed"]),
     ("hold", &["WasHeld"]),

@@ -19,6 +19,8 @@ locals {
     BreakerLifecycleImages   = var.breaker_lifecycle_images
     BreakerLifecyclePercent  = var.breaker_lifecycle_percent
     BreakerWindowHours       = var.breaker_window_hours
+    UsageServices            = var.usage_services
+    UsageRevisions           = var.usage_revisions
     ReconcileEveryHours      = var.reconcile_every_hours
     ReconcileCallsPerSecond  = var.reconcile_calls_per_second
     ReconcileLimits          = var.reconcile_limits

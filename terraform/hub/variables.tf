@@ -166,6 +166,28 @@ variable "breaker_window_hours" {
   }
 }
 
+variable "usage_services" {
+  description = "Services that mirror asks, in the account and region of a replica, which images they run. What they run is kept. registry.yaml needs the same value."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(ECS|LAMBDA|INSPECTOR|ECS,LAMBDA|ECS,INSPECTOR|LAMBDA,INSPECTOR|ECS,LAMBDA,INSPECTOR)?$", var.usage_services))
+    error_message = "UsageServices must match ^(ECS|LAMBDA|INSPECTOR|ECS,LAMBDA|ECS,INSPECTOR|LAMBDA,INSPECTOR|ECS,LAMBDA,INSPECTOR)?$."
+  }
+}
+
+variable "usage_revisions" {
+  description = "For each service of ECS, the newest task definitions of its family whose images are kept, too."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.usage_revisions >= 1 && var.usage_revisions <= 100
+    error_message = "UsageRevisions is 1 to 100."
+  }
+}
+
 variable "reconcile_every_hours" {
   description = "Hours between two listings of the same registry by reconcile."
   type        = number

@@ -14,5 +14,6 @@ locals {
     PermissionsBoundary   = var.permissions_boundary
     DeletableRepositories = var.deletable_repositories
     DeletableTag          = var.deletable_tag
+    UsageServices         = var.usage_services
   }
 }

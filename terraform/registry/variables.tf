@@ -120,3 +120,14 @@ variable "deletable_tag" {
     error_message = "DeletableTag is one of any, required."
   }
 }
+
+variable "usage_services" {
+  description = "Services that the hub asks which images they run, the same value as in the hub. The read role may read them."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(ECS|LAMBDA|INSPECTOR|ECS,LAMBDA|ECS,INSPECTOR|LAMBDA,INSPECTOR|ECS,LAMBDA,INSPECTOR)?$", var.usage_services))
+    error_message = "UsageServices must match ^(ECS|LAMBDA|INSPECTOR|ECS,LAMBDA|ECS,INSPECTOR|LAMBDA,INSPECTOR|ECS,LAMBDA,INSPECTOR)?$."
+  }
+}

@@ -175,6 +175,8 @@ fn numbers_have_the_defaults_and_ranges_of_the_functions() {
         "RECONCILE_EVERY_HOURS",
         "RECONCILE_LIMITS",
         "SEVERITY_RULES",
+        "USAGE_REVISIONS",
+        "USAGE_SERVICES",
     ];
     assert_eq!(compared.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

@@ -9,6 +9,7 @@ use domain::{
     controls::Instruction,
     drill::RestoreDrill,
     plan::Mode,
+    usage::UsageList,
 };
 use policy::Policy;
 use sandbox::embedded::EMBEDDED_NAME;
@@ -120,6 +121,9 @@ async fn keys() -> Vec<(String, String)> {
     route.local.table.put_acknowledgement("2026-11-02T10:00:00Z/replication_late/a/b", &said).await.unwrap();
     answers::controls::pause(&route.local.table, None, dana()).await.unwrap();
     answers::controls::hold(&route.local.table, &"team/*".parse().unwrap(), None, dana()).await.unwrap();
+    let images = ["444455556666.dkr.ecr.ap-northeast-1.amazonaws.com/team/app:v1".parse().unwrap()].into();
+    let list = UsageList { name: "tills".to_owned(), images, by: "dana".to_owned(), at: dana().at, until: None };
+    route.local.table.put_usage_list(&list).await.unwrap();
     route.perform(&Act::Immutable(TOKYO, true)).await;
     route.perform(&Act::DeleteRepository(TOKYO)).await;
     route.perform(&hour).await;

@@ -72,6 +72,7 @@ mod reconcile;
 mod records;
 mod registries;
 mod restore;
+mod running;
 mod sample;
 mod samples;
 mod schemas;

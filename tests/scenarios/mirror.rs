@@ -4,6 +4,7 @@
 //! - `flows`: from the source's deletion to the outcome, step by step.
 //! - `interruptions`: every call fails once in every way, two runs at once, unusable policies, old events.
 //! - `peers`: mistakes of other tools, by name.
+//! - `usage`: what services run is kept.
 //! - `safety`: what must never be deleted, and what must be, after any history.
 
 mod controls;
@@ -11,6 +12,7 @@ mod flows;
 mod interruptions;
 mod peers;
 mod safety;
+mod usage;
 
 pub(crate) use interruptions::impatient;
 

@@ -20,7 +20,7 @@ use syn::{
 use crate::templates::{resources, source, template};
 
 /// The SDK's method for an operation, and IAM's name of the action.
-const OPERATIONS: [(&str, &str); 20] = [
+const OPERATIONS: [(&str, &str); 21] = [
     ("get_item", "dynamodb:GetItem"),
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("put_item", "dynamodb:PutItem"),
@@ -30,6 +30,7 @@ const OPERATIONS: [(&str, &str); 20] = [
     ("update_item", "dynamodb:UpdateItem"),
     ("delete_item", "dynamodb:DeleteItem"),
     ("query", "dynamodb:Query"),
+    ("batch_get_image", "ecr:BatchGetImage"),
     ("describe_registry", "ecr:DescribeRegistry"),
     ("describe_images", "ecr:DescribeImages"),
     ("describe_image_replication_status", "ecr:DescribeImageReplicationStatus"),
@@ -44,6 +45,21 @@ const OPERATIONS: [(&str, &str); 20] = [
     ("confirm_subscription", "sns:ConfirmSubscription"),
 ];
 
+/// The functions that sign a call themselves, by their type, and IAM's name of the action.
+const SIGNED: [(&str, &str, &str); 11] = [
+    ("Ecs", "list_clusters", "ecs:ListClusters"),
+    ("Ecs", "list_tasks", "ecs:ListTasks"),
+    ("Ecs", "describe_tasks", "ecs:DescribeTasks"),
+    ("Ecs", "list_services", "ecs:ListServices"),
+    ("Ecs", "describe_services", "ecs:DescribeServices"),
+    ("Ecs", "list_task_definitions", "ecs:ListTaskDefinitions"),
+    ("Ecs", "describe_task_definition", "ecs:DescribeTaskDefinition"),
+    ("Lambda", "list_functions", "lambda:ListFunctions"),
+    ("Lambda", "get_function", "lambda:GetFunction"),
+    ("Inspector", "batch_get_account_status", "inspector2:BatchGetAccountStatus"),
+    ("Inspector", "list_coverage", "inspector2:ListCoverage"),
+];
+
 /// A part of a transaction needs the permission of the single call that does the same.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
 const PARTS: [(&str, &str); 4] = [
@@ -54,7 +70,7 @@ const PARTS: [(&str, &str); 4] = [
 ];
 
 /// The type of a value, by its name.
-const RECEIVERS: [(&str, &str); 13] = [
+const RECEIVERS: [(&str, &str); 18] = [
     ("table", "Table"),
     ("registries", "Registries"),
     ("bus", "Bus"),
@@ -68,6 +84,11 @@ const RECEIVERS: [(&str, &str); 13] = [
     ("topics", "Topics"),
     ("proofs", "Proofs"),
     ("members", "Members"),
+    ("usage_reads", "UsageReads"),
+    ("reader", "UsageReader"),
+    ("ecs", "Ecs"),
+    ("lambda", "Lambda"),
+    ("inspector", "Inspector"),
 ];
 
 /// Methods of collections, whose variables may have the same names as receivers.
@@ -326,7 +347,15 @@ impl<'ast> Visit<'ast> for Code {
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
-        self.function(item.sig.ident.to_string(), &item.attrs, |code| visit::visit_impl_item_fn(code, item));
+        let function = item.sig.ident.to_string();
+        let signed = SIGNED
+            .iter()
+            .find(|(of, signed, _)| self.inside.as_deref() == Some(*of) && function == *signed)
+            .map(|(_, _, action)| *action);
+        self.function(function, &item.attrs, |code| {
+            code.body().unwrap().actions.extend(signed);
+            visit::visit_impl_item_fn(code, item);
+        });
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
@@ -520,7 +549,9 @@ type Part = fn(&(BTreeSet<String>, BTreeSet<String>)) -> &BTreeSet<String>;
 /// The ECR actions that the read role and the delete role need.
 fn of_registries(done: &Done) -> (BTreeSet<String>, BTreeSet<String>) {
     let changing = ["ecr:BatchDeleteImage", "ecr:UpdateImageStorageClass"];
-    of_service(done, "ecr:").into_iter().partition(|action| !changing.contains(&action.as_str()))
+    let services = ["ecr:", "ecs:", "lambda:", "inspector2:"];
+    let all = services.into_iter().flat_map(|service| of_service(done, service));
+    all.partition(|action| !changing.contains(&action.as_str()))
 }
 
 #[test]
@@ -585,6 +616,14 @@ fn permissions_name_their_resources_where_the_action_supports_it() {
                     "events:ListRuleNamesByTarget",
                     "ec2:DescribeNetworkInterfaces",
                     "ec2:DescribeSubnets",
+                    "ecs:ListClusters",
+                    "ecs:ListTasks",
+                    "ecs:ListServices",
+                    "ecs:ListTaskDefinitions",
+                    "ecs:DescribeTaskDefinition",
+                    "lambda:ListFunctions",
+                    "inspector2:BatchGetAccountStatus",
+                    "inspector2:ListCoverage",
                 ];
                 let named = actions(&statement).iter().all(|action| alone.contains(&action.as_str()));
                 assert!(named, "{file}: {name} may do {} to everything", statement["Action"]);

@@ -45,6 +45,8 @@ const OF_PARAMETERS: [(&str, &[(&str, &str)]); 7] = [
             ("BREAKER_LIFECYCLE_IMAGES", "BreakerLifecycleImages"),
             ("BREAKER_LIFECYCLE_PERCENT", "BreakerLifecyclePercent"),
             ("BREAKER_WINDOW_HOURS", "BreakerWindowHours"),
+            ("USAGE_SERVICES", "UsageServices"),
+            ("USAGE_REVISIONS", "UsageRevisions"),
         ],
     ),
     (
@@ -197,12 +199,14 @@ fn set_variable(hub: &Hub<'_>, function: &str, variable: &str, value: &str) -> S
 
 /// Checks whether `mirror` runs with the policy, the mode and the limits that the stack says.
 pub(super) fn check_settings(hub: &Hub<'_>, settings: Option<&MirrorSettings>) -> Finding {
-    let Some(MirrorSettings { since, mode, policy, limits, .. }) = settings else {
+    let Some(MirrorSettings { since, mode, policy, limits, usage, revisions, .. }) = settings else {
         let what = "mirror has not run with this table yet: its policy and mode are not known";
         return Finding::new(Level::Notice, HUB, what.to_owned(), None);
     };
     let (mode, since) = (mode.as_str(), time(*since));
     let (principals, lifecycle) = (limits.principals, limits.lifecycle);
+    let services: Vec<_> = usage.iter().map(|service| service.as_str()).collect();
+    let services = services.join(",");
     let runs_with = [
         ("Mode", mode.to_owned()),
         ("PolicyFile", policy.name.clone()),
@@ -211,6 +215,8 @@ pub(super) fn check_settings(hub: &Hub<'_>, settings: Option<&MirrorSettings>) -
         ("BreakerLifecycleImages", lifecycle.images.to_string()),
         ("BreakerLifecyclePercent", lifecycle.percent.to_string()),
         ("BreakerWindowHours", limits.window.as_hours().to_string()),
+        ("UsageServices", services.clone()),
+        ("UsageRevisions", revisions.to_string()),
     ];
     let differences = runs_with.into_iter().filter_map(|(parameter, value)| {
         let expected = if parameter == "Mode" { hub.mode } else { hub.parameter(parameter)? };
@@ -230,7 +236,11 @@ pub(super) fn check_settings(hub: &Hub<'_>, settings: Option<&MirrorSettings>) -
         (None, hash) => {
             let hash = hash.as_deref().and_then(|hash| hash.get(..12)).unwrap_or_default();
             let name = &policy.name;
-            let what = format!("mirror runs with {name} (sha256 {hash}…), mode {mode}, since {since} UTC");
+            let in_use = match services.as_str() {
+                "" => "it does not look at what is in use (UsageServices is empty)".to_owned(),
+                services => format!("it keeps what {services} runs"),
+            };
+            let what = format!("mirror runs with {name} (sha256 {hash}…), mode {mode}, since {since} UTC; {in_use}");
             Finding::good(HUB, what)
         }
     }

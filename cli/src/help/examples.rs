@@ -72,6 +72,15 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("cancel", &["ecr-lineage cancel prod/api:v1.4.2 --registry 111122223333/us-east-1"]),
     ("retry", &["ecr-lineage retry prod/api:v1.4.2"]),
+    (
+        "usage import",
+        &[
+            "ecr-lineage usage import pods.json --name prod-cluster --until 12h",
+            "ecr-lineage usage import tills.txt --name tills",
+        ],
+    ),
+    ("usage lists", &["ecr-lineage usage lists"]),
+    ("usage remove", &["ecr-lineage usage remove tills"]),
     ("breaker status", &["ecr-lineage breaker status", "ecr-lineage breaker status 111122223333/eu-west-1"]),
     ("breaker reset", &["ecr-lineage breaker reset 111122223333/eu-west-1 --allow 50"]),
     (

@@ -12,6 +12,7 @@ use domain::{
     fact::Cause,
     image::{Digest, Image, Registry, RepositoryName, Tag},
     policy::{ManifestKind, PolicyQuestion},
+    usage::{ImageUsers, UserKind, Users},
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use policy::{InvalidPolicyError, Policy, PolicyProblem};
@@ -76,6 +77,11 @@ struct Facts {
     kind: ManifestKind,
     #[serde(default)]
     archived: bool,
+    #[serde(default)]
+    in_use: bool,
+    #[serde(default)]
+    used_by: BTreeSet<String>,
+    last_used_at: Option<Moment>,
     now: Option<Timestamp>,
     deleted_at: Option<Moment>,
     cause: Option<CauseName>,
@@ -168,6 +174,12 @@ impl Facts {
         let mut tags = self.tags.clone();
         tags.extend(self.replica_only_tags.iter().chain(&self.tag).cloned());
         let last_pulled_at = self.last_pulled_at.map(|at| time(Some(at), "")).transpose()?;
+        let last_used_at = self.last_used_at.map(|at| time(Some(at), "")).transpose()?;
+        let mut users = ImageUsers::default();
+        if self.in_use || !self.used_by.is_empty() {
+            let known = Users { count: self.used_by.len() as u64, named: self.used_by.clone(), last_used_at };
+            users.0.insert(UserKind::Task, known);
+        }
         let question = PolicyQuestion {
             source: &source,
             image: &image,
@@ -180,6 +192,7 @@ impl Facts {
             size_bytes: self.size_bytes.unwrap_or(100_000_000),
             kind: self.kind,
             archived: self.archived,
+            users: &users,
             now,
             since: time(self.deleted_at, "30d")?,
             cause: &cause,

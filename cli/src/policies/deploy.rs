@@ -70,7 +70,11 @@ pub async fn deploy(
         Err(failure) => return Err(failure.into()),
     };
     let settings = table.mirror_settings().await?;
-    let planner = |policy| settings.iter().fold(Planner::new(table, &registries, policy), Planner::limited_as);
+    let usage_reads = settings.as_ref().map(|mirror| decide::usage_reads(&registries, mirror));
+    let planner = |policy| {
+        let planner = settings.iter().fold(Planner::new(table, &registries, policy), Planner::limited_as);
+        planner.reading(usage_reads.as_ref())
+    };
     let diff = preview::diff(&planner(&old), &planner(&policy), since, now).await?;
     confirm(&announced(&diff, &hub, &name), "Deploy this policy?", yes)?;
 

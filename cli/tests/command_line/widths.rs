@@ -26,7 +26,7 @@ const LEFT_OUT: [(&str, &str); 9] = [
 ];
 
 /// Commands that change something.
-const CHANGES: [&str; 14] = [
+const CHANGES: [&str; 16] = [
     "backfill",
     "reconcile",
     "ingest",
@@ -38,6 +38,8 @@ const CHANGES: [&str; 14] = [
     "retry",
     "cancel",
     "breaker reset",
+    "usage import",
+    "usage remove",
     "registry forget",
     "acknowledge",
     "snooze",
@@ -67,7 +69,7 @@ pub(crate) fn leaves(command: &Command, above: &str) -> Vec<String> {
 }
 
 /// Each command with arguments that make it print as much as it can, in an order in which each has something to print.
-fn calls(policy: &str, keep: &str, incident: &str) -> Vec<(&'static str, Vec<String>)> {
+fn calls(policy: &str, keep: &str, incident: &str, used: &str) -> Vec<(&'static str, Vec<String>)> {
     let image = |tag: &str| format!("{REPOSITORY}:{tag}");
     let all = [
         ("demo", vec![]),
@@ -112,6 +114,18 @@ fn calls(policy: &str, keep: &str, incident: &str) -> Vec<(&'static str, Vec<Str
         ("cancel", vec!["--repository".into(), "*".into(), "--yes".into()]),
         ("breaker status", vec![]),
         ("breaker reset", vec![IRELAND.into(), "--allow".into(), "50".into(), "--yes".into()]),
+        (
+            "usage import",
+            vec![
+                used.into(),
+                "--name".into(),
+                "tills-of-the-shops-in-the-north".into(),
+                "--until".into(),
+                "12h".into(),
+            ],
+        ),
+        ("usage lists", vec![]),
+        ("usage remove", vec!["tills-of-the-shops-in-the-north".into()]),
         ("restore", vec![image("archived"), "--registry".into(), TOKYO.into()]),
         ("registry forget", vec![TOKYO.into(), "--reason".into(), "account closed".into()]),
         ("ingest", vec![crate::command::example().display().to_string()]),
@@ -149,7 +163,9 @@ pub(crate) fn prepared() -> (Scene, Vec<(&'static str, Vec<String>)>) {
     scene.pass(60);
     let [policy, keep] = [("mine.cedar", POLICY), ("keep.cedar", policy::KEEP_EVERYTHING)]
         .map(|(name, text)| scene.user.file(name, text));
-    let calls = calls(&policy, &keep, &scene.open_incident());
+    let used = format!("444455556666.dkr.ecr.ap-northeast-1.amazonaws.com/{REPOSITORY}:till");
+    let used = scene.user.file("used.txt", &used);
+    let calls = calls(&policy, &keep, &scene.open_incident(), &used);
     (scene, calls)
 }
 

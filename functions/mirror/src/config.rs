@@ -11,6 +11,7 @@ use domain::{
     breaker::{BreakerLimit, BreakerLimits},
     image::Registry,
     plan::Mode,
+    usage::UsageService,
 };
 use jiff::SignedDuration;
 
@@ -35,6 +36,11 @@ pub struct Config {
     /// `SEVERITY_RULES`: the severity of alerts by repository, as in `prod/*=critical`, separated by commas; the first rule
     /// that covers a repository decides.
     pub severity_rules: SeverityRules,
+    /// `USAGE_SERVICES`: `ECS`, `LAMBDA` and `INSPECTOR`, separated by commas: what they run is kept. Without any, nothing
+    /// is known of the use of images.
+    pub usage: BTreeSet<UsageService>,
+    /// `USAGE_REVISIONS`: for each service of ECS, the newest task definitions of its family whose images are kept, too.
+    pub revisions: u32,
 }
 
 impl Config {
@@ -72,7 +78,9 @@ impl Config {
         let roles = Roles { delete: Some(delete), ..reader };
         let policy = environment.text("POLICY_FILE").map(PathBuf::from);
         let severity_rules = environment.list::<SeverityRule>("SEVERITY_RULES").into_iter().collect();
-        environment.finish(Self { table, mode, policy, roles, known, limits, severity_rules })
+        let usage = environment.list::<UsageService>("USAGE_SERVICES").into_iter().collect();
+        let revisions = environment.number("USAGE_REVISIONS", 1..=100, 1);
+        environment.finish(Self { table, mode, policy, roles, known, limits, severity_rules, usage, revisions })
     }
 }
 

@@ -6,7 +6,10 @@ mod losses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::registry::Registries;
+use aws::{
+    registry::Registries,
+    usage::{UsageReader, UsageReads},
+};
 use decide::Planner;
 use domain::{
     alert::{Alert, AlertKind, Occurrences},
@@ -40,6 +43,8 @@ pub struct Mirror {
     pub limits: BreakerLimits,
     /// Registries that may replicate although none of their events was received yet.
     pub known: BTreeSet<Registry>,
+    /// Reads what services run.
+    pub usage: UsageReader,
     /// The name of this process, as the holder of the lease.
     pub name: String,
     /// Set when this process has stored with what it runs.
@@ -114,7 +119,7 @@ impl Mirror {
         until: Timestamp,
         summary: &mut MirrorSummary,
     ) -> Result<(), store::Error> {
-        let mut taken = BTreeSet::new();
+        let (mut taken, usage_reads) = (BTreeSet::new(), self.usage.begin());
         loop {
             let now = clock();
             let mut due = self.table.due(now, IMAGES_AT_A_TIME).await?;
@@ -124,7 +129,7 @@ impl Mirror {
             }
             let candidates = self.open_all(policy, due, now, summary).await;
             if !candidates.is_empty() {
-                let planner = self.planner(policy);
+                let planner = self.planner(policy, &usage_reads);
                 self.execute(planner.plan(candidates, now).await?, now, summary).await?;
             }
             for group in summary.occurrences.take() {
@@ -143,13 +148,15 @@ impl Mirror {
             Err(invalid) => PolicyInUse::new(&invalid.name, Err(invalid.to_string())),
         };
         let Self { mode, limits, known, .. } = self;
-        let settings = MirrorSettings { since, mode: *mode, policy, limits: *limits, known: known.clone() };
+        let (usage, revisions) = (self.usage.services().clone(), self.usage.revisions());
+        let settings =
+            MirrorSettings { since, mode: *mode, policy, limits: *limits, known: known.clone(), usage, revisions };
         self.table.put_mirror_settings(&settings).await
     }
 
-    fn planner<'a>(&'a self, policy: &'a Policy) -> Planner<'a> {
+    fn planner<'a>(&'a self, policy: &'a Policy, usage_reads: &'a UsageReads) -> Planner<'a> {
         let Self { table, registries, known, mode, limits, .. } = self;
-        Planner { table, registries, policy, mode: *mode, limits: *limits, known }
+        Planner { table, registries, policy, mode: *mode, limits: *limits, known, usage_reads: Some(usage_reads) }
     }
 
     async fn report_invalid(&self, policy: &InvalidPolicyError, now: Timestamp) -> Result<(), store::Error> {

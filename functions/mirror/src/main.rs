@@ -1,6 +1,6 @@
 //! The `mirror` Lambda function: runs every minute and processes the deletions that are due.
 
-use aws::{log, registry::Registries, start};
+use aws::{log, registry::Registries, start, usage::UsageReader};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use mirror::{Mirror, config::Config};
@@ -17,9 +17,11 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(|name| std::env::var(name).ok())?;
     let policy = decide::load_policy(config.policy.as_deref());
     let sdk = start::loader().load().await;
+    let registries = Registries::new(sdk.clone(), config.roles);
     let mirror = Mirror {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table).with_severity_rules(config.severity_rules),
-        registries: Registries::new(sdk, config.roles),
+        usage: UsageReader::new(registries.clone(), config.usage, config.revisions),
+        registries,
         policy,
         mode: config.mode,
         limits: config.limits,

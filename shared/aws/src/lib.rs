@@ -14,3 +14,4 @@ pub mod signature;
 pub mod start;
 #[cfg(feature = "topic")]
 pub mod topic;
+pub mod usage;

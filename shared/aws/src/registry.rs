@@ -136,11 +136,16 @@ impl Registries {
         config.credentials_provider(SharedCredentialsProvider::new(provider.build().await)).build()
     }
 
-    async fn read_client(&self, registry: &Registry) -> Client {
+    /// Counts a read, and waits until the registry may be called.
+    pub(crate) async fn turn(&self, registry: &Registry) {
         self.calls.fetch_add(1, Relaxed);
         if let Some(rate_limiter) = &self.rate_limiter {
             rate_limiter.wait(registry).await;
         }
+    }
+
+    async fn read_client(&self, registry: &Registry) -> Client {
+        self.turn(registry).await;
         self.client(registry, Purpose::Read).await
     }
 

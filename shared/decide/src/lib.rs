@@ -5,15 +5,20 @@ use std::{
     path::Path,
 };
 
-use aws::registry::{ExpectedPresence, Registries};
+use aws::{
+    registry::{ExpectedPresence, Registries},
+    usage::{UsageReader, UsageReads},
+};
 use domain::{
     breaker::{Breaker, BreakerLimits, CountKey},
-    deletion::registries_to_observe,
-    image::{Digest, Registry, RepositoryName},
+    deletion::{Deletion, ImageOrTag, registries_to_observe},
+    image::{Digest, Image, Registry, RepositoryName},
     observation::{Candidate, Observation, Observations, ObservedRepository},
     plan::{self, Mode, Plan},
+    policy::ManifestKind,
     replication::ReplicationRules,
     settings::MirrorSettings,
+    usage::{Usage, UsageObservations},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -42,6 +47,8 @@ pub struct Planner<'a> {
     pub limits: BreakerLimits,
     /// Configured registries, which may replicate even if no event ever came from them.
     pub known: &'a BTreeSet<Registry>,
+    /// What services run, as this run reads it; `None` if that is not to be read.
+    pub usage_reads: Option<&'a UsageReads>,
 }
 
 /// What to read of each repository.
@@ -72,17 +79,30 @@ pub fn load_policy(file: Option<&Path>) -> Result<Policy, InvalidPolicyError> {
     }
 }
 
+/// Reads what services run for one question, as `mirror` reads it.
+#[must_use]
+pub fn usage_reads(registries: &Registries, MirrorSettings { usage, revisions, .. }: &MirrorSettings) -> UsageReads {
+    UsageReader::new(registries.clone(), usage.clone(), *revisions).begin()
+}
+
 impl<'a> Planner<'a> {
     /// A planner with this policy in enforce mode, the default limits and no configured registries.
     #[must_use]
     pub fn new(table: &'a Table, registries: &'a Registries, policy: &'a Policy) -> Self {
-        Self { table, registries, policy, mode: Mode::Enforce, limits: BreakerLimits::default(), known: &NONE }
+        let (mode, limits) = (Mode::Enforce, BreakerLimits::default());
+        Self { table, registries, policy, mode, limits, known: &NONE, usage_reads: None }
     }
 
     /// The same planner with the limits and the configured registries that `mirror` has.
     #[must_use]
     pub fn limited_as(self, mirror: &'a MirrorSettings) -> Self {
         Self { limits: mirror.limits, known: &mirror.known, ..self }
+    }
+
+    /// The same planner, which reads what services run, too.
+    #[must_use]
+    pub fn reading(self, usage_reads: Option<&'a UsageReads>) -> Self {
+        Self { usage_reads, ..self }
     }
 
     /// Plans from fresh reads of every registry that matters.
@@ -115,7 +135,66 @@ impl<'a> Planner<'a> {
         self.describe(&mut observations, sources, ExpectedPresence::Absent).await;
         let subjects = subjects(&observations);
         self.describe(&mut observations, subjects, ExpectedPresence::Absent).await;
+        self.usage(&mut observations, now).await?;
         Ok(observations)
+    }
+
+    /// What lists name, and what services run in the registries of the replicas that are there. Where anything in a repository is in use, it
+    /// is listed, and the manifests of its indexes are read that are in use or are to be deleted.
+    async fn usage(&self, observations: &mut Observations, now: Timestamp) -> Result<(), store::Error> {
+        let Some(usage_reads) = self.usage_reads else { return Ok(()) };
+        let (lists, mut listed) = (self.table.usage_lists().await?, Usage::default());
+        if lists.is_empty() && !usage_reads.is_configured() {
+            return Ok(());
+        }
+        lists.iter().for_each(|list| list.add_to(&mut listed, now));
+        let mut usage = UsageObservations { lists: listed.into(), ..UsageObservations::default() };
+        let mut repositories: BTreeMap<_, BTreeSet<Digest>> = BTreeMap::new();
+        for Candidate { deletion: Deletion { registry, image, .. }, .. } in &observations.candidates {
+            if observations.image(registry, image).seen().is_some() {
+                let repository = (registry.clone(), image.repository.clone());
+                repositories.entry(repository).or_default().insert(image.digest.clone());
+            }
+        }
+        for (registry, _) in repositories.keys() {
+            usage.services.insert(registry.clone(), usage_reads.running(registry).await);
+        }
+        for ((registry, repository), digests) in repositories {
+            let used: BTreeSet<_> = usage.used_in(&registry, &repository).into_iter().cloned().collect();
+            if used.is_empty() {
+                continue;
+            }
+            let found = match self.registries.contents(&registry, &repository).await {
+                Ok(found) => found.unwrap_or_default(),
+                Err(failure) => {
+                    usage.unlisted.insert((registry, repository), chain(&failure));
+                    continue;
+                }
+            };
+            for (digest, seen) in found.iter().filter(|(_, seen)| seen.kind == ManifestKind::Index) {
+                let by_tag = seen.tags.iter().any(|tag| used.contains(&ImageOrTag::Tag(tag.clone())));
+                if by_tag || digests.contains(digest) || used.contains(&ImageOrTag::Image(digest.clone())) {
+                    let index = Image { repository: repository.clone(), digest: digest.clone() };
+                    let children = self.children(&registry, &index).await;
+                    usage.children.insert((registry.clone(), index), children);
+                }
+            }
+            let known = observations.repositories.entry(registry).or_default().entry(repository).or_default();
+            for (digest, seen) in found {
+                known.images.entry(digest).or_insert(Observation::Present(seen));
+            }
+        }
+        observations.usage = Some(usage);
+        Ok(())
+    }
+
+    /// The manifests of an index. ECR counts this as a pull of the index.
+    async fn children(&self, registry: &Registry, index: &Image) -> Result<BTreeSet<Digest>, String> {
+        match self.registries.manifest(registry, index).await {
+            Ok(Some(manifest)) => Ok(manifest.children),
+            Ok(None) => Ok(BTreeSet::new()),
+            Err(failure) => Err(chain(&failure)),
+        }
     }
 
     /// The breakers of the sources.

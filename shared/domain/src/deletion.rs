@@ -161,6 +161,8 @@ named! {
         Replica = "replica",
         /// No other manifest that stays needs the image.
         Manifest = "manifest",
+        /// No service and no list uses the image or the tag.
+        Usage = "usage",
         /// The policy permits the action.
         Policy = "policy",
         /// No operator paused the deletions of the source.

@@ -26,3 +26,4 @@ pub mod replication;
 pub mod settings;
 pub mod tag;
 pub mod time;
+pub mod usage;

@@ -12,6 +12,7 @@ use crate::{
     lineage::Lineage,
     policy::ManifestKind,
     replication::ReplicationRules,
+    usage::{ImageUsers, UsageObservations},
 };
 
 /// An image as a registry describes it.
@@ -108,6 +109,8 @@ pub struct Observations {
     pub breakers: BTreeMap<Registry, Breaker>,
     /// The pauses and holds; `None` if they were not read.
     pub controls: Option<Controls>,
+    /// What uses the images; `None` if no service and no list is configured to be read.
+    pub usage: Option<UsageObservations>,
 }
 
 impl Observations {
@@ -122,6 +125,20 @@ impl Observations {
     pub fn image(&self, registry: &Registry, image: &Image) -> &Observation {
         let found = self.repository(registry, &image.repository).and_then(|found| found.images.get(&image.digest));
         found.unwrap_or(&Observation::NotAsked)
+    }
+
+    /// Who uses what a deletion removes: the tag, or the image with everything that needs it.
+    #[must_use]
+    pub fn users(&self, Deletion { registry, image, tag, .. }: &Deletion) -> ImageUsers {
+        let Some(usage) = &self.usage else { return ImageUsers::default() };
+        let tags = |digest: &Digest| {
+            let image = Image { repository: image.repository.clone(), digest: digest.clone() };
+            self.image(registry, &image).seen().map(|seen| seen.tags.clone()).unwrap_or_default()
+        };
+        match tag {
+            Some(tag) => usage.tag_in_use(registry, &image.repository, tag),
+            None => usage.in_use(registry, image, &tags),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{breaker::BreakerLimits, image::Registry, plan::Mode};
+use crate::{breaker::BreakerLimits, image::Registry, plan::Mode, usage::UsageService};
 
 /// With what `mirror` runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,22 @@ pub struct MirrorSettings {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Registry>))]
     pub known: BTreeSet<Registry>,
+    /// The services whose images are kept, in order: ECS, LAMBDA, INSPECTOR; none if the use of images is not read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<UsageService>))]
+    pub usage: BTreeSet<UsageService>,
+    /// For each service of ECS, the newest revisions of its task definition whose images are kept, too.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub revisions: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// The policy that `mirror` loaded.

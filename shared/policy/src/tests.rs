@@ -4,6 +4,7 @@ use domain::{
     fact::Cause,
     image::{Image, Registry, Tag},
     policy::ManifestKind,
+    usage::{ImageUsers, UserKind, Users},
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -30,6 +31,7 @@ struct Case {
     cause: Cause,
     other_copies: u64,
     tag: Option<Tag>,
+    users: ImageUsers,
 }
 
 fn tags(tags: &[&str]) -> BTreeSet<Tag> {
@@ -50,6 +52,7 @@ fn case() -> Case {
         cause: Cause::Principal { by: "arn:aws:iam::111122223333:user/\"Ann\"".into() },
         other_copies: 2,
         tag: None,
+        users: ImageUsers::default(),
     }
 }
 
@@ -73,6 +76,7 @@ impl Case {
                 size_bytes: self.size_bytes,
                 kind: ManifestKind::Image,
                 archived: false,
+                users: &self.users,
                 now: self.now,
                 since: "2026-06-01T12:00:00Z".parse().unwrap(),
                 cause: &self.cause,
@@ -101,14 +105,22 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
         resource.replicatedAt == datetime("2026-01-01T00:01:00Z") &&
         resource has lastPulledAt && resource.lastPulledAt == datetime("2026-06-02T00:00:00.500Z") &&
         resource.sizeBytes == 1000 && resource.kind == "image" && !resource.archived &&
+        resource.inUse && resource.usedBy.contains("arn:task") &&
+        resource has lastUsedAt && resource.lastUsedAt == datetime("2026-06-03") &&
         context.now == datetime("2026-06-30T12:00:00.123Z") && context.deletedAt == datetime("2026-06-01T12:00:00Z") &&
         context.otherCopies == 2 && context has tag && context.tag == "a" && CAUSE
     };"#;
+    let used = Users {
+        count: 1,
+        named: ["arn:task".to_owned()].into(),
+        last_used_at: Some("2026-06-03T00:00:00Z".parse().unwrap()),
+    };
     let known = Case {
         tags: tags(&["a", "b"]),
         replica_only_tags: tags(&["b"]),
         last_pulled_at: Some("2026-06-02T00:00:00.5Z".parse().unwrap()),
         tag: Some("a".parse().unwrap()),
+        users: ImageUsers([(UserKind::Task, used)].into()),
         ..case()
     };
     let by = || "arn:aws:iam::111122223333:user/\"Ann\"".to_owned();

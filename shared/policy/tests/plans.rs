@@ -26,6 +26,7 @@ use domain::{
     plan::{Call, Mode, Operation, Plan, Target, plan},
     policy::ManifestKind,
     replication::ReplicationRules,
+    usage::{Usage, UsageObservations, UsedImage, UserKind},
 };
 use jiff::{SignedDuration, Timestamp};
 use policy::Policy;
@@ -150,6 +151,32 @@ fn controls(case: &Value) -> Option<Controls> {
         .filter(|_| case.get("controls") != Some(&json!("not read")))
 }
 
+/// What services run in each registry: the users of images and tags, and what cannot be read. A key without `:` is an
+/// image.
+fn usage(value: &Value) -> UsageObservations {
+    let mut seen = UsageObservations::default();
+    for (name, running) in map(&value["services"]) {
+        let (registry, mut usage) = (name.parse::<Registry>().unwrap(), Usage::default());
+        for (of, users) in map(&running["uses"]) {
+            let used = match of.split_once('@') {
+                Some(_) => UsedImage::digest(&registry, &image(of)),
+                None => format!("{}/{of}", registry.host()).parse().unwrap(),
+            };
+            list(users).iter().for_each(|user| usage.add(used.clone(), UserKind::Task, text(user), None));
+        }
+        let unreadable = running.get("unreadable").map(|all| map(all).clone()).unwrap_or_default();
+        usage.unreadable = unreadable.iter().map(|(service, why)| (service.clone(), text(why).to_owned())).collect();
+        seen.services.insert(registry, usage.into());
+    }
+    for (name, indexes) in value.get("children").map(map).into_iter().flatten() {
+        for (index, children) in map(indexes) {
+            let children = list(children).iter().map(|child| digest(text(child))).collect();
+            seen.children.insert((name.parse().unwrap(), image(index)), Ok(children));
+        }
+    }
+    seen
+}
+
 fn repository(value: &Value) -> ObservedRepository {
     let images = map(&value["images"]).iter().map(|(of, found)| (digest(of), observation(found)));
     ObservedRepository {
@@ -173,6 +200,7 @@ fn observations(case: &Value) -> Observations {
         repositories: map(&case["repositories"]).iter().map(|(name, of)| (registry(name), repositories(of))).collect(),
         breakers: map(&case["breakers"]).iter().map(|(name, of)| (registry(name), breaker(of))).collect(),
         controls: controls(case),
+        usage: case.get("usage").map(usage),
     }
 }
 

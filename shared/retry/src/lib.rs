@@ -95,6 +95,13 @@ impl CallError {
         Self { disposition: Disposition::Retry, code: Some(code.to_owned()), message, source: None }
     }
 
+    /// The same error, with the operation that failed.
+    #[must_use]
+    pub fn about(mut self, operation: &str) -> Self {
+        self.message = format!("{operation}: {}", self.message);
+        self
+    }
+
     /// A response that lacks what it should contain. A retry may return it.
     pub fn unclear(message: String) -> Self {
         Self { disposition: Disposition::Retry, code: None, message, source: None }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf, sync::Arc, time::
 use aws::{
     registry::{Registries, Roles},
     start,
+    usage::UsageReader,
 };
 use aws_config::{Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -170,6 +171,7 @@ impl Local {
             mode,
             limits,
             known: BTreeSet::new(),
+            usage: UsageReader::new(own_registries(), BTreeSet::new(), 1),
             name: "local".to_owned(),
             settings_stored: OnceCell::new(),
         };

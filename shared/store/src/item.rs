@@ -17,6 +17,7 @@
 //! | count of a breaker | `breaker#<source>` | `count#<class>#<registry of the replicas>#<repository>` |
 //! | pause of a source, or of all | `controls` | `pause#<source, or nothing>` |
 //! | hold | `controls` | `hold#<id>` |
+//! | list of images in use | `usage` | `list#<name>` |
 //! | act of an operator | `act#<day>` | `<time>#<action>#<hash>` |
 //! | alert | `alert#<day>` | the id of the alert |
 //! | incident: a problem that lasts, or occurrences that are counted | `incidents` | `<kind>#<source>#<destination>` |
@@ -363,6 +364,17 @@ pub(super) fn is_pause(sk: &str) -> bool {
 
 pub(super) fn key_of_hold(id: &str) -> Key {
     (pk_of_controls(), format!("hold#{id}"))
+}
+
+// Images in use
+
+/// All lists of images in use, as a partition key.
+pub(super) fn pk_of_usage_lists() -> String {
+    "usage".to_owned()
+}
+
+pub(super) fn key_of_usage_list(name: &str) -> Key {
+    (pk_of_usage_lists(), format!("list#{name}"))
 }
 
 // Activity

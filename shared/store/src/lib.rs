@@ -25,6 +25,7 @@ mod registry;
 mod registry_index;
 mod settings;
 mod tag;
+mod usage;
 mod words;
 
 pub use activity::{ActivityBounds, ActivityPosition};

@@ -1,9 +1,10 @@
 //! What a key of the table is about, in the words of the product, for messages.
 
 /// The partitions whose key is one word, and the indexes.
-const NAMED: [(&str, &str); 11] = [
+const NAMED: [(&str, &str); 12] = [
     ("registries", "the known registries"),
     ("controls", "the pauses and holds"),
+    ("usage", "the lists of images in use"),
     ("incidents", "the incidents"),
     ("heartbeats", "the heartbeats"),
     ("drills", "the last restore drill"),
@@ -47,6 +48,7 @@ pub(super) fn words(key: &str) -> String {
         ("count", _) => "what a circuit breaker counted".to_owned(),
         ("pause", _) => "a pause".to_owned(),
         ("hold", _) => "a hold".to_owned(),
+        ("list", _) => "a list of images in use".to_owned(),
         ("response", _) => "what operators said about an incident".to_owned(),
         _ => key.replace('#', " "),
     }

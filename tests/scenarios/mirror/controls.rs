@@ -13,7 +13,7 @@ use answers::{
     reference::Reference,
     time::Period,
 };
-use aws::{registry::Registries, start};
+use aws::{registry::Registries, start, usage::UsageReader};
 use aws_config::Region;
 use aws_sdk_dynamodb::config::{
     Credentials,
@@ -358,9 +358,11 @@ async fn intercepted(
     let loader = loader.region(Region::from_static("eu-west-1")).retry_config(RetryConfig::disabled());
     let sdk = loader.credentials_provider(Credentials::new("999988887777", "test", None, None, "test")).load().await;
     let name = client(&site.local.endpoint).await.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
+    let registries = Registries::new(sdk.clone(), super::interruptions::roles());
     let mirror = Mirror {
         table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), name),
-        registries: Registries::new(sdk, super::interruptions::roles()),
+        usage: UsageReader::new(registries.clone(), [].into(), 1),
+        registries,
         policy: Policy::load("test.cedar", FOLLOW),
         mode: Mode::Enforce,
         limits: BreakerLimits::default(),

@@ -10,6 +10,7 @@ use std::{
 use aws::{
     registry::{Registries, Roles},
     start,
+    usage::UsageReader,
 };
 use aws_config::Region;
 use aws_sdk_dynamodb::config::{Credentials, retry::RetryConfig};
@@ -45,9 +46,11 @@ pub(super) async fn faulty(site: &Site, at: usize, fault: Fault) -> (Mirror, Fau
     let sdk = loader.credentials_provider(credentials).load().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let name = client(&site.local.endpoint).await.list_tables().send().await.unwrap().table_names.unwrap().remove(0);
+    let registries = Registries::new(sdk.clone(), roles());
     let mirror = Mirror {
         table: Table::new(dynamodb, name),
-        registries: Registries::new(sdk, roles()),
+        usage: UsageReader::new(registries.clone(), [].into(), 1),
+        registries,
         policy: Policy::load("test.cedar", FOLLOW),
         mode: Mode::Enforce,
         limits: BreakerLimits::default(),

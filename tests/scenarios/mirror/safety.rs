@@ -30,6 +30,7 @@ use super::{FOLLOW, Site, interruptions::impatient};
 use crate::{
     events::{IRELAND, TOKYO, VIRGINIA},
     registries::{APP, Act, Route, act, cases, digest, index, manifest, settings, unconfirmed},
+    running::{By, Running, User},
 };
 
 /// A policy, and the same rules as test code.
@@ -139,6 +140,23 @@ enum Step {
     /// Hold what a pattern covers, of a source or of all.
     Hold(&'static str, Option<&'static str>, Option<i64>),
     Release(&'static str),
+    /// Start something that runs the image of a letter, or the index, in a registry's account and region.
+    Start(&'static str, char, By, Option<&'static str>),
+    /// Stop everything there.
+    Stop(&'static str),
+}
+
+/// What runs, between other steps.
+fn running_step() -> impl Strategy<Value = Step> {
+    let replicas = || select(vec![TOKYO, TOKYO, VIRGINIA]);
+    let by = select(vec![By::Task, By::Task, By::Service, By::Function, By::Pod]);
+    let tag = proptest::option::of(select(vec!["latest", "v1", "v2"]));
+    prop_oneof![
+        8 => step(),
+        2 => (replicas(), select(vec!['a', 'b', 'c', 'i']), by, tag)
+            .prop_map(|(registry, letter, by, tag)| Step::Start(registry, letter, by, tag)),
+        1 => replicas().prop_map(Step::Stop),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -183,6 +201,8 @@ struct Watched<'a> {
     done: Vec<(Registry, Registry, Timestamp)>,
     /// What operators paused or hold.
     stops: Vec<Stop>,
+    /// What runs.
+    running: Running,
 }
 
 impl Watched<'_> {
@@ -230,6 +250,7 @@ impl Watched<'_> {
                     let deletion = deletions.iter().filter(about).find(|deletion| deletion.tag.is_none());
                     let deletion = deletion.unwrap_or_else(|| panic!("{place:?} is gone, and no deletion says so"));
                     self.assert_may_be_deleted(&truth, &rules, &before, place, deletion, now);
+                    self.is_not_in_use(&before, place);
                     let lifecycle = truth.expired.contains(&(deletion.source.clone(), image.clone()));
                     assert!((self.rule.deletes)(&held.tags, lifecycle), "no policy permits to delete {place:?}");
                     for tag in &held.tags {
@@ -253,6 +274,8 @@ impl Watched<'_> {
                         let at_source = before.get(&(deletion.source.clone(), image.clone()));
                         assert!(at_source.is_some_and(|source| !source.tags.contains(&tag)), "{tag} of {place:?}");
                         assert!((self.rule.untags)(&tag), "no policy permits to remove {tag}");
+                        let pulled = self.running.users(registry.as_str());
+                        assert!(!pulled.iter().any(|user| user.pulls() == Some(&tag)), "{tag} of {place:?} is in use");
                         self.done.push((deletion.source.clone(), registry.clone(), now));
                     }
                 }
@@ -261,6 +284,7 @@ impl Watched<'_> {
                     assert!(self.rule.archives, "no policy permits to archive {place:?}");
                     let deletion = deletions.iter().find(|deletion| about(deletion) && deletion.tag.is_none()).unwrap();
                     self.assert_may_be_deleted(&truth, &rules, &before, place, deletion, now);
+                    self.is_not_in_use(&before, place);
                 }
             }
         }
@@ -300,6 +324,30 @@ impl Watched<'_> {
         self.done.push((deletion.source.clone(), registry.clone(), now));
     }
 
+    /// Asserts that nothing runs the image, or pulls it by a tag that it has; and that of an index and its images,
+    /// nothing runs or pulls another.
+    fn is_not_in_use(&self, before: &Holdings, (registry, image): &Place) {
+        let tagged = |tag: &Tag| {
+            let has = |(place, held): &(&Place, &Held)| place.0 == *registry && held.tags.contains(tag);
+            before.iter().find(has).map(|((_, image), _)| image.digest.clone())
+        };
+        let index: Digest = digest(&index()).parse().unwrap();
+        let children = ['a', 'b'].map(|letter| digest(&manifest(letter)));
+        let is_child = |digest: &Digest| children.contains(&digest.to_string());
+        let there = |digest: &Digest| {
+            let image = Image { repository: image.repository.clone(), digest: digest.clone() };
+            before.contains_key(&(registry.clone(), image))
+        };
+        for user in self.running.users(registry.as_str()) {
+            let pulled = user.pulls().and_then(tagged);
+            for used in user.runs().cloned().into_iter().chain(pulled).filter(there) {
+                assert_ne!(used, image.digest, "{image} runs in {registry}: {user:?}");
+                assert!(!(used == index && is_child(&image.digest)), "its index runs in {registry}: {user:?}");
+                assert!(!(image.digest == index && is_child(&used)), "its image {used} runs in {registry}: {user:?}");
+            }
+        }
+    }
+
     /// Asserts that no pause or hold covers what was changed.
     fn is_not_stopped(&self, deletion: &Deletion, now: Timestamp) {
         let covers = |stop: &&Stop| stop.covers(&deletion.source, &deletion.image, now);
@@ -320,6 +368,12 @@ impl Watched<'_> {
         };
         match step {
             Step::Act(_) => {}
+            Step::Start(registry, letter, by, tag) => {
+                let text = if *letter == 'i' { index() } else { manifest(*letter) };
+                let (digest, tag) = (digest(&text).parse().unwrap(), tag.map(|tag| tag.parse().unwrap()));
+                self.running.start(registry, User { by: *by, digest, tag });
+            }
+            Step::Stop(registry) => self.running.stop(registry),
             Step::Pause(source, hours) => {
                 let said = instruction(hours);
                 let until = said.until;
@@ -398,6 +452,16 @@ impl Watched<'_> {
         }
         for pattern in ["*", "team/*", APP, "prod/*", "a"] {
             self.control(&Step::Release(pattern)).await;
+        }
+        // What runs is kept, whatever else permits its deletion, and is deleted when it runs no more.
+        if [TOKYO, VIRGINIA].iter().any(|registry| !self.running.users(registry).is_empty()) {
+            for hours in [1, 25, 25] {
+                self.pass(hours * 3600).await;
+            }
+        }
+        self.running.trouble(None);
+        for registry in [TOKYO, VIRGINIA] {
+            self.running.stop(registry);
         }
         for hours in [1, 6, 25, 25, 25, 24 * 31, 6, 25, 6, 6] {
             self.pass(hours * 3600).await;
@@ -519,6 +583,19 @@ fn heaps(limit: u32, heaps: &[(usize, u64)]) {
 }
 
 fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &str, steps: &[Step]) {
+    play_with(seed, unconfirmed, rule, limit, trouble, steps, None);
+}
+
+/// Plays a history, with `mirror` asking services for what runs if `running` is given.
+fn play_with(
+    seed: u64,
+    unconfirmed: Unconfirmed,
+    rule: usize,
+    limit: u32,
+    trouble: &str,
+    steps: &[Step],
+    running: Option<Running>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let rule = &RULES[rule];
@@ -527,11 +604,15 @@ fn play(seed: u64, unconfirmed: Unconfirmed, rule: usize, limit: u32, trouble: &
         let limits = BreakerLimits { principals: limits, lifecycle: limits, window: SignedDuration::from_hours(24) };
         route.local.mirror.registries = impatient(&route.local.endpoint).await;
         route.local.watch.registries = impatient(&route.local.endpoint).await;
+        if let Some(running) = &running {
+            route.local.mirror.usage = running.reader(impatient(&route.local.endpoint).await);
+        }
         route.local.mirror.policy = Policy::load("test.cedar", rule.text);
         (route.local.mirror.mode, route.local.mirror.limits) = (Mode::Enforce, limits);
         route.local.simulator.set(|settings| settings.trouble = trouble.parse().unwrap());
         let losses = trouble.contains("lost");
-        let mut watched = Watched { route, rule, limit, losses, done: Vec::new(), stops: Vec::new() };
+        let running = running.unwrap_or_else(|| Running::new(1));
+        let mut watched = Watched { route, rule, limit, losses, done: Vec::new(), stops: Vec::new(), running };
         for step in steps {
             match step {
                 Step::Act(Act::Pass(seconds)) => watched.pass(*seconds).await,
@@ -566,6 +647,30 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..50),
     ) {
         play(seed, unconfirmed, rule, 1_000, "lost=15,repeated=20,delayed=20,throttled=5,response-lost=5", &steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn nothing_in_use_is_changed(
+        seed in any::<u64>(),
+        unconfirmed in unconfirmed(),
+        rule in 0..RULES.len(),
+        page in 1usize..4,
+        is_troubled in any::<bool>(),
+        steps in proptest::collection::vec(running_step(), 1..50),
+    ) {
+        let running = Running::new(page);
+        running.trouble(is_troubled.then_some(seed));
+        let trouble = "repeated=20,delayed=20,failed=5,throttled=5,request-lost=5,response-lost=5";
+        // Replicas first: without them, hardly any history has one that is in use when its source deletes it.
+        let to_both = Act::Replicate(IRELAND, &[VIRGINIA, TOKYO], false);
+        let pushes = ['a', 'b', 'c'].map(|letter| Act::Push(IRELAND, letter, Some("v1")));
+        let replicas = [to_both].into_iter().chain(pushes).chain([Act::PushIndex(IRELAND, Some("v2")), Act::Pass(4_000)]);
+        let steps: Vec<_> = replicas.map(Step::Act).chain(steps).collect();
+        play_with(seed, unconfirmed, rule, 1_000, trouble, &steps, Some(running));
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) async fn site() -> Asking {
     let text = "@id(\"all\") permit (principal, action, resource);";
     let policy = PolicyInUse::new("all.cedar", Ok(text));
     let (since, mode) = (time(5), Mode::Observe);
-    let mirror = MirrorSettings { since, mode, policy, limits: BreakerLimits::default(), known: [].into() };
+    let (limits, known, usage) = (BreakerLimits::default(), [].into(), [].into());
+    let mirror = MirrorSettings { since, mode, policy, limits, known, usage, revisions: 1 };
     asking.store.table.put_mirror_settings(&mirror).await.unwrap();
     asking
 }

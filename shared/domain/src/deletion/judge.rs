@@ -15,6 +15,7 @@ use crate::{
     observation::{Candidate, Observation, Observations, ObservedImage},
     policy::{Action, ManifestKind, PolicyAnswer, PolicyQuestion},
     replication::ReplicationRules,
+    usage::USED_AGAIN_AFTER,
 };
 
 /// Evaluates the policy.
@@ -89,7 +90,7 @@ type CheckOf = fn(&Review<'_>) -> Checked;
 
 /// Every check of one deletion, in order: the first that stops decides. A plan adds those that depend on its other
 /// deletions: the count of the breaker, and the mode.
-const CHECKS: [(CheckName, CheckOf); 14] = [
+const CHECKS: [(CheckName, CheckOf); 15] = [
     (CheckName::Origin, whole_digest),
     (CheckName::Origin, origin),
     (CheckName::Origin, other_sources),
@@ -97,6 +98,7 @@ const CHECKS: [(CheckName, CheckOf); 14] = [
     (CheckName::Source, source),
     (CheckName::Replica, is_there),
     (CheckName::Manifest, manifest),
+    (CheckName::Usage, usage),
     (CheckName::Policy, policy),
     (CheckName::Policy, not_archived),
     (CheckName::Paused, paused),
@@ -410,6 +412,24 @@ fn manifest(Review { context, .. }: &Review<'_>) -> Checked {
         Observation::Missing | Observation::NoRepository => Passed(format!("its subject {digest} is not there")),
         Observation::Unreadable(why) => unknown(why),
         Observation::NotAsked => unknown("not read"),
+    }
+}
+
+/// 5b. Nothing uses it, as far as the services say that are configured. What is in use is looked at again every day,
+///     and kept for good after 30 days.
+fn usage(Review { context, .. }: &Review<'_>) -> Checked {
+    let Deletion { registry, image, since, .. } = context.deletion;
+    let Some(usage) = &context.observations.usage else { return NotApplicable };
+    let users = context.observations.users(context.deletion);
+    if !users.is_empty() {
+        let why = format!("in use in {registry}: {}", users.summary());
+        let again = context.now.saturating_add(USED_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
+        let waits = context.now.duration_since(*since) <= MAX_REFERENCE_WAIT;
+        return Stopped(if waits { Verdict::Wait(again) } else { Verdict::Keep }, why);
+    }
+    match usage.unknown(registry, image) {
+        Some(why) => Stopped(Verdict::Retry, format!("whether it is in use is not known: {why}")),
+        None => Passed(format!("nothing that was read in {registry} uses it")),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     lineage::{Lineage, Placement, PlacementStatus},
     observation::ObservedImage,
     policy::{ManifestKind, PolicyQuestion},
+    usage::ImageUsers,
 };
 
 /// What the policy question contains about the replica.
@@ -26,6 +27,7 @@ pub(super) struct ReplicaFacts<'a> {
     size_bytes: u64,
     kind: ManifestKind,
     archived: bool,
+    users: ImageUsers,
     cause: Cause,
     image: &'a Image,
 }
@@ -43,6 +45,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: seen.size_bytes,
             kind: seen.kind,
             archived: seen.archived,
+            users: context.observations.users(context.deletion),
             cause,
             image,
         }
@@ -64,6 +67,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: 0,
             kind: ManifestKind::Image,
             archived: placement.is_some_and(|placement| placement.status() == PlacementStatus::Archived),
+            users: ImageUsers::default(),
             cause: deletion.cause(lineage),
             image: &deletion.image,
         }
@@ -87,6 +91,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: self.size_bytes,
             kind: self.kind,
             archived: self.archived,
+            users: &self.users,
             now,
             since: deletion.since,
             cause: &self.cause,

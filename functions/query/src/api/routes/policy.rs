@@ -55,7 +55,8 @@ pub(super) async fn policy_preview(
     let policy = Policy::load("policy", &asked.policy)?;
     let mirror = query.table.mirror_settings().await?;
     let planner = Planner::new(&query.table, &query.registries, &policy);
-    let planner = mirror.iter().fold(planner, Planner::limited_as);
+    let usage_reads = mirror.as_ref().map(|mirror| decide::usage_reads(&query.registries, mirror));
+    let planner = mirror.iter().fold(planner, Planner::limited_as).reading(usage_reads.as_ref());
     let now = (query.clock)();
     let since = now.duration_since(TimeRange::since(asked.from).of_days(30, now)?.from);
     let from = asked.cursor.map(|Cursor(place)| place);
