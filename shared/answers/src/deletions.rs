@@ -21,7 +21,9 @@ use utoipa::ToSchema;
 use crate::{
     READS_AT_A_TIME,
     activity::Unrecorded,
-    answer, controls,
+    answer,
+    basis::Basis,
+    controls,
     cursor::Cursor,
     described::{Describe, DescribedDeletion, described},
     error::Error,
@@ -130,6 +132,15 @@ impl DeletionFilter<'_> {
             .collect()
     }
 
+    /// Of a registry or a repository that is not known, nothing can be said.
+    async fn names_what_is_known(&self, table: &Table) -> Result<(), Error> {
+        let repository = self.repositories.and_then(RepositoryPattern::name);
+        if self.registry.is_some() || repository.is_some() {
+            Basis::read(table, self.registry, repository.as_ref()).await?;
+        }
+        Ok(())
+    }
+
     /// The lists that together have what the filter selects.
     async fn groups(&self, table: &Table) -> Result<Vec<(DeletionStatus, Registry)>, Error> {
         let sources = sources(table, self.source).await?;
@@ -141,8 +152,9 @@ impl DeletionFilter<'_> {
 /// Answers `deletions`.
 ///
 /// # Errors
-/// When the source is unknown, or the table cannot be read.
+/// When the source, the registry or the repository is unknown, or the table cannot be read.
 pub async fn list(table: &Table, filter: &DeletionFilter<'_>, now: Timestamp) -> Result<Deletions, Error> {
+    filter.names_what_is_known(table).await?;
     Ok(Deletions::new(table, stored(table, filter).await?, None, now).await?)
 }
 
@@ -157,7 +169,7 @@ pub(crate) async fn stored(table: &Table, filter: &DeletionFilter<'_>) -> Result
 /// One page of `deletions`, after a deletion.
 ///
 /// # Errors
-/// When the source is unknown, or the table cannot be read.
+/// When the source, the registry or the repository is unknown, or the table cannot be read.
 pub async fn page(
     table: &Table,
     filter: &DeletionFilter<'_>,
@@ -165,6 +177,7 @@ pub async fn page(
     most: usize,
     now: Timestamp,
 ) -> Result<Deletions, Error> {
+    filter.names_what_is_known(table).await?;
     let (deletions, next) = newest(table, filter, after, most).await?;
     Ok(Deletions::new(table, deletions, next, now).await?)
 }
