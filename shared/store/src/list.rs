@@ -161,7 +161,7 @@ impl Table {
     }
 
     /// The images whose digest begins with some text, with or without its algorithm, which is then SHA-256: of one
-    /// repository, or of all. Each is found by its key, with one read of each repository in each registry: about [`ENOUGH`]
+    /// repository, or of all. Each is found by its key, with one read of each repository in each registry: about ten
     /// of each.
     ///
     /// # Errors
