@@ -77,8 +77,7 @@ struct Facts {
     kind: ManifestKind,
     #[serde(default)]
     archived: bool,
-    #[serde(default)]
-    in_use: bool,
+    in_use: Option<bool>,
     #[serde(default)]
     used_by: BTreeSet<String>,
     last_used_at: Option<Moment>,
@@ -175,11 +174,11 @@ impl Facts {
         tags.extend(self.replica_only_tags.iter().chain(&self.tag).cloned());
         let last_pulled_at = self.last_pulled_at.map(|at| time(Some(at), "")).transpose()?;
         let last_used_at = self.last_used_at.map(|at| time(Some(at), "")).transpose()?;
-        let mut users = ImageUsers::default();
-        if self.in_use || !self.used_by.is_empty() {
+        let in_use = self.in_use.or(if self.used_by.is_empty() { None } else { Some(true) });
+        let users = in_use.map(|in_use| {
             let known = Users { count: self.used_by.len() as u64, named: self.used_by.clone(), last_used_at };
-            users.0.insert(UserKind::Task, known);
-        }
+            ImageUsers(in_use.then_some((UserKind::Task, known)).into_iter().collect())
+        });
         let question = PolicyQuestion {
             source: &source,
             image: &image,
@@ -192,7 +191,7 @@ impl Facts {
             size_bytes: self.size_bytes.unwrap_or(100_000_000),
             kind: self.kind,
             archived: self.archived,
-            users: &users,
+            users: users.as_ref(),
             now,
             since: time(self.deleted_at, "30d")?,
             cause: &cause,

@@ -12,8 +12,8 @@ use aws::{
 use domain::{
     breaker::{Breaker, BreakerLimits, CountKey},
     deletion::{Deletion, ImageOrTag, registries_to_observe},
-    image::{Digest, Image, Registry, RepositoryName},
-    observation::{Candidate, Observation, Observations, ObservedRepository},
+    image::{Digest, Image, Registry, RepositoryName, Tag},
+    observation::{Candidate, Observation, Observations, ObservedImage, ObservedRepository},
     plan::{self, Mode, Plan},
     policy::ManifestKind,
     replication::ReplicationRules,
@@ -139,8 +139,8 @@ impl<'a> Planner<'a> {
         Ok(observations)
     }
 
-    /// What lists name, and what services run in the registries of the replicas that are there. Where anything in a repository is in use, it
-    /// is listed, and the manifests of its indexes are read that are in use or are to be deleted.
+    /// What lists name, and what services run in the registries of the replicas that are there. Where anything in a
+    /// repository is in use, it is listed, and the manifests of its indexes are read that are in use or are to be deleted.
     async fn usage(&self, observations: &mut Observations, now: Timestamp) -> Result<(), store::Error> {
         let Some(usage_reads) = self.usage_reads else { return Ok(()) };
         let (lists, mut listed) = (self.table.usage_lists().await?, Usage::default());
@@ -164,20 +164,26 @@ impl<'a> Planner<'a> {
             if used.is_empty() {
                 continue;
             }
-            let found = match self.registries.contents(&registry, &repository).await {
-                Ok(found) => found.unwrap_or_default(),
-                Err(failure) => {
-                    usage.unlisted.insert((registry, repository), chain(&failure));
+            // A replica was there a moment ago, so a repository that is not there now is in doubt.
+            let listed = match self.registries.contents(&registry, &repository).await {
+                Ok(found) => found.ok_or_else(|| "it was not there any more".to_owned()),
+                Err(failure) => Err(chain(&failure)),
+            };
+            let found = match listed {
+                Ok(found) => found,
+                Err(why) => {
+                    usage.unlisted.insert((registry, repository), why);
                     continue;
                 }
             };
-            for (digest, seen) in found.iter().filter(|(_, seen)| seen.kind == ManifestKind::Index) {
-                let by_tag = seen.tags.iter().any(|tag| used.contains(&ImageOrTag::Tag(tag.clone())));
-                if by_tag || digests.contains(digest) || used.contains(&ImageOrTag::Image(digest.clone())) {
-                    let index = Image { repository: repository.clone(), digest: digest.clone() };
-                    let children = self.children(&registry, &index).await;
-                    usage.children.insert((registry.clone(), index), children);
-                }
+            let is_concerned = |(digest, tags): (&Digest, &BTreeSet<Tag>)| {
+                let by_tag = tags.iter().any(|tag| used.contains(&ImageOrTag::Tag(tag.clone())));
+                by_tag || digests.contains(digest) || used.contains(&ImageOrTag::Image(digest.clone()))
+            };
+            let concerned = found.iter().filter(|(digest, seen)| is_concerned((digest, &seen.tags)));
+            let concerned = concerned.map(|(digest, _)| digest.clone()).collect();
+            for (digest, children) in self.indexes(&registry, &repository, &found, concerned).await {
+                usage.children.insert((registry.clone(), Image { repository: repository.clone(), digest }), children);
             }
             let known = observations.repositories.entry(registry).or_default().entry(repository).or_default();
             for (digest, seen) in found {
@@ -188,11 +194,32 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
+    /// The manifests of those images that are indexes, and of the indexes in them.
+    async fn indexes(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        found: &BTreeMap<Digest, ObservedImage>,
+        mut open: BTreeSet<Digest>,
+    ) -> BTreeMap<Digest, Result<BTreeSet<Digest>, String>> {
+        let mut read = BTreeMap::new();
+        while let Some(digest) = open.pop_first() {
+            let is_index = found.get(&digest).is_some_and(|seen| seen.kind == ManifestKind::Index);
+            if is_index && !read.contains_key(&digest) {
+                let index = Image { repository: repository.clone(), digest };
+                let children = self.children(registry, &index).await;
+                open.extend(children.iter().flatten().cloned());
+                read.insert(index.digest, children);
+            }
+        }
+        read
+    }
+
     /// The manifests of an index. ECR counts this as a pull of the index.
     async fn children(&self, registry: &Registry, index: &Image) -> Result<BTreeSet<Digest>, String> {
         match self.registries.manifest(registry, index).await {
             Ok(Some(manifest)) => Ok(manifest.children),
-            Ok(None) => Ok(BTreeSet::new()),
+            Ok(None) => Err("ECR listed the index, and has no manifest of it".to_owned()),
             Err(failure) => Err(chain(&failure)),
         }
     }

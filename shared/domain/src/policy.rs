@@ -71,8 +71,8 @@ pub struct PolicyQuestion<'a> {
     pub kind: ManifestKind,
     /// Whether the replica is in the archive storage class.
     pub archived: bool,
-    /// Who uses the replica, as far as was read.
-    pub users: &'a ImageUsers,
+    /// Who uses the replica; `None` if that was not read.
+    pub users: Option<&'a ImageUsers>,
     /// The time of the evaluation.
     pub now: Timestamp,
     /// Since when the source lacks the image or the tag, or since when the replica arrived if that is later.

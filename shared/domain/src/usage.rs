@@ -70,11 +70,17 @@ impl UsedImage {
     /// tag and a digest.
     ///
     /// # Errors
-    /// When the host is ECR's and the rest cannot be read.
+    /// When the host is ECR's, or looks like it, and the reference cannot be read: it may be an image of this registry.
     pub fn all_in(text: &str) -> Result<Vec<Self>, MalformedError> {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
         let Some((host, rest)) = text.split_once('/') else { return Ok(Vec::new()) };
-        let Some(registry) = Registry::from_host(host) else { return Ok(Vec::new()) };
+        let Some(registry) = Registry::from_host(host) else {
+            return if ["dkr.ecr", "dkr-ecr"].iter().any(|part| host.to_ascii_lowercase().contains(part)) {
+                Err(MalformedError::new(host, "the host of a registry", "expected a host of ECR in a known partition"))
+            } else {
+                Ok(Vec::new())
+            };
+        };
         let (name, digest) = match rest.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse::<Digest>()?)),
             None => (rest, None),
@@ -142,15 +148,17 @@ pub enum UserKind {
     List(String),
 }
 
-impl fmt::Display for UserKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Task => f.write_str("ECS tasks"),
-            Self::Service => f.write_str("ECS services"),
-            Self::Function => f.write_str("Lambda functions"),
-            Self::TaskOrPod => f.write_str("ECS tasks or EKS pods (Inspector)"),
-            Self::List(name) => write!(f, "entries of the list {name}"),
-        }
+impl UserKind {
+    /// A number of users, as in `14 ECS tasks`.
+    fn counted(&self, count: u64) -> String {
+        let (one, many, of) = match self {
+            Self::Task => ("ECS task", "ECS tasks", String::new()),
+            Self::Service => ("ECS service", "ECS services", String::new()),
+            Self::Function => ("Lambda function", "Lambda functions", String::new()),
+            Self::TaskOrPod => ("ECS task or EKS pod", "ECS tasks or EKS pods", " (Inspector)".to_owned()),
+            Self::List(name) => ("entry", "entries", format!(" of the list {name}")),
+        };
+        format!("{count} {}{of}", if count == 1 { one } else { many })
     }
 }
 
@@ -210,7 +218,7 @@ impl ImageUsers {
     pub fn summary(&self) -> String {
         let kinds = self.0.iter().map(|(kind, users)| {
             let name = users.named.first().map(|name| format!(", such as {name}")).unwrap_or_default();
-            format!("{} {kind}{name}", users.count)
+            format!("{}{name}", kind.counted(users.count))
         });
         kinds.collect::<Vec<_>>().join("; ")
     }
@@ -336,15 +344,24 @@ impl UsageObservations {
     /// with the other children. `tags` returns the tags that an image has in the registry.
     #[must_use]
     pub fn in_use(&self, registry: &Registry, image: &Image, tags: &dyn Fn(&Digest) -> BTreeSet<Tag>) -> ImageUsers {
+        let here = self
+            .children
+            .iter()
+            .filter(|((place, index), _)| place == registry && index.repository == image.repository);
+        let families: Vec<BTreeSet<&Digest>> = here
+            .filter_map(|((_, index), children)| Some(children.as_ref().ok()?.iter().chain([&index.digest]).collect()))
+            .collect();
         let mut digests = BTreeSet::from([&image.digest]);
-        for ((place, index), children) in &self.children {
-            let Ok(children) = children else { continue };
-            if place != registry || index.repository != image.repository {
-                continue;
+        // An index may have indexes as children: what is kept with one of them is kept with all.
+        loop {
+            let known = digests.len();
+            for family in &families {
+                if !family.is_disjoint(&digests) {
+                    digests.extend(family);
+                }
             }
-            if index.digest == image.digest || children.contains(&image.digest) {
-                digests.insert(&index.digest);
-                digests.extend(children);
+            if digests.len() == known {
+                break;
             }
         }
         let ids = digests.into_iter().flat_map(|digest| {
@@ -446,6 +463,12 @@ mod tests {
         for wrong in ["team/app:", "team/app@sha256", "Team/app:v1", "team/app:v1:v2"] {
             assert!(UsedImage::all_in(&format!("{HOST}/{wrong}")).is_err(), "{wrong}");
         }
+        // It may be this registry, by a name that is not known here: no image of it is taken for unused.
+        for host in
+            ["444455556666.dkr.ecr.ap-northeast-1.amazonaws.example", "vpce-1.dkr.ecr.eu-west-1.vpce.amazonaws.com"]
+        {
+            assert!(UsedImage::all_in(&format!("{host}/team/app:v1")).is_err(), "{host}");
+        }
         assert!("nginx:1".parse::<UsedImage>().is_err());
     }
 
@@ -459,7 +482,7 @@ mod tests {
             has.then(|| "v1".parse().unwrap()).into_iter().collect()
         };
         assert!(seen.in_use(&tokyo(), &image("a"), &tags).is_empty());
-        assert_eq!(seen.in_use(&tokyo(), &image("b"), &tags).summary(), "1 ECS services, such as arn:service");
+        assert_eq!(seen.in_use(&tokyo(), &image("b"), &tags).summary(), "1 ECS service, such as arn:service");
         assert!(!seen.tag_in_use(&tokyo(), &image("a").repository, &"v1".parse().unwrap()).is_empty());
         assert!(seen.tag_in_use(&tokyo(), &image("a").repository, &"v2".parse().unwrap()).is_empty());
         // The same repository of another registry is another image.
@@ -479,6 +502,10 @@ mod tests {
             let kept = |letter| !seen.in_use(&tokyo(), &image(letter), &no_tags).is_empty();
             assert!(kept("a") && kept("b"), "{user} is in use");
             assert!(kept("c") && !kept("d"), "the index stays, and needs it");
+            // Index e has index a.
+            seen.children.insert((tokyo(), image("e")), Ok([image("a").digest].into()));
+            let kept = |letter| !seen.in_use(&tokyo(), &image(letter), &no_tags).is_empty();
+            assert!(kept("e") && kept("a") && kept("b") && !kept("d"), "{user} is in use");
         }
     }
 
@@ -529,7 +556,7 @@ mod tests {
             UsageObservations { lists: Arc::new(lists), ..observations(Usage::default()) }
         };
         let used = |second| seen(second).in_use(&tokyo(), &image("a"), &no_tags).summary();
-        assert_eq!(used(99), "1 entries of the list shop, such as list shop");
+        assert_eq!(used(99), "1 entry of the list shop, such as list shop");
         assert_eq!(used(100), used(99));
         assert_eq!(seen(99).unknown(&tokyo(), &image("b")), None);
         let why = "the list shop cannot be read: it ended 1970-01-01T00:01:40Z; import it again, or remove it";

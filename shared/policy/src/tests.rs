@@ -31,7 +31,7 @@ struct Case {
     cause: Cause,
     other_copies: u64,
     tag: Option<Tag>,
-    users: ImageUsers,
+    users: Option<ImageUsers>,
 }
 
 fn tags(tags: &[&str]) -> BTreeSet<Tag> {
@@ -52,7 +52,7 @@ fn case() -> Case {
         cause: Cause::Principal { by: "arn:aws:iam::111122223333:user/\"Ann\"".into() },
         other_copies: 2,
         tag: None,
-        users: ImageUsers::default(),
+        users: Some(ImageUsers::default()),
     }
 }
 
@@ -76,7 +76,7 @@ impl Case {
                 size_bytes: self.size_bytes,
                 kind: ManifestKind::Image,
                 archived: false,
-                users: &self.users,
+                users: self.users.as_ref(),
                 now: self.now,
                 since: "2026-06-01T12:00:00Z".parse().unwrap(),
                 cause: &self.cause,
@@ -105,7 +105,7 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
         resource.replicatedAt == datetime("2026-01-01T00:01:00Z") &&
         resource has lastPulledAt && resource.lastPulledAt == datetime("2026-06-02T00:00:00.500Z") &&
         resource.sizeBytes == 1000 && resource.kind == "image" && !resource.archived &&
-        resource.inUse && resource.usedBy.contains("arn:task") &&
+        resource has inUse && resource.inUse && resource has usedBy && resource.usedBy.contains("arn:task") &&
         resource has lastUsedAt && resource.lastUsedAt == datetime("2026-06-03") &&
         context.now == datetime("2026-06-30T12:00:00.123Z") && context.deletedAt == datetime("2026-06-01T12:00:00Z") &&
         context.otherCopies == 2 && context has tag && context.tag == "a" && CAUSE
@@ -120,7 +120,7 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
         replica_only_tags: tags(&["b"]),
         last_pulled_at: Some("2026-06-02T00:00:00.5Z".parse().unwrap()),
         tag: Some("a".parse().unwrap()),
-        users: ImageUsers([(UserKind::Task, used)].into()),
+        users: Some(ImageUsers([(UserKind::Task, used)].into())),
         ..case()
     };
     let by = || "arn:aws:iam::111122223333:user/\"Ann\"".to_owned();
@@ -142,6 +142,19 @@ fn a_policy_can_use_every_attribute_of_the_schema() {
         let answer = Case { cause, ..known.clone() }.ask(&text, Action::Untag);
         assert!(answer.permitted, "{text}: {answer:?}");
     }
+}
+
+/// A policy that deletes only what is not in use deletes nothing where that is not known.
+#[test]
+fn what_was_not_read_is_not_unused() {
+    let unused =
+        r#"@id("unused") permit (principal, action, resource) when { resource has inUse && !resource.inUse };"#;
+    let used = ImageUsers([(UserKind::Task, Users { count: 1, ..Users::default() })].into());
+    for (users, permitted) in [(None, false), (Some(used), false), (Some(ImageUsers::default()), true)] {
+        let answer = Case { users, ..case() }.ask(unused, Action::Delete);
+        assert_eq!(answer.permitted, permitted, "{answer:?}");
+    }
+    assert!(Policy::load("test.cedar", &unused.replace("resource has inUse &&", "")).is_err());
 }
 
 #[test]

@@ -88,10 +88,13 @@ impl Vocabulary {
             ("sizeBytes", number(question.size_bytes)?),
             ("kind", text(question.kind.as_str())),
             ("archived", RestrictedExpression::new_bool(question.archived)),
-            ("inUse", RestrictedExpression::new_bool(!question.users.is_empty())),
-            ("usedBy", RestrictedExpression::new_set(question.users.named().iter().map(|name| text(name)))),
         ];
-        attributes.extend(question.users.last_used_at().map(|at| ("lastUsedAt", time(at))));
+        // What was not read is absent, not unused.
+        if let Some(users) = question.users {
+            attributes.push(("inUse", RestrictedExpression::new_bool(!users.is_empty())));
+            attributes.push(("usedBy", RestrictedExpression::new_set(users.named().iter().map(|name| text(name)))));
+            attributes.extend(users.last_used_at().map(|at| ("lastUsedAt", time(at))));
+        }
         attributes.extend(question.pushed_at.map(|at| ("pushedAt", time(at))));
         attributes.extend(question.last_pulled_at.map(|at| ("lastPulledAt", time(at))));
         Ok(attributes)

@@ -66,7 +66,7 @@ async fn what_still_runs_after_thirty_days_is_kept_for_good() {
     let kept = site.deletion(TOKYO, &image, None).await;
     assert_eq!((kept.status, kept.due), (DeletionStatus::Kept, None));
     assert!(
-        kept.checks.last().unwrap().why.contains("1 ECS tasks, such as arn:aws:ecs:ap-northeast-1:444455556666:task")
+        kept.checks.last().unwrap().why.contains("1 ECS task, such as arn:aws:ecs:ap-northeast-1:444455556666:task")
     );
     running.stop(TOKYO);
     site.pass(24 * 3600).await;
@@ -179,7 +179,7 @@ async fn an_imported_list_keeps_its_images_and_when_it_has_ended_everything() {
     site.pass(25 * 3600).await;
     assert!(site.has(TOKYO, &image) && !site.has(VIRGINIA, &image) && !site.has(TOKYO, &other));
     let last = site.deletion(TOKYO, &image, None).await.checks.pop().unwrap();
-    assert_eq!(last.why, format!("in use in {TOKYO}: 1 entries of the list tills, such as list tills"));
+    assert_eq!(last.why, format!("in use in {TOKYO}: 1 entry of the list tills, such as list tills"));
     // Nothing says what is in use any more.
     let third = site.push(IRELAND, &manifest("c"), None);
     site.arrive().await;

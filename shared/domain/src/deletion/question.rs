@@ -27,7 +27,7 @@ pub(super) struct ReplicaFacts<'a> {
     size_bytes: u64,
     kind: ManifestKind,
     archived: bool,
-    users: ImageUsers,
+    users: Option<ImageUsers>,
     cause: Cause,
     image: &'a Image,
 }
@@ -45,7 +45,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: seen.size_bytes,
             kind: seen.kind,
             archived: seen.archived,
-            users: context.observations.users(context.deletion),
+            users: context.observations.usage.is_some().then(|| context.observations.users(context.deletion)),
             cause,
             image,
         }
@@ -67,7 +67,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: 0,
             kind: ManifestKind::Image,
             archived: placement.is_some_and(|placement| placement.status() == PlacementStatus::Archived),
-            users: ImageUsers::default(),
+            users: None,
             cause: deletion.cause(lineage),
             image: &deletion.image,
         }
@@ -91,7 +91,7 @@ impl<'a> ReplicaFacts<'a> {
             size_bytes: self.size_bytes,
             kind: self.kind,
             archived: self.archived,
-            users: &self.users,
+            users: self.users.as_ref(),
             now,
             since: deletion.since,
             cause: &self.cause,
