@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Number of the image that the requests name.
-const IMAGE: u32 = 5;
+pub(crate) const IMAGE: u32 = 5;
 
 /// Facts recorded of that image.
 const FACTS: u32 = 50;

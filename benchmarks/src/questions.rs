@@ -14,7 +14,7 @@ use crate::{
     Error,
     cost::fill,
     events::{REPLICAS, SOURCE, digest, replicate, repository},
-    query::{DELETED, Served, percentile},
+    query::{DELETED, IMAGE, Served, percentile},
     report::Report,
 };
 
@@ -36,9 +36,9 @@ type Question<'a> = (&'a str, String, &'a str, Option<usize>);
 /// Replicas of the first repository, and what a listing of two registries saw of all images.
 pub(crate) async fn prepare(table: &Table, images: u32) -> Result<(), Error> {
     let [first, _] = REPLICAS;
-    let replicas =
-        (0..REPLICATED.min(images)).filter(|n| n % 10 != 0).map(|n| replicate(first, n, &format!("v{n}"), n));
-    fill(table, replicas.collect()).await?;
+    // `IMAGE` has its replicas already.
+    let copied = (0..REPLICATED.min(images)).filter(|n| n % 10 != 0 && *n != IMAGE);
+    fill(table, copied.map(|n| replicate(first, n, &format!("v{n}"), n)).collect()).await?;
     let source: Registry = SOURCE.parse()?;
     for start in (0..images).step_by(IN_REPOSITORY as usize) {
         let name: RepositoryName = repository(start).parse()?;

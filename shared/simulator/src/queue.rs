@@ -135,10 +135,11 @@ impl Queue {
     }
 
     pub(crate) fn backlog(&self, now: Timestamp) -> Backlog {
-        let receivable = self.visible.range(..=(now, u64::MAX));
-        let since = receivable.clone().next().map(|(at, _)| *at);
+        let since = self.visible.first().map(|(at, _)| *at).filter(|at| *at <= now);
         let dead = self.messages.len() - self.visible.len();
-        Backlog { waiting: self.visible.len(), receivable: receivable.count(), since, dead }
+        // Those that are being received are few, however many wait.
+        let received = self.visible.iter().rev().take_while(|(at, _)| now < *at).count();
+        Backlog { waiting: self.visible.len(), receivable: self.visible.len() - received, since, dead }
     }
 
     #[cfg(test)]
