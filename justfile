@@ -168,7 +168,7 @@ mutants-of-checks *names:
     tests/mutations/run {{ names }}
 
 # Change every operator and result of the code of a deletion and of evidence, or of some files of it: an hour
-mutants-of-files *files:
+mutants-of-files *files: nextest
     .ci/tools cargo-mutants
     tests/mutations/generated {{ files }}
 

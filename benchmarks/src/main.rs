@@ -82,9 +82,9 @@ enum Part {
     },
     /// Package size and cold start of every function
     Start {
-        /// Directory of the release builds
+        /// Folder with the files of a release
         #[arg(long)]
-        functions: PathBuf,
+        artifacts: PathBuf,
         /// Path of a Python interpreter that has the baseline's requirements
         #[arg(long)]
         python: PathBuf,
@@ -120,7 +120,7 @@ async fn main() -> Result<ExitCode, Error> {
         Part::Reconcile { function, images } => reconcile::measure(function, *images, &mut report).await?,
         Part::Query { images } => query::measure(*images, &mut report).await?,
         Part::Cost { images } => cost::measure(*images, &mut report).await?,
-        Part::Start { functions, python } => start::measure(functions, python, &mut report).await?,
+        Part::Start { artifacts, python } => start::measure(artifacts, python, &mut report).await?,
         Part::Counts { update } => counts::measure(*update, &mut report).await?,
         Part::Price => price::measure(&mut report).await?,
         Part::Load => load::measure(&mut report).await?,

@@ -396,6 +396,18 @@ const MISTAKES: &[Mistake] = &[
         &[(1, 91, "`resource.tags` never contains \"*-rc\"", "write `resource.tagLine like \"*-rc *\"`")],
     ),
     (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.tags.contains(\"a b\") };",
+        &[(1, 77, "`resource.tags` never contains \"a b\"", "expected 1 to 300 of `A-Z a-z 0-9 . _ -`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { context has tag && context.tag == \"v*\" };",
+        &[(1, 88, "`context.tag` is never \"v*\"", "write `context.tag like \"v*\"`")],
+    ),
+    (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.digest == \"sha256\" };",
+        &[(1, 73, "`resource.digest` is never \"sha256\"", "expected")],
+    ),
+    (
         "@id(\"a\") permit (principal, action, resource) when { \"dev/*\" == resource.repository };",
         &[(1, 54, "`resource.repository` is never \"dev/*\"", "write `resource.repository like \"dev/*\"`")],
     ),
@@ -436,6 +448,10 @@ const MISTAKES: &[Mistake] = &[
         &[(1, 71, "`resource.kind` is never \"images\"", "did you mean \"image\"?")],
     ),
     (
+        "@id(\"a\") forbid (principal, action, resource) when { resource.kind like \"images*\" };",
+        &[(1, 54, "`resource.kind like \"images*\"` never matches", "it is one of")],
+    ),
+    (
         "@id(\"a\") permit (principal, action, resource) when { resource.repo like \"dev/*\" };",
         &[(1, 54, "attribute `repo`", "did you mean `repository`?")],
     ),
@@ -450,6 +466,14 @@ const MISTAKES: &[Mistake] = &[
     (
         "@id(\"a\") permit (principal, action, resource) when { !(resource has pulledAt) };",
         &[(1, 56, "`resource` has no attribute `pulledAt`", "did you mean `lastPulledAt`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { !(action has kind) };",
+        &[(1, 56, "`action` has no attribute `kind`", "did you mean `resource.kind`?")],
+    ),
+    (
+        "@id(\"a\") permit (principal, action, resource) when { !(action has colour) };",
+        &[(1, 56, "`action` has no attribute `colour`", "it has none")],
     ),
     ("", &[(1, 1, "the file has no policy; keep-everything.cedar is one that permits nothing", "")]),
     ("// @id(\"a\") permit (principal, action, resource);\n", &[(1, 1, "the file has no policy", "")]),
@@ -503,6 +527,7 @@ fn what_is_hardly_meant_is_a_warning_and_can_be_used() {
     for region in ["us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "ap-southeast-5", "cn-northwest-1"] {
         assert_eq!(warnings(&format!("principal.region == \"{region}\"")), [""; 0]);
     }
+    assert_eq!(warnings("principal.region like \"eu-*\""), [""; 0]);
     let usual = "resource.tagLine like \"* v*\" || resource.tagLine like \"*-rc *\" || resource.tagLine == \"\"";
     assert_eq!(warnings(usual), [""; 0]);
 }
@@ -528,16 +553,27 @@ fn an_invalid_policy_is_described_in_one_line() {
 fn a_loaded_policy_says_what_it_was_loaded_from() {
     let text = "@id(\"old\") permit (principal, action, resource) when { resource.tags.contains(\"v1\") };\n\
                 @id(\"never\") forbid (principal, action, resource) when \
-                { resource.registry == Registry::\"444455556666/us-east-1\" };";
+                { resource.registry == Registry::\"444455556666/us-east-1\" };\n\
+                @id(\"kept\") forbid (principal, action, resource) when \
+                { action == Action::\"untag\" && context has tag && context.tag like \"release-*\" \
+                && resource.repository like \"prod/*\" };";
     let policy = Policy::load("team.cedar", text).unwrap();
     assert_eq!((policy.name(), policy.text()), ("team.cedar", text));
     let ids: BTreeSet<_> = policy.ids().map(ToString::to_string).collect();
-    assert_eq!(ids, ["never".to_owned(), "old".to_owned()].into());
+    assert_eq!(ids, ["kept".to_owned(), "never".to_owned(), "old".to_owned()].into());
     let set: BTreeSet<_> = policy.set().policies().map(|policy| policy.id().to_string()).collect();
     assert_eq!(set, ids);
     assert_eq!(policy.schema().actions().count(), 3);
-    let named: Vec<_> = policy.named_values().collect();
-    assert_eq!(named.len(), 2, "{named:?}");
+    let mut named: Vec<_> = policy.named_values().map(|value| format!("{value:?}")).collect();
+    named.sort();
+    assert_eq!(
+        named,
+        [
+            "Registry(\"444455556666/us-east-1\")",
+            "Tag(\"v1\")",
+            "TagPattern { pattern: \"release-*\", in_line: \"* release-*\" }"
+        ]
+    );
 }
 
 #[test]

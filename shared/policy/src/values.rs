@@ -3,7 +3,7 @@
 
 use cedar_policy::Schema;
 use cedar_policy_core::{
-    ast::{BinaryOp, Expr, ExprKind, Literal, Pattern, PatternElem, Var},
+    ast::{BinaryOp, Expr, ExprKind, Literal, Pattern, PatternElem},
     validator::types::Type,
 };
 use domain::{
@@ -272,7 +272,7 @@ const TAG_LINE: &str = "it is every tag with a space before and after it";
 /// `principal`, `resource.registry.account` and the like.
 fn path_of(expression: &Expr) -> Option<String> {
     match expression.expr_kind() {
-        ExprKind::Var(variable) if *variable != Var::Action => Some(variable.to_string()),
+        ExprKind::Var(variable) => Some(variable.to_string()),
         ExprKind::GetAttr { expr, attr } => Some(format!("{}.{attr}", path_of(expr)?)),
         _ => None,
     }
@@ -391,7 +391,7 @@ impl Attributes {
             Some(known) => format!("did you mean `{known}`?"),
             None => {
                 let all: Vec<_> = self.of_owner(owner).map(|known| format!("`{known}`")).collect();
-                format!("it has {}", all.join(", "))
+                if all.is_empty() { "it has none".to_owned() } else { format!("it has {}", all.join(", ")) }
             }
         }
     }
