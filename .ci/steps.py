@@ -1,7 +1,8 @@
 """Runs the steps of CI, two at a time, and prints at the end how long each took.
 
 A step is a recipe of the justfile. One lane builds in the profile of the histories, because cargo allows one build of a
-profile at a time; the other lane builds the functions, and runs what mostly waits: for Python, Chromium and the network.
+profile at a time; the other lane builds the functions, runs what mostly waits: for Python, Chromium and the network, and
+at last tries mutations, which have target directories of their own.
 The output of a step is printed when the step ends, so that the output of the lanes does not mix. The first failure stops
 everything, or with `--keep-going` nothing.
 """
@@ -24,7 +25,6 @@ COMPILING = [
     "histories",
     "second-dynamodb",
     "counts",
-    "mutants-sample",
     "docs",
 ]
 # Steps that need the command line run after the tests, which build it.
@@ -37,7 +37,7 @@ BESIDE = [
     "dependencies",
     "templates",
     "functions",
-    ("test", ["conformance", "api", "browser", "runtime-contract", "deployment", "wheel"]),
+    ("test", ["conformance", "api", "browser", "runtime-contract", "deployment", "wheel", "mutants-sample"]),
 ]
 
 started = time.monotonic()

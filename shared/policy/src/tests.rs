@@ -467,6 +467,11 @@ const MISTAKES: &[Mistake] = &[
         "@id(\"a\") permit (principal, action, resource) when { !(resource has pulledAt) };",
         &[(1, 56, "`resource` has no attribute `pulledAt`", "did you mean `lastPulledAt`?")],
     ),
+    // Two letters are in too many names.
+    (
+        "@id(\"a\") permit (principal, action, resource) when { !(resource has re) };",
+        &[(1, 56, "`resource` has no attribute `re`", "it has `archived`, `digest`, ")],
+    ),
     (
         "@id(\"a\") permit (principal, action, resource) when { !(action has kind) };",
         &[(1, 56, "`action` has no attribute `kind`", "did you mean `resource.kind`?")],
