@@ -160,14 +160,14 @@ counts *options:
 bench *parts:
     benchmarks/run {{ parts }}
 
-# Break each check that keeps a replica, then all code of a deletion and of evidence; a test must fail: two hours
+# Break each check that keeps a replica, then all code of a deletion and of evidence; a test must fail: some hours
 mutants: mutants-of-checks mutants-of-files
 
 # Remove each check that keeps a replica, or some by name, and expect a test to fail: an hour
 mutants-of-checks *names:
     tests/mutations/run {{ names }}
 
-# Change every operator and result of the code of a deletion and of evidence, or of some files of it: an hour
+# Change every operator and result of the code of a deletion and of evidence, or of some files of it: some hours
 mutants-of-files *files: nextest
     .ci/tools cargo-mutants
     tests/mutations/generated {{ files }}
